@@ -1,0 +1,45 @@
+// The CPU backend's kernel table. Every file of kernels is compiled once per instruction set, inside
+// namespace pixelcnn::cpu::PIXELCNN_ISA; the table of the best one the processor has is chosen at run time.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "../ops.h"
+
+namespace pixelcnn::cpu {
+
+class ThreadPool;
+
+// What a kernel may use besides its operands: the threads, and scratch of the size its `workspace` asked for.
+struct Context {
+  ThreadPool& pool;
+  std::byte* workspace;  // 64-byte aligned
+};
+
+struct Kernels {
+  const char* isa;
+  int64_t (*packed_bytes)(const MaskedConv2dShape&, Direction);
+#define PIXELCNN_X(Op)                                \
+  int64_t (*workspace_##Op)(const Op&, int threads); \
+  void (*run_##Op)(const Op&, Context&);
+  PIXELCNN_OPS(PIXELCNN_X)
+#undef PIXELCNN_X
+};
+
+// The table of the named instruction set ("avx512", "avx2", "neon", "baseline"); of the best available one for
+// nullptr. Null if this processor or this build does not have it.
+const Kernels* kernels(const char* isa);
+
+}  // namespace pixelcnn::cpu
+
+#ifdef PIXELCNN_ISA
+namespace pixelcnn::cpu::PIXELCNN_ISA {
+int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction);
+#define PIXELCNN_X(Op)                               \
+  int64_t workspace(const Op& op, int threads);      \
+  void run(const Op& op, Context& context);
+PIXELCNN_OPS(PIXELCNN_X)
+#undef PIXELCNN_X
+extern const Kernels table;
+}  // namespace pixelcnn::cpu::PIXELCNN_ISA
+#endif

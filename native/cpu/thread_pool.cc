@@ -1,0 +1,91 @@
+// Threads spin briefly between the many short loops of one step, then sleep.
+#include "thread_pool.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace pixelcnn::cpu {
+
+namespace {
+constexpr int kSpins = 4000;
+
+void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+    ++epoch_;
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void ThreadPool::drain(int thread) {
+  for (;;) {
+    const int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
+    if (task >= tasks_) return;
+    function_(object_, task, thread);
+  }
+}
+
+void ThreadPool::work(int thread) {
+  uint32_t seen = 0;
+  for (;;) {
+    for (int spins = 0; epoch_.load(std::memory_order_acquire) == seen; ++spins) {
+      if (spins < kSpins) {
+        relax();
+        continue;
+      }
+      std::unique_lock lock(mutex_);
+      ++sleepers_;
+      wake_.wait(lock, [&] { return epoch_.load() != seen; });
+      --sleepers_;
+    }
+    if (stop_) return;
+    seen = epoch_.load(std::memory_order_acquire);
+    drain(thread);
+    pending_.fetch_sub(1, std::memory_order_acq_rel);
+  }
+}
+
+void ThreadPool::run_erased(int64_t tasks, const void* object, Function function) {
+  if (tasks <= 0) return;
+  if (workers_.empty() || tasks == 1) {
+    for (int64_t task = 0; task < tasks; ++task) function(object, task, 0);
+    return;
+  }
+  tasks_ = tasks;
+  object_ = object;
+  function_ = function;
+  next_.store(0, std::memory_order_relaxed);
+  pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  {
+    // The lock orders the new epoch before any worker's decision to sleep.
+    std::lock_guard lock(mutex_);
+    epoch_.fetch_add(1, std::memory_order_release);
+  }
+  if (sleepers_.load() > 0) wake_.notify_all();
+  drain(0);
+  for (int spins = 0; pending_.load(std::memory_order_acquire) > 0; ++spins) {
+    if (spins < kSpins) {
+      relax();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+}  // namespace pixelcnn::cpu

@@ -1,0 +1,50 @@
+// A pool of threads for one device: the calling thread takes part, tasks are handed out by a counter.
+// A task's result must not depend on which thread runs it; then results are the same bits for any thread count.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace pixelcnn::cpu {
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls body(task, thread) for every task in [0, tasks); `thread` in [0, threads()) tells whose scratch to use.
+  // The body must not throw.
+  template <class Body>
+  void run(int64_t tasks, const Body& body) {
+    run_erased(tasks, &body, [](const void* object, int64_t task, int thread) {
+      (*static_cast<const Body*>(object))(task, thread);
+    });
+  }
+
+ private:
+  using Function = void (*)(const void* object, int64_t task, int thread);
+  void run_erased(int64_t tasks, const void* object, Function function);
+  void work(int thread);
+  void drain(int thread);
+
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<uint32_t> epoch_{0};
+  std::atomic<int> pending_{0};
+  std::atomic<int> sleepers_{0};
+  std::atomic<int64_t> next_{0};
+  std::atomic<bool> stop_{false};
+  int64_t tasks_ = 0;
+  const void* object_ = nullptr;
+  Function function_ = nullptr;
+};
+
+}  // namespace pixelcnn::cpu

@@ -1,0 +1,405 @@
+// The op table: one argument struct per op and one list of them. Op ids, the decoder, Backend's virtual functions
+// and the names in errors and traces are all made from PIXELCNN_OPS.
+//
+// Shape letters: N images, H W height and width, C input channels, K output channels, R S filter height and width.
+// Activations are NHWC float32, weights OIHW (K, C, R, S) float32, images and levels NHWC uint8.
+// `describe` lists an op's fields in wire order, numbers first, then tensors with the element counts that the
+// program's validator holds them to.
+#pragma once
+#include <cstdint>
+
+namespace pixelcnn {
+
+enum class MaskType : int32_t { kA = 0, kB = 1 };
+enum class Algorithm : int32_t { kAuto = 0, kDirect = 1, kWinograd = 2 };
+enum class Direction : int32_t { kForward = 0, kBackward = 1 };
+
+// A k x k masked convolution, stride 1, "same" zero padding. At the centre tap an output channel of group g sees the
+// input channels of groups < g (mask A) or <= g (mask B), where group(c) = floor(c * groups / channels).
+struct MaskedConv2dShape {
+  int32_t n, h, w, c, k;
+  int32_t kernel_size;
+  MaskType mask;
+  int32_t groups;
+  Algorithm algorithm;
+
+  int64_t weight_count() const { return int64_t{k} * c * kernel_size * kernel_size; }
+  int64_t x_count() const { return int64_t{n} * h * w * c; }
+  int64_t y_count() const { return int64_t{n} * h * w * k; }
+
+  template <class V>
+  void describe(V& v) {
+    v.number("n", n, 1, 1 << 20);
+    v.number("h", h, 1, 1 << 14);
+    v.number("w", w, 1, 1 << 14);
+    v.number("c", c, 1, 1 << 14);
+    v.number("k", k, 1, 1 << 16);
+    v.odd("kernelSize", kernel_size, 1, 31);
+    v.choice("mask", mask, 2);
+    v.number("groups", groups, 1, 256);
+    v.choice("algorithm", algorithm, 3);
+  }
+};
+
+// random = {key word 0, key word 1, epoch, 0}: Philox4x32-10 with counter (index[n], pixel, epoch, 1);
+// out = 255 where u < byte / 255, else 0. Dynamic binarisation.
+struct Binarise {
+  const uint8_t* bytes;    // (N, pixels)
+  const uint32_t* index;   // (N) index of the image in its dataset
+  const uint32_t* random;  // (4)
+  uint8_t* out;            // (N, pixels)
+  int32_t n, pixels;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("n", n, 1, 1 << 20);
+    v.number("pixels", pixels, 1, 1 << 28);
+    v.input("bytes", bytes, int64_t{n} * pixels);
+    v.input("index", index, n);
+    v.input("random", random, 4);
+    v.output("out", out, int64_t{n} * pixels);
+  }
+};
+
+// level = floor(byte * levels / 256); x = level / (levels - 1).
+struct Quantise {
+  const uint8_t* bytes;  // (count)
+  uint8_t* level;        // (count)
+  float* x;              // (count)
+  int32_t count, levels;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("count", count, 1, INT32_MAX);
+    v.number("levels", levels, 2, 256);
+    v.input("bytes", bytes, count);
+    v.output("level", level, count);
+    v.output("x", x, count);
+  }
+};
+
+// u = (first word of Philox4x32-10 with counter (index[n], i, 0, 0) >> 8) * 2^-24 for i in [0, values).
+struct RandomUniform {
+  const uint32_t* index;   // (N)
+  const uint32_t* random;  // (4) key word 0, key word 1, unused, unused
+  float* u;                // (N, values)
+  int32_t n, values;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("n", n, 1, 1 << 20);
+    v.number("values", values, 1, 1 << 28);
+    v.input("index", index, n);
+    v.input("random", random, 4);
+    v.output("u", u, int64_t{n} * values);
+  }
+};
+
+// Masks the weights and lays the live taps out for one direction and algorithm. `packed` is opaque: its size is
+// Backend::packed_bytes and does not depend on n, h and w.
+struct MaskedConv2dPack {
+  const float* weight;  // (K, C, R, S); entries under the mask are not read
+  void* packed;
+  MaskedConv2dShape shape;
+  Direction direction;
+
+  template <class V>
+  void describe(V& v) {
+    shape.describe(v);
+    v.choice("direction", direction, 2);
+    v.input("weight", weight, shape.weight_count());
+    v.packed_output("packed", packed, shape, direction);
+  }
+};
+
+// y = conv(x, weight * mask) + bias, followed by ReLU if `relu`. ReLU keeps NaN.
+struct MaskedConv2dForward {
+  const float* x;      // (N, H, W, C)
+  const void* packed;  // forward
+  const float* bias;   // (K)
+  float* y;            // (N, H, W, K)
+  MaskedConv2dShape shape;
+  int32_t relu;
+
+  template <class V>
+  void describe(V& v) {
+    shape.describe(v);
+    v.number("relu", relu, 0, 1);
+    v.input("x", x, shape.x_count());
+    v.packed_input("packed", packed, shape, Direction::kForward);
+    v.input("bias", bias, shape.k);
+    v.output("y", y, shape.y_count());
+  }
+};
+
+// grad_x = the input gradient; where `gate` is given, 0 where gate <= 0 (x is then the output of a ReLU).
+struct MaskedConv2dBackwardInput {
+  const float* grad_y;  // (N, H, W, K)
+  const void* packed;   // backward
+  const float* gate;    // (N, H, W, C) or null
+  float* grad_x;        // (N, H, W, C)
+  MaskedConv2dShape shape;
+
+  template <class V>
+  void describe(V& v) {
+    shape.describe(v);
+    v.input("gradY", grad_y, shape.y_count());
+    v.packed_input("packed", packed, shape, Direction::kBackward);
+    v.optional_input("gate", gate, shape.x_count());
+    v.output("gradX", grad_x, shape.x_count());
+  }
+};
+
+// Gradients under the mask are exactly 0.
+struct MaskedConv2dBackwardWeight {
+  const float* x;       // (N, H, W, C)
+  const float* grad_y;  // (N, H, W, K)
+  float* grad_weight;   // (K, C, R, S)
+  float* grad_bias;     // (K)
+  MaskedConv2dShape shape;
+
+  template <class V>
+  void describe(V& v) {
+    shape.describe(v);
+    v.input("x", x, shape.x_count());
+    v.input("gradY", grad_y, shape.y_count());
+    v.output("gradWeight", grad_weight, shape.weight_count());
+    v.output("gradBias", grad_bias, shape.k);
+  }
+};
+
+// The model's head: a 1 x 1 masked convolution (type B, `channels` groups) to channels * levels logits and the
+// cross-entropy of each image against `level`, in nats. Logits live in a thread's scratch only.
+struct SoftmaxCrossEntropy {
+  const float* x;        // (N, H, W, C)
+  const void* packed;    // forward, kernel_size 1, direct
+  const float* bias;     // (channels * levels)
+  const uint8_t* level;  // (N, H, W, channels), values >= levels count as levels - 1
+  double* nats;          // (N)
+  int32_t n, h, w, c, channels, levels;
+
+  MaskedConv2dShape head() const {
+    return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect};
+  }
+
+  template <class V>
+  void describe(V& v) {
+    v.number("n", n, 1, 1 << 20);
+    v.number("h", h, 1, 1 << 14);
+    v.number("w", w, 1, 1 << 14);
+    v.number("c", c, 1, 1 << 14);
+    v.number("channels", channels, 1, 256);
+    v.number("levels", levels, 2, 256);
+    v.input("x", x, head().x_count());
+    v.packed_input("packed", packed, head(), Direction::kForward);
+    v.input("bias", bias, int64_t{channels} * levels);
+    v.input("level", level, int64_t{n} * h * w * channels);
+    v.output("nats", nats, n);
+  }
+};
+
+// The same, with the gradients of the mean over N * H * W * channels. x is the output of a ReLU: grad_x is gated by x > 0.
+struct SoftmaxCrossEntropyBackward {
+  const float* x;               // (N, H, W, C)
+  const void* packed;           // forward
+  const void* packed_backward;  // backward
+  const float* bias;            // (channels * levels)
+  const uint8_t* level;         // (N, H, W, channels)
+  double* nats;                 // (N)
+  float* grad_x;                // (N, H, W, C)
+  float* grad_weight;           // (channels * levels, C, 1, 1)
+  float* grad_bias;             // (channels * levels)
+  int32_t n, h, w, c, channels, levels;
+
+  MaskedConv2dShape head() const {
+    return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect};
+  }
+
+  template <class V>
+  void describe(V& v) {
+    v.number("n", n, 1, 1 << 20);
+    v.number("h", h, 1, 1 << 14);
+    v.number("w", w, 1, 1 << 14);
+    v.number("c", c, 1, 1 << 14);
+    v.number("channels", channels, 1, 256);
+    v.number("levels", levels, 2, 256);
+    v.input("x", x, head().x_count());
+    v.packed_input("packed", packed, head(), Direction::kForward);
+    v.packed_input("packedBackward", packed_backward, head(), Direction::kBackward);
+    v.input("bias", bias, int64_t{channels} * levels);
+    v.input("level", level, int64_t{n} * h * w * channels);
+    v.output("nats", nats, n);
+    v.output("gradX", grad_x, head().x_count());
+    v.output("gradWeight", grad_weight, head().weight_count());
+    v.output("gradBias", grad_bias, int64_t{channels} * levels);
+  }
+};
+
+// state[0] = the L2 norm of the gradients, summed in float64 in a fixed order.
+struct GradientNorm {
+  const float* gradients;  // (count)
+  double* state;           // (4) gradient norm, steps taken, steps skipped, unused
+  int32_t count;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("count", count, 1, INT32_MAX);
+    v.input("gradients", gradients, count);
+    v.in_out("state", state, 4);
+  }
+};
+
+// Adam with decoupled weight decay, clipping by global norm and an exponential moving average of the parameters.
+// A step whose gradient norm is not finite changes nothing but state[2].
+// hyper = {learning rate, beta1, beta2, epsilon, weight decay, maximal norm or 0, EMA decay or 0, unused}.
+struct Adam {
+  const float* gradients;  // (count)
+  const float* hyper;      // (8)
+  double* state;           // (4) gradient norm, steps taken, steps skipped, unused
+  float* parameters;       // (count)
+  float* moment1;          // (count)
+  float* moment2;          // (count)
+  float* average;          // (count)
+  int32_t count;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("count", count, 1, INT32_MAX);
+    v.input("gradients", gradients, count);
+    v.input("hyper", hyper, 8);
+    v.in_out("state", state, 4);
+    v.in_out("parameters", parameters, count);
+    v.in_out("moment1", moment1, count);
+    v.in_out("moment2", moment2, count);
+    v.in_out("average", average, count);
+  }
+};
+
+struct Zero {
+  float* y;  // (count)
+  int32_t count;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("count", count, 1, INT32_MAX);
+    v.output("y", y, count);
+  }
+};
+
+// Wavefront sampling. At step t the pixels (i, j) with j + slope * i = t are on the front. The sampler's activations
+// carry their own zero border: (N, pad + H, pad + W + pad, channels), pixel (i, j) at row pad + i, column pad + j.
+struct FrontShape {
+  int32_t pad;    // >= kernel_size / 2 of every layer
+  int32_t slope;  // pad + 1: the front never needs a pixel that is not drawn yet
+
+  int64_t pixels(int32_t n, int32_t h, int32_t w) const { return int64_t{n} * (pad + h) * (w + 2 * pad); }
+
+  template <class V>
+  void describe(V& v) {
+    v.number("pad", pad, 0, 15);
+    v.number("slope", slope, 1, 16);
+  }
+};
+
+// One hidden layer with ReLU at the pixels of the front, for the output channels of one group. The same bits as
+// MaskedConv2dForward with Algorithm::kDirect.
+struct MaskedConv2dFront {
+  const float* x;       // padded, C channels
+  const void* packed;   // forward, direct
+  const float* bias;    // (K)
+  const int32_t* step;  // (1) t
+  float* y;             // padded, K channels
+  MaskedConv2dShape shape;
+  FrontShape front;
+  int32_t group;
+
+  template <class V>
+  void describe(V& v) {
+    shape.describe(v);
+    front.describe(v);
+    v.number("group", group, 0, shape.groups - 1);
+    v.require(front.pad >= shape.kernel_size / 2, "pad must be at least kernelSize / 2");
+    v.require(front.slope > front.pad, "slope must exceed pad");
+    v.require(shape.algorithm == Algorithm::kDirect, "the front runs the direct algorithm only");
+    v.input("x", x, front.pixels(shape.n, shape.h, shape.w) * shape.c);
+    v.packed_input("packed", packed, shape, Direction::kForward);
+    v.input("bias", bias, shape.k);
+    v.input("step", step, 1);
+    v.in_out("y", y, front.pixels(shape.n, shape.h, shape.w) * shape.k);
+  }
+};
+
+// Draws one image channel at the pixels of the front: the first v with cumsum(softmax(logits / temperature))[v] > u;
+// temperature 0 takes the argmax. Pixels marked in `known` keep the level they have. The drawn level is written to
+// `level` and, as level / (levels - 1), to the network's input `image`.
+struct SampleFront {
+  const float* x;            // padded, C channels: the last hidden layer
+  const void* packed;        // forward, kernel_size 1, direct
+  const float* bias;         // (channels * levels)
+  const float* uniforms;     // (N, H, W, channels)
+  const float* temperature;  // (1)
+  const int32_t* step;       // (1) t
+  const uint8_t* known;      // (N, H, W), non-zero where the pixel is given; or null
+  uint8_t* level;            // (N, H, W, channels)
+  float* image;              // padded, `channels` channels
+  float* logits;             // (N, H, W, channels, levels) before the temperature, or null
+  int32_t n, h, w, c, channels, levels;
+  FrontShape front;
+  int32_t channel;
+
+  MaskedConv2dShape head() const {
+    return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect};
+  }
+
+  template <class V>
+  void describe(V& v) {
+    v.number("n", n, 1, 1 << 20);
+    v.number("h", h, 1, 1 << 14);
+    v.number("w", w, 1, 1 << 14);
+    v.number("c", c, 1, 1 << 14);
+    v.number("channels", channels, 1, 256);
+    v.number("levels", levels, 2, 256);
+    front.describe(v);
+    v.number("channel", channel, 0, channels - 1);
+    v.require(front.slope > front.pad, "slope must exceed pad");
+    v.input("x", x, front.pixels(n, h, w) * c);
+    v.packed_input("packed", packed, head(), Direction::kForward);
+    v.input("bias", bias, int64_t{channels} * levels);
+    v.input("uniforms", uniforms, int64_t{n} * h * w * channels);
+    v.input("temperature", temperature, 1);
+    v.input("step", step, 1);
+    v.optional_input("known", known, int64_t{n} * h * w);
+    v.in_out("level", level, int64_t{n} * h * w * channels);
+    v.in_out("image", image, front.pixels(n, h, w) * channels);
+    v.optional_output("logits", logits, int64_t{n} * h * w * channels * levels);
+  }
+};
+
+// t = t + 1.
+struct NextFront {
+  int32_t* step;  // (1)
+
+  template <class V>
+  void describe(V& v) {
+    v.in_out("step", step, 1);
+  }
+};
+
+#define PIXELCNN_OPS(X)          \
+  X(Binarise)                    \
+  X(Quantise)                    \
+  X(RandomUniform)               \
+  X(MaskedConv2dPack)            \
+  X(MaskedConv2dForward)         \
+  X(MaskedConv2dBackwardInput)   \
+  X(MaskedConv2dBackwardWeight)  \
+  X(SoftmaxCrossEntropy)         \
+  X(SoftmaxCrossEntropyBackward) \
+  X(GradientNorm)                \
+  X(Adam)                        \
+  X(Zero)                        \
+  X(MaskedConv2dFront)           \
+  X(SampleFront)                 \
+  X(NextFront)
+
+}  // namespace pixelcnn

@@ -1,0 +1,22 @@
+// The one error type of the library.
+
+/**
+ * Every error that pixelcnn throws on purpose. `code` is stable and meant for programs, `message` is a sentence with
+ * the offending values, `remedy` says what to do about it where there is something to do.
+ */
+export class PixelCnnError extends Error {
+  readonly code: string;
+  readonly remedy?: string;
+
+  constructor(code: string, message: string, options: { remedy?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'PixelCnnError';
+    this.code = code;
+    if (options.remedy !== undefined) this.remedy = options.remedy;
+  }
+}
+
+/** Throws a PixelCnnError with `code` unless `condition` holds; `message` is only built on failure. */
+export function check(condition: boolean, code: string, message: () => string): asserts condition {
+  if (!condition) throw new PixelCnnError(code, message());
+}
