@@ -1,0 +1,26 @@
+// A masked convolution in either direction, as both algorithms take it.
+#pragma once
+#include "../ops.h"
+#include "kernels.h"
+
+namespace pixelcnn::cpu::PIXELCNN_ISA {
+
+// Forward: y = conv(x) + bias, then ReLU if asked. Backward: y is the gradient of the input, gated if asked.
+struct Convolution {
+  const MaskedConv2dShape& shape;
+  Direction direction;
+  const float* x;
+  const void* packed;
+  const float* bias;  // or null
+  const float* gate;  // or null
+  bool relu;
+  float* y;
+
+  int inputs() const { return direction == Direction::kForward ? shape.c : shape.k; }
+  int outputs() const { return direction == Direction::kForward ? shape.k : shape.c; }
+};
+
+// The algorithm that runs: a function of c, k, kernel_size, groups and the request only.
+bool uses_winograd(const MaskedConv2dShape& shape);
+
+}  // namespace pixelcnn::cpu::PIXELCNN_ISA

@@ -1,0 +1,149 @@
+// The register-blocked micro-kernels of convolution: a block of pixels x one panel of output channels.
+#pragma once
+#include "masked_conv2d_panels.h"
+#include "simd.h"
+
+namespace pixelcnn::cpu::PIXELCNN_ISA {
+
+// One tap of a convolution: where its input channels begin relative to the pixel, and how many there are.
+struct Tap {
+  ptrdiff_t offset;
+  int32_t channels;
+  int32_t skip;  // leading (> 0) or trailing (< 0) pixels of the block that this tap takes out of the image;
+                 // at most 3
+};
+
+// Where a block of outputs goes, and what is done to it on the way.
+struct BlockOutput {
+  float* y;
+  ptrdiff_t stride;   // between pixels, of y and of gate
+  const float* bias;  // or null
+  const float* gate;  // or null; outputs become 0 where it is <= 0
+  int channels;       // live lanes
+  bool relu;
+};
+
+// Adds one tap: kFirst and kLast pixels at the ends of the block are left out.
+template <int kPixels, int kVectors, int kFirst, int kLast>
+inline const float* add_tap(Vector (&sum)[kPixels][kVectors], const float* x, ptrdiff_t stride, int channels,
+                            const float* weight) {
+  // Four base pointers, so that every pixel is a base plus 0 to 3 strides: addresses the processor forms for
+  // free.
+  const float *x0 = x, *x4 = x + 4 * stride, *x8 = x + 8 * stride, *x12 = x + 12 * stride;
+  for (int c = 0; c < channels; ++c) {
+    Vector w[kVectors];
+    PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) w[v] = load(weight + v * kLanes);
+    weight += kVectors * kLanes;
+    PIXELCNN_UNROLL for (int p = kFirst; p < kPixels - kLast; ++p) {
+      const float* base = p < 4 ? x0 : p < 8 ? x4 : p < 12 ? x8 : x12;
+      const Vector a = splat(base[(p & 3) * stride]);
+      PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) sum[p][v] += a * w[v];
+    }
+    ++x0, ++x4, ++x8, ++x12;
+  }
+  return weight;
+}
+
+template <int kPixels, int kVectors>
+inline void store_block(const Vector (&sum)[kPixels][kVectors], const BlockOutput& out) {
+  PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) {
+    const int lanes = out.channels - v * kLanes;
+    PIXELCNN_UNROLL for (int p = 0; p < kPixels; ++p) {
+      // + 0 makes -0 into +0: whether a padding zero was added or skipped then leaves no trace.
+      Vector r = sum[p][v] + splat(0.0f);
+      if (out.relu) r = r < Vector{} ? Vector{} : r;
+      if (out.gate)
+        r = load_partial(out.gate + p * out.stride + v * kLanes, lanes) <= Vector{} ? Vector{} : r;
+      store_partial(out.y + p * out.stride + v * kLanes, r, lanes);
+    }
+  }
+}
+
+// A block of pixels x one panel: bias, then taps in order, then input channels in order, one FMA each.
+template <int kPixels, int kVectors>
+__attribute__((noinline)) void convolve_block(const float* x, ptrdiff_t stride, const Tap* taps,
+                                              int tap_count, const float* weight, const BlockOutput& out) {
+  Vector sum[kPixels][kVectors];
+  PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) {
+    const Vector bias = out.bias ? load_partial(out.bias + v * kLanes, out.channels - v * kLanes) : Vector{};
+    PIXELCNN_UNROLL for (int p = 0; p < kPixels; ++p) sum[p][v] = bias;
+  }
+  for (const Tap* tap = taps; tap < taps + tap_count; ++tap) {
+    const float* first = x + tap->offset;
+    const int channels = tap->channels;
+    if constexpr (kPixels > 3) {
+      switch (tap->skip) {
+        case 1:
+          weight = add_tap<kPixels, kVectors, 1, 0>(sum, first, stride, channels, weight);
+          continue;
+        case 2:
+          weight = add_tap<kPixels, kVectors, 2, 0>(sum, first, stride, channels, weight);
+          continue;
+        case 3:
+          weight = add_tap<kPixels, kVectors, 3, 0>(sum, first, stride, channels, weight);
+          continue;
+        case -1:
+          weight = add_tap<kPixels, kVectors, 0, 1>(sum, first, stride, channels, weight);
+          continue;
+        case -2:
+          weight = add_tap<kPixels, kVectors, 0, 2>(sum, first, stride, channels, weight);
+          continue;
+        case -3:
+          weight = add_tap<kPixels, kVectors, 0, 3>(sum, first, stride, channels, weight);
+          continue;
+      }
+    }
+    weight = add_tap<kPixels, kVectors, 0, 0>(sum, first, stride, channels, weight);
+  }
+  store_block(sum, out);
+}
+
+// A matrix product for Winograd: y = sum over taps of x * weight, all lanes live.
+template <int kPixels, int kVectors>
+__attribute__((noinline)) void multiply_block(const float* x, ptrdiff_t stride, const Tap* taps,
+                                              int tap_count, const float* weight, const BlockOutput& out) {
+  Vector sum[kPixels][kVectors] = {};
+  for (const Tap* tap = taps; tap < taps + tap_count; ++tap) {
+    weight = add_tap<kPixels, kVectors, 0, 0>(sum, x + tap->offset, stride, tap->channels, weight);
+  }
+  PIXELCNN_UNROLL for (int p = 0; p < kPixels; ++p) {
+    PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) store(out.y + p * out.stride + v * kLanes, sum[p][v]);
+  }
+}
+
+using Block = void (*)(const float* x, ptrdiff_t stride, const Tap* taps, int tap_count, const float* weight,
+                       const BlockOutput& out);
+
+// The kernels for 1 to kMostPixels pixels and 1 to kMostVectors vectors, chosen at run time.
+template <int kMostPixels, int kMostVectors, bool kMultiply>
+class Blocks {
+ public:
+  static Block get(int pixels, int vectors) { return find<kMostPixels, kMostVectors>(pixels, vectors); }
+
+ private:
+  template <int kPixels, int kVectors>
+  static Block find(int pixels, int vectors) {
+    if constexpr (kVectors > 1) {
+      if (vectors < kVectors) return find<kPixels, kVectors - 1>(pixels, vectors);
+    }
+    if constexpr (kPixels > 1) {
+      if (pixels < kPixels) return find<kPixels - 1, kVectors>(pixels, vectors);
+    }
+    return kMultiply ? multiply_block<kPixels, kVectors> : convolve_block<kPixels, kVectors>;
+  }
+};
+using ConvolveBlocks = Blocks<kBlockPixels, kBlockVectors, false>;
+using MultiplyBlocks = Blocks<kGemmPixels, kGemmVectors, true>;
+
+// `total` cut into the fewest runs of at most `most`, as even as possible: calls body(begin, length).
+template <class Body>
+inline void for_each_run(int total, int most, const Body& body) {
+  int runs = static_cast<int>(divide_up(total, most));
+  for (int begin = 0; runs > 0; --runs) {
+    const int length = static_cast<int>(divide_up(total - begin, runs));
+    body(begin, length);
+    begin += length;
+  }
+}
+
+}  // namespace pixelcnn::cpu::PIXELCNN_ISA

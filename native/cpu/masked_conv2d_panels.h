@@ -1,0 +1,94 @@
+// How masked weights are cut into panels: output channels by group, then by register width, live taps only.
+//
+// Seen from either direction a masked convolution has `inputs` and `outputs` (swapped for the backward
+// direction) and its live taps are the first `taps` entries of each R x S filter in row-major order, the
+// centre being the last. A panel belongs to one group, so at the centre it covers just the input channels
+// that group may see: none is multiplied by 0.
+#pragma once
+#include "../ops.h"
+#include "simd.h"
+
+namespace pixelcnn::cpu::PIXELCNN_ISA {
+
+inline constexpr int kMaxTaps = 15 * 31 + 15 + 1;
+
+// The first channel of group g, where group(c) = floor(c * groups / channels).
+constexpr int group_begin(int g, int channels, int groups) {
+  return static_cast<int>((int64_t{g} * channels + groups - 1) / groups);
+}
+
+struct Panel {
+  int first, channels;           // output channels [first, first + channels)
+  int vectors;                   // width in vectors; the lanes past `channels` are padding
+  int centre_begin, centre_end;  // input channels that the centre tap covers
+  int64_t column;                // of the first lane, when all panels stand side by side
+  int width() const { return vectors * kLanes; }
+};
+
+class PanelLayout {
+ public:
+  PanelLayout(const MaskedConv2dShape& shape, Direction direction)
+      : forward_(direction == Direction::kForward),
+        inputs_(forward_ ? shape.c : shape.k),
+        outputs_(forward_ ? shape.k : shape.c),
+        groups_(shape.groups),
+        mask_(shape.mask),
+        taps_(shape.kernel_size * (shape.kernel_size / 2) + shape.kernel_size / 2 + 1) {}
+
+  int inputs() const { return inputs_; }
+  int outputs() const { return outputs_; }
+  // Counts the centre, which some panels see nothing of.
+  int taps() const { return taps_; }
+  int64_t columns() const { return begin(groups_).column; }
+  int64_t weights() const { return columns() * taps_ * inputs_; }
+  int panels() const { return begin(groups_).panel; }
+  int first_panel(int group) const { return begin(group).panel; }
+  int64_t offset(const Panel& panel) const { return panel.column * taps_ * inputs_; }
+
+  Panel panel(int index) const {
+    Begin at;
+    int group = 0;
+    for (;; ++group) {
+      const int panels = static_cast<int>(divide_up(size(group), kWidth));
+      if (index < at.panel + panels) break;
+      at.panel += panels;
+      at.column += round_up(size(group), kLanes);
+    }
+    const int begin = (index - at.panel) * kWidth;
+    const int channels = smaller(kWidth, size(group) - begin);
+    const int seen = group + (forward_ == (mask_ == MaskType::kB));
+    const int edge = group_begin(seen, inputs_, groups_);
+    return {group_begin(group, outputs_, groups_) + begin,
+            channels,
+            static_cast<int>(divide_up(channels, kLanes)),
+            forward_ ? 0 : edge,
+            forward_ ? edge : inputs_,
+            at.column + begin};
+  }
+
+ private:
+  static constexpr int kWidth = kBlockVectors * kLanes;
+  struct Begin {
+    int panel = 0;
+    int64_t column = 0;
+  };
+
+  int size(int group) const {
+    return group_begin(group + 1, outputs_, groups_) - group_begin(group, outputs_, groups_);
+  }
+  Begin begin(int group) const {
+    Begin at;
+    for (int g = 0; g < group; ++g) {
+      at.panel += static_cast<int>(divide_up(size(g), kWidth));
+      at.column += round_up(size(g), kLanes);
+    }
+    return at;
+  }
+
+  bool forward_;
+  int inputs_, outputs_, groups_;
+  MaskType mask_;
+  int taps_;
+};
+
+}  // namespace pixelcnn::cpu::PIXELCNN_ISA

@@ -1,0 +1,19 @@
+// The Winograd algorithm of masked convolution: fewer multiplications, but its transforms mix pixels.
+#pragma once
+#include "masked_conv2d.h"
+
+namespace pixelcnn::cpu::PIXELCNN_ISA {
+
+// Whether there is a variant for this kernel size.
+bool has_winograd(int kernel_size);
+
+int64_t winograd_packed_bytes(const MaskedConv2dShape& shape, Direction direction);
+void winograd_pack(const MaskedConv2dPack& op, Context& context);
+
+int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, int threads);
+void winograd_convolve(const Convolution& conv, Context& context);
+
+int64_t winograd_gradient_workspace(const MaskedConv2dShape& shape);
+void winograd_gradient(const MaskedConv2dBackwardWeight& op, Context& context);
+
+}  // namespace pixelcnn::cpu::PIXELCNN_ISA

@@ -1,0 +1,105 @@
+// Vectors of one instruction set (GCC and Clang vector extensions) and the register blockings that suit it.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define PIXELCNN_UNROLL _Pragma("GCC unroll 32")
+
+namespace pixelcnn::cpu::PIXELCNN_ISA {
+
+// kBlock*: pixels x vectors of outputs that a convolution keeps in registers. kGemm*: the same for Winograd's
+// matrix products. kTileChannels: input channels x kBlockVectors that a weight gradient keeps in registers.
+#if defined(__AVX512F__)
+inline constexpr int kLanes = 16, kBlockPixels = 14, kBlockVectors = 2, kGemmPixels = 7, kGemmVectors = 4;
+inline constexpr int kTileChannels = 8;
+#elif defined(__AVX2__)
+inline constexpr int kLanes = 8, kBlockPixels = 4, kBlockVectors = 2, kGemmPixels = 6, kGemmVectors = 2;
+inline constexpr int kTileChannels = 4;
+#elif defined(__aarch64__)
+inline constexpr int kLanes = 4, kBlockPixels = 6, kBlockVectors = 4, kGemmPixels = 6, kGemmVectors = 4;
+inline constexpr int kTileChannels = 6;
+#else
+inline constexpr int kLanes = 4, kBlockPixels = 4, kBlockVectors = 2, kGemmPixels = 4, kGemmVectors = 2;
+inline constexpr int kTileChannels = 4;
+#endif
+
+typedef float Vector __attribute__((vector_size(kLanes * 4)));
+typedef float UnalignedVector __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
+typedef int32_t IntVector __attribute__((vector_size(kLanes * 4)));
+
+// Not std::min and std::max: an out-of-line copy of those would be shared between instruction sets.
+template <class T>
+constexpr T smaller(T a, T b) {
+  return b < a ? b : a;
+}
+template <class T>
+constexpr T larger(T a, T b) {
+  return a < b ? b : a;
+}
+constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
+
+inline Vector load(const float* p) { return *reinterpret_cast<const UnalignedVector*>(p); }
+inline void store(float* p, Vector v) { *reinterpret_cast<UnalignedVector*>(p) = v; }
+inline Vector splat(float a) { return a - Vector{}; }
+
+// The first `count` lanes (all of them where count >= kLanes); the other lanes are `fill` and their memory is
+// not read.
+inline Vector load_partial(const float* p, int count, float fill = 0) {
+  if (count >= kLanes) return load(p);
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vector>(_mm512_mask_loadu_ps(reinterpret_cast<__m512>(splat(fill)),
+                                                       static_cast<__mmask16>((1u << count) - 1), p));
+#else
+  alignas(64) float lanes[kLanes];
+  for (int i = 0; i < kLanes; ++i) lanes[i] = i < count ? p[i] : fill;
+  return load(lanes);
+#endif
+}
+
+inline void store_partial(float* p, Vector v, int count) {
+  if (count >= kLanes) return store(p, v);
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), reinterpret_cast<__m512>(v));
+#else
+  for (int i = 0; i < count; ++i) p[i] = v[i];
+#endif
+}
+
+inline float sum_of_lanes(Vector v) {
+  float sum = v[0];
+  for (int i = 1; i < kLanes; ++i) sum += v[i];
+  return sum;
+}
+
+inline float largest_lane(Vector v) {
+  float most = v[0];
+  for (int i = 1; i < kLanes; ++i) most = larger(most, v[i]);
+  return most;
+}
+
+// exp for x <= 0, within about 1 ulp; 0 below -87.3, where the result would be denormal. NaN stays NaN.
+inline Vector exp_negative(Vector x) {
+  const Vector magic =
+      splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low mantissa bits
+  const Vector clamped = x < splat(-87.3f) ? splat(-87.3f) : x;
+  const Vector shifted = clamped * splat(1.44269504088896341f) + magic;
+  const IntVector exponent = reinterpret_cast<IntVector>(shifted) << 23;
+  const Vector n = shifted - magic;
+  const Vector r = (clamped - n * splat(0.693359375f)) - n * splat(-2.12194440e-4f);
+  Vector p = splat(1.9875691500e-4f);
+  p = p * r + splat(1.3981999507e-3f);
+  p = p * r + splat(8.3334519073e-3f);
+  p = p * r + splat(4.1665795894e-2f);
+  p = p * r + splat(1.6666665459e-1f);
+  p = p * r + splat(5.0000001201e-1f);
+  p = p * r * r + r + splat(1.0f);
+  const Vector scaled = reinterpret_cast<Vector>(reinterpret_cast<IntVector>(p) + exponent);
+  return x < splat(-87.3f) ? Vector{} : (x == x ? scaled : x);
+}
+
+}  // namespace pixelcnn::cpu::PIXELCNN_ISA

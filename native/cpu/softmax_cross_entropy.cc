@@ -1,0 +1,193 @@
+// The head: logits of a block of pixels, their softmax cross-entropy and its gradients, all while they are in
+// cache.
+#include <cmath>
+#include <cstring>
+
+#include "kernels.h"
+#include "masked_conv2d_gradient.h"
+#include "masked_conv2d_taps.h"
+#include "thread_pool.h"
+
+namespace pixelcnn::cpu::PIXELCNN_ISA {
+
+namespace {
+
+// The 1 x 1 convolution makes an image a list of pixels. Its blocks, and the ranges of blocks whose weight
+// gradients are summed together, follow from the shape alone.
+struct HeadPlan {
+  int64_t pixels;  // of an image
+  int block;       // pixels of a block
+  int64_t blocks;  // of an image
+  int logits;      // of a pixel
+
+  template <class Op>
+  explicit HeadPlan(const Op& op)
+      : pixels(int64_t{op.h} * op.w),
+        block((op.head().k <= 1024 ? 4 : 1) * kLargestRun),
+        blocks(divide_up(pixels, block)),
+        logits(op.head().k) {}
+
+  int64_t scratch_floats() const { return round_up(int64_t{block} * logits, 16); }
+  int block_pixels(int64_t index) const {
+    return static_cast<int>(smaller<int64_t>(block, pixels - index * block));
+  }
+
+ private:
+  static constexpr int kLargestRun = 14;
+};
+
+constexpr int kGradientParts = 16;
+
+template <class Op>
+int64_t gradient_parts(const Op& op, const HeadPlan& plan) {
+  return smaller<int64_t>(kGradientParts, op.n * plan.blocks);
+}
+
+// y[p] = x[p] * panel for pixels [0, pixels), y being `outputs` wide.
+void convolve_pixels(const PanelLayout& layout, const Panel& panel, const float* packed, const float* x,
+                     int x_stride, int pixels, const BlockOutput& first) {
+  const TapList taps(1, layout.inputs(), panel, 0, 1);
+  for_each_run(pixels, kBlockPixels, [&](int begin, int count) {
+    BlockOutput out = first;
+    out.y += begin * first.stride;
+    if (first.gate) out.gate += begin * first.stride;
+    taps.run(ConvolveBlocks::get(count, panel.vectors), x + int64_t{begin} * x_stride, x_stride,
+             packed + layout.offset(panel), 0, out);
+  });
+}
+
+template <class Op>
+void compute_logits(const Op& op, const float* x, int pixels, float* logits) {
+  const PanelLayout layout(op.head(), Direction::kForward);
+  for (int index = 0; index < layout.panels(); ++index) {
+    const Panel panel = layout.panel(index);
+    convolve_pixels(
+        layout, panel, static_cast<const float*>(op.packed), x, op.c, pixels,
+        {logits + panel.first, layout.outputs(), op.bias + panel.first, nullptr, panel.channels, false});
+  }
+}
+
+// Nats of one distribution. With kGradient the logits become (softmax - one hot) * scale.
+template <bool kGradient>
+double cross_entropy(float* logits, int levels, int target, float scale) {
+  const float lowest = -__builtin_inff();
+  Vector most = splat(lowest);
+  for (int v = 0; v < levels; v += kLanes) {
+    const Vector lanes = load_partial(logits + v, levels - v, lowest);
+    most = lanes > most ? lanes : most;
+  }
+  const float largest = largest_lane(most), target_logit = logits[target];
+  Vector sums = {};
+  for (int v = 0; v < levels; v += kLanes) {
+    const Vector e = exp_negative(load_partial(logits + v, levels - v, lowest) - splat(largest));
+    // Padding lanes are exp(-inf) = 0, unless every logit is -inf; then the result is NaN, as it must be.
+    sums += e;
+    if constexpr (kGradient) store_partial(logits + v, e, levels - v);
+  }
+  const float sum = sum_of_lanes(sums);
+  if constexpr (kGradient) {
+    const Vector factor = splat(scale / sum);
+    for (int v = 0; v < levels; v += kLanes) {
+      store_partial(logits + v, load_partial(logits + v, levels - v) * factor, levels - v);
+    }
+    logits[target] -= scale;
+  }
+  return std::log(static_cast<double>(sum)) + (double{largest} - double{target_logit});
+}
+
+// Nats of a block of pixels, pixel by pixel and channel by channel.
+template <bool kGradient, class Op>
+double block_nats(const Op& op, const uint8_t* level, int pixels, float* logits, float scale) {
+  double nats = 0;
+  for (int64_t i = 0; i < int64_t{pixels} * op.channels; ++i) {
+    const int target = smaller<int>(level[i], op.levels - 1);
+    nats += cross_entropy<kGradient>(logits + i * op.levels, op.levels, target, scale);
+  }
+  return nats;
+}
+
+// nats[image] = the sum of its blocks, in order.
+void sum_blocks(const double* block_nats, int n, int64_t blocks, double* nats) {
+  for (int image = 0; image < n; ++image) {
+    double sum = 0;
+    for (int64_t block = 0; block < blocks; ++block) sum += block_nats[image * blocks + block];
+    nats[image] = sum;
+  }
+}
+
+int64_t block_nats_bytes(int64_t count) { return round_up(count * int64_t{sizeof(double)}, 64); }
+
+// Logits to gradients for one block: the weight and bias gradients are added to `sums`, grad_x is written.
+void backward_block(const SoftmaxCrossEntropyBackward& op, const float* x, const float* grad_logits,
+                    int pixels, float* sums, float* grad_x) {
+  const PanelLayout forward(op.head(), Direction::kForward), backward(op.head(), Direction::kBackward);
+  const int logits = forward.outputs();
+  for (int index = 0; index < forward.panels(); ++index) {
+    const Panel panel = forward.panel(index);
+    const TileInput in = {x, op.c, 0, grad_logits + panel.first, logits, 0, 1, pixels, panel.channels};
+    accumulate(in, panel.centre_end, panel.vectors, sums + forward.offset(panel));
+    add_columns(grad_logits + panel.first, logits, pixels, panel.channels,
+                sums + forward.weights() + panel.column);
+  }
+  for (int index = 0; index < backward.panels(); ++index) {
+    const Panel panel = backward.panel(index);
+    convolve_pixels(backward, panel, static_cast<const float*>(op.packed_backward), grad_logits, logits,
+                    pixels, {grad_x + panel.first, op.c, nullptr, x + panel.first, panel.channels, false});
+  }
+}
+
+}  // namespace
+
+int64_t workspace(const SoftmaxCrossEntropy& op, int threads) {
+  const HeadPlan plan(op);
+  return block_nats_bytes(op.n * plan.blocks) + threads * plan.scratch_floats() * int64_t{sizeof(float)};
+}
+
+void run(const SoftmaxCrossEntropy& op, Context& context) {
+  const HeadPlan plan(op);
+  double* nats = reinterpret_cast<double*>(context.workspace);
+  float* scratch = reinterpret_cast<float*>(context.workspace + block_nats_bytes(op.n * plan.blocks));
+  context.pool.run(op.n * plan.blocks, [&](int64_t task, int thread) {
+    const int64_t pixel = task / plan.blocks * plan.pixels + task % plan.blocks * plan.block;
+    const int pixels = plan.block_pixels(task % plan.blocks);
+    float* logits = scratch + thread * plan.scratch_floats();
+    compute_logits(op, op.x + pixel * op.c, pixels, logits);
+    nats[task] = block_nats<false>(op, op.level + pixel * op.channels, pixels, logits, 0);
+  });
+  sum_blocks(nats, op.n, plan.blocks, op.nats);
+}
+
+int64_t workspace(const SoftmaxCrossEntropyBackward& op, int threads) {
+  const HeadPlan plan(op);
+  const int64_t partial = partial_gradient_floats(PanelLayout(op.head(), Direction::kForward));
+  return block_nats_bytes(op.n * plan.blocks) +
+         (gradient_parts(op, plan) * partial + threads * plan.scratch_floats()) * int64_t{sizeof(float)};
+}
+
+void run(const SoftmaxCrossEntropyBackward& op, Context& context) {
+  const HeadPlan plan(op);
+  const int64_t blocks = op.n * plan.blocks, parts = gradient_parts(op, plan);
+  const int64_t partial_floats = partial_gradient_floats(PanelLayout(op.head(), Direction::kForward));
+  double* nats = reinterpret_cast<double*>(context.workspace);
+  float* partial = reinterpret_cast<float*>(context.workspace + block_nats_bytes(blocks));
+  float* scratch = partial + parts * partial_floats;
+  const float scale = static_cast<float>(1.0 / (double{1} * op.n * plan.pixels * op.channels));
+
+  context.pool.run(parts, [&](int64_t part, int thread) {
+    float* sums = partial + part * partial_floats;
+    float* logits = scratch + thread * plan.scratch_floats();
+    std::memset(sums, 0, sizeof(float) * partial_floats);
+    for (int64_t block = blocks * part / parts; block < blocks * (part + 1) / parts; ++block) {
+      const int64_t pixel = block / plan.blocks * plan.pixels + block % plan.blocks * plan.block;
+      const int pixels = plan.block_pixels(block % plan.blocks);
+      const float* x = op.x + pixel * op.c;
+      compute_logits(op, x, pixels, logits);
+      nats[block] = block_nats<true>(op, op.level + pixel * op.channels, pixels, logits, scale);
+      backward_block(op, x, logits, pixels, sums, op.grad_x + pixel * op.c);
+    }
+  });
+  sum_blocks(nats, op.n, plan.blocks, op.nats);
+  reduce_gradients(op.head(), partial, static_cast<int>(parts), op.grad_weight, op.grad_bias, context.pool);
+}
+
+}  // namespace pixelcnn::cpu::PIXELCNN_ISA

@@ -1,0 +1,225 @@
+// Winograd on the masked shape: tiles of pixels to planes of products and back, and the same for weights.
+//
+// The rows above the centre are a Vertical::r x kernel filter, run as kChunks side by side of Horizontal::r
+// columns; as Horizontal::m == Horizontal::r then, chunk i of tile j reads the transformed input of tile j +
+// i. The centre row is one horizontal filter. In the backward direction everything is mirrored: rows below,
+// taps in reverse.
+#pragma once
+#include "../ops.h"
+#include "simd.h"
+#include "winograd_transforms.h"
+
+namespace pixelcnn::cpu::PIXELCNN_ISA {
+
+// One image (h, w, channels); reading outside it gives 0.
+struct ImageView {
+  const float* data;
+  int h, w, channels;
+
+  bool contains(int y, int x) const { return y >= 0 && y < h && x >= 0 && x < w; }
+  const float* at(int y, int x, int channel) const {
+    return data + (int64_t{y} * w + x) * channels + channel;
+  }
+
+  // Whether whole vectors may be read at [y, y + rows) x [x, x + columns).
+  bool contains_all(int y, int x, int rows, int columns, int channel) const {
+    return y >= 0 && y + rows <= h && x >= 0 && x + columns <= w && channel + kLanes <= channels;
+  }
+  template <bool kInside>
+  Vector read(int y, int x, int channel) const {
+    if constexpr (kInside) return load(at(y, x, channel));
+    return contains(y, x) ? load_partial(at(y, x, channel), channels - channel) : Vector{};
+  }
+};
+
+// Planes of transformed values: plane p begins at data + p * stride.
+struct Planes {
+  float* data;
+  int64_t stride;
+};
+
+// An odd number of cache lines, so that the planes of one tile do not all fall into the same cache set.
+constexpr int64_t plane_stride(int64_t floats) {
+  const int64_t lines = divide_up(floats, 16);
+  return (lines + (lines % 2 == 0)) * 16;
+}
+
+template <class V, class H, int kKernelSize, int kChunkCount>
+struct WinogradTiles {
+  using Vertical = V;
+  using Horizontal = H;
+  static constexpr int kKernel = kKernelSize, kChunks = kChunkCount, kRadius = kKernel / 2;
+  static constexpr int kRows = V::m, kColumns = H::m;  // outputs of a tile
+  static constexpr int kUpperPlanes = V::n * H::n;     // the rows above the centre
+  static constexpr int kCentrePlanes = V::m * H::n;    // the centre row, for each row of the tile
+  static constexpr int kTaps = kKernel * kRadius + kRadius + 1;
+  static_assert(V::r == kRadius && H::r * kChunks >= kKernel && H::r >= kRadius + 1);
+  static_assert(kChunks == 1 || H::m == H::r);
+
+  // Transforms one row of tiles: `upper` gets tiles + kChunks - 1 of them, `centre` gets `tiles` for each
+  // pixel row. Channels are padded to whole vectors.
+  static void transform_input(const ImageView& image, Direction direction, int tile_row, int tiles,
+                              Planes upper, Planes centre) {
+    const bool forward = direction == Direction::kForward;
+    const int padded = static_cast<int>(round_up(image.channels, kLanes)), top = tile_row * kRows;
+    const int y = top + (forward ? -kRadius : 1);
+    for (int tile = 0; tile < tiles + kChunks - 1; ++tile) {
+      const int x = tile * kColumns - kRadius;
+      for (int c = 0; c < padded; c += kLanes) {
+        const Planes out = {upper.data + int64_t{tile} * padded + c, upper.stride};
+        if (image.contains_all(y, x, V::n, H::n, c)) {
+          transform_upper<true>(image, y, x, c, out);
+        } else {
+          transform_upper<false>(image, y, x, c, out);
+        }
+      }
+    }
+    for (int row = 0; row < kRows; ++row) {
+      for (int tile = 0; tile < tiles; ++tile) {
+        const int x = tile * kColumns - (forward ? kRadius : 0);
+        for (int c = 0; c < padded; c += kLanes) {
+          const Planes out = {centre.data + row * H::n * centre.stride + int64_t{tile} * padded + c,
+                              centre.stride};
+          if (image.contains_all(top + row, x, 1, H::n, c)) {
+            transform_centre<true>(image, top + row, x, c, out);
+          } else {
+            transform_centre<false>(image, top + row, x, c, out);
+          }
+        }
+      }
+    }
+  }
+
+  // The sums of one tile and one vector of channels, before bias and activation: AT (upper) A + centre A.
+  static void transform_output(Planes upper, Planes centre, Vector bias, Vector (&out)[kRows][kColumns]) {
+    Vector columns[kRows][H::n];
+    PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) {
+      Vector in[V::n], rows[kRows];
+      PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i) in[i] = load(upper.data + (i * H::n + q) * upper.stride);
+      multiply<V::AT>(in, rows);
+      PIXELCNN_UNROLL for (int r = 0; r < kRows; ++r) {
+        columns[r][q] = rows[r] + load(centre.data + (r * H::n + q) * centre.stride);
+      }
+    }
+    PIXELCNN_UNROLL for (int r = 0; r < kRows; ++r) multiply<H::AT>(columns[r], out[r], bias);
+  }
+
+  // The transposed output transform of one row of tiles of grad_y: what the weight gradient multiplies inputs
+  // with.
+  static void transform_gradient(const ImageView& image, int tile_row, int tiles, Planes upper,
+                                 Planes centre) {
+    const int padded = static_cast<int>(round_up(image.channels, kLanes)), y = tile_row * kRows;
+    for (int tile = 0; tile < tiles; ++tile) {
+      for (int c = 0; c < padded; c += kLanes) {
+        const Planes upper_out = {upper.data + int64_t{tile} * padded + c, upper.stride};
+        const Planes centre_out = {centre.data + int64_t{tile} * padded + c, centre.stride};
+        if (image.contains_all(y, tile * kColumns, kRows, kColumns, c)) {
+          transform_gradient_tile<true>(image, y, tile * kColumns, c, upper_out, centre_out);
+        } else {
+          transform_gradient_tile<false>(image, y, tile * kColumns, c, upper_out, centre_out);
+        }
+      }
+    }
+  }
+
+  // taps[t] are the live taps of one input channel and a vector of output channels. store(chunk, plane,
+  // value) gets the transformed rows above the centre (chunk < kChunks, plane < kUpperPlanes) and the centre
+  // row (chunk kChunks, plane < H::n).
+  template <class Store>
+  static void transform_weights(const Vector (&taps)[kTaps], Direction direction, const Store& store) {
+    const bool forward = direction == Direction::kForward;
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
+      Vector columns[V::n][H::r];
+      PIXELCNN_UNROLL for (int b = 0; b < H::r; ++b) {
+        const int column = chunk * H::r + b;
+        Vector in[kRadius] = {}, out[V::n];
+        for (int a = 0; a < kRadius && column < kKernel; ++a) {
+          in[a] =
+              forward ? taps[a * kKernel + column] : taps[(kRadius - 1 - a) * kKernel + kKernel - 1 - column];
+        }
+        multiply<V::G>(in, out);
+        PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i) columns[i][b] = out[i];
+      }
+      PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i) {
+        Vector out[H::n];
+        multiply<H::G>(columns[i], out);
+        PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) store(chunk, i * H::n + q, out[q]);
+      }
+    }
+    Vector in[H::r] = {}, out[H::n];
+    for (int b = 0; b <= kRadius; ++b) in[b] = taps[kRadius * kKernel + (forward ? b : kRadius - b)];
+    multiply<H::G>(in, out);
+    PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) store(kChunks, q, out[q]);
+  }
+
+  // The transpose of transform_weights (forward): products(chunk, plane) to the gradients of the live taps.
+  template <class Products>
+  static void transform_weight_gradient(const Products& products, Vector (&taps)[kTaps]) {
+    for (int chunk = 0; chunk < kChunks; ++chunk) {
+      Vector columns[H::r][V::n];
+      PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i) {
+        Vector in[H::n], out[H::r];
+        PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) in[q] = products(chunk, i * H::n + q);
+        multiply_transposed<H::G>(in, out);
+        PIXELCNN_UNROLL for (int b = 0; b < H::r; ++b) columns[b][i] = out[b];
+      }
+      for (int b = 0; b < H::r && chunk * H::r + b < kKernel; ++b) {
+        Vector out[kRadius];
+        multiply_transposed<V::G>(columns[b], out);
+        for (int a = 0; a < kRadius; ++a) taps[a * kKernel + chunk * H::r + b] = out[a];
+      }
+    }
+    Vector in[H::n], out[H::r];
+    PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) in[q] = products(kChunks, q);
+    multiply_transposed<H::G>(in, out);
+    for (int b = 0; b <= kRadius; ++b) taps[kRadius * kKernel + b] = out[b];
+  }
+
+ private:
+  template <bool kInside>
+  static void transform_upper(const ImageView& image, int y, int x, int c, Planes out) {
+    Vector columns[V::n][H::n];
+    PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) {
+      Vector in[V::n], rows[V::n];
+      PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i) in[i] = image.read<kInside>(y + i, x + q, c);
+      multiply<V::BT>(in, rows);
+      PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i) columns[i][q] = rows[i];
+    }
+    PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i) {
+      Vector result[H::n];
+      multiply<H::BT>(columns[i], result);
+      PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) store(out.data + (i * H::n + q) * out.stride, result[q]);
+    }
+  }
+
+  template <bool kInside>
+  static void transform_centre(const ImageView& image, int y, int x, int c, Planes out) {
+    Vector in[H::n], result[H::n];
+    PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) in[q] = image.read<kInside>(y, x + q, c);
+    multiply<H::BT>(in, result);
+    PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) store(out.data + q * out.stride, result[q]);
+  }
+
+  template <bool kInside>
+  static void transform_gradient_tile(const ImageView& image, int y, int x, int c, Planes upper,
+                                      Planes centre) {
+    Vector rows[H::n][kRows];
+    PIXELCNN_UNROLL for (int r = 0; r < kRows; ++r) {
+      Vector in[kColumns], out[H::n];
+      PIXELCNN_UNROLL for (int q = 0; q < kColumns; ++q) in[q] = image.read<kInside>(y + r, x + q, c);
+      multiply_transposed<H::AT>(in, out);
+      PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) {
+        store(centre.data + (r * H::n + q) * centre.stride, out[q]);
+        rows[q][r] = out[q];
+      }
+    }
+    PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) {
+      Vector out[V::n];
+      multiply_transposed<V::AT>(rows[q], out);
+      PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i)
+          store(upper.data + (i * H::n + q) * upper.stride, out[i]);
+    }
+  }
+};
+
+}  // namespace pixelcnn::cpu::PIXELCNN_ISA

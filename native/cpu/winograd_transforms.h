@@ -1,0 +1,116 @@
+// Winograd (Toom-Cook) matrices for m outputs of an r-tap filter: y = AT ((G g) * (BT d)), from n = m + r - 1
+// inputs.
+//
+// Interpolation points 0, 1, -1, 2, -2 or -1/2, 1/2 and infinity; the rows are scaled by powers of two to
+// balance rounding.
+#pragma once
+#include "simd.h"
+
+namespace pixelcnn::cpu::PIXELCNN_ISA {
+
+struct F43 {
+  static constexpr int m = 4, r = 3, n = 6;
+  static constexpr float AT[4][6] = {
+      {1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -0.5f, 0}, {0, 1, 1, 4, 0.25f, 0}, {0, 1, -1, 8, -0.125f, 1}};
+  static constexpr float G[6][3] = {{1, 0, 0},
+                                    {-2.0f / 3, -2.0f / 3, -2.0f / 3},
+                                    {2.0f / 3, -2.0f / 3, 2.0f / 3},
+                                    {1.0f / 30, 1.0f / 15, 2.0f / 15},
+                                    {-16.0f / 15, 8.0f / 15, -4.0f / 15},
+                                    {0, 0, 1}};
+  static constexpr float BT[6][6] = {{1, 1.5f, -2, -1.5f, 1, 0},
+                                     {0, -0.5f, -1.25f, -0.25f, 0.5f, 0},
+                                     {0, 0.5f, 0.25f, -1.25f, 0.5f, 0},
+                                     {0, -1, -2, 1, 2, 0},
+                                     {0, 2, -1, -2, 1, 0},
+                                     {0, 1, 1.5f, -2, -1.5f, 1}};
+};
+
+struct F44 {
+  static constexpr int m = 4, r = 4, n = 7;
+  static constexpr float AT[4][7] = {{1, 1, 1, 1, 1, 1, 0},
+                                     {0, 1, -1, 2, -2, 0.5f, 0},
+                                     {0, 1, 1, 4, 4, 0.25f, 0},
+                                     {0, 1, -1, 8, -8, 0.125f, 1}};
+  static constexpr float G[7][4] = {{-2, 0, 0, 0},
+                                    {-4.0f / 3, -4.0f / 3, -4.0f / 3, -4.0f / 3},
+                                    {4.0f / 9, -4.0f / 9, 4.0f / 9, -4.0f / 9},
+                                    {1.0f / 36, 1.0f / 18, 1.0f / 9, 2.0f / 9},
+                                    {-1.0f / 30, 1.0f / 15, -2.0f / 15, 4.0f / 15},
+                                    {128.0f / 45, 64.0f / 45, 32.0f / 45, 16.0f / 45},
+                                    {0, 0, 0, 4}};
+  static constexpr float BT[7][7] = {
+      {-0.5f, 1, 0.625f, -1.25f, -0.125f, 0.25f, 0}, {0, 0.5f, -0.5f, -1.125f, 0.125f, 0.25f, 0},
+      {0, -0.5f, 1.5f, -0.875f, -0.375f, 0.25f, 0},  {0, 1, -1.5f, -2, 1.5f, 1, 0},
+      {0, -0.5f, 1.25f, 0, -1.25f, 0.5f, 0},         {0, 1, 0, -1.25f, 0, 0.25f, 0},
+      {0, -0.5f, 1, 0.625f, -1.25f, -0.125f, 0.25f}};
+};
+
+struct F42 {
+  static constexpr int m = 4, r = 2, n = 5;
+  static constexpr float AT[4][5] = {{1, 1, 1, 1, 0}, {0, 1, -1, 2, 0}, {0, 1, 1, 4, 0}, {0, 1, -1, 8, 1}};
+  static constexpr float G[5][2] = {
+      {0.5f, 0}, {-0.5f, -0.5f}, {-1.0f / 3, 1.0f / 3}, {1.0f / 12, 1.0f / 6}, {0, 1}};
+  static constexpr float BT[5][5] = {
+      {2, -1, -2, 1, 0}, {0, -2, -1, 1, 0}, {0, 1, -1.5f, 0.5f, 0}, {0, -2, 0, 2, 0}, {0, 2, -1, -2, 1}};
+};
+
+struct F45 {
+  static constexpr int m = 4, r = 5, n = 8;
+  static constexpr float AT[4][8] = {{1, 1, 1, 1, 1, 1, 1, 0},
+                                     {0, 1, -1, 2, -2, 0.5f, -0.5f, 0},
+                                     {0, 1, 1, 4, 4, 0.25f, 0.25f, 0},
+                                     {0, 1, -1, 8, -8, 0.125f, -0.125f, 1}};
+  static constexpr float G[8][5] = {{-4, 0, 0, 0, 0},
+                                    {-8.0f / 9, -8.0f / 9, -8.0f / 9, -8.0f / 9, -8.0f / 9},
+                                    {-8.0f / 9, 8.0f / 9, -8.0f / 9, 8.0f / 9, -8.0f / 9},
+                                    {1.0f / 45, 2.0f / 45, 4.0f / 45, 8.0f / 45, 16.0f / 45},
+                                    {1.0f / 45, -2.0f / 45, 4.0f / 45, -8.0f / 45, 16.0f / 45},
+                                    {128.0f / 45, 64.0f / 45, 32.0f / 45, 16.0f / 45, 8.0f / 45},
+                                    {128.0f / 45, -64.0f / 45, 32.0f / 45, -16.0f / 45, 8.0f / 45},
+                                    {0, 0, 0, 0, 4}};
+  static constexpr float BT[8][8] = {{-0.25f, 0, 1.3125f, 0, -1.3125f, 0, 0.25f, 0},
+                                     {0, 0.25f, 0.25f, -1.0625f, -1.0625f, 0.25f, 0.25f, 0},
+                                     {0, -0.25f, 0.25f, 1.0625f, -1.0625f, -0.25f, 0.25f, 0},
+                                     {0, 0.25f, 0.125f, -1.25f, -0.625f, 1, 0.5f, 0},
+                                     {0, -0.25f, 0.125f, 1.25f, -0.625f, -1, 0.5f, 0},
+                                     {0, 0.5f, 1, -0.625f, -1.25f, 0.125f, 0.25f, 0},
+                                     {0, -0.5f, 1, 0.625f, -1.25f, -0.125f, 0.25f, 0},
+                                     {0, -0.25f, 0, 1.3125f, 0, -1.3125f, 0, 0.25f}};
+};
+
+struct F11 {
+  static constexpr int m = 1, r = 1, n = 1;
+  static constexpr float AT[1][1] = {{1}};
+  static constexpr float G[1][1] = {{1}};
+  static constexpr float BT[1][1] = {{1}};
+};
+
+// out = initial + M in, leaving out the zeros of M.
+template <const auto& kMatrix>
+__attribute__((always_inline)) inline void multiply(const Vector* in, Vector* out,
+                                                    Vector initial = Vector{}) {
+  constexpr int kRows = sizeof(kMatrix) / sizeof(kMatrix[0]), kColumns = sizeof(kMatrix[0]) / sizeof(float);
+  PIXELCNN_UNROLL for (int i = 0; i < kRows; ++i) {
+    Vector sum = initial;
+    PIXELCNN_UNROLL for (int j = 0; j < kColumns; ++j) {
+      if (kMatrix[i][j] != 0) sum += splat(kMatrix[i][j]) * in[j];
+    }
+    out[i] = sum;
+  }
+}
+
+// out = M^T in.
+template <const auto& kMatrix>
+__attribute__((always_inline)) inline void multiply_transposed(const Vector* in, Vector* out) {
+  constexpr int kRows = sizeof(kMatrix) / sizeof(kMatrix[0]), kColumns = sizeof(kMatrix[0]) / sizeof(float);
+  PIXELCNN_UNROLL for (int j = 0; j < kColumns; ++j) {
+    Vector sum = {};
+    PIXELCNN_UNROLL for (int i = 0; i < kRows; ++i) {
+      if (kMatrix[i][j] != 0) sum += splat(kMatrix[i][j]) * in[i];
+    }
+    out[j] = sum;
+  }
+}
+
+}  // namespace pixelcnn::cpu::PIXELCNN_ISA

@@ -1,0 +1,149 @@
+// Times the kernels on the default model's shapes: minimum of several runs, beside the machine's multiply-add
+// peak.
+#pragma once
+#include <chrono>
+
+#include "kernels_harness.h"
+
+namespace pixelcnn::test {
+
+template <class Body>
+double minimum_ms(int runs, const Body& body) {
+  double best = 1e30;
+  for (int i = 0; i < runs; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    body();
+    best = std::min(
+        best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+class Bench {
+ public:
+  explicit Bench(const Kernels& kernels) : kernels_(kernels), pool_(2) {}
+
+  // live: multiply-adds per output pixel counted with the border, times 2.
+  template <class Op>
+  void time(const char* name, const Op& op, double live, int runs = 15) {
+    Buffer<std::byte> workspace(workspace_bytes(op));
+    Context context{pool_, workspace.data()};
+    const double ms = minimum_ms(runs, [&] { run_op(op, context); });
+    std::printf("%-44s %8.3f ms %8.1f GF/s\n", name, ms, live / ms * 1e-6);
+    std::fflush(stdout);
+  }
+
+  void layer(int n, int c, int k, int kernel, int side, MaskType mask, Algorithm algorithm) {
+    const MaskedConv2dShape shape = {n, side, side, c, k, kernel, mask, 1, algorithm};
+    const double taps = kernel * (kernel / 2) + kernel / 2 + (mask == MaskType::kB);
+    const double live = 2.0 * shape.y_count() * c * taps;
+    Random random(1);
+    Buffer<float> x(shape.x_count()), y(shape.y_count()), grad_y(shape.y_count()), grad_x(shape.x_count());
+    Buffer<float> weight(shape.weight_count()), grad_weight(shape.weight_count()), bias(k), grad_bias(k);
+    for (Buffer<float>* buffer : {&x, &grad_y, &bias, &weight}) random.fill(*buffer, false);
+    Buffer<std::byte> forward(kernels_.packed_bytes(shape, Direction::kForward));
+    Buffer<std::byte> backward(kernels_.packed_bytes(shape, Direction::kBackward));
+    std::printf("%s\n", describe(shape).c_str());
+    time("  pack forward", MaskedConv2dPack{weight, forward.data(), shape, Direction::kForward}, 0);
+    time("  pack backward", MaskedConv2dPack{weight, backward.data(), shape, Direction::kBackward}, 0);
+    time("  forward", MaskedConv2dForward{x, forward.data(), bias, y, shape, 1}, live);
+    time("  backward input", MaskedConv2dBackwardInput{grad_y, backward.data(), x, grad_x, shape}, live);
+    time("  backward weight", MaskedConv2dBackwardWeight{x, grad_y, grad_weight, grad_bias, shape}, live);
+  }
+
+  void head(int n, int side, int c, int levels) {
+    SoftmaxCrossEntropyBackward op = {};
+    op.n = n, op.h = side, op.w = side, op.c = c, op.channels = 1, op.levels = levels;
+    const MaskedConv2dShape shape = op.head();
+    Random random(1);
+    Buffer<float> x(shape.x_count()), grad_x(shape.x_count()), weight(shape.weight_count()), bias(levels);
+    Buffer<float> grad_weight(shape.weight_count()), grad_bias(levels);
+    for (Buffer<float>* buffer : {&x, &weight, &bias}) random.fill(*buffer, false, 0.3f);
+    Buffer<uint8_t> level(int64_t{n} * side * side);
+    Buffer<double> nats(n);
+    std::memset(level.data(), 0, level.count());
+    Buffer<std::byte> forward(kernels_.packed_bytes(shape, Direction::kForward));
+    Buffer<std::byte> backward(kernels_.packed_bytes(shape, Direction::kBackward));
+    run(kernels_, MaskedConv2dPack{weight, forward.data(), shape, Direction::kForward}, pool_);
+    run(kernels_, MaskedConv2dPack{weight, backward.data(), shape, Direction::kBackward}, pool_);
+    const double flops = 2.0 * shape.y_count() * c;
+    time("head, forward",
+         SoftmaxCrossEntropy{x, forward.data(), bias, level, nats, n, side, side, c, 1, levels}, flops);
+    time("head, backward",
+         SoftmaxCrossEntropyBackward{x, forward.data(), backward.data(), bias, level, nats, grad_x,
+                                     grad_weight, grad_bias, n, side, side, c, 1, levels},
+         3 * flops);
+  }
+
+  // The default model's sampler, all steps of a batch, with the same buffers for every hidden layer.
+  void sampler(int n, int side, int hidden, int levels) {
+    const FrontShape front = {3, 4};
+    const MaskedConv2dShape first = {n, side, side, 1, hidden, 7, MaskType::kA, 1, Algorithm::kDirect};
+    MaskedConv2dShape middle = first, last = first;
+    middle.c = hidden, middle.mask = MaskType::kB;
+    last.c = hidden, last.k = levels, last.kernel_size = 1, last.mask = MaskType::kB;
+    const int64_t pixels = front.pixels(n, side, side);
+    Random random(1);
+    Buffer<float> image(pixels), a(pixels * hidden), b(pixels * hidden), uniforms(first.x_count()),
+        bias(levels);
+    for (Buffer<float>* buffer : {&image, &a, &b})
+      std::memset(buffer->data(), 0, buffer->count() * sizeof(float));
+    for (Buffer<float>* buffer : {&uniforms, &bias})
+      std::memset(buffer->data(), 0, buffer->count() * sizeof(float));
+    Buffer<uint8_t> level(first.x_count());
+    std::vector<Buffer<std::byte>> packed;
+    for (const MaskedConv2dShape& shape : {first, middle, last}) {
+      Buffer<float> weight(shape.weight_count());
+      random.fill(weight, false, 0.1f);
+      packed.emplace_back(kernels_.packed_bytes(shape, Direction::kForward));
+      run(kernels_, MaskedConv2dPack{weight, packed.back().data(), shape, Direction::kForward}, pool_);
+    }
+    const float temperature = 1;
+    int32_t t = 0;
+    const SampleFront draw = {
+        b,    packed[2].data(), bias, uniforms, &temperature, &t, nullptr, level, image, nullptr, n, side,
+        side, hidden,           1,    levels,   front,        0};
+    Buffer<std::byte> workspace(kernels_.workspace_SampleFront(draw, pool_.threads()));
+    Context context{pool_, workspace.data()};
+    const double ms = minimum_ms(5, [&] {
+      for (t = 0; t < side + front.slope * (side - 1); ++t) {
+        kernels_.run_MaskedConv2dFront({image, packed[0].data(), bias, &t, a, first, front, 0}, context);
+        for (int i = 0; i < 5; ++i) {
+          kernels_.run_MaskedConv2dFront(
+              {i % 2 ? b : a, packed[1].data(), bias, &t, i % 2 ? a : b, middle, front, 0}, context);
+        }
+        kernels_.run_SampleFront(draw, context);
+      }
+    });
+    std::printf("sampler, n=%-3d                                %8.3f ms %8.1f images/s\n", n, ms,
+                n / ms * 1e3);
+  }
+
+ private:
+#define PIXELCNN_X(Op)                                                                                 \
+  int64_t workspace_bytes(const Op& op) const { return kernels_.workspace_##Op(op, pool_.threads()); } \
+  void run_op(const Op& op, Context& context) const { kernels_.run_##Op(op, context); }
+  PIXELCNN_OPS(PIXELCNN_X)
+#undef PIXELCNN_X
+
+  const Kernels& kernels_;
+  ThreadPool pool_;
+};
+
+inline int run_bench(const Kernels& kernels) {
+  std::printf("%s, 2 threads\n", kernels.isa);
+  Bench bench(kernels);
+  bench.layer(32, 64, 64, 7, 28, MaskType::kB, Algorithm::kDirect);
+  bench.layer(32, 64, 64, 7, 28, MaskType::kB, Algorithm::kWinograd);
+  bench.layer(32, 64, 64, 5, 28, MaskType::kB, Algorithm::kDirect);
+  bench.layer(32, 64, 64, 5, 28, MaskType::kB, Algorithm::kWinograd);
+  bench.layer(32, 64, 64, 3, 28, MaskType::kB, Algorithm::kDirect);
+  bench.layer(32, 64, 64, 3, 28, MaskType::kB, Algorithm::kWinograd);
+  bench.layer(32, 1, 64, 7, 28, MaskType::kA, Algorithm::kDirect);
+  bench.layer(32, 64, 256, 1, 28, MaskType::kB, Algorithm::kDirect);
+  bench.head(32, 28, 64, 256);
+  for (int n : {1, 4, 16, 64}) bench.sampler(n, 28, 64, 256);
+  return 0;
+}
+
+}  // namespace pixelcnn::test

@@ -1,0 +1,118 @@
+// Buffers with guard bands, random data and one-line runs of ops, for kernels_test.
+#pragma once
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "../../native/cpu/kernels.h"
+#include "../../native/cpu/thread_pool.h"
+
+namespace pixelcnn::test {
+
+using cpu::Context;
+using cpu::Kernels;
+using cpu::ThreadPool;
+
+// 64-byte aligned elements that begin as 0xff bytes (NaN as float) between two guard bands.
+template <class T>
+class Buffer {
+ public:
+  explicit Buffer(int64_t count) : count_(count), bytes_(count * sizeof(T) + 2 * kGuard + 64, 0xff) {
+    const auto address = reinterpret_cast<uintptr_t>(bytes_.data()) + kGuard;
+    begin_ = kGuard + (64 - address % 64) % 64;
+  }
+  T* data() { return reinterpret_cast<T*>(bytes_.data() + begin_); }
+  const T* data() const { return reinterpret_cast<const T*>(bytes_.data() + begin_); }
+  operator T*() { return data(); }
+  int64_t count() const { return count_; }
+  bool guards_intact() const {
+    for (size_t i = 0; i < bytes_.size(); ++i) {
+      const bool guard = i < begin_ || i >= begin_ + count_ * sizeof(T);
+      if (guard && bytes_[i] != 0xff) return false;
+    }
+    return true;
+  }
+  bool same_bits(const Buffer& other) const {
+    return std::memcmp(data(), other.data(), count_ * sizeof(T)) == 0;
+  }
+
+ private:
+  static constexpr size_t kGuard = 256;
+  int64_t count_;
+  std::vector<uint8_t> bytes_;
+  size_t begin_;
+};
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : engine_(seed) {}
+  int integer(int least, int most) { return std::uniform_int_distribution<int>(least, most)(engine_); }
+  bool chance(double p) { return uniform() < p; }
+  float uniform() { return std::uniform_real_distribution<float>(0, 1)(engine_); }
+  float normal() { return std::normal_distribution<float>()(engine_); }
+  // Integers are small enough for every sum in these tests to be exact.
+  void fill(Buffer<float>& buffer, bool integers, float scale = 1) {
+    for (int64_t i = 0; i < buffer.count(); ++i) {
+      buffer[i] = integers ? static_cast<float>(integer(-3, 3)) : normal() * scale;
+    }
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+// Runs an op with a workspace of the size it asks for, filled with NaN. False if it wrote past its workspace.
+#define PIXELCNN_X(Op)                                                       \
+  inline bool run(const Kernels& kernels, const Op& op, ThreadPool& pool) {  \
+    Buffer<std::byte> workspace(kernels.workspace_##Op(op, pool.threads())); \
+    Context context{pool, workspace.data()};                                 \
+    kernels.run_##Op(op, context);                                           \
+    return workspace.guards_intact();                                        \
+  }
+PIXELCNN_OPS(PIXELCNN_X)
+#undef PIXELCNN_X
+
+// ||a - b|| / ||b||; NaN counts as infinite.
+inline double relative_error(const Buffer<float>& a, const std::vector<double>& b) {
+  double difference = 0, norm = 0;
+  for (int64_t i = 0; i < a.count(); ++i) {
+    const double d = a.data()[i] - b[i];
+    if (d != d) return INFINITY;
+    difference += d * d;
+    norm += b[i] * b[i];
+  }
+  return norm == 0 ? std::sqrt(difference) : std::sqrt(difference / norm);
+}
+
+inline std::string describe(const MaskedConv2dShape& s) {
+  const char* algorithms[] = {"auto", "direct", "winograd"};
+  char text[160];
+  std::snprintf(text, sizeof text, "n=%d h=%d w=%d c=%d k=%d kernel=%d mask=%c groups=%d %s", s.n, s.h, s.w,
+                s.c, s.k, s.kernel_size, s.mask == MaskType::kA ? 'A' : 'B', s.groups,
+                algorithms[static_cast<int>(s.algorithm)]);
+  return text;
+}
+
+// Counts checks; prints the failed ones.
+class Report {
+ public:
+  void check(bool ok, const std::string& what) {
+    ok ? ++passed_ : ++failed_;
+    if (!ok) std::printf("FAILED %s\n", what.c_str());
+  }
+  void check_error(double error, double limit, const std::string& what, double& worst) {
+    worst = std::max(worst, error);
+    if (error > limit) std::printf("  error %.3g, limit %.3g: ", error, limit);
+    check(error <= limit, what);
+  }
+  double worst_direct = 0, worst_winograd = 0, worst_head = 0;
+  int passed() const { return passed_; }
+  int failed() const { return failed_; }
+
+ private:
+  int passed_ = 0, failed_ = 0;
+};
+
+}  // namespace pixelcnn::test
