@@ -1,0 +1,42 @@
+// What the safetensors reader and writer share: limits, rules for names, the checksum of a whole file.
+import { createHash } from 'node:crypto';
+import { check } from '../errors.js';
+
+/** Metadata key of the SHA-256 of the whole file, taken while these 64 hex digits are zeros. */
+export const CHECKSUM_KEY = 'pixelcnn.sha256';
+
+export const MAXIMUM_HEADER = 100_000_000;
+export const MAXIMUM_TENSORS = 65_536;
+export const MAXIMUM_NAME_BYTES = 512;
+export const MAXIMUM_DIMENSION = 2n ** 31n - 1n;
+export const MAXIMUM_UINT64 = 2n ** 64n - 1n;
+export const MAXIMUM_RANK = 8;
+export const RESERVED_NAMES = ['__metadata__', '__proto__', 'constructor', 'prototype'];
+export const ZERO_CHECKSUM = '0'.repeat(64);
+
+/** Errors: CKPT_LIMIT (over 512 bytes), CKPT_NAME (empty, reserved, like a file path, control characters). */
+export function checkName(name: string, where: string): void {
+  const shown = JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
+  const bytes = Buffer.byteLength(name);
+  check(bytes <= MAXIMUM_NAME_BYTES, 'CKPT_LIMIT', () => {
+    return `tensor name ${shown} of ${bytes} bytes, limit ${MAXIMUM_NAME_BYTES}${where}`;
+  });
+  const path = name.split('/').some((part) => part === '' || part === '.' || part === '..');
+  const valid = !path && !/[\\\p{Cc}\p{Cs}]/u.test(name) && !RESERVED_NAMES.includes(name);
+  check(valid, 'CKPT_NAME', () => {
+    return `tensor name ${shown} is empty, reserved, like a file path or has control characters${where}`;
+  });
+}
+
+/** Where the 64 digits of the checksum stand; a quote inside a string is escaped, so this is the key itself. */
+export function checksumOffset(header: Uint8Array, digits: string): number {
+  const entry = `"${CHECKSUM_KEY}":"`;
+  const at = Buffer.from(header.buffer, header.byteOffset, header.byteLength).indexOf(`${entry}${digits}"`);
+  return at < 0 ? -1 : at + entry.length;
+}
+
+/** SHA-256 of the file as 64 hex digits, where the digits at `digitsAt` count as zeros. */
+export function checksum(bytes: Uint8Array, digitsAt: number): string {
+  const hash = createHash('sha256').update(bytes.subarray(0, digitsAt)).update(ZERO_CHECKSUM);
+  return hash.update(bytes.subarray(digitsAt + ZERO_CHECKSUM.length)).digest('hex');
+}

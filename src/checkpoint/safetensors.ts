@@ -1,0 +1,244 @@
+// Safetensors files: strict reader, one validation of the whole file before anything of it is used.
+import { checkBytes, inFile } from '../data/byte-array.js';
+import { check } from '../errors.js';
+import { type HeaderValue, parseHeaderJson } from './header-json.js';
+import {
+  CHECKSUM_KEY,
+  checkName,
+  checksum,
+  checksumOffset,
+  MAXIMUM_DIMENSION,
+  MAXIMUM_HEADER,
+  MAXIMUM_RANK,
+  MAXIMUM_TENSORS,
+  MAXIMUM_UINT64,
+  RESERVED_NAMES,
+} from './safetensors-format.js';
+import { checkElements, DTYPE_BITS, type SafetensorsTensor } from './tensor-elements.js';
+
+export { CHECKSUM_KEY } from './safetensors-format.js';
+export { encodeSafetensors } from './safetensors-writer.js';
+export { float32Of, type SafetensorsDtype, type SafetensorsTensor } from './tensor-elements.js';
+
+export interface SafetensorsFile {
+  /** The `__metadata__` entry; an object without prototype. */
+  metadata: Record<string, string>;
+  /** In the order of the header; `data` are views on the parsed bytes. */
+  tensors: Map<string, SafetensorsTensor>;
+}
+
+export interface ParseSafetensorsOptions {
+  /** Name for error messages. */
+  file?: string;
+  /** Accept NaN and infinity in F16, BF16, F32 and F64 tensors; default false. */
+  allowNonfinite?: boolean;
+  /** Refuse a file without the checksum that encodeSafetensors writes; default false (checked where present). */
+  requireChecksum?: boolean;
+}
+
+const FIELDS = ['dtype', 'shape', 'data_offsets'];
+
+interface TensorEntry {
+  name: string;
+  dtype: string;
+  shape: number[];
+  begin: number;
+  end: number;
+}
+
+/** An exact integer in [0, 2^64); `code` is for values outside, other kinds are CKPT_SCHEMA. */
+function unsigned(value: HeaderValue, code: string, what: string): bigint {
+  check(value.kind === 'integer', 'CKPT_SCHEMA', () => {
+    return `${what} must be an integer, got ${value.kind === 'other' ? value.text.slice(0, 40) : `a JSON ${value.kind}`}`;
+  });
+  check(value.value >= 0n && value.value <= MAXIMUM_UINT64, code, () => {
+    return `${what} must be in [0, 2^64), got ${value.value}`;
+  });
+  return value.value;
+}
+
+/** Checks one tensor by itself: fields, dtype, shape, and that its byte range has the size the shape needs. */
+function readEntry(name: string, value: HeaderValue, where: string): TensorEntry {
+  checkName(name, where);
+  const of = ` of tensor ${JSON.stringify(name)}${where}`;
+  check(
+    value.kind === 'object',
+    'CKPT_SCHEMA',
+    () => `entry must be an object, got a JSON ${value.kind}${of}`,
+  );
+  const { fields } = value;
+  const [dtype, shape, offsets] = FIELDS.map((field) => fields.get(field));
+  const complete = dtype !== undefined && shape !== undefined && offsets !== undefined;
+  check(complete && fields.size === FIELDS.length, 'CKPT_SCHEMA', () => {
+    return `fields must be ${FIELDS.join(', ')}, got ${[...fields.keys()].slice(0, 8).join(', ').slice(0, 200)}${of}`;
+  });
+  check(
+    dtype?.kind === 'string',
+    'CKPT_SCHEMA',
+    () => `dtype must be a string, got a JSON ${dtype?.kind}${of}`,
+  );
+  const bits = DTYPE_BITS.get(dtype.value);
+  check(
+    bits !== undefined,
+    'CKPT_DTYPE',
+    () => `unknown dtype ${JSON.stringify(dtype.value.slice(0, 40))}${of}`,
+  );
+  check(
+    shape?.kind === 'array',
+    'CKPT_SCHEMA',
+    () => `shape must be an array, got a JSON ${shape?.kind}${of}`,
+  );
+  check(offsets?.kind === 'array' && offsets.items.length === 2, 'CKPT_SCHEMA', () => {
+    return `data_offsets must be two integers, got ${offsets?.kind === 'array' ? offsets.items.length : offsets?.kind}${of}`;
+  });
+  const sizes = shape.items.map((item, i) => unsigned(item, 'CKPT_SHAPE', `shape[${i}]${of}`));
+  const [begin = 0n, end = 0n] = offsets.items.map((item, i) =>
+    unsigned(item, 'CKPT_OFFSET', `data_offsets[${i}]${of}`),
+  );
+  check(begin <= end && end <= BigInt(Number.MAX_SAFE_INTEGER), 'CKPT_OFFSET', () => {
+    return `data_offsets must be increasing and below 2^53, got [${begin}, ${end}]${of}`;
+  });
+  let count = 1n;
+  for (const size of sizes) {
+    count *= size;
+    check(
+      count <= MAXIMUM_UINT64,
+      'CKPT_OVERFLOW',
+      () => `shape [${sizes.join(', ')}] exceeds 2^64 elements${of}`,
+    );
+  }
+  check(count * BigInt(bits) <= MAXIMUM_UINT64 * 8n, 'CKPT_OVERFLOW', () => {
+    return `shape [${sizes.join(', ')}] of ${dtype.value} exceeds 2^64 bytes${of}`;
+  });
+  check(sizes.length <= MAXIMUM_RANK, 'CKPT_LIMIT', () => `rank ${sizes.length}, limit ${MAXIMUM_RANK}${of}`);
+  check(
+    sizes.every((size) => size <= MAXIMUM_DIMENSION),
+    'CKPT_LIMIT',
+    () => {
+      return `shape [${sizes.join(', ')}] has a dimension above 2^31-1${of}`;
+    },
+  );
+  check(
+    (count * BigInt(bits)) % 8n === 0n,
+    'CKPT_DTYPE',
+    () => `${count} elements of ${dtype.value} end inside a byte${of}`,
+  );
+  const bytes = (count * BigInt(bits)) / 8n;
+  check(end - begin === bytes, 'CKPT_SIZE_MISMATCH', () => {
+    return `shape [${sizes.join(', ')}] of ${dtype.value} needs ${bytes} bytes, data_offsets give ${end - begin}${of}`;
+  });
+  return { name, dtype: dtype.value, shape: sizes.map(Number), begin: Number(begin), end: Number(end) };
+}
+
+/** Checks all tensors together: their ranges cover the data section once, without hole, overlap or rest. */
+function checkLayout(entries: TensorEntry[], dataBytes: number, where: string): void {
+  let cursor = 0;
+  for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+    const code = begin === end ? 'CKPT_OFFSET' : begin < cursor ? 'CKPT_OVERLAP' : 'CKPT_HOLE';
+    check(begin === cursor, code, () => {
+      return `data of tensor ${JSON.stringify(name)} must start at ${cursor}, data_offsets say [${begin}, ${end}]${where}`;
+    });
+    cursor = end;
+  }
+  check(
+    cursor <= dataBytes,
+    'CKPT_TRUNCATED',
+    () => `tensors take ${cursor} bytes, ${dataBytes} are present${where}`,
+  );
+  check(
+    cursor === dataBytes,
+    'CKPT_TRAILING_DATA',
+    () => `${dataBytes - cursor} bytes after the last tensor${where}`,
+  );
+}
+
+function readMetadata(value: HeaderValue | undefined, where: string): Record<string, string> {
+  const metadata: Record<string, string> = Object.create(null);
+  if (value === undefined) return metadata;
+  check(
+    value.kind === 'object',
+    'CKPT_SCHEMA',
+    () => `__metadata__ must be an object, got a JSON ${value.kind}${where}`,
+  );
+  for (const [key, entry] of value.fields) {
+    const shown = JSON.stringify(key.slice(0, 80));
+    check(
+      entry.kind === 'string',
+      'CKPT_SCHEMA',
+      () => `__metadata__ ${shown} must be a string, got a JSON ${entry.kind}${where}`,
+    );
+    check(!RESERVED_NAMES.includes(key), 'CKPT_NAME', () => `__metadata__ key ${shown} is reserved${where}`);
+    metadata[key] = entry.value;
+  }
+  return metadata;
+}
+
+function verifyChecksum(bytes: Uint8Array, headerEnd: number, stated: string, where: string): void {
+  const at = /^[0-9a-f]{64}$/.test(stated) ? checksumOffset(bytes.subarray(0, headerEnd), stated) : -1;
+  const actual = at < 0 ? 'none: the entry is malformed' : checksum(bytes, at);
+  check(
+    actual === stated,
+    'CKPT_CHECKSUM',
+    () => `SHA-256 is ${actual}, the file states ${stated.slice(0, 64)}${where}`,
+  );
+}
+
+/**
+ * Reads a safetensors file from memory. Everything is checked before anything is returned, and nothing larger than the
+ * header is allocated. Stricter than the reference reader: duplicate and suspicious names, unknown fields, rank > 8,
+ * dimensions above 2^31-1, more than 65,536 tensors, bad booleans and (by default) NaN and infinity are refused.
+ * Errors: CKPT_HEADER_TOO_SMALL, CKPT_HEADER_TOO_LARGE, CKPT_HEADER_LENGTH, CKPT_HEADER_UTF8, CKPT_HEADER_JSON,
+ * CKPT_DUPLICATE_KEY, CKPT_SCHEMA, CKPT_NAME, CKPT_DTYPE, CKPT_SHAPE, CKPT_OFFSET, CKPT_OVERFLOW, CKPT_LIMIT,
+ * CKPT_SIZE_MISMATCH, CKPT_OVERLAP, CKPT_HOLE, CKPT_TRUNCATED, CKPT_TRAILING_DATA, CKPT_CHECKSUM, CKPT_NONFINITE.
+ */
+export function parseSafetensors(bytes: Uint8Array, options: ParseSafetensorsOptions = {}): SafetensorsFile {
+  checkBytes(bytes, 'bytes');
+  const { file, allowNonfinite = false, requireChecksum = false } = options;
+  const where = inFile(file);
+  check(
+    bytes.length >= 8,
+    'CKPT_HEADER_TOO_SMALL',
+    () => `${bytes.length} bytes cannot hold the header length${where}`,
+  );
+  const headerBytes = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+  check(headerBytes <= BigInt(MAXIMUM_HEADER), 'CKPT_HEADER_TOO_LARGE', () => {
+    return `header of ${headerBytes} bytes, limit ${MAXIMUM_HEADER}${where}`;
+  });
+  check(headerBytes <= BigInt(bytes.length - 8), 'CKPT_HEADER_LENGTH', () => {
+    return `header of ${headerBytes} bytes, but only ${bytes.length - 8} follow${where}`;
+  });
+  const headerEnd = 8 + Number(headerBytes);
+  const root = parseHeaderJson(bytes.subarray(8, headerEnd), where);
+  check(
+    root.kind === 'object',
+    'CKPT_SCHEMA',
+    () => `the header must be a JSON object, got a JSON ${root.kind}${where}`,
+  );
+  const metadata = readMetadata(root.fields.get('__metadata__'), where);
+  root.fields.delete('__metadata__');
+  check(
+    root.fields.size <= MAXIMUM_TENSORS,
+    'CKPT_LIMIT',
+    () => `more than ${MAXIMUM_TENSORS} tensors${where}`,
+  );
+  const entries = [...root.fields].map(([name, value]) => readEntry(name, value, where));
+  checkLayout(entries, bytes.length - headerEnd, where);
+  const stated = metadata[CHECKSUM_KEY];
+  check(
+    stated !== undefined || !requireChecksum,
+    'CKPT_CHECKSUM',
+    () => `no ${CHECKSUM_KEY} in the metadata${where}`,
+  );
+  if (stated !== undefined) verifyChecksum(bytes, headerEnd, stated, where);
+  const tensors = new Map<string, SafetensorsTensor>();
+  for (const { name, dtype, shape, begin, end } of entries) {
+    const tensor = {
+      dtype,
+      shape,
+      data: bytes.subarray(headerEnd + begin, headerEnd + end),
+    } as SafetensorsTensor;
+    checkElements(tensor, allowNonfinite, ` in tensor ${JSON.stringify(name)}${where}`);
+    tensors.set(name, tensor);
+  }
+  return { metadata, tensors };
+}

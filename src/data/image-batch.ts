@@ -1,0 +1,83 @@
+// A set of equally sized uint8 images in NHWC order, with or without labels.
+import { check } from '../errors.js';
+import { checkBytes, checkInteger, describeValue } from './byte-array.js';
+
+/** `count` images of `height` x `width` pixels with `channels` bytes each; what every loader returns. */
+export interface ImageBatch {
+  /** (count, height, width, channels), bytes 0…255. */
+  data: Uint8Array;
+  count: number;
+  height: number;
+  width: number;
+  channels: number;
+  /** (count), class of each image. */
+  labels?: Uint8Array;
+}
+
+const MAXIMUM_SIDE = 2 ** 24;
+
+/**
+ * Throws unless `images` is a well-formed ImageBatch of at least one image.
+ * Errors: ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE (a size below 1 or not an integer), ERR_BUFFER_SIZE (`data` is not
+ * count*height*width*channels bytes, `labels` not count bytes), ERR_DETACHED.
+ */
+export function checkImageBatch(images: unknown, name: string): asserts images is ImageBatch {
+  check(typeof images === 'object' && images !== null, 'ERR_INVALID_ARG_TYPE', () => {
+    return `${name} must be an ImageBatch {data, count, height, width, channels}, got ${describeValue(images)}`;
+  });
+  const { data, count, height, width, channels, labels } = images as Record<keyof ImageBatch, unknown>;
+  checkBytes(data, `${name}.data`);
+  const n = checkInteger(count, `${name}.count`, 1, 2 ** 32 - 1);
+  const h = checkInteger(height, `${name}.height`, 1, MAXIMUM_SIDE);
+  const w = checkInteger(width, `${name}.width`, 1, MAXIMUM_SIDE);
+  const c = checkInteger(channels, `${name}.channels`, 1, 65_535);
+  const bytes = BigInt(n) * BigInt(h) * BigInt(w) * BigInt(c);
+  check(BigInt(data.length) === bytes, 'ERR_BUFFER_SIZE', () => {
+    return `${name}.data must hold ${n}x${h}x${w}x${c} = ${bytes} bytes (NHWC), got ${data.length}`;
+  });
+  if (labels === undefined) return;
+  checkBytes(labels, `${name}.labels`);
+  check(labels.length === n, 'ERR_BUFFER_SIZE', () => {
+    return `${name}.labels must hold one byte for each of the ${n} images, got ${labels.length}`;
+  });
+}
+
+/**
+ * The images at `indices` (repeats allowed), copied in that order, labels too.
+ * Errors: those of checkImageBatch, ERR_OUT_OF_RANGE for an empty list or an index outside [0, count).
+ */
+export function selectImages(images: ImageBatch, indices: ArrayLike<number>): ImageBatch {
+  checkImageBatch(images, 'images');
+  const { height, width, channels } = images;
+  const count = checkInteger(indices.length, 'indices.length', 1, 2 ** 32 - 1);
+  const size = height * width * channels;
+  const data = new Uint8Array(count * size);
+  const labels = images.labels && new Uint8Array(count);
+  for (let i = 0; i < count; ++i) {
+    const index = checkInteger(indices[i], `indices[${i}]`, 0, images.count - 1);
+    data.set(images.data.subarray(index * size, (index + 1) * size), i * size);
+    if (labels && images.labels) labels[i] = images.labels[index] as number;
+  }
+  return { data, count, height, width, channels, ...(labels && { labels }) };
+}
+
+/**
+ * The images [start, end) as a view on the same memory: nothing is copied.
+ * Errors: those of checkImageBatch, ERR_OUT_OF_RANGE unless 0 <= start < end <= count.
+ */
+export function sliceImages(images: ImageBatch, start: number, end: number = images.count): ImageBatch {
+  checkImageBatch(images, 'images');
+  const { height, width, channels, labels } = images;
+  const first = checkInteger(start, 'start', 0, images.count - 1);
+  const last = checkInteger(end, 'end', first + 1, images.count);
+  const size = height * width * channels;
+  const data = images.data.subarray(first * size, last * size);
+  return {
+    data,
+    count: last - first,
+    height,
+    width,
+    channels,
+    ...(labels && { labels: labels.subarray(first, last) }),
+  };
+}

