@@ -38,6 +38,8 @@ struct MaskedConv2dShape {
     v.choice("mask", mask, 2);
     v.number("groups", groups, 1, 256);
     v.choice("algorithm", algorithm, 3);
+    v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
+    v.require(groups <= c && groups <= k, "there must be a channel for every group");
   }
 };
 
@@ -190,6 +192,8 @@ struct SoftmaxCrossEntropy {
     v.number("c", c, 1, 1 << 14);
     v.number("channels", channels, 1, 256);
     v.number("levels", levels, 2, 256);
+    v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
+    v.require(channels <= c, "there must be a hidden channel for every image channel");
     v.input("x", x, head().x_count());
     v.packed_input("packed", packed, head(), Direction::kForward);
     v.input("bias", bias, int64_t{channels} * levels);
@@ -223,6 +227,8 @@ struct SoftmaxCrossEntropyBackward {
     v.number("c", c, 1, 1 << 14);
     v.number("channels", channels, 1, 256);
     v.number("levels", levels, 2, 256);
+    v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
+    v.require(channels <= c, "there must be a hidden channel for every image channel");
     v.input("x", x, head().x_count());
     v.packed_input("packed", packed, head(), Direction::kForward);
     v.packed_input("packedBackward", packed_backward, head(), Direction::kBackward);
@@ -359,6 +365,8 @@ struct SampleFront {
     v.number("c", c, 1, 1 << 14);
     v.number("channels", channels, 1, 256);
     v.number("levels", levels, 2, 256);
+    v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
+    v.require(channels <= c, "there must be a hidden channel for every image channel");
     front.describe(v);
     v.number("channel", channel, 0, channels - 1);
     v.require(front.slope > front.pad, "slope must exceed pad");

@@ -1,6 +1,6 @@
 // A model as safetensors: PyTorch's names for the weights, the configuration in the metadata, and room for the state
 // of a training run under prefixed names.
-import { PixelCnnError, check } from '../errors.js';
+import { check, PixelCnnError } from '../errors.js';
 import { layersOf, type PixelCnnConfig, type PixelCnnOptions, parseConfig } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
 import { encodeSafetensors, float32Of, parseSafetensors, type SafetensorsTensor } from './safetensors.js';
@@ -83,10 +83,12 @@ export function decodeModel(bytes: Uint8Array, options: PixelCnnOptions = {}, fi
   const state = metadata['pixelcnn.training'];
   return {
     config,
-    imageSize: size === undefined ? undefined : imageSizeOf(jsonObject(size, 'pixelcnn.imageSize', where), where),
+    imageSize:
+      size === undefined ? undefined : imageSizeOf(jsonObject(size, 'pixelcnn.imageSize', where), where),
     parameters,
     average: average.size > 0 ? average : undefined,
-    training: state === undefined ? undefined : { arrays, state: jsonObject(state, 'pixelcnn.training', where) },
+    training:
+      state === undefined ? undefined : { arrays, state: jsonObject(state, 'pixelcnn.training', where) },
   };
 }
 
@@ -113,8 +115,14 @@ function configOf(options: unknown, where: string): PixelCnnConfig {
 
 function imageSizeOf(size: Record<string, unknown>, where: string): { height: number; width: number } {
   const { height, width } = size;
-  const valid = [height, width].every((side) => Number.isInteger(side) && Number(side) >= 1 && Number(side) <= 4096);
-  check(valid, 'CKPT_CONFIG', () => `${where}: image size ${String(height)}x${String(width)} is out of range`);
+  const valid = [height, width].every(
+    (side) => Number.isInteger(side) && Number(side) >= 1 && Number(side) <= 4096,
+  );
+  check(
+    valid,
+    'CKPT_CONFIG',
+    () => `${where}: image size ${String(height)}x${String(width)} is out of range`,
+  );
   return { height: Number(height), width: Number(width) };
 }
 

@@ -55,6 +55,11 @@ export function checkInteger(value: unknown, name: string, minimum: number, maxi
   return value + 0; // -0 counts as 0
 }
 
+/** The same bytes as a plain Uint8Array: a Buffer's own `slice` would not copy. */
+export function plainBytes(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 /** ` in NAME` for error messages, or nothing when the file is not known. */
 export function inFile(file: string | undefined): string {
   return file === undefined ? '' : ` in ${file}`;

@@ -1,6 +1,6 @@
 // Strict reader of IDX files, the format of the MNIST family: big-endian magic, sizes and elements, nothing else.
 import { check, PixelCnnError } from '../errors.js';
-import { checkBytes, inFile } from './byte-array.js';
+import { checkBytes, inFile, plainBytes } from './byte-array.js';
 import { gunzipExactly, gunzipStart } from './gzip.js';
 import type { ImageBatch } from './image-batch.js';
 
@@ -77,8 +77,8 @@ function checkLimit(header: IdxHeader, maxBytes: number, where: string): void {
 }
 
 function readElements(bytes: Uint8Array, type: IdxType, where: string): IdxData {
-  if (type === 'uint8') return bytes;
-  if (type === 'int8') return new Int8Array(bytes.slice().buffer);
+  if (type === 'uint8') return plainBytes(bytes);
+  if (type === 'int8') return Int8Array.from(bytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (type === 'int16') return Int16Array.from({ length: bytes.length / 2 }, (_, i) => view.getInt16(2 * i));
   if (type === 'int32') return Int32Array.from({ length: bytes.length / 4 }, (_, i) => view.getInt32(4 * i));

@@ -1,0 +1,21 @@
+// The CPU backend is part of the addon; others are shared libraries opened at run time.
+#include "backend_loader.h"
+
+#include "cpu/backend.h"
+#include "error.h"
+
+namespace pixelcnn {
+
+std::shared_ptr<Backend> open_backend(const std::string& backend, int index, int threads,
+                                      const std::string& instruction_set) {
+  if (backend == "cpu") {
+    PIXELCNN_CHECK(index == 0, "ERR_NO_DEVICE",
+                   "the cpu backend has one device, index 0, got index " + std::to_string(index));
+    return cpu::open_backend(threads, instruction_set);
+  }
+  PIXELCNN_CHECK(backend == "cuda", "ERR_BACKEND_UNAVAILABLE",
+                 "unknown backend '" + backend + "': expected 'cpu' or 'cuda'");
+  throw Error("ERR_BACKEND_UNAVAILABLE", "this build of pixelcnn has no CUDA library");
+}
+
+}  // namespace pixelcnn

@@ -1,0 +1,88 @@
+// The CPU backend: memory from the C library, threads of its own, kernels chosen once for this processor.
+#include "backend.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "../error.h"
+#include "kernels.h"
+#include "processor.h"
+#include "thread_pool.h"
+
+namespace pixelcnn::cpu {
+
+namespace {
+
+constexpr int64_t kAlignment = 256;
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const Kernels& kernels, int threads) : kernels_(kernels), pool_(threads) {
+    info_ = {"cpu", processor_name(), kernels.isa, pool_.threads()};
+  }
+  ~CpuBackend() override { std::free(workspace_); }
+
+  const BackendInfo& info() const override { return info_; }
+
+  void* allocate(int64_t bytes) override {
+    // calloc of a large block maps zero pages, so memory that is never touched costs nothing.
+    auto* block = static_cast<std::byte*>(std::calloc(1, static_cast<size_t>(bytes + kAlignment + sizeof(void*))));
+    PIXELCNN_CHECK(block != nullptr, "ERR_OUT_OF_MEMORY",
+                   "could not allocate " + std::to_string(bytes) + " bytes of memory");
+    const auto start = reinterpret_cast<uintptr_t>(block) + sizeof(void*);
+    auto* aligned = block + ((start + kAlignment - 1) / kAlignment * kAlignment - reinterpret_cast<uintptr_t>(block));
+    std::memcpy(aligned - sizeof(void*), &block, sizeof(void*));
+    return aligned;
+  }
+  void release(void* memory) override {
+    void* block;
+    std::memcpy(&block, static_cast<std::byte*>(memory) - sizeof(void*), sizeof(void*));
+    std::free(block);
+  }
+  void write(void* device, const void* host, int64_t bytes) override {
+    std::memcpy(device, host, static_cast<size_t>(bytes));
+  }
+  void read(void* host, const void* device, int64_t bytes) override {
+    std::memcpy(host, device, static_cast<size_t>(bytes));
+  }
+  void reserve_workspace(int64_t bytes) override {
+    if (bytes <= workspace_bytes_) return;
+    std::free(workspace_);
+    workspace_bytes_ = 0;
+    workspace_ = static_cast<std::byte*>(std::aligned_alloc(64, static_cast<size_t>((bytes + 63) / 64 * 64)));
+    PIXELCNN_CHECK(workspace_ != nullptr, "ERR_OUT_OF_MEMORY",
+                   "could not allocate a workspace of " + std::to_string(bytes) + " bytes");
+    workspace_bytes_ = bytes;
+  }
+
+  int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const override {
+    return kernels_.packed_bytes(shape, direction);
+  }
+
+#define PIXELCNN_X(Op)                                                                                          \
+  int64_t workspace(const Op& op) const override { return kernels_.workspace_##Op(op, pool_.threads()); }       \
+  void run(const Op& op) override {                                                                             \
+    Context context{pool_, workspace_};                                                                         \
+    kernels_.run_##Op(op, context);                                                                             \
+  }
+  PIXELCNN_OPS(PIXELCNN_X)
+#undef PIXELCNN_X
+
+ private:
+  const Kernels& kernels_;
+  ThreadPool pool_;
+  BackendInfo info_;
+  std::byte* workspace_ = nullptr;
+  int64_t workspace_bytes_ = 0;
+};
+
+}  // namespace
+
+std::shared_ptr<Backend> open_backend(int threads, const std::string& instruction_set) {
+  const Kernels* table = kernels(instruction_set.empty() ? nullptr : instruction_set.c_str());
+  PIXELCNN_CHECK(table != nullptr, "ERR_BACKEND_UNAVAILABLE",
+                 "this processor or this build has no CPU kernels for the instruction set '" + instruction_set + "'");
+  return std::make_shared<CpuBackend>(*table, threads > 0 ? threads : usable_processors());
+}
+
+}  // namespace pixelcnn::cpu

@@ -1,0 +1,23 @@
+// Bytes to levels and to the network's input.
+#include "kernels.h"
+#include "thread_pool.h"
+
+namespace pixelcnn::cpu::PIXELCNN_ISA {
+
+int64_t workspace(const Quantise&, int) { return 0; }
+
+void run(const Quantise& op, Context& context) {
+  constexpr int32_t kChunk = 1 << 14;
+  context.pool.run((int64_t{op.count} + kChunk - 1) / kChunk, [&](int64_t chunk, int) {
+    const int64_t begin = chunk * kChunk;
+    const int64_t end = begin + kChunk < op.count ? begin + kChunk : op.count;
+    const float top = static_cast<float>(op.levels - 1);
+    for (int64_t i = begin; i < end; ++i) {
+      const int32_t level = op.bytes[i] * op.levels / 256;
+      op.level[i] = static_cast<uint8_t>(level);
+      op.x[i] = static_cast<float>(level) / top;
+    }
+  });
+}
+
+}  // namespace pixelcnn::cpu::PIXELCNN_ISA

@@ -1,0 +1,288 @@
+// Life of a device: opened with a thread-safe function of its own, closed by dispose or by the end of its environment.
+#include "device_wrap.h"
+
+#include <mutex>
+
+#include "backend_loader.h"
+#include "program.h"
+
+namespace pixelcnn {
+
+const napi_type_tag Device::kTag = {0x7069786c636e6e01, 0x9b1f6d20c3a84e11};
+const napi_type_tag ArenaHandle::kTag = {0x7069786c636e6e02, 0x4c7a0e8f5d2b4912};
+
+namespace {
+constexpr int64_t kMaxArenaBytes = int64_t{1} << 39;
+}
+
+// Outlives the environment's side of the thread-safe function: calls after its end are dropped under the mutex.
+struct Device::Notifier {
+  std::mutex mutex;
+  napi_threadsafe_function function = nullptr;
+
+  void notify() {
+    std::lock_guard lock(mutex);
+    if (function != nullptr) napi_call_threadsafe_function(function, nullptr, napi_tsfn_nonblocking);
+  }
+  void end() {
+    std::lock_guard lock(mutex);
+    if (function != nullptr) napi_release_threadsafe_function(function, napi_tsfn_abort);
+    function = nullptr;
+  }
+};
+
+void PromiseJob::settle(Napi::Env env) {
+  if (error) {
+    deferred_.Reject(to_js_error(env, *error).Value());
+    return;
+  }
+  try {
+    deferred_.Resolve(result(env));
+  } catch (const Napi::Error& failure) {
+    deferred_.Reject(failure.Value());
+  }
+}
+
+std::shared_ptr<Device> Device::open(Napi::Env env, std::shared_ptr<Backend> backend) {
+  auto device = std::shared_ptr<Device>(new Device(std::move(backend)));
+  device->env_ = env;
+  device->notifier_ = std::make_shared<Notifier>();
+  // The weak pointer is the function's context: the device may be gone when a late call arrives.
+  auto context = std::make_unique<std::weak_ptr<Device>>(device);
+  const napi_status status = napi_create_threadsafe_function(
+      env, nullptr, nullptr, Napi::String::New(env, "pixelcnn"), 0, 1, context.get(),
+      [](napi_env, void* data, void*) { std::unique_ptr<std::weak_ptr<Device>>(static_cast<std::weak_ptr<Device>*>(data)); },
+      context.get(),
+      [](napi_env call_env, napi_value, void* data, void*) {
+        if (call_env == nullptr) return;
+        if (auto self = static_cast<std::weak_ptr<Device>*>(data)->lock()) {
+          Napi::HandleScope scope(call_env);
+          self->settle_completed(call_env);
+        }
+      },
+      &device->notifier_->function);
+  PIXELCNN_CHECK(status == napi_ok, "ERR_INTERNAL", "could not create a thread-safe function");
+  context.release();
+  napi_unref_threadsafe_function(env, device->notifier_->function);
+  device->executor_ = std::make_unique<Executor>([notifier = device->notifier_] { notifier->notify(); });
+  // Registered after the thread-safe function's own hook, so it runs before that one.
+  napi_add_env_cleanup_hook(env, at_environment_end, device.get());
+  return device;
+}
+
+void Device::at_environment_end(void* device) { static_cast<Device*>(device)->shut_down(); }
+
+Device::~Device() {
+  if (executor_ != nullptr) {
+    napi_remove_env_cleanup_hook(env_, at_environment_end, this);
+    shut_down();
+  }
+}
+
+void Device::shut_down() {
+  closed_ = true;
+  if (executor_ != nullptr) executor_->stop();
+  notifier_->end();
+}
+
+Napi::Promise Device::submit(Napi::Env env, std::unique_ptr<PromiseJob> job) {
+  PIXELCNN_CHECK(!closed_, "ERR_DISPOSED", "the device has been disposed");
+  const Napi::Promise promise = job->promise();
+  executor_->submit(std::move(job));
+  if (pending_++ == 0) napi_ref_threadsafe_function(env, notifier_->function);
+  return promise;
+}
+
+void Device::settle_completed(Napi::Env env) {
+  // Settling runs no JavaScript, so the device cannot be re-entered here.
+  const auto keep = shared_from_this();
+  for (auto& job : executor_->collect()) {
+    static_cast<PromiseJob*>(job.get())->settle(env);
+    if (--pending_ == 0) napi_unref_threadsafe_function(env, notifier_->function);
+  }
+}
+
+void Device::add_arena(const std::shared_ptr<Arena>& arena) {
+  std::erase_if(arenas_, [](const auto& known) { return known.expired(); });
+  arenas_.push_back(arena);
+}
+
+void Device::free_arenas() {
+  for (const auto& known : arenas_) {
+    if (const auto arena = known.lock()) arena->free();
+  }
+  arenas_.clear();
+}
+
+namespace {
+
+class CloseJob final : public PromiseJob {
+ public:
+  CloseJob(Napi::Env env, std::shared_ptr<Device> device) : PromiseJob(env), device_(std::move(device)) {}
+  void run(const std::atomic<bool>&) override { device_->free_arenas(); }
+
+ protected:
+  Napi::Value result(Napi::Env env) override { return env.Undefined(); }
+
+ private:
+  std::shared_ptr<Device> device_;
+};
+
+class AllocateJob final : public PromiseJob {
+ public:
+  AllocateJob(Napi::Env env, std::shared_ptr<Device> device, int64_t bytes)
+      : PromiseJob(env), device_(std::move(device)), bytes_(bytes) {}
+  void run(const std::atomic<bool>&) override {
+    arena_ = std::make_shared<Arena>(device_->backend(), bytes_);
+    device_->add_arena(arena_);
+  }
+
+ protected:
+  Napi::Value result(Napi::Env env) override {
+    return make_handle(env, std::make_shared<ArenaHandle>(ArenaHandle{device_, arena_}));
+  }
+
+ private:
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<Arena> arena_;
+  int64_t bytes_;
+};
+
+class WriteJob final : public PromiseJob {
+ public:
+  WriteJob(Napi::Env env, std::shared_ptr<Arena> arena, int64_t offset, std::span<const std::byte> bytes)
+      : PromiseJob(env), arena_(std::move(arena)), offset_(offset), bytes_(bytes.begin(), bytes.end()) {}
+  void run(const std::atomic<bool>&) override {
+    arena_->backend()->write(arena_->data() + offset_, bytes_.data(), static_cast<int64_t>(bytes_.size()));
+  }
+
+ protected:
+  Napi::Value result(Napi::Env env) override { return env.Undefined(); }
+
+ private:
+  std::shared_ptr<Arena> arena_;
+  int64_t offset_;
+  std::vector<std::byte> bytes_;
+};
+
+class ReadJob final : public PromiseJob {
+ public:
+  ReadJob(Napi::Env env, std::shared_ptr<Arena> arena, int64_t offset, int64_t bytes)
+      : PromiseJob(env), arena_(std::move(arena)), offset_(offset) {
+    Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, static_cast<size_t>(bytes));
+    data_ = static_cast<std::byte*>(buffer.Data());
+    bytes_ = bytes;
+    reference_ = Napi::Persistent(Napi::Object(env, buffer));
+  }
+  void run(const std::atomic<bool>&) override { arena_->backend()->read(data_, arena_->data() + offset_, bytes_); }
+
+ protected:
+  Napi::Value result(Napi::Env) override { return reference_.Value(); }
+
+ private:
+  std::shared_ptr<Arena> arena_;
+  int64_t offset_;
+  int64_t bytes_;
+  std::byte* data_;
+  Napi::ObjectReference reference_;
+};
+
+const std::shared_ptr<Arena>& live_arena(const ArenaHandle& handle) {
+  PIXELCNN_CHECK(handle.arena != nullptr, "ERR_DISPOSED", "the arena has been released");
+  return handle.arena;
+}
+
+void check_region(const Arena& arena, int64_t offset, int64_t bytes) {
+  PIXELCNN_CHECK(offset + bytes <= arena.bytes(), "ERR_OUT_OF_RANGE",
+                 std::to_string(bytes) + " bytes at offset " + std::to_string(offset) + " exceed the arena of " +
+                     std::to_string(arena.bytes()) + " bytes");
+}
+
+}  // namespace
+
+Napi::Promise Device::close(Napi::Env env) {
+  PIXELCNN_CHECK(!closed_, "ERR_DISPOSED", "the device has been disposed");
+  closed_ = true;
+  auto job = std::make_unique<CloseJob>(env, shared_from_this());
+  const Napi::Promise promise = job->promise();
+  executor_->close(std::move(job));
+  if (pending_++ == 0) napi_ref_threadsafe_function(env, notifier_->function);
+  return promise;
+}
+
+Napi::Value open_device(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const std::string backend = string_argument(info, 0, "backend");
+    const int64_t index = integer_argument(info, 1, "index", 0, 1023);
+    const int64_t threads = integer_argument(info, 2, "threads", 0, 1024);
+    const std::string instruction_set = string_argument(info, 3, "instructionSet");
+    auto opened = open_backend(backend, static_cast<int>(index), static_cast<int>(threads), instruction_set);
+    return make_handle(info.Env(), Device::open(info.Env(), std::move(opened)));
+  });
+}
+
+Napi::Value device_info(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const BackendInfo& backend = handle_of<Device>(info[0], "device")->backend()->info();
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("backend", backend.backend);
+    result.Set("name", backend.name);
+    result.Set("instructionSet", backend.instruction_set);
+    result.Set("threads", backend.threads);
+    return result;
+  });
+}
+
+Napi::Value close_device(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(),
+                 [&]() -> Napi::Value { return handle_of<Device>(info[0], "device")->close(info.Env()); });
+}
+
+Napi::Value packed_bytes(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto device = handle_of<Device>(info[0], "device");
+    const std::span<const int32_t> wire = int32_array_argument(info, 1, "shape");
+    const int64_t direction = integer_argument(info, 2, "direction", 0, 1);
+    const MaskedConv2dShape shape = decode_shape(wire);
+    return Napi::Number::New(info.Env(), static_cast<double>(device->backend()->packed_bytes(
+                                             shape, static_cast<Direction>(direction))));
+  });
+}
+
+Napi::Value allocate_arena(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    auto device = handle_of<Device>(info[0], "device");
+    const int64_t bytes = integer_argument(info, 1, "bytes", 0, kMaxArenaBytes);
+    return device->submit(info.Env(), std::make_unique<AllocateJob>(info.Env(), device, bytes));
+  });
+}
+
+Napi::Value release_arena(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    handle_of<ArenaHandle>(info[0], "arena")->arena.reset();
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value write_arena(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto handle = handle_of<ArenaHandle>(info[0], "arena");
+    const int64_t offset = integer_argument(info, 1, "byteOffset", 0, kMaxArenaBytes);
+    const std::span<const std::byte> bytes = bytes_of(info[2], "bytes");
+    check_region(*live_arena(*handle), offset, static_cast<int64_t>(bytes.size()));
+    return handle->device->submit(info.Env(),
+                                  std::make_unique<WriteJob>(info.Env(), handle->arena, offset, bytes));
+  });
+}
+
+Napi::Value read_arena(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto handle = handle_of<ArenaHandle>(info[0], "arena");
+    const int64_t offset = integer_argument(info, 1, "byteOffset", 0, kMaxArenaBytes);
+    const int64_t bytes = integer_argument(info, 2, "byteLength", 0, kMaxArenaBytes);
+    check_region(*live_arena(*handle), offset, bytes);
+    return handle->device->submit(info.Env(), std::make_unique<ReadJob>(info.Env(), handle->arena, offset, bytes));
+  });
+}
+
+}  // namespace pixelcnn

@@ -1,0 +1,81 @@
+// Devices and arenas as Node sees them: handles, and jobs whose Promises settle on the JavaScript thread.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+#include <vector>
+
+#include "backend.h"
+#include "executor.h"
+#include "napi_util.h"
+
+namespace pixelcnn {
+
+// A job with the Promise it settles. `result` is called on the JavaScript thread after a run without error.
+class PromiseJob : public Job {
+ public:
+  explicit PromiseJob(Napi::Env env) : deferred_(Napi::Promise::Deferred::New(env)) {}
+  Napi::Promise promise() const { return deferred_.Promise(); }
+  void settle(Napi::Env env);
+
+ protected:
+  virtual Napi::Value result(Napi::Env env) = 0;
+
+ private:
+  Napi::Promise::Deferred deferred_;
+};
+
+// A backend, its executor, and the thread-safe function through which finished jobs come back to this environment.
+// Used on the JavaScript thread only, except for the notification.
+class Device : public std::enable_shared_from_this<Device> {
+ public:
+  static const napi_type_tag kTag;
+  static constexpr const char* kName = "Device";
+
+  static std::shared_ptr<Device> open(Napi::Env env, std::shared_ptr<Backend> backend);
+  ~Device();
+
+  const std::shared_ptr<Backend>& backend() const { return backend_; }
+  // Queues the job and returns its Promise. Throws ERR_DISPOSED, ERR_QUEUE_FULL.
+  Napi::Promise submit(Napi::Env env, std::unique_ptr<PromiseJob> job);
+  // Refuses queued work, lets the work in progress end, then resolves.
+  Napi::Promise close(Napi::Env env);
+  // Executor thread: an arena to free when the device closes, and the freeing of all of them.
+  void add_arena(const std::shared_ptr<Arena>& arena);
+  void free_arenas();
+
+ private:
+  struct Notifier;
+  explicit Device(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
+  void settle_completed(Napi::Env env);
+  void shut_down();
+  static void at_environment_end(void* device);
+
+  std::shared_ptr<Backend> backend_;
+  std::shared_ptr<Notifier> notifier_;
+  std::unique_ptr<Executor> executor_;
+  std::vector<std::weak_ptr<Arena>> arenas_;
+  napi_env env_ = nullptr;
+  size_t pending_ = 0;
+  bool closed_ = false;
+};
+
+// An arena together with its device.
+struct ArenaHandle {
+  static const napi_type_tag kTag;
+  static constexpr const char* kName = "Arena";
+  std::shared_ptr<Device> device;
+  std::shared_ptr<Arena> arena;  // null once released; programs that use it keep the memory
+};
+
+// The functions that addon.cc exports.
+Napi::Value open_device(const Napi::CallbackInfo& info);    // (backend, index, threads, instructionSet) -> Device
+Napi::Value device_info(const Napi::CallbackInfo& info);    // (device) -> { backend, name, instructionSet, threads }
+Napi::Value close_device(const Napi::CallbackInfo& info);   // (device) -> Promise<void>
+Napi::Value packed_bytes(const Napi::CallbackInfo& info);   // (device, shape Int32Array(9), direction) -> number
+Napi::Value allocate_arena(const Napi::CallbackInfo& info); // (device, bytes) -> Promise<Arena>
+Napi::Value release_arena(const Napi::CallbackInfo& info);  // (arena)
+Napi::Value write_arena(const Napi::CallbackInfo& info);    // (arena, byteOffset, bytes) -> Promise<void>
+Napi::Value read_arena(const Napi::CallbackInfo& info);     // (arena, byteOffset, byteLength) -> Promise<ArrayBuffer>
+
+}  // namespace pixelcnn

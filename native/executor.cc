@@ -1,0 +1,87 @@
+// The executor's loop and its two ways to end: close (in order) and stop (at once).
+#include "executor.h"
+
+#include <exception>
+#include <new>
+#include <utility>
+
+namespace pixelcnn {
+
+namespace {
+constexpr size_t kMaxQueued = 1024;
+}
+
+Executor::Executor(std::function<void()> completed) : completed_(std::move(completed)), thread_([this] { loop(); }) {}
+
+Executor::~Executor() { stop(); }
+
+void Executor::submit(std::unique_ptr<Job> job) {
+  {
+    std::lock_guard lock(mutex_);
+    PIXELCNN_CHECK(!closed_, "ERR_DISPOSED", "the device has been disposed");
+    PIXELCNN_CHECK(queue_.size() < kMaxQueued, "ERR_QUEUE_FULL",
+                   std::to_string(kMaxQueued) + " jobs are waiting for the device already");
+    queue_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+}
+
+void Executor::close(std::unique_ptr<Job> last) {
+  {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    stopping_ = true;
+    for (auto& job : queue_) {
+      job->error = Error("ERR_DISPOSED", "the device was disposed before this work began");
+      done_.push_back(std::move(job));
+    }
+    queue_.clear();
+    queue_.push_back(std::move(last));
+  }
+  wake_.notify_one();
+}
+
+std::vector<std::unique_ptr<Job>> Executor::collect() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(done_, {});
+}
+
+void Executor::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    stopping_ = true;
+    queue_.clear();
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Executor::loop() {
+  for (;;) {
+    std::unique_ptr<Job> job;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return !queue_.empty() || closed_; });
+      if (queue_.empty()) return;
+      job = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    try {
+      job->run(stopping_);
+    } catch (const Error& error) {
+      job->error = error;
+    } catch (const std::bad_alloc&) {
+      job->error = Error("ERR_OUT_OF_MEMORY", "out of memory");
+    } catch (const std::exception& error) {
+      job->error = Error("ERR_INTERNAL", error.what());
+    }
+    {
+      std::lock_guard lock(mutex_);
+      done_.push_back(std::move(job));
+    }
+    completed_();
+  }
+}
+
+}  // namespace pixelcnn

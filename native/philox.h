@@ -1,0 +1,27 @@
+// Philox4x32-10, the counter-based generator of Salmon et al. 2011 ("Parallel random numbers: as easy as 1, 2, 3").
+#pragma once
+#include <cstdint>
+
+namespace pixelcnn {
+
+// Internal linkage: each instruction set compiles its own copy.
+struct PhiloxWords {
+  uint32_t word[4];
+};
+
+static inline PhiloxWords philox(PhiloxWords counter, uint32_t key0, uint32_t key1) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t product0 = uint64_t{0xD2511F53} * counter.word[0];
+    const uint64_t product1 = uint64_t{0xCD9E8D57} * counter.word[2];
+    counter = {{static_cast<uint32_t>(product1 >> 32) ^ counter.word[1] ^ key0, static_cast<uint32_t>(product1),
+                static_cast<uint32_t>(product0 >> 32) ^ counter.word[3] ^ key1, static_cast<uint32_t>(product0)}};
+    key0 += 0x9E3779B9;
+    key1 += 0xBB67AE85;
+  }
+  return counter;
+}
+
+// Uniform in [0, 1), 24 bits.
+static inline float uniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+
+}  // namespace pixelcnn

@@ -1,0 +1,263 @@
+// Decoding is validation: every number is held to its range and every tensor to its arena before an op exists.
+#include "program.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <type_traits>
+
+#include "error.h"
+
+namespace pixelcnn {
+
+namespace {
+
+constexpr int64_t kMaxOps = 1 << 16;
+
+std::string text(int64_t value) { return std::to_string(value); }
+
+// `name` as it is said in TypeScript: "MaskedConv2dForward" -> "maskedConv2dForward".
+std::string camel_case(std::string name) {
+  name[0] = static_cast<char>(name[0] - 'A' + 'a');
+  return name;
+}
+
+// Reads one op's fields in the order of its `describe`.
+class Decoder {
+ public:
+  Decoder(std::span<const int32_t> wire, std::span<const std::shared_ptr<Arena>> arenas, const std::string& where)
+      : wire_(wire), arenas_(arenas), where_(where) {}
+
+  void number(const char* name, int32_t& value, int64_t low, int64_t high) {
+    value = next(name);
+    require_range(name, value, low, high);
+  }
+  void odd(const char* name, int32_t& value, int64_t low, int64_t high) {
+    number(name, value, low, high);
+    PIXELCNN_CHECK(value % 2 == 1, "ERR_PROGRAM", where_ + ": " + name + " must be odd, got " + text(value));
+  }
+  template <class Enum>
+  void choice(const char* name, Enum& value, int32_t choices) {
+    int32_t raw = 0;
+    number(name, raw, 0, choices - 1);
+    value = static_cast<Enum>(raw);
+  }
+  void require(bool condition, const char* message) {
+    PIXELCNN_CHECK(condition, "ERR_PROGRAM", where_ + ": " + message);
+  }
+
+  template <class T>
+  void input(const char* name, T*& tensor, int64_t count) {
+    tensor = static_cast<T*>(locate(name, count, sizeof(T), false));
+  }
+  template <class T>
+  void optional_input(const char* name, T*& tensor, int64_t count) {
+    tensor = static_cast<T*>(locate(name, count, sizeof(T), true));
+  }
+  template <class T>
+  void output(const char* name, T*& tensor, int64_t count) {
+    input(name, tensor, count);
+  }
+  template <class T>
+  void optional_output(const char* name, T*& tensor, int64_t count) {
+    optional_input(name, tensor, count);
+  }
+  template <class T>
+  void in_out(const char* name, T*& tensor, int64_t count) {
+    input(name, tensor, count);
+  }
+  template <class T>
+  void packed_input(const char* name, T*& packed, const MaskedConv2dShape& shape, Direction direction) {
+    packed = locate(name, arenas_[0]->backend()->packed_bytes(shape, direction), 1, false);
+  }
+  void packed_output(const char* name, void*& packed, const MaskedConv2dShape& shape, Direction direction) {
+    packed_input(name, packed, shape, direction);
+  }
+
+  void finish() {
+    PIXELCNN_CHECK(position_ == wire_.size(), "ERR_PROGRAM",
+                   where_ + ": " + text(static_cast<int64_t>(wire_.size() - position_)) + " integers too many");
+  }
+
+ private:
+  int32_t next(const char* name) {
+    PIXELCNN_CHECK(position_ < wire_.size(), "ERR_PROGRAM", where_ + ": the buffer ends before " + name);
+    return wire_[position_++];
+  }
+  void require_range(const char* name, int64_t value, int64_t low, int64_t high) {
+    PIXELCNN_CHECK(value >= low && value <= high, "ERR_PROGRAM",
+                   where_ + ": " + name + " must be in [" + text(low) + ", " + text(high) + "], got " + text(value));
+  }
+  void* locate(const char* name, int64_t count, int64_t item_bytes, bool optional) {
+    const int32_t arena = next(name);
+    const int64_t offset = int64_t{next(name)} * kBlockBytes;
+    if (optional && arena == -1) return nullptr;
+    require_range(name, arena, 0, static_cast<int64_t>(arenas_.size()) - 1);
+    const int64_t available = arenas_[static_cast<size_t>(arena)]->bytes();
+    PIXELCNN_CHECK(offset >= 0 && count >= 0 && count <= (int64_t{1} << 48) && offset + count * item_bytes <= available,
+                   "ERR_PROGRAM",
+                   where_ + ": " + name + " needs " + text(count) + " x " + text(item_bytes) + " bytes at offset " +
+                       text(offset) + " of an arena of " + text(available) + " bytes");
+    return arenas_[static_cast<size_t>(arena)]->data() + offset;
+  }
+
+  std::span<const int32_t> wire_;
+  std::span<const std::shared_ptr<Arena>> arenas_;
+  const std::string& where_;
+  size_t position_ = 0;
+};
+
+// Counts NaN and infinite values in an op's float outputs.
+class FiniteCheck {
+ public:
+  explicit FiniteCheck(Backend& backend) : backend_(backend) {}
+  int64_t non_finite() const { return non_finite_; }
+
+  void number(const char*, int32_t&, int64_t, int64_t) {}
+  void odd(const char*, int32_t&, int64_t, int64_t) {}
+  template <class Enum>
+  void choice(const char*, Enum&, int32_t) {}
+  void require(bool, const char*) {}
+  template <class T>
+  void input(const char*, T*&, int64_t) {}
+  template <class T>
+  void optional_input(const char*, T*&, int64_t) {}
+  template <class T>
+  void packed_input(const char*, T*&, const MaskedConv2dShape&, Direction) {}
+  void packed_output(const char*, void*&, const MaskedConv2dShape&, Direction) {}
+  template <class T>
+  void in_out(const char* name, T*& tensor, int64_t count) {
+    output(name, tensor, count);
+  }
+  template <class T>
+  void optional_output(const char* name, T*& tensor, int64_t count) {
+    if (tensor != nullptr) output(name, tensor, count);
+  }
+  template <class T>
+  void output(const char*, T*& tensor, int64_t count) {
+    if constexpr (std::is_floating_point_v<T>) {
+      constexpr int64_t kChunk = 1 << 16;
+      std::vector<T> values(static_cast<size_t>(std::min(count, kChunk)));
+      for (int64_t start = 0; start < count; start += kChunk) {
+        const int64_t part = std::min(kChunk, count - start);
+        backend_.read(values.data(), tensor + start, part * static_cast<int64_t>(sizeof(T)));
+        for (int64_t i = 0; i < part; ++i) non_finite_ += !std::isfinite(values[static_cast<size_t>(i)]);
+      }
+    }
+  }
+
+ private:
+  Backend& backend_;
+  int64_t non_finite_ = 0;
+};
+
+}  // namespace
+
+const std::vector<std::string>& op_names() {
+  // Never destroyed: worker threads may outlive static destructors.
+  static const auto& names = *new std::vector<std::string>{
+#define PIXELCNN_X(Op) camel_case(#Op),
+      PIXELCNN_OPS(PIXELCNN_X)
+#undef PIXELCNN_X
+  };
+  return names;
+}
+
+MaskedConv2dShape decode_shape(std::span<const int32_t> wire) {
+  const std::string where = "shape";
+  Decoder decoder(wire, {}, where);
+  MaskedConv2dShape shape{};
+  shape.describe(decoder);
+  decoder.finish();
+  return shape;
+}
+
+Program::Program(std::span<const int32_t> commands, std::vector<std::shared_ptr<Arena>> arenas,
+                 std::span<const int32_t> inputs, std::span<const int32_t> outputs)
+    : arenas_(std::move(arenas)) {
+  PIXELCNN_CHECK(!arenas_.empty(), "ERR_PROGRAM", "a program needs at least one arena");
+  backend_ = arenas_[0]->backend();
+  for (const auto& arena : arenas_) {
+    PIXELCNN_CHECK(arena->backend() == backend_, "ERR_WRONG_DEVICE", "the arenas of a program are of different devices");
+  }
+  size_t position = 0;
+  while (position < commands.size()) {
+    const std::string index = "op " + text(static_cast<int64_t>(ops_.size()));
+    PIXELCNN_CHECK(static_cast<int64_t>(ops_.size()) < kMaxOps, "ERR_PROGRAM", index + ": too many ops");
+    PIXELCNN_CHECK(commands.size() - position >= 2, "ERR_PROGRAM", index + ": the buffer ends in its header");
+    const int32_t id = commands[position];
+    const int64_t length = commands[position + 1];
+    position += 2;
+    PIXELCNN_CHECK(length >= 0 && length <= static_cast<int64_t>(commands.size() - position), "ERR_PROGRAM",
+                   index + ": length " + text(length) + " exceeds the buffer");
+    PIXELCNN_CHECK(id >= 0 && id < static_cast<int32_t>(op_names().size()), "ERR_PROGRAM",
+                   index + ": unknown op id " + text(id));
+    const std::string where = index + " (" + op_names()[static_cast<size_t>(id)] + ")";
+    Decoder decoder(commands.subspan(position, static_cast<size_t>(length)), arenas_, where);
+    int32_t candidate = 0;
+#define PIXELCNN_X(Op)                                                      \
+  if (id == candidate++) {                                                  \
+    Op op{};                                                                \
+    op.describe(decoder);                                                   \
+    workspace_bytes_ = std::max(workspace_bytes_, backend_->workspace(op)); \
+    ops_.emplace_back(op);                                                  \
+  }
+    PIXELCNN_OPS(PIXELCNN_X)
+#undef PIXELCNN_X
+    decoder.finish();
+    position += static_cast<size_t>(length);
+  }
+  inputs_ = regions(inputs, "input");
+  outputs_ = regions(outputs, "output");
+}
+
+std::vector<Region> Program::regions(std::span<const int32_t> wire, const char* what) const {
+  PIXELCNN_CHECK(wire.size() % 3 == 0, "ERR_PROGRAM",
+                 std::string(what) + "s are triples (arena, block, bytes), got " +
+                     text(static_cast<int64_t>(wire.size())) + " integers");
+  std::vector<Region> result;
+  for (size_t i = 0; i < wire.size(); i += 3) {
+    const int64_t offset = int64_t{wire[i + 1]} * kBlockBytes;
+    const int64_t bytes = wire[i + 2];
+    PIXELCNN_CHECK(wire[i] >= 0 && wire[i] < static_cast<int64_t>(arenas_.size()) && offset >= 0 && bytes >= 0 &&
+                       offset + bytes <= arenas_[static_cast<size_t>(wire[i])]->bytes(),
+                   "ERR_PROGRAM",
+                   std::string(what) + " " + text(static_cast<int64_t>(i / 3)) + " lies outside its arena: arena " +
+                       text(wire[i]) + ", offset " + text(offset) + ", " + text(bytes) + " bytes");
+    result.push_back({arenas_[static_cast<size_t>(wire[i])]->data() + offset, bytes});
+  }
+  return result;
+}
+
+void Program::prepare() { backend_->reserve_workspace(workspace_bytes_); }
+
+void Program::run() {
+  for (const Op& op : ops_) {
+    std::visit(
+        [this](const auto& known) {
+          if constexpr (!std::is_same_v<std::decay_t<decltype(known)>, std::monostate>) backend_->run(known);
+        },
+        op);
+  }
+}
+
+std::vector<OpTrace> Program::trace() {
+  std::vector<OpTrace> result;
+  for (Op& op : ops_) {
+    std::visit(
+        [&](auto& known) {
+          if constexpr (!std::is_same_v<std::decay_t<decltype(known)>, std::monostate>) {
+            const auto start = std::chrono::steady_clock::now();
+            backend_->run(known);
+            const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+            FiniteCheck check(*backend_);
+            known.describe(check);
+            result.push_back({time.count(), static_cast<double>(check.non_finite())});
+          }
+        },
+        op);
+  }
+  return result;
+}
+
+}  // namespace pixelcnn

@@ -1,0 +1,165 @@
+// One run is one call and one Promise: inputs are copied before the call returns, outputs land in fresh ArrayBuffers.
+#include "program_wrap.h"
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "device_wrap.h"
+#include "program.h"
+
+namespace pixelcnn {
+
+namespace {
+
+struct ProgramHandle {
+  static constexpr napi_type_tag kTag = {0x7069786c636e6e03, 0x61d0f3a27be54c13};
+  static constexpr const char* kName = "Program";
+  std::shared_ptr<Device> device;
+  std::shared_ptr<Program> program;  // null once released
+};
+
+const std::shared_ptr<Program>& live_program(const ProgramHandle& handle) {
+  PIXELCNN_CHECK(handle.program != nullptr, "ERR_DISPOSED", "the program has been released");
+  return handle.program;
+}
+
+// Copies of the inputs of one run, checked against the program's input regions.
+std::vector<std::vector<std::byte>> copy_inputs(const Program& program, const Napi::Array& inputs) {
+  PIXELCNN_CHECK(inputs.Length() == program.inputs().size(), "ERR_INVALID_ARG_VALUE",
+                 "the program takes " + std::to_string(program.inputs().size()) + " inputs, got " +
+                     std::to_string(inputs.Length()));
+  std::vector<std::vector<std::byte>> copies;
+  for (uint32_t i = 0; i < inputs.Length(); ++i) {
+    const std::string name = "input " + std::to_string(i);
+    const std::span<const std::byte> bytes = bytes_of(inputs.Get(i), name);
+    PIXELCNN_CHECK(static_cast<int64_t>(bytes.size()) == program.inputs()[i].bytes, "ERR_BUFFER_SIZE",
+                   name + " must have " + std::to_string(program.inputs()[i].bytes) + " bytes, got " +
+                       std::to_string(bytes.size()));
+    copies.emplace_back(bytes.begin(), bytes.end());
+  }
+  return copies;
+}
+
+class ProgramJob : public PromiseJob {
+ protected:
+  ProgramJob(Napi::Env env, std::shared_ptr<Program> program, const Napi::Array& inputs)
+      : PromiseJob(env), program_(std::move(program)), inputs_(copy_inputs(*program_, inputs)) {}
+
+  void write_inputs() {
+    program_->prepare();
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      program_->backend()->write(program_->inputs()[i].data, inputs_[i].data(), program_->inputs()[i].bytes);
+    }
+  }
+
+  std::shared_ptr<Program> program_;
+
+ private:
+  std::vector<std::vector<std::byte>> inputs_;
+};
+
+class RunJob final : public ProgramJob {
+ public:
+  RunJob(Napi::Env env, std::shared_ptr<Program> program, const Napi::Array& inputs, int64_t repeat)
+      : ProgramJob(env, std::move(program), inputs), repeat_(repeat) {
+    Napi::Array outputs = Napi::Array::New(env, program_->outputs().size());
+    for (uint32_t i = 0; i < program_->outputs().size(); ++i) {
+      Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, static_cast<size_t>(program_->outputs()[i].bytes));
+      outputs_.push_back(buffer.Data());
+      outputs.Set(i, buffer);
+    }
+    // The executor writes straight into these buffers; nothing else can reach them until the Promise resolves.
+    reference_ = Napi::Persistent(Napi::Object(env, outputs));
+  }
+
+  void run(const std::atomic<bool>& stopping) override {
+    write_inputs();
+    for (int64_t i = 0; i < repeat_; ++i) {
+      PIXELCNN_CHECK(!stopping, "ERR_DISPOSED", "the device was disposed during this work");
+      program_->run();
+    }
+    for (size_t i = 0; i < outputs_.size(); ++i) {
+      program_->backend()->read(outputs_[i], program_->outputs()[i].data, program_->outputs()[i].bytes);
+    }
+  }
+
+ protected:
+  Napi::Value result(Napi::Env) override { return reference_.Value(); }
+
+ private:
+  int64_t repeat_;
+  std::vector<void*> outputs_;
+  Napi::ObjectReference reference_;
+};
+
+class TraceJob final : public ProgramJob {
+ public:
+  TraceJob(Napi::Env env, std::shared_ptr<Program> program, const Napi::Array& inputs)
+      : ProgramJob(env, std::move(program), inputs) {}
+  void run(const std::atomic<bool>&) override {
+    write_inputs();
+    trace_ = program_->trace();
+  }
+
+ protected:
+  Napi::Value result(Napi::Env env) override {
+    Napi::Float64Array values = Napi::Float64Array::New(env, trace_.size() * 2);
+    for (size_t i = 0; i < trace_.size(); ++i) {
+      values[2 * i] = trace_[i].milliseconds;
+      values[2 * i + 1] = trace_[i].non_finite;
+    }
+    return values;
+  }
+
+ private:
+  std::vector<OpTrace> trace_;
+};
+
+}  // namespace
+
+Napi::Value create_program(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const Napi::Array list = array_argument(info, 1, "arenas");
+    std::vector<std::shared_ptr<Arena>> arenas;
+    std::shared_ptr<Device> device;
+    for (uint32_t i = 0; i < list.Length(); ++i) {
+      const auto handle = handle_of<ArenaHandle>(list.Get(i), "arena");
+      PIXELCNN_CHECK(handle->arena != nullptr, "ERR_DISPOSED", "the arena has been released");
+      device = handle->device;
+      arenas.push_back(handle->arena);
+    }
+    // The buffers are looked at last: reading the array above may run JavaScript, which could detach them.
+    auto program = std::make_shared<Program>(int32_array_argument(info, 0, "commands"), std::move(arenas), int32_array_argument(info, 2, "inputs"),
+                                             int32_array_argument(info, 3, "outputs"));
+    return make_handle(info.Env(), std::make_shared<ProgramHandle>(ProgramHandle{device, std::move(program)}));
+  });
+}
+
+Napi::Value release_program(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    handle_of<ProgramHandle>(info[0], "program")->program.reset();
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value run_program(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto handle = handle_of<ProgramHandle>(info[0], "program");
+    const Napi::Array inputs = array_argument(info, 1, "inputs");
+    const int64_t repeat = integer_argument(info, 2, "repeat", 1, 1 << 24);
+    return handle->device->submit(
+        info.Env(), std::make_unique<RunJob>(info.Env(), live_program(*handle), inputs, repeat));
+  });
+}
+
+Napi::Value trace_program(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto handle = handle_of<ProgramHandle>(info[0], "program");
+    const Napi::Array inputs = array_argument(info, 1, "inputs");
+    return handle->device->submit(info.Env(),
+                                  std::make_unique<TraceJob>(info.Env(), live_program(*handle), inputs));
+  });
+}
+
+}  // namespace pixelcnn

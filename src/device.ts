@@ -1,0 +1,196 @@
+// Devices: opening one, its memory, and the rule that at most two steps are in flight.
+import { PixelCnnError } from './errors.js';
+import { callNative, type NativeArena, type NativeDevice, type NativeProgram, native } from './native.js';
+import { parseOptions, z } from './options.js';
+import { blockBytes, blocksOf, type DType, describeTensor, type Tensor } from './tensor.js';
+
+const deviceOptions = z.strictObject({
+  /** `cuda`, `cpu`, or the best that works here. */
+  backend: z.enum(['auto', 'cpu', 'cuda']).default('auto'),
+  /** Which GPU; 0 for the CPU. */
+  index: z.int().min(0).max(1023).default(0),
+  /** CPU threads; by default all processors that this process may use (affinity, cgroup quota). */
+  threads: z.int().min(1).max(1024).optional(),
+});
+export type DeviceOptions = z.input<typeof deviceOptions>;
+
+export interface RejectedBackend {
+  readonly backend: string;
+  readonly code: string;
+  readonly reason: string;
+}
+
+export interface DeviceInfo {
+  /** `cpu` or `cuda`. */
+  readonly backend: string;
+  /** Name of the processor. */
+  readonly name: string;
+  /** Instruction set of the kernels in use, e.g. `avx512`. */
+  readonly instructionSet: string;
+  readonly threads: number;
+  /** Backends that `auto` tried before this one, and why they did not work. */
+  readonly rejected: readonly RejectedBackend[];
+}
+
+const maxStepsInFlight = 2;
+
+/** A processor with its own executor thread. Open one with {@link openDevice}; dispose it when done. */
+export class Device {
+  readonly info: DeviceInfo;
+  readonly #handle: NativeDevice;
+  readonly #waiting: (() => void)[] = [];
+  #inFlight = 0;
+  #closing: Promise<void> | undefined;
+
+  /** @internal Use {@link openDevice}. */
+  constructor(handle: NativeDevice, rejected: readonly RejectedBackend[]) {
+    this.#handle = handle;
+    this.info = { ...callNative(() => native().deviceInfo(handle)), rejected };
+  }
+
+  get disposed(): boolean {
+    return this.#closing !== undefined;
+  }
+
+  /** @internal Throws ERR_DISPOSED after {@link dispose}. */
+  requireOpen(): void {
+    if (this.disposed) throw new PixelCnnError('ERR_DISPOSED', 'the device has been disposed');
+  }
+
+  /** @internal One block of zeroed memory. @throws PixelCnnError ERR_OUT_OF_MEMORY. */
+  async allocate(bytes: number): Promise<Arena> {
+    this.requireOpen();
+    return new Arena(this, await callNative(() => native().allocateArena(this.#handle, bytes)), bytes);
+  }
+
+  /** @internal Bytes of packed weights for a masked convolution (ops.h: MaskedConv2dShape). */
+  packedBytes(shape: Int32Array, direction: number): number {
+    this.requireOpen();
+    return callNative(() => native().packedBytes(this.#handle, shape, direction));
+  }
+
+  /**
+   * @internal Runs programs back to back as one step. Waits until fewer than two steps are in flight, then submits
+   * all of `runs` at once; resolves with the outputs of the last.
+   */
+  async submit(
+    runs: readonly { program: NativeProgram; inputs: ArrayBufferView[]; repeat: number }[],
+  ): Promise<ArrayBuffer[]> {
+    while (this.#inFlight >= maxStepsInFlight)
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.requireOpen();
+    this.#inFlight += 1;
+    try {
+      const results = await Promise.all(
+        runs.map(({ program, inputs, repeat }) =>
+          callNative(() => native().runProgram(program, inputs, repeat)),
+        ),
+      );
+      return results.at(-1) ?? [];
+    } finally {
+      this.#inFlight -= 1;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  /**
+   * Lets the step in progress end, refuses queued work with ERR_DISPOSED and frees all memory of the device, models
+   * included. A second call returns the same Promise.
+   */
+  dispose(): Promise<void> {
+    this.#closing ??= callNative(() => native().closeDevice(this.#handle));
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}
+
+/** @internal A block of device memory in which tensors are placed one after the other. */
+export class Arena {
+  readonly device: Device;
+  readonly handle: NativeArena;
+  readonly bytes: number;
+
+  constructor(device: Device, handle: NativeArena, bytes: number) {
+    this.device = device;
+    this.handle = handle;
+    this.bytes = bytes;
+  }
+
+  write(tensor: Tensor, data: ArrayBufferView): Promise<void> {
+    this.device.requireOpen();
+    return callNative(() => native().writeArena(this.handle, byteOffset(tensor), data));
+  }
+
+  read(tensor: Tensor): Promise<ArrayBuffer> {
+    this.device.requireOpen();
+    return callNative(() => native().readArena(this.handle, byteOffset(tensor), tensor.bytes));
+  }
+
+  release(): void {
+    callNative(() => native().releaseArena(this.handle));
+  }
+}
+
+function byteOffset(tensor: Tensor): number {
+  return (tensor.placed?.block ?? 0) * blockBytes;
+}
+
+/** @internal Lays tensors out in an arena that is allocated once all of them are known. */
+export class ArenaLayout {
+  #blocks = 0;
+  readonly #tensors: { tensor: Placeable; block: number }[] = [];
+
+  /** Blocks laid out so far. */
+  get blocks(): number {
+    return this.#blocks;
+  }
+
+  /** Describes the next tensor. It has a place after {@link allocate}. */
+  add(name: string, shape: readonly number[], dtype: DType): Tensor {
+    const tensor: Placeable = describeTensor(name, shape, dtype);
+    this.#tensors.push({ tensor, block: this.#blocks });
+    this.#blocks += blocksOf(tensor.bytes);
+    return tensor;
+  }
+
+  /** One float32 tensor over everything laid out since block `from`, padding included. */
+  span(name: string, from: number): Tensor {
+    const tensor: Placeable = describeTensor(name, [((this.#blocks - from) * blockBytes) / 4], 'float32');
+    this.#tensors.push({ tensor, block: from });
+    return tensor;
+  }
+
+  /** Allocates the arena and places every tensor in it. */
+  async allocate(device: Device): Promise<Arena> {
+    const arena = await device.allocate(this.#blocks * blockBytes);
+    for (const { tensor, block } of this.#tensors) tensor.placed = { arena, block };
+    return arena;
+  }
+}
+
+type Placeable = Omit<Tensor, 'placed'> & { placed?: { arena: Arena; block: number } };
+
+/**
+ * Opens a device. `auto` takes a GPU where one works and the CPU otherwise; `device.info.rejected` says why others
+ * were passed over.
+ *
+ * @throws PixelCnnError ERR_NATIVE_LOAD, ERR_BACKEND_UNAVAILABLE, ERR_NO_DEVICE, or an argument error.
+ */
+export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
+  const { backend, index, threads } = parseOptions('openDevice', deviceOptions, options);
+  const instructionSet = process.env.PIXELCNN_CPU_ISA ?? '';
+  const open = (name: string, at: number) =>
+    callNative(() => native().openDevice(name, at, threads ?? 0, instructionSet));
+  if (backend !== 'auto') return new Device(open(backend, index), []);
+  const rejected: RejectedBackend[] = [];
+  try {
+    return new Device(open('cuda', index), rejected);
+  } catch (error) {
+    if (!(error instanceof PixelCnnError) || error.code === 'ERR_NATIVE_LOAD') throw error;
+    rejected.push({ backend: 'cuda', code: error.code, reason: error.message });
+  }
+  return new Device(open('cpu', 0), rejected);
+}

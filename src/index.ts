@@ -1,0 +1,35 @@
+// The public API, and nothing else.
+export { type ImageBatch, selectImages, sliceImages } from './data/image-batch.js';
+export { type ImageGridOptions, imageGrid } from './data/image-grid.js';
+export { type ImageSpec, loadImages } from './data/load-images.js';
+export { decodePng, encodePng, type PngLimits, type RasterImage } from './data/png.js';
+export {
+  type Device,
+  type DeviceInfo,
+  type DeviceOptions,
+  openDevice,
+  type RejectedBackend,
+} from './device.js';
+export { PixelCnnError } from './errors.js';
+export {
+  type MaskedConv2dBackwardOptions,
+  type MaskedConv2dOptions,
+  maskedConv2d,
+  maskedConv2dBackward,
+} from './masked-conv2d.js';
+export type { PixelCnnConfig, PixelCnnOptions } from './models/config.js';
+export {
+  type InferenceOptions,
+  type Logits,
+  type LogLikelihood,
+  PixelCNN,
+  type Weights,
+} from './models/pixelcnn.js';
+export type { Algorithm, MaskType } from './ops/masked-conv2d.js';
+export type {
+  CompleteOptions,
+  SampledImages,
+  SampleFrame,
+  SampleOptions,
+  SampleStreamOptions,
+} from './sample/sampler.js';

@@ -1,0 +1,93 @@
+// The masked convolution layer: a filter with its parameters, recorded forward and backward.
+import type { LayerConfig } from '../models/config.js';
+import {
+  type Algorithm,
+  backward,
+  type Direction,
+  forward,
+  type MaskedConv2dGeometry,
+  maskedConv2dBackwardInput,
+  maskedConv2dBackwardWeight,
+  maskedConv2dForward,
+  maskedConv2dPack,
+  shapeNumbers,
+} from '../ops/masked-conv2d.js';
+import type { Recorder } from '../recorder.js';
+import type { Tensor } from '../tensor.js';
+
+/** Weight (K, C, R, S) and bias (K), or their gradients. */
+export interface Filter {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+}
+
+export class MaskedConv2d {
+  readonly config: LayerConfig;
+  readonly filter: Filter;
+
+  constructor(config: LayerConfig, filter: Filter) {
+    this.config = config;
+    this.filter = filter;
+  }
+
+  geometry(n: number, h: number, w: number, algorithm: Algorithm): MaskedConv2dGeometry {
+    return { n, h, w, ...this.config, algorithm };
+  }
+
+  /** An empty tensor of the size that packed weights take for one direction. */
+  describePacked(r: Recorder, direction: Direction, algorithm: Algorithm, keep: boolean): Tensor {
+    const shape = Int32Array.from(shapeNumbers(this.geometry(1, 1, 1, algorithm)));
+    const bytes = r.device.packedBytes(shape, direction);
+    const name = `${this.config.name} packed`;
+    return keep ? r.state(name, [bytes], 'byte') : r.tensor(name, [bytes], 'byte');
+  }
+
+  /** Packs the weights for one direction, into `packed` or a tensor of its own. */
+  pack(
+    r: Recorder,
+    direction: Direction,
+    algorithm: Algorithm,
+    packed = this.describePacked(r, direction, algorithm, false),
+  ): Tensor {
+    const label = `${this.config.name} pack`;
+    maskedConv2dPack(r, label, this.geometry(1, 1, 1, algorithm), direction, this.filter.weight, packed);
+    return packed;
+  }
+
+  /** ReLU(conv(x) + bias): (N, H, W, C) to (N, H, W, K). */
+  forward(r: Recorder, x: Tensor, algorithm: Algorithm, packed = this.pack(r, forward, algorithm)): Tensor {
+    const [n, h, w] = x.shape as [number, number, number, number];
+    return maskedConv2dForward(r, `${this.config.name} forward`, this.geometry(n, h, w, algorithm), {
+      x,
+      packed,
+      bias: this.filter.bias,
+      relu: true,
+    });
+  }
+
+  /** Gradients of weight and bias from the layer's input and the gradient before its ReLU. */
+  backwardWeight(r: Recorder, x: Tensor, gradY: Tensor, gradient: Filter, algorithm: Algorithm): void {
+    const [n, h, w] = x.shape as [number, number, number, number];
+    maskedConv2dBackwardWeight(r, `${this.config.name} weight gradient`, this.geometry(n, h, w, algorithm), {
+      x,
+      gradY,
+      gradWeight: gradient.weight,
+      gradBias: gradient.bias,
+    });
+  }
+
+  /** Gradient of the layer's input x, gated by x > 0 because x is the ReLU output of the layer below. */
+  backwardInput(r: Recorder, x: Tensor, gradY: Tensor, algorithm: Algorithm): Tensor {
+    const [n, h, w] = x.shape as [number, number, number, number];
+    return maskedConv2dBackwardInput(
+      r,
+      `${this.config.name} input gradient`,
+      this.geometry(n, h, w, algorithm),
+      {
+        gradY,
+        packedBackward: this.pack(r, backward, algorithm),
+        gate: x,
+      },
+    );
+  }
+}

@@ -1,0 +1,87 @@
+// What makes a PixelCNN: its configuration, and the layers that follow from it.
+import { PixelCnnError } from '../errors.js';
+import type { MaskType } from '../ops/masked-conv2d.js';
+import { parseOptions, z } from '../options.js';
+
+export const configSchema = z.strictObject({
+  /** Image channels: 1 for grey, 3 for RGB. */
+  channels: z.int().min(1).max(16).default(1),
+  /** Channels of every hidden layer; at least `channels`. */
+  hiddenChannels: z.int().min(1).max(2048).default(64),
+  /** Masked convolutions, the first (mask A) and the last (1x1, to logits) included. */
+  layers: z.int().min(2).max(128).default(7),
+  /** Values a pixel can take: 256 for 8-bit images, 2 for binary ones. */
+  levels: z.int().min(2).max(256).default(256),
+  /** Size of all filters but the last, odd. */
+  kernelSize: z.int().min(1).max(31).default(7),
+});
+
+/** Options of a model; every one has a default. */
+export type PixelCnnOptions = z.input<typeof configSchema>;
+/** A complete configuration. */
+export type PixelCnnConfig = Readonly<z.output<typeof configSchema>>;
+
+const maxParameters = 2 ** 28;
+
+/** Parses and checks a configuration. @throws PixelCnnError ERR_INVALID_ARG_*, ERR_OUT_OF_RANGE, ERR_LIMIT. */
+export function parseConfig(caller: string, options: unknown): PixelCnnConfig {
+  const config = parseOptions(caller, configSchema, options);
+  if (config.kernelSize % 2 === 0) {
+    throw new PixelCnnError(
+      'ERR_OUT_OF_RANGE',
+      `${caller}: kernelSize must be odd, got ${config.kernelSize}`,
+    );
+  }
+  if (config.hiddenChannels < config.channels) {
+    throw new PixelCnnError(
+      'ERR_OUT_OF_RANGE',
+      `${caller}: hiddenChannels must be at least channels (${config.channels}), got ${config.hiddenChannels}`,
+    );
+  }
+  const parameters = parameterCount(config);
+  if (parameters > maxParameters) {
+    throw new PixelCnnError(
+      'ERR_LIMIT',
+      `${caller}: the model would have ${parameters} parameters (${parameters * 4} bytes), the limit is ${maxParameters}`,
+    );
+  }
+  return config;
+}
+
+/** One masked convolution of the network. Channel groups are the image's channels. */
+export interface LayerConfig {
+  /** PyTorch's name of the module, e.g. `net.0`. */
+  readonly name: string;
+  /** Input channels. */
+  readonly c: number;
+  /** Output channels. */
+  readonly k: number;
+  readonly kernelSize: number;
+  readonly maskType: MaskType;
+  readonly groups: number;
+}
+
+/**
+ * The network of van den Oord et al. 2016 without residual blocks: mask A from the image, mask B between hidden
+ * layers, ReLU after each, 1x1 to channels * levels logits. Names are those of an `nn.Sequential` with the ReLUs in.
+ */
+export function layersOf(config: PixelCnnConfig): LayerConfig[] {
+  const { channels, hiddenChannels, layers, levels, kernelSize } = config;
+  return Array.from({ length: layers }, (_, index): LayerConfig => {
+    const first = index === 0;
+    const last = index === layers - 1;
+    return {
+      name: `net.${2 * index}`,
+      c: first ? channels : hiddenChannels,
+      k: last ? channels * levels : hiddenChannels,
+      kernelSize: last ? 1 : kernelSize,
+      maskType: first ? 'A' : 'B',
+      groups: channels,
+    };
+  });
+}
+
+/** Weights and biases, those under the mask included. */
+export function parameterCount(config: PixelCnnConfig): number {
+  return layersOf(config).reduce((sum, { c, k, kernelSize }) => sum + k * c * kernelSize * kernelSize + k, 0);
+}

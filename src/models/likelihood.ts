@@ -1,0 +1,140 @@
+// Forward passes over batches of images: logits and likelihoods, a chunk of images per run.
+import type { ImageBatch } from '../data/image-batch.js';
+import type { Algorithm } from '../ops/masked-conv2d.js';
+import { binarise } from '../ops/random.js';
+import { Program } from '../program.js';
+import { Recorder } from '../recorder.js';
+import type { Tensor } from '../tensor.js';
+import { type PackedWeights, recordLogits, recordNats, recordPack } from './network.js';
+import type { Logits, ModelInternals, Weights } from './pixelcnn.js';
+
+/** Pixels per run: short enough that an abort is seen soon, long enough to keep all threads busy. */
+const pixelsPerRun = 16 * 28 * 28;
+
+export interface ForwardOptions {
+  readonly algorithm: Algorithm;
+  readonly weights: Weights;
+  readonly signal?: AbortSignal | undefined;
+  /** Dynamic binarisation before the network: key words, epoch, and the dataset index of the first image. */
+  readonly binarisation?: { readonly key: readonly [number, number]; readonly epoch: number } | undefined;
+}
+
+type RecordBody = (r: Recorder, bytes: Tensor, packed: PackedWeights) => Tensor;
+
+/** A forward program and the program that packs its weights. */
+class ForwardUnit {
+  readonly #pack: Program;
+  readonly #forward: Program;
+  #packedVersion = -1;
+
+  constructor(pack: Program, forward: Program) {
+    this.#pack = pack;
+    this.#forward = forward;
+  }
+
+  async run(model: ModelInternals, inputs: ArrayBufferView[]): Promise<ArrayBuffer> {
+    const steps = [this.#forward.step(inputs)];
+    if (this.#packedVersion !== model.version) steps.unshift(this.#pack.step([]));
+    this.#packedVersion = model.version;
+    const [output] = await model.device.submit(steps);
+    return output!;
+  }
+
+  dispose(): void {
+    this.#forward.dispose();
+    this.#pack.dispose();
+  }
+}
+
+/** Runs a forward program over all images, giving each chunk's output to `collect`. */
+async function runChunks(
+  model: ModelInternals,
+  what: string,
+  images: ImageBatch,
+  options: ForwardOptions,
+  record: RecordBody,
+  collect: (output: ArrayBuffer, first: number) => void,
+): Promise<void> {
+  const { height, width, channels } = images;
+  const imageBytes = height * width * channels;
+  const perRun = Math.max(1, Math.floor(pixelsPerRun / (height * width)));
+  for (let first = 0; first < images.count; first += perRun) {
+    options.signal?.throwIfAborted();
+    const n = Math.min(perRun, images.count - first);
+    const bytes = images.data.subarray(first * imageBytes, (first + n) * imageBytes);
+    const inputs: ArrayBufferView[] = [bytes];
+    const draw = options.binarisation;
+    if (draw !== undefined) {
+      inputs.push(
+        Uint32Array.from({ length: n }, (_, i) => first + i),
+        Uint32Array.of(...draw.key, draw.epoch, 0),
+      );
+    }
+    const key = [what, n, height, width, options.algorithm, options.weights, draw !== undefined].join();
+    const build = () => buildUnit(model, [n, height, width, channels], options, record);
+    const output = await model.programs.use(key, build, (unit) => (unit as ForwardUnit).run(model, inputs));
+    collect(output, first);
+  }
+  options.signal?.throwIfAborted();
+}
+
+async function buildUnit(
+  model: ModelInternals,
+  shape: readonly number[],
+  options: ForwardOptions,
+  record: RecordBody,
+): Promise<ForwardUnit> {
+  const pack = new Recorder(model.device);
+  const packed = recordPack(pack, model.networks[options.weights], options.algorithm);
+  const r = new Recorder(model.device);
+  let bytes = r.input('bytes', shape, 'uint8');
+  if (options.binarisation !== undefined) {
+    const index = r.input('index', [shape[0]!], 'uint32');
+    const random = r.input('random', [4], 'uint32');
+    bytes = binarise(r, 'binarise', { bytes, index, random });
+  }
+  r.output(record(r, bytes, packed));
+  const [packProgram, forwardProgram] = await Program.compileShared([pack, r]);
+  return new ForwardUnit(packProgram!, forwardProgram!);
+}
+
+/** Logits (N, H, W, channels, levels) of all images. */
+export async function runLogits(
+  model: ModelInternals,
+  images: ImageBatch,
+  options: ForwardOptions,
+): Promise<Logits> {
+  const { count, height, width, channels } = images;
+  const { levels } = model.config;
+  const perImage = height * width * channels * levels;
+  const data = new Float32Array(count * perImage);
+  const network = model.networks[options.weights];
+  await runChunks(
+    model,
+    'logits',
+    images,
+    options,
+    (r, bytes, packed) => recordLogits(r, network, bytes, packed, options.algorithm),
+    (output, first) => data.set(new Float32Array(output), first * perImage),
+  );
+  return { data, shape: [count, height, width, channels, levels] };
+}
+
+/** -log p of every image, in nats. */
+export async function runNats(
+  model: ModelInternals,
+  images: ImageBatch,
+  options: ForwardOptions,
+): Promise<Float64Array> {
+  const nats = new Float64Array(images.count);
+  const network = model.networks[options.weights];
+  await runChunks(
+    model,
+    'nats',
+    images,
+    options,
+    (r, bytes, packed) => recordNats(r, network, bytes, packed, options.algorithm),
+    (output, first) => nats.set(new Float64Array(output), first),
+  );
+  return nats;
+}

@@ -1,0 +1,120 @@
+// The network on one screen: what a forward pass, a likelihood and a training step record.
+import type { Filter, MaskedConv2d } from '../layers/masked-conv2d.js';
+import { type AdamOperands, adam } from '../ops/adam.js';
+import { type Algorithm, backward, forward, maskedConv2dForward } from '../ops/masked-conv2d.js';
+import { quantise } from '../ops/quantise.js';
+import {
+  type HeadGeometry,
+  softmaxCrossEntropy,
+  softmaxCrossEntropyBackward,
+} from '../ops/softmax-cross-entropy.js';
+import type { Recorder } from '../recorder.js';
+import type { Tensor } from '../tensor.js';
+import type { PixelCnnConfig } from './config.js';
+
+/** A network bound to one set of parameters: masked convolutions with ReLU, then the head. */
+export interface Network {
+  readonly config: PixelCnnConfig;
+  readonly hidden: readonly MaskedConv2d[];
+  readonly head: MaskedConv2d;
+}
+
+/** Packed forward weights of all layers, hidden ones first. */
+export type PackedWeights = readonly Tensor[];
+
+/** Records the packing of all weights into tensors that keep their memory. */
+export function recordPack(r: Recorder, { hidden, head }: Network, algorithm: Algorithm): PackedWeights {
+  return [...hidden, head].map((layer) => {
+    const choice = layer === head ? 'direct' : algorithm;
+    return layer.pack(r, forward, choice, layer.describePacked(r, forward, choice, true));
+  });
+}
+
+/** Hidden activations (N, H, W, hidden) of images (N, H, W, channels) of bytes, and the images' levels. */
+function recordHidden(
+  r: Recorder,
+  network: Network,
+  bytes: Tensor,
+  packed: PackedWeights,
+  algorithm: Algorithm,
+) {
+  const { level, x } = quantise(r, 'quantise', bytes, network.config.levels);
+  const y = network.hidden.reduce((input, layer, i) => layer.forward(r, input, algorithm, packed[i]), x);
+  return { level, y };
+}
+
+/** Logits (N, H, W, channels * levels); logit c * levels + v is that of level v of channel c. */
+export function recordLogits(
+  r: Recorder,
+  network: Network,
+  bytes: Tensor,
+  packed: PackedWeights,
+  algorithm: Algorithm,
+): Tensor {
+  const { y } = recordHidden(r, network, bytes, packed, algorithm);
+  const [n, h, w] = bytes.shape as [number, number, number, number];
+  const { head } = network;
+  return maskedConv2dForward(r, `${head.config.name} logits`, head.geometry(n, h, w, 'direct'), {
+    x: y,
+    packed: packed.at(-1)!,
+    bias: head.filter.bias,
+    relu: false,
+  });
+}
+
+/** nats (N, float64): the negative log-likelihood of each image. */
+export function recordNats(
+  r: Recorder,
+  network: Network,
+  bytes: Tensor,
+  packed: PackedWeights,
+  algorithm: Algorithm,
+): Tensor {
+  const { level, y } = recordHidden(r, network, bytes, packed, algorithm);
+  const bias = network.head.filter.bias;
+  return softmaxCrossEntropy(r, 'head', headGeometry(network, bytes), {
+    x: y,
+    packed: packed.at(-1)!,
+    bias,
+    level,
+  });
+}
+
+/** One training step on images of bytes: forward, head, backward, Adam. Returns nats (N, float64) before the step. */
+export function recordTrainingStep(
+  r: Recorder,
+  network: Network,
+  bytes: Tensor,
+  gradients: readonly Filter[],
+  optimizer: AdamOperands,
+  algorithm: Algorithm,
+): Tensor {
+  const { hidden, head, config } = network;
+  const { level, x } = quantise(r, 'quantise', bytes, config.levels);
+  const activations = [x];
+  for (const layer of hidden) activations.push(layer.forward(r, activations.at(-1)!, algorithm));
+
+  const headGradient = gradients.at(-1)!;
+  const { nats, gradX } = softmaxCrossEntropyBackward(r, 'head', headGeometry(network, bytes), {
+    x: activations.at(-1)!,
+    packed: head.pack(r, forward, 'direct'),
+    packedBackward: head.pack(r, backward, 'direct'),
+    bias: head.filter.bias,
+    level,
+    gradWeight: headGradient.weight,
+    gradBias: headGradient.bias,
+  });
+
+  let gradient = gradX;
+  for (let i = hidden.length - 1; i >= 0; i -= 1) {
+    hidden[i]!.backwardWeight(r, activations[i]!, gradient, gradients[i]!, algorithm);
+    if (i > 0) gradient = hidden[i]!.backwardInput(r, activations[i]!, gradient, algorithm);
+  }
+  adam(r, 'adam', optimizer);
+  return nats;
+}
+
+function headGeometry({ config }: Network, bytes: Tensor): HeadGeometry {
+  const [n, h, w, channels] = bytes.shape as [number, number, number, number];
+  return { n, h, w, c: config.hiddenChannels, channels, levels: config.levels };
+}

@@ -1,0 +1,119 @@
+// The parameters of a network in an arena: one flat region for the optimizer, one tensor per weight and bias.
+import type { Arena, ArenaLayout } from '../device.js';
+import { check } from '../errors.js';
+import { isLiveTap } from '../ops/masked-conv2d.js';
+import { philox, seedKey } from '../random/philox.js';
+import { blockBytes, elements, shapeText, type Tensor } from '../tensor.js';
+import type { LayerConfig } from './config.js';
+
+/** Named values, in PyTorch's layout: weights OIHW. */
+export type NamedArrays = Map<string, { shape: readonly number[]; data: Float32Array }>;
+
+/** Weight (K, C, R, S) and bias (K) of every layer, contiguous in one arena. */
+export class ParameterSet {
+  readonly layers: readonly {
+    readonly config: LayerConfig;
+    readonly weight: Tensor;
+    readonly bias: Tensor;
+  }[];
+  /** All of them as one float32 tensor, with the padding between them (always 0). */
+  readonly flat: Tensor;
+
+  constructor(layout: ArenaLayout, configs: readonly LayerConfig[], what: string) {
+    const from = layout.blocks;
+    this.layers = configs.map((config) => ({
+      config,
+      weight: layout.add(`${what} ${config.name}.weight`, weightShape(config), 'float32'),
+      bias: layout.add(`${what} ${config.name}.bias`, [config.k], 'float32'),
+    }));
+    this.flat = layout.span(what, from);
+  }
+
+  /** Writes values for every parameter. Entries under the mask become 0. */
+  async write(arena: Arena, values: NamedArrays): Promise<void> {
+    const flat = new Float32Array(elements(this.flat.shape));
+    for (const { name, tensor, config } of this.#entries()) {
+      const value = values.get(name);
+      check(value !== undefined, 'CKPT_MISSING_TENSOR', () => `there is no tensor '${name}'`);
+      check(shapeText(value.shape) === shapeText(tensor.shape), 'CKPT_SHAPE', () => {
+        return `tensor '${name}' must be ${shapeText(tensor.shape)}, got ${shapeText(value.shape)}`;
+      });
+      const start = this.#start(tensor);
+      flat.set(value.data, start);
+      const written = flat.subarray(start, start + elements(tensor.shape));
+      if (name.endsWith('.weight')) applyMask(written, config);
+      check(
+        written.every(Number.isFinite),
+        'CKPT_NONFINITE',
+        () => `tensor '${name}' has values that are not finite`,
+      );
+    }
+    await arena.write(this.flat, flat);
+  }
+
+  /** Reads all parameters. */
+  async read(arena: Arena): Promise<NamedArrays> {
+    const flat = new Float32Array(await arena.read(this.flat));
+    return new Map(
+      this.#entries().map(({ name, tensor }) => {
+        const start = this.#start(tensor);
+        return [name, { shape: tensor.shape, data: flat.slice(start, start + elements(tensor.shape)) }];
+      }),
+    );
+  }
+
+  #start(tensor: Tensor): number {
+    return ((tensor.placed!.block - this.flat.placed!.block) * blockBytes) / 4;
+  }
+
+  #entries(): { name: string; tensor: Tensor; config: LayerConfig }[] {
+    return this.layers.flatMap(({ config, weight, bias }) => [
+      { name: `${config.name}.weight`, tensor: weight, config },
+      { name: `${config.name}.bias`, tensor: bias, config },
+    ]);
+  }
+}
+
+export function weightShape({ c, k, kernelSize }: LayerConfig): [number, number, number, number] {
+  return [k, c, kernelSize, kernelSize];
+}
+
+/** Sets the weights (K, C, R, S) under the mask to exactly 0. */
+function applyMask(weight: Float32Array, config: LayerConfig): void {
+  const { c: inputs, kernelSize } = config;
+  const centre = (kernelSize - 1) / 2;
+  const centreTap = centre * kernelSize + centre;
+  for (let filter = 0; filter < weight.length; filter += kernelSize * kernelSize) {
+    const o = Math.floor(filter / (inputs * kernelSize * kernelSize));
+    const c = (filter / (kernelSize * kernelSize)) % inputs;
+    weight.fill(0, filter + centreTap + 1, filter + kernelSize * kernelSize);
+    if (!isLiveTap(config, o, c, centre, centre)) weight[filter + centreTap] = 0;
+  }
+}
+
+/**
+ * Initial values, a function of the seed alone: weights uniform in ±sqrt(6 / live inputs) for layers followed by ReLU
+ * (He et al. 2015), ±sqrt(1 / live inputs) for the last one; biases 0.
+ */
+export function initialParameters(configs: readonly LayerConfig[], seed: number | bigint): NamedArrays {
+  const key = seedKey(seed);
+  const values: NamedArrays = new Map();
+  configs.forEach((config, index) => {
+    const { c, k, kernelSize } = config;
+    const centre = (kernelSize - 1) / 2;
+    const liveTaps = centre * kernelSize + centre + (config.maskType === 'B' ? 1 : 0);
+    const gain = index === configs.length - 1 ? 1 : 6;
+    const bound = Math.sqrt(gain / Math.max(liveTaps * c, 1));
+    const weight = new Float32Array(k * c * kernelSize * kernelSize);
+    for (let i = 0; i < weight.length; i += 4) {
+      const words = philox([i / 4, index, 0, 2], key);
+      for (let lane = 0; lane < 4 && i + lane < weight.length; lane += 1) {
+        weight[i + lane] = ((words[lane]! >>> 8) * 2 ** -23 - 1) * bound;
+      }
+    }
+    applyMask(weight, config);
+    values.set(`${config.name}.weight`, { shape: weightShape(config), data: weight });
+    values.set(`${config.name}.bias`, { shape: [k], data: new Float32Array(k) });
+  });
+  return values;
+}

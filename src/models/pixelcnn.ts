@@ -1,0 +1,267 @@
+// The model: parameters on a device and what can be asked of them.
+import { readFile } from 'node:fs/promises';
+import { writeFileAtomic } from '../checkpoint/atomic-file.js';
+import { decodeModel, encodeModel } from '../checkpoint/model-file.js';
+import { checkImageBatch, type ImageBatch } from '../data/image-batch.js';
+import { type Arena, ArenaLayout, Device } from '../device.js';
+import { check, PixelCnnError } from '../errors.js';
+import { MaskedConv2d } from '../layers/masked-conv2d.js';
+import { type Algorithm, algorithms } from '../ops/masked-conv2d.js';
+import { parseOptions, show, z } from '../options.js';
+import { seedKey } from '../random/philox.js';
+import {
+  type CompleteOptions,
+  completeImages,
+  type SampledImages,
+  type SampleFrame,
+  type SampleOptions,
+  type SampleStreamOptions,
+  sampleImages,
+  streamImages,
+} from '../sample/sampler.js';
+import { layersOf, type PixelCnnConfig, type PixelCnnOptions, parseConfig } from './config.js';
+import { runLogits, runNats } from './likelihood.js';
+import type { Network } from './network.js';
+import { initialParameters, type NamedArrays, ParameterSet } from './parameters.js';
+import { ProgramCache } from './program-cache.js';
+
+/** The trained weights, or their exponential moving average. */
+export type Weights = 'raw' | 'ema';
+
+const signalSchema = z.custom<AbortSignal>(
+  (value) => value instanceof AbortSignal,
+  'expected an AbortSignal',
+);
+const seedSchema = z.union([
+  z.int().min(0),
+  z
+    .bigint()
+    .min(0n)
+    .max(2n ** 64n - 1n),
+]);
+
+const inferenceOptions = z.strictObject({
+  /** Default `direct`: exactly causal, and the same bits as the sampler. */
+  algorithm: z.enum(algorithms).default('direct'),
+  weights: z.enum(['raw', 'ema']).default('raw'),
+  signal: signalSchema.optional(),
+});
+export type InferenceOptions = z.input<typeof inferenceOptions>;
+
+export interface Logits {
+  readonly data: Float32Array;
+  /** [N, H, W, channels, levels] */
+  readonly shape: readonly [number, number, number, number, number];
+}
+
+export interface LogLikelihood {
+  /** -log p of each image, in nats. */
+  readonly nats: Float64Array;
+  /** nats / (H * W * channels * ln 2). */
+  readonly bitsPerDim: Float64Array;
+}
+
+/** @internal What the modules that record programs need of a model. */
+export interface ModelInternals {
+  readonly device: Device;
+  readonly config: PixelCnnConfig;
+  readonly arena: Arena;
+  readonly raw: ParameterSet;
+  readonly ema: ParameterSet;
+  readonly networks: { readonly raw: Network; readonly ema: Network };
+  readonly programs: ProgramCache<{ dispose(): void }>;
+  /** Raised by whoever changes the parameters; packed weights of an older version are packed again. */
+  version: number;
+}
+
+/**
+ * An autoregressive model of images: p(x) is the product over pixels, in raster order, of a categorical distribution
+ * computed from the pixels before (van den Oord et al. 2016, "Pixel Recurrent Neural Networks").
+ */
+export class PixelCNN {
+  readonly device: Device;
+  readonly config: PixelCnnConfig;
+  /** Height and width of the images this model was trained on, the default size of samples. */
+  imageSize: { height: number; width: number } | undefined;
+  readonly #internals: ModelInternals;
+  #disposed = false;
+
+  private constructor(internals: ModelInternals) {
+    this.#internals = internals;
+    this.device = internals.device;
+    this.config = internals.config;
+  }
+
+  /**
+   * A new model whose initial weights follow from `seed` (default 0) alone.
+   * @throws PixelCnnError for options out of range, ERR_LIMIT for more than 2^28 parameters, ERR_OUT_OF_MEMORY.
+   */
+  static async create(
+    device: Device,
+    options: PixelCnnOptions & { seed?: number | bigint } = {},
+  ): Promise<PixelCNN> {
+    requireDevice('PixelCNN.create', device);
+    check(typeof options === 'object' && options !== null, 'ERR_INVALID_ARG_TYPE', () => {
+      return `PixelCNN.create: options must be an object, got ${show(options)}`;
+    });
+    const { seed = 0, ...rest } = options;
+    seedKey(seed);
+    const config = parseConfig('PixelCNN.create', rest);
+    return PixelCNN.#allocate(device, config, initialParameters(layersOf(config), seed));
+  }
+
+  /**
+   * Loads a model from a safetensors file or its bytes: one that pixelcnn saved, or a PyTorch state dict of masked
+   * convolutions in an `nn.Sequential` called `net`. `options` give what the file's metadata lacks; what neither
+   * has is inferred from the shapes.
+   * @throws PixelCnnError CKPT_* for a file that is malformed or does not fit, or the system's error for the path.
+   */
+  static async load(
+    device: Device,
+    source: string | Uint8Array,
+    options: PixelCnnOptions = {},
+  ): Promise<PixelCNN> {
+    requireDevice('PixelCNN.load', device);
+    check(typeof source === 'string' || source instanceof Uint8Array, 'ERR_INVALID_ARG_TYPE', () => {
+      return `PixelCNN.load: expected a path or a Uint8Array, got ${show(source)}`;
+    });
+    const bytes = typeof source === 'string' ? await readFile(source) : source;
+    const file = decodeModel(bytes, options, typeof source === 'string' ? source : undefined);
+    const model = await PixelCNN.#allocate(device, file.config, file.parameters, file.average);
+    model.imageSize = file.imageSize;
+    return model;
+  }
+
+  static async #allocate(
+    device: Device,
+    config: PixelCnnConfig,
+    parameters: NamedArrays,
+    average: NamedArrays = parameters,
+  ): Promise<PixelCNN> {
+    const configs = layersOf(config);
+    const layout = new ArenaLayout();
+    const raw = new ParameterSet(layout, configs, 'raw');
+    const ema = new ParameterSet(layout, configs, 'ema');
+    const arena = await layout.allocate(device);
+    const bind = (set: ParameterSet): Network => {
+      const layers = set.layers.map((layer) => new MaskedConv2d(layer.config, layer));
+      return { config, hidden: layers.slice(0, -1), head: layers.at(-1)! };
+    };
+    const networks = { raw: bind(raw), ema: bind(ema) };
+    await Promise.all([raw.write(arena, parameters), ema.write(arena, average)]);
+    return new PixelCNN({
+      device,
+      config,
+      arena,
+      raw,
+      ema,
+      networks,
+      programs: new ProgramCache(6),
+      version: 0,
+    });
+  }
+
+  /** Saves the weights and the configuration as safetensors under PyTorch's names, atomically and durably. */
+  async save(path: string, options: { weights?: Weights } = {}): Promise<void> {
+    check(typeof path === 'string' && path !== '' && !path.includes('\0'), 'ERR_INVALID_ARG_VALUE', () => {
+      return `save: path must be a file name, got ${show(path)}`;
+    });
+    await writeFileAtomic(
+      path,
+      encodeModel({
+        config: this.config,
+        imageSize: this.imageSize,
+        parameters: await this.parameters(options.weights),
+      }),
+    );
+  }
+
+  /** All parameters by PyTorch's names (`net.0.weight` …), weights OIHW. A copy. */
+  async parameters(weights: Weights = 'raw'): Promise<NamedArrays> {
+    const { arena, raw, ema } = this.internals();
+    return (weights === 'ema' ? ema : raw).read(arena);
+  }
+
+  /**
+   * Logits of every pixel given the pixels before it: those of `images` (N, H, W, channels), as bytes.
+   * @throws PixelCnnError for images that do not fit the model, ERR_DISPOSED; the signal's reason when aborted.
+   */
+  async logits(images: ImageBatch, options: InferenceOptions = {}): Promise<Logits> {
+    const model = this.internals();
+    const parsed = parseOptions('logits', inferenceOptions, options);
+    const batch = this.#requireImages('logits', images);
+    return runLogits(model, batch, parsed);
+  }
+
+  /** The exact negative log-likelihood of each image, in nats and bits per dimension. Throws as {@link logits}. */
+  async logLikelihood(images: ImageBatch, options: InferenceOptions = {}): Promise<LogLikelihood> {
+    const model = this.internals();
+    const parsed = parseOptions('logLikelihood', inferenceOptions, options);
+    const batch = this.#requireImages('logLikelihood', images);
+    const nats = await runNats(model, batch, parsed);
+    const scale = 1 / (batch.height * batch.width * batch.channels * Math.LN2);
+    return { nats, bitsPerDim: nats.map((value) => value * scale) };
+  }
+
+  /**
+   * Draws images. An image depends on the weights, the seed, the temperature and its index alone: not on the number
+   * of images drawn with it, on threads or on batches.
+   * @throws PixelCnnError for options out of range, ERR_DISPOSED; the signal's reason when aborted.
+   */
+  async sample(options: SampleOptions = {}): Promise<SampledImages> {
+    return sampleImages(this.internals(), options, this.imageSize);
+  }
+
+  /** Draws the pixels that are not `known`, given those that are. The known pixels stay as they are. */
+  async complete(options: CompleteOptions): Promise<SampledImages> {
+    return completeImages(this.internals(), options);
+  }
+
+  /** As {@link sample}, yielding the canvas as it fills. */
+  sampleStream(options: SampleStreamOptions = {}): AsyncGenerator<SampleFrame, SampledImages> {
+    return streamImages(this.internals(), options, this.imageSize);
+  }
+
+  /** Frees the model's memory once work in progress has ended. A second call does nothing. */
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#internals.programs.close();
+    this.#internals.arena.release();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  /** @internal @throws PixelCnnError ERR_DISPOSED. */
+  internals(): ModelInternals {
+    if (this.#disposed) throw new PixelCnnError('ERR_DISPOSED', 'the model has been disposed');
+    this.device.requireOpen();
+    return this.#internals;
+  }
+
+  #requireImages(caller: string, images: ImageBatch): ImageBatch {
+    return requireImages(caller, images, this.config);
+  }
+}
+
+/** Checks images and that they fit the model; returns a copy whose buffers the caller cannot change. */
+export function requireImages(caller: string, images: ImageBatch, config: PixelCnnConfig): ImageBatch {
+  checkImageBatch(images, `${caller}: images`);
+  check(images.channels === config.channels, 'ERR_IMAGE_CHANNELS', () => {
+    return `${caller}: the model has ${config.channels} channels, the images have ${images.channels}`;
+  });
+  return { ...images, data: images.data.slice() };
+}
+
+/** @internal */
+export function requireDevice(caller: string, device: unknown): asserts device is Device {
+  check(device instanceof Device, 'ERR_INVALID_ARG_TYPE', () => {
+    return `${caller}: device must come from openDevice, got ${show(device)}`;
+  });
+  device.requireOpen();
+}
+
+export type { Algorithm };
+export { seedSchema, signalSchema };

@@ -1,0 +1,102 @@
+// Loads the addon and describes it: the only file that knows what the native side looks like.
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { PixelCnnError } from './errors.js';
+
+declare const tag: unique symbol;
+/** Opaque native objects; their memory is managed natively. */
+export type NativeDevice = { readonly [tag]: 'Device' };
+export type NativeArena = { readonly [tag]: 'Arena' };
+export type NativeProgram = { readonly [tag]: 'Program' };
+
+/** The functions that native/addon.cc exports. All of them throw errors that carry a `code`. */
+export interface Native {
+  readonly abi: number;
+  readonly opNames: readonly string[];
+  openDevice(backend: string, index: number, threads: number, instructionSet: string): NativeDevice;
+  deviceInfo(device: NativeDevice): {
+    backend: string;
+    name: string;
+    instructionSet: string;
+    threads: number;
+  };
+  closeDevice(device: NativeDevice): Promise<void>;
+  packedBytes(device: NativeDevice, shape: Int32Array, direction: number): number;
+  allocateArena(device: NativeDevice, bytes: number): Promise<NativeArena>;
+  releaseArena(arena: NativeArena): void;
+  writeArena(arena: NativeArena, byteOffset: number, bytes: ArrayBufferView): Promise<void>;
+  readArena(arena: NativeArena, byteOffset: number, byteLength: number): Promise<ArrayBuffer>;
+  createProgram(
+    commands: Int32Array,
+    arenas: NativeArena[],
+    inputs: Int32Array,
+    outputs: Int32Array,
+  ): NativeProgram;
+  releaseProgram(program: NativeProgram): void;
+  runProgram(program: NativeProgram, inputs: ArrayBufferView[], repeat: number): Promise<ArrayBuffer[]>;
+  traceProgram(program: NativeProgram, inputs: ArrayBufferView[]): Promise<Float64Array>;
+}
+
+const abi = 1;
+const packageRoot = fileURLToPath(new URL('..', import.meta.url));
+let loaded: Native | undefined;
+
+/**
+ * The addon, loaded on first use so that importing the package never throws.
+ * @throws PixelCnnError ERR_NATIVE_LOAD when no binary fits this machine.
+ */
+export function native(): Native {
+  if (loaded !== undefined) return loaded;
+  let addon: Native;
+  try {
+    const load = createRequire(import.meta.url)('node-gyp-build') as (folder: string) => Native;
+    addon = load(packageRoot);
+  } catch (cause) {
+    throw new PixelCnnError(
+      'ERR_NATIVE_LOAD',
+      `could not load the native part of pixelcnn: ${messageOf(cause)}`,
+      {
+        remedy: 'in a clone of the repository run `npm run setup`; otherwise run `npx pixelcnn doctor`',
+        cause,
+      },
+    );
+  }
+  if (addon.abi !== abi) {
+    throw new PixelCnnError(
+      'ERR_NATIVE_LOAD',
+      `the native part has ABI ${addon.abi}, this package needs ${abi}`,
+      {
+        remedy: 'rebuild the native part: `npm run build:native`',
+      },
+    );
+  }
+  loaded = addon;
+  return addon;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Turns an error of the addon into a PixelCnnError; passes others through. */
+export function fromNative(error: unknown): unknown {
+  if (error instanceof PixelCnnError || !(error instanceof Error)) return error;
+  const code = (error as Error & { code?: unknown }).code;
+  if (typeof code !== 'string') return error;
+  return new PixelCnnError(code, error.message, { cause: error });
+}
+
+/** Calls `body`, converting what it throws or rejects with. */
+export function callNative<T>(body: () => T): T {
+  try {
+    const result = body();
+    if (result instanceof Promise) {
+      return result.catch((error: unknown) => {
+        throw fromNative(error);
+      }) as T;
+    }
+    return result;
+  } catch (error) {
+    throw fromNative(error);
+  }
+}

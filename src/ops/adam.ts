@@ -1,0 +1,35 @@
+// Adam over flat regions of the parameter arena, with clipping by global norm and a moving average of the weights.
+import type { Recorder } from '../recorder.js';
+import { elements, type Tensor } from '../tensor.js';
+
+export interface AdamOperands {
+  gradients: Tensor;
+  /** (8) learning rate, beta1, beta2, epsilon, weight decay, maximal norm or 0, EMA decay or 0, unused. */
+  hyper: Tensor;
+  /** (4, float64) gradient norm, steps taken, steps skipped, unused. */
+  state: Tensor;
+  parameters: Tensor;
+  moment1: Tensor;
+  moment2: Tensor;
+  average: Tensor;
+}
+
+/** One step of Adam (AdamW if decay is set). A gradient that is not finite skips the step and counts it. */
+export function adam(r: Recorder, label: string, operands: AdamOperands): void {
+  const { gradients, hyper, state, parameters, moment1, moment2, average } = operands;
+  const count = elements(gradients.shape);
+  r.emit({
+    name: 'gradientNorm',
+    label: `${label} gradient norm`,
+    numbers: [count],
+    operands: [gradients, state],
+    result: state,
+  });
+  r.emit({
+    name: 'adam',
+    label,
+    numbers: [count],
+    operands: [gradients, hyper, state, parameters, moment1, moment2, average],
+    result: parameters,
+  });
+}

@@ -1,0 +1,39 @@
+// Philox draws on the device: uniforms for the sampler, dynamic binarisation for training.
+import type { Recorder } from '../recorder.js';
+import { elements, type Tensor } from '../tensor.js';
+
+/** u (N, ...shape) in [0, 1): a function of the key in `random`, the image's `index` and the position alone. */
+export function randomUniform(
+  r: Recorder,
+  label: string,
+  operands: { index: Tensor; random: Tensor; u: Tensor },
+): void {
+  const { index, random, u } = operands;
+  const n = u.shape[0]!;
+  r.emit({
+    name: 'randomUniform',
+    label,
+    numbers: [n, elements(u.shape) / n],
+    operands: [index, random, u],
+    result: u,
+  });
+}
+
+/** 255 with probability byte / 255, else 0; redrawn for every epoch (third word of `random`). */
+export function binarise(
+  r: Recorder,
+  label: string,
+  operands: { bytes: Tensor; index: Tensor; random: Tensor },
+): Tensor {
+  const { bytes, index, random } = operands;
+  const n = bytes.shape[0]!;
+  const out = r.tensor(`${label} out`, bytes.shape, 'uint8');
+  r.emit({
+    name: 'binarise',
+    label,
+    numbers: [n, elements(bytes.shape) / n],
+    operands: [bytes, index, random, out],
+    result: out,
+  });
+  return out;
+}

@@ -1,0 +1,80 @@
+// Wavefront sampling: the ops that compute and draw the pixels (i, j) with j + slope * i = t, and the step counter.
+import type { Recorder } from '../recorder.js';
+import { elements, type Tensor } from '../tensor.js';
+import { type MaskedConv2dGeometry, shapeNumbers } from './masked-conv2d.js';
+import type { HeadGeometry } from './softmax-cross-entropy.js';
+
+/** The wavefront: `pad` is the largest kernelSize / 2 of the network, `slope` is pad + 1. */
+export interface Front {
+  readonly pad: number;
+  readonly slope: number;
+}
+
+/** Steps until every pixel is drawn: W + slope * (H - 1). */
+export function frontSteps(front: Front, h: number, w: number): number {
+  return w + front.slope * (h - 1);
+}
+
+/** Shape of an activation with the sampler's zero border. */
+export function paddedShape(front: Front, n: number, h: number, w: number, channels: number): number[] {
+  return [n, front.pad + h, front.pad + w + front.pad, channels];
+}
+
+/** Zeroes a tensor of float32. */
+export function zero(r: Recorder, label: string, y: Tensor): void {
+  r.emit({ name: 'zero', label, numbers: [elements(y.shape)], operands: [y], result: y });
+}
+
+/** One hidden layer with ReLU at the front, for the output channels of one group. */
+export function maskedConv2dFront(
+  r: Recorder,
+  label: string,
+  g: MaskedConv2dGeometry,
+  front: Front,
+  group: number,
+  operands: { x: Tensor; packed: Tensor; bias: Tensor; step: Tensor; y: Tensor },
+): void {
+  const { x, packed, bias, step, y } = operands;
+  r.emit({
+    name: 'maskedConv2dFront',
+    label,
+    numbers: [...shapeNumbers(g), front.pad, front.slope, group],
+    operands: [x, packed, bias, step, y],
+    result: y,
+  });
+}
+
+/** Draws one image channel at the front. */
+export function sampleFront(
+  r: Recorder,
+  label: string,
+  g: HeadGeometry,
+  front: Front,
+  channel: number,
+  operands: {
+    x: Tensor;
+    packed: Tensor;
+    bias: Tensor;
+    uniforms: Tensor;
+    temperature: Tensor;
+    step: Tensor;
+    known: Tensor | null;
+    level: Tensor;
+    image: Tensor;
+    logits: Tensor | null;
+  },
+): void {
+  const { x, packed, bias, uniforms, temperature, step, known, level, image, logits } = operands;
+  r.emit({
+    name: 'sampleFront',
+    label,
+    numbers: [g.n, g.h, g.w, g.c, g.channels, g.levels, front.pad, front.slope, channel],
+    operands: [x, packed, bias, uniforms, temperature, step, known, level, image, logits],
+    result: level,
+  });
+}
+
+/** Advances the step counter: t = t + 1. */
+export function nextFront(r: Recorder, label: string, step: Tensor): void {
+  r.emit({ name: 'nextFront', label, numbers: [], operands: [step], result: step });
+}

@@ -1,0 +1,101 @@
+// The one way to read options: a strict zod schema, whose failure is a PixelCnnError that names the option.
+import { z } from 'zod';
+import { PixelCnnError } from './errors.js';
+
+export { z };
+
+/**
+ * Parses `options` with `schema`, reading every option once.
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE or ERR_OUT_OF_RANGE, naming the function, the
+ * option and what was got; unknown options come with a suggestion.
+ */
+export function parseOptions<S extends z.ZodObject>(
+  caller: string,
+  schema: S,
+  options: unknown,
+): z.output<S> {
+  let result: z.ZodSafeParseResult<z.output<S>>;
+  try {
+    result = schema.safeParse(options);
+  } catch (cause) {
+    throw new PixelCnnError(
+      'ERR_INVALID_ARG_VALUE',
+      `${caller}: reading the options threw ${String(cause)}`,
+      { cause },
+    );
+  }
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  const name = issue.path.length > 0 ? issue.path.join('.') : 'options';
+  if (issue.code === 'unrecognized_keys') {
+    const key = issue.keys[0] ?? '';
+    const suggestion = nearest(key, Object.keys(schema.shape));
+    throw new PixelCnnError(
+      'ERR_INVALID_ARG_VALUE',
+      `${caller}: unknown option '${key}'${suggestion === undefined ? '' : `, did you mean '${suggestion}'?`}`,
+    );
+  }
+  throw new PixelCnnError(
+    codeOf(issue),
+    `${caller}: ${name}: ${issue.message}, got ${show(at(options, issue.path))}`,
+  );
+}
+
+function codeOf(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_type')
+    return issue.expected === 'int' ? 'ERR_OUT_OF_RANGE' : 'ERR_INVALID_ARG_TYPE';
+  if (issue.code === 'too_big' || issue.code === 'too_small' || issue.code === 'not_multiple_of') {
+    return 'ERR_OUT_OF_RANGE';
+  }
+  return 'ERR_INVALID_ARG_VALUE';
+}
+
+function at(value: unknown, path: readonly PropertyKey[]): unknown {
+  try {
+    return path.reduce<unknown>(
+      (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
+      value,
+    );
+  } catch {
+    return undefined;
+  }
+}
+
+/** A short text for any value, for error messages. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value.length > 60 ? `${value.slice(0, 60)}…` : value}'`;
+  if (typeof value === 'bigint') return `${value}n`;
+  if (ArrayBuffer.isView(value)) return `${value.constructor.name}(${value.byteLength} bytes)`;
+  if (Array.isArray(value))
+    return value.length > 8 ? `an array of ${value.length}` : `[${value.map(show).join(', ')}]`;
+  if (typeof value === 'object' && value !== null) return 'an object';
+  if (typeof value === 'function') return 'a function';
+  return String(value);
+}
+
+/** The candidate nearest to `word` by edit distance, if one is near. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let least = Math.max(2, Math.floor(word.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < least) {
+      least = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const substitution = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, substitution));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

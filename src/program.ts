@@ -1,0 +1,141 @@
+// A recorded program made runnable: memory planned, validated natively, then one call and one Promise per run.
+import type { Arena, Device } from './device.js';
+import { check, PixelCnnError } from './errors.js';
+import { planMemory } from './memory-plan.js';
+import { callNative, type NativeProgram, native } from './native.js';
+import { arenasOf, encodeOps, type RecordedOp, type Recorder } from './recorder.js';
+import { blockBytes, blocksOf, type Tensor } from './tensor.js';
+
+/** One op of a traced run. */
+export interface OpTrace {
+  readonly label: string;
+  readonly op: string;
+  /** Shape of the op's main result. */
+  readonly shape: readonly number[];
+  readonly milliseconds: number;
+  /** NaN and infinite values in what the op wrote. */
+  readonly nonFinite: number;
+}
+
+export class Program {
+  readonly device: Device;
+  readonly #program: NativeProgram;
+  readonly #arena: Arena;
+  readonly #ops: readonly RecordedOp[];
+  #released = false;
+
+  private constructor(device: Device, program: NativeProgram, arena: Arena, ops: readonly RecordedOp[]) {
+    this.device = device;
+    this.#program = program;
+    this.#arena = arena;
+    this.#ops = ops;
+  }
+
+  /**
+   * Plans memory, allocates the program's own arena and has the native side check every op.
+   * @throws PixelCnnError ERR_PROGRAM with the op and the field; ERR_OUT_OF_MEMORY.
+   */
+  static async compile(recorder: Recorder): Promise<Program> {
+    const [program] = await Program.compileShared([recorder]);
+    return program!;
+  }
+
+  /** Compiles programs that share state tensors: they get one arena, in which states keep their place. */
+  static async compileShared(recorders: readonly Recorder[]): Promise<Program[]> {
+    const device = recorders[0]!.device;
+    const { offsets, blocks } = plan(recorders);
+    const arena = await device.allocate(Math.max(blocks, 1) * blockBytes);
+    return recorders.map((recorder) => {
+      const arenas = [arena, ...arenasOf(recorder)];
+      const place = (tensor: Tensor) => {
+        if (tensor.placed) return { arena: arenas.indexOf(tensor.placed.arena), block: tensor.placed.block };
+        return { arena: 0, block: offsets.get(tensor)! };
+      };
+      const regions = (tensors: readonly Tensor[]) =>
+        Int32Array.from(
+          tensors.flatMap((tensor) => {
+            const { arena: index, block } = place(tensor);
+            check(tensor.bytes < 2 ** 31, 'ERR_LIMIT', () => {
+              return `${tensor.name} has ${tensor.bytes} bytes; one transfer may have at most 2 GiB`;
+            });
+            return [index, block, tensor.bytes];
+          }),
+        );
+      const program = callNative(() =>
+        native().createProgram(
+          encodeOps(recorder.ops, place),
+          arenas.map(({ handle }) => handle),
+          regions(recorder.inputs),
+          regions(recorder.outputs),
+        ),
+      );
+      return new Program(device, program, arena, recorder.ops);
+    });
+  }
+
+  /** What {@link Device.submit} takes. Inputs in the order they were recorded; they are copied on submission. */
+  step(
+    inputs: ArrayBufferView[],
+    repeat = 1,
+  ): { program: NativeProgram; inputs: ArrayBufferView[]; repeat: number } {
+    if (this.#released) throw new PixelCnnError('ERR_DISPOSED', 'the program has been disposed');
+    return { program: this.#program, inputs, repeat };
+  }
+
+  /** Runs the ops `repeat` times and resolves with the outputs in the order they were recorded. */
+  run(inputs: ArrayBufferView[] = [], repeat = 1): Promise<ArrayBuffer[]> {
+    return this.device.submit([this.step(inputs, repeat)]);
+  }
+
+  /** Runs once, op by op, and tells time, shape and non-finite values of each. */
+  async trace(inputs: ArrayBufferView[] = []): Promise<OpTrace[]> {
+    const { program } = this.step(inputs);
+    this.device.requireOpen();
+    const values = await callNative(() => native().traceProgram(program, inputs));
+    return this.#ops.map(({ label, name, result }, index) => ({
+      label,
+      op: name,
+      shape: result?.shape ?? [],
+      milliseconds: values[2 * index]!,
+      nonFinite: values[2 * index + 1]!,
+    }));
+  }
+
+  /** Frees the program and its arena once work in progress has ended. A second call does nothing. */
+  dispose(): void {
+    if (this.#released) return;
+    this.#released = true;
+    callNative(() => native().releaseProgram(this.#program));
+    this.#arena.release();
+  }
+}
+
+/** Offsets in blocks for every tensor without a place. Programs run one after the other, so they may share memory. */
+function plan(recorders: readonly Recorder[]): { offsets: Map<Tensor, number>; blocks: number } {
+  const lifetimes = new Map<Tensor, { first: number; last: number }>();
+  const touch = (tensor: Tensor | null, first: number, last: number) => {
+    if (tensor === null || tensor.placed) return;
+    const known = lifetimes.get(tensor);
+    lifetimes.set(tensor, {
+      first: Math.min(first, known?.first ?? first),
+      last: Math.max(last, known?.last ?? last),
+    });
+  };
+  const end = recorders.reduce((count, { ops }) => count + ops.length, 0);
+  let start = 0;
+  for (const recorder of recorders) {
+    const last = start + recorder.ops.length;
+    for (const tensor of recorder.inputs) touch(tensor, start, start);
+    recorder.ops.forEach((op, index) => {
+      for (const operand of op.operands) touch(operand, start + index, start + index);
+    });
+    for (const tensor of recorder.outputs) touch(tensor, last, last);
+    for (const tensor of recorder.states) touch(tensor, 0, end);
+    start = last;
+  }
+  const tensors = [...lifetimes.keys()];
+  const { offsets, blocks } = planMemory(
+    tensors.map((tensor) => ({ blocks: blocksOf(tensor.bytes), ...lifetimes.get(tensor)! })),
+  );
+  return { offsets: new Map(tensors.map((tensor, index) => [tensor, offsets[index]!])), blocks };
+}

@@ -1,0 +1,278 @@
+// Sampling and completion: the wavefront of design.md, one native step per front, in chunks short enough to abort.
+import { randomBytes } from 'node:crypto';
+import { checkImageBatch, type ImageBatch } from '../data/image-batch.js';
+import { check, PixelCnnError } from '../errors.js';
+import type { ModelInternals } from '../models/pixelcnn.js';
+import { algorithms } from '../ops/masked-conv2d.js';
+import { bytesOfLevels, levelOfByte } from '../ops/quantise.js';
+import { frontSteps } from '../ops/sample.js';
+import { parseOptions, show, z } from '../options.js';
+import { seedKey } from '../random/philox.js';
+import { buildSampler, type FrontSampler, frontOf } from './front-sampler.js';
+
+const signal = z.custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal');
+const seed = z.union([
+  z.int().min(0),
+  z
+    .bigint()
+    .min(0n)
+    .max(2n ** 64n - 1n),
+]);
+const common = {
+  /** Same seed, same images. Random when omitted; the result tells which. */
+  seed: seed.optional(),
+  /** Divides the logits; 0 takes the most likely level. Default 1. */
+  temperature: z.number().min(0).max(1e6).default(1),
+  /** Index of the first image: images 5 … 9 of a seed are drawn with firstIndex 5 and count 5. Default 0. */
+  firstIndex: z
+    .int()
+    .min(0)
+    .max(2 ** 31)
+    .default(0),
+  weights: z.enum(['raw', 'ema']).default('raw'),
+  /** The sampler computes live taps only; the option exists to say so. */
+  algorithm: z.enum(algorithms).default('direct'),
+  signal: signal.optional(),
+};
+const sizes = {
+  /** Number of images. Default 1. */
+  count: z.int().min(1).max(65536).default(1),
+  /** Default: that of the training images. */
+  height: z.int().min(1).max(4096).optional(),
+  width: z.int().min(1).max(4096).optional(),
+};
+const sampleSchema = z.strictObject({
+  ...sizes,
+  ...common,
+  /** Float32Array [N, H, W, channels] of numbers in [0, 1) to use instead of Philox. */
+  uniforms: z
+    .custom<Float32Array>((value) => value instanceof Float32Array, 'expected a Float32Array')
+    .optional(),
+});
+const streamSchema = z.strictObject({
+  ...sizes,
+  ...common,
+  /** A frame after this many steps of the wavefront. Default: about 40 frames. */
+  stepsPerFrame: z.int().min(1).max(65536).optional(),
+});
+const completeSchema = z.strictObject({
+  ...common,
+  images: z.custom<ImageBatch>(
+    (value) => typeof value === 'object' && value !== null,
+    'expected an ImageBatch',
+  ),
+  /** Uint8Array [N, H, W], non-zero where the pixel is known. */
+  known: z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected a Uint8Array'),
+});
+
+export type SampleOptions = z.input<typeof sampleSchema>;
+export type SampleStreamOptions = z.input<typeof streamSchema>;
+export type CompleteOptions = z.input<typeof completeSchema>;
+
+/** Images that were drawn, and the seed they came from. */
+export interface SampledImages extends ImageBatch {
+  readonly seed: number | bigint;
+}
+
+/** The canvas after some steps of the wavefront; pixels not drawn yet are 0. */
+export interface SampleFrame {
+  readonly step: number;
+  readonly steps: number;
+  readonly images: SampledImages;
+}
+
+/** Pixels per wavefront program: its cached activations stay within a processor's caches. */
+const pixelsPerBatch = 16 * 28 * 28;
+/** Milliseconds of work per native call, so that an abort is seen soon. */
+const chunkMilliseconds = 25;
+
+/** @internal */
+export async function sampleImages(
+  model: ModelInternals,
+  options: SampleOptions,
+  size: { height: number; width: number } | undefined,
+): Promise<SampledImages> {
+  const parsed = parseOptions('sample', sampleSchema, options);
+  const job = newJob(model, 'sample', parsed, size);
+  if (parsed.uniforms !== undefined) {
+    const expected = job.count * job.height * job.width * model.config.channels;
+    check(parsed.uniforms.length === expected, 'ERR_BUFFER_SIZE', () => {
+      return `sample: uniforms must have count*height*width*channels = ${expected} values, got ${parsed.uniforms?.length}`;
+    });
+    const wrong = parsed.uniforms.findIndex((u) => !(u >= 0 && u < 1));
+    check(wrong < 0, 'ERR_OUT_OF_RANGE', () => {
+      return `sample: uniforms must be in [0, 1), got ${parsed.uniforms?.[wrong]} at ${wrong}`;
+    });
+    job.uniforms = parsed.uniforms.slice();
+  }
+  return finish(draw(model, job));
+}
+
+/** @internal */
+export function streamImages(
+  model: ModelInternals,
+  options: SampleStreamOptions,
+  size: { height: number; width: number } | undefined,
+): AsyncGenerator<SampleFrame, SampledImages> {
+  const parsed = parseOptions('sampleStream', streamSchema, options);
+  const job = newJob(model, 'sampleStream', parsed, size);
+  job.stepsPerFrame =
+    parsed.stepsPerFrame ?? Math.ceil(frontSteps(frontOf(model), job.height, job.width) / 40);
+  return draw(model, job);
+}
+
+/** @internal */
+export async function completeImages(
+  model: ModelInternals,
+  options: CompleteOptions,
+): Promise<SampledImages> {
+  const parsed = parseOptions('complete', completeSchema, options);
+  const { images } = parsed;
+  checkImageBatch(images, 'complete: images');
+  const { count, height, width } = images;
+  const { channels, levels } = model.config;
+  check(images.channels === channels, 'ERR_IMAGE_CHANNELS', () => {
+    return `complete: the model has ${channels} channels, the images have ${images.channels}`;
+  });
+  check(parsed.known.length === count * height * width, 'ERR_BUFFER_SIZE', () => {
+    return `complete: known must have count*height*width = ${count * height * width} values, got ${parsed.known.length}`;
+  });
+  const job = newJob(model, 'complete', { ...parsed, count, height, width }, undefined);
+  const levelOf = Uint8Array.from({ length: 256 }, (_, byte) => levelOfByte(byte, levels));
+  job.known = parsed.known.slice();
+  job.given = images.data.map((byte, i) => (job.known![Math.floor(i / channels)] ? levelOf[byte]! : 0));
+  const original = images.data.slice();
+  const completed = await finish(draw(model, job));
+  // Known pixels keep the byte they had, not the byte their level stands for.
+  completed.data.forEach((_, i) => {
+    if (job.known![Math.floor(i / channels)]) completed.data[i] = original[i]!;
+  });
+  return completed;
+}
+
+/** What one call draws. */
+interface Job {
+  count: number;
+  height: number;
+  width: number;
+  seed: number | bigint;
+  temperature: number;
+  firstIndex: number;
+  weights: 'raw' | 'ema';
+  signal: AbortSignal | undefined;
+  uniforms?: Float32Array;
+  known?: Uint8Array;
+  /** Levels of the known pixels. */
+  given?: Uint8Array;
+  stepsPerFrame?: number;
+}
+
+function newJob(
+  model: ModelInternals,
+  caller: string,
+  options: z.output<typeof streamSchema>,
+  size: { height: number; width: number } | undefined,
+): Job {
+  const height = options.height ?? size?.height;
+  const width = options.width ?? size?.width;
+  if (height === undefined || width === undefined) {
+    throw new PixelCnnError(
+      'ERR_INVALID_ARG_VALUE',
+      `${caller}: height and width are needed, got ${show(height)} and ${show(width)}`,
+      { remedy: 'pass height and width; only a model trained on images knows their size' },
+    );
+  }
+  check(height * width * model.config.channels <= 2 ** 22, 'ERR_LIMIT', () => {
+    return `${caller}: images of ${height}x${width} exceed the limit of ${2 ** 22} values per image`;
+  });
+  options.signal?.throwIfAborted();
+  return {
+    count: options.count,
+    height,
+    width,
+    seed: options.seed ?? randomBytes(8).readBigUInt64LE(),
+    temperature: options.temperature,
+    firstIndex: options.firstIndex,
+    weights: options.weights,
+    signal: options.signal,
+  };
+}
+
+async function finish(frames: AsyncGenerator<SampleFrame, SampledImages>): Promise<SampledImages> {
+  for (;;) {
+    const { done, value } = await frames.next();
+    if (done) return value;
+  }
+}
+
+/** Draws all images, batch after batch; yields frames if the job asks for them. */
+async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFrame, SampledImages> {
+  const { count, height, width } = job;
+  const { channels, levels } = model.config;
+  const perImage = height * width * channels;
+  const perBatch = Math.min(count, Math.max(1, Math.floor(pixelsPerBatch / (height * width))));
+  const stepsPerBatch = frontSteps(frontOf(model), height, width);
+  const steps = stepsPerBatch * Math.ceil(count / perBatch);
+  const byteOf = bytesOfLevels(levels);
+  const data = new Uint8Array(count * perImage);
+  const images = (): SampledImages => ({
+    data: data.slice(),
+    count,
+    height,
+    width,
+    channels,
+    seed: job.seed,
+  });
+
+  let before = 0;
+  for (let first = 0; first < count; first += perBatch, before += stepsPerBatch) {
+    const n = Math.min(perBatch, count - first);
+    const key = ['sample', n, height, width, job.weights, job.uniforms !== undefined].join();
+    const build = () =>
+      buildSampler(model, { n, height, width, weights: job.weights, given: job.uniforms !== undefined });
+    const write = (drawn: Uint8Array) => {
+      for (let i = 0; i < drawn.length; i += 1) data[first * perImage + i] = byteOf[drawn[i]!]!;
+    };
+    const batch = batchOf(job, first, n, perImage, height * width);
+    // The generator holds the sampler across yields, so the lease is taken by hand.
+    const lease = await model.programs.lease(key, build);
+    try {
+      const sampler = lease.value as FrontSampler;
+      await sampler.begin(model, batch);
+      for (let step = 0, chunk = 4; step < stepsPerBatch; ) {
+        job.signal?.throwIfAborted();
+        const frame = job.stepsPerFrame ?? stepsPerBatch;
+        const repeat = Math.min(chunk, stepsPerBatch - step, frame - (step % frame));
+        const start = performance.now();
+        const drawn = await sampler.advance(repeat);
+        const perStep = (performance.now() - start) / repeat;
+        chunk = Math.max(1, Math.min(4096, Math.round(chunkMilliseconds / Math.max(perStep, 0.01))));
+        step += repeat;
+        if (step === stepsPerBatch) {
+          write(drawn);
+        } else if (job.stepsPerFrame !== undefined && step % frame === 0) {
+          write(drawn);
+          yield { step: before + step, steps, images: images() };
+        }
+      }
+      lease.keep();
+    } finally {
+      lease.end();
+    }
+    if (job.stepsPerFrame !== undefined) yield { step: before + stepsPerBatch, steps, images: images() };
+  }
+  job.signal?.throwIfAborted();
+  return images();
+}
+
+function batchOf(job: Job, first: number, n: number, perImage: number, pixels: number) {
+  const [key0, key1] = seedKey(job.seed);
+  return {
+    index: Uint32Array.from({ length: n }, (_, i) => job.firstIndex + first + i),
+    random: Uint32Array.of(key0, key1, 0, 0),
+    temperature: Float32Array.of(job.temperature),
+    known: job.known?.subarray(first * pixels, (first + n) * pixels) ?? new Uint8Array(n * pixels),
+    level: job.given?.subarray(first * perImage, (first + n) * perImage) ?? new Uint8Array(n * perImage),
+    uniforms: job.uniforms?.subarray(first * perImage, (first + n) * perImage),
+  };
+}

@@ -1,0 +1,201 @@
+// The IDX and CIFAR-10 readers on good files and on every row of the bad-input table (reliability.md §2.3).
+import { deflateRawSync, gzipSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { parseCifar } from '../../src/data/cifar.js';
+import { decodeIdx, idxImages, idxLabels, parseIdx } from '../../src/data/idx.js';
+import { PixelCnnError } from '../../src/errors.js';
+
+function idxFile(type: number, shape: number[], data: Uint8Array | number): Uint8Array {
+  const header = Buffer.alloc(4 + 4 * shape.length);
+  header.set([0, 0, type, shape.length]);
+  for (const [i, size] of shape.entries()) header.writeUInt32BE(size, 4 + 4 * i);
+  return Buffer.concat([header, typeof data === 'number' ? Buffer.alloc(data, 9) : data]);
+}
+
+const codeOf = (run: () => unknown): unknown => {
+  try {
+    run();
+    return 'accept';
+  } catch (error) {
+    return error instanceof PixelCnnError ? error.code : error;
+  }
+};
+
+const images = idxFile(
+  8,
+  [2, 28, 28],
+  Uint8Array.from({ length: 2 * 784 }, (_, i) => i % 251),
+);
+
+describe('parseIdx', () => {
+  it('reads images', () => {
+    const batch = idxImages(parseIdx(images));
+    expect([batch.count, batch.height, batch.width, batch.channels]).toEqual([2, 28, 28, 1]);
+    expect(batch.data[783]).toBe(783 % 251);
+  });
+
+  it('reads colour images of rank 4', () => {
+    expect(idxImages(parseIdx(idxFile(8, [2, 3, 4, 3], 72))).channels).toBe(3);
+  });
+
+  it.each<[number, Uint8Array, number[]]>([
+    [0x09, Uint8Array.of(0xff, 0x02), [-1, 2]],
+    [0x0b, Uint8Array.of(0x01, 0x02, 0xff, 0xfe), [258, -2]],
+    [0x0c, Uint8Array.of(0x80, 0, 0, 1, 0, 1, 0, 0), [-2147483647, 65536]],
+    [0x0d, Uint8Array.of(0x3f, 0x80, 0, 0, 0xc0, 0x20, 0, 0), [1, -2.5]],
+    [0x0e, Uint8Array.of(0x3f, 0xf8, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0), [1.5, 2]],
+  ])('I14: swaps the bytes of type %i', (type, data, values) => {
+    expect(Array.from(parseIdx(idxFile(type, [2], data)).data)).toEqual(values);
+  });
+
+  it.each<[string, Uint8Array, string]>([
+    ['I01 empty', new Uint8Array(0), 'IDX_TRUNCATED'],
+    ['I01 3 bytes', new Uint8Array(3), 'IDX_TRUNCATED'],
+    ['I02 magic', Uint8Array.of(0, 1, 8, 1, 0, 0, 0, 1, 0), 'IDX_MAGIC'],
+    ['I03 type 0x00', idxFile(0x00, [1], 1), 'IDX_DTYPE'],
+    ['I03 type 0x07', idxFile(0x07, [1], 1), 'IDX_DTYPE'],
+    ['I03 type 0x0A', idxFile(0x0a, [1], 1), 'IDX_DTYPE'],
+    ['I03 type 0x0F', idxFile(0x0f, [1], 1), 'IDX_DTYPE'],
+    ['I03 type 0xFF', idxFile(0xff, [1], 1), 'IDX_DTYPE'],
+    ['I04 rank 0', Uint8Array.of(0, 0, 8, 0), 'IDX_RANK'],
+    ['I04 rank 5', idxFile(8, [1, 1, 1, 1, 1], 1), 'IDX_RANK'],
+    ['I04 rank 255', Uint8Array.of(0, 0, 8, 255), 'IDX_RANK'],
+    ['I05 header cut', images.subarray(0, 14), 'IDX_TRUNCATED'],
+    ['I06 size 0', idxFile(8, [2, 0, 28], 0), 'IDX_SHAPE'],
+    ['I07 overflow', idxFile(8, [0xffffffff, 0xffffffff, 0xffffffff], 0), 'IDX_OVERFLOW'],
+    ['I08 65536x65536x1 in 16 bytes', idxFile(8, [65536, 65536, 1], 0), 'IDX_TRUNCATED'],
+    ['I09 short', images.subarray(0, images.length - 1), 'IDX_TRUNCATED'],
+    ['I09 long', Buffer.concat([images, Buffer.alloc(1)]), 'IDX_TRAILING_DATA'],
+    ['I10 little-endian sizes', idxFile(8, [0x02000000, 0x1c000000, 0x1c000000], 1568), 'IDX_OVERFLOW'],
+    ['I10 little-endian size', idxFile(8, [0x02000000], 2), 'IDX_TRUNCATED'],
+    ['I13 NaN', idxFile(0x0d, [1], Uint8Array.of(0x7f, 0xc0, 0, 0)), 'IDX_NONFINITE'],
+    ['I13 infinity', idxFile(0x0e, [1], Uint8Array.of(0x7f, 0xf0, 0, 0, 0, 0, 0, 0)), 'IDX_NONFINITE'],
+    ['I15 gzip as raw', gzipSync(images), 'IDX_MAGIC'],
+  ])('%s', (_, bytes, code) => {
+    expect(codeOf(() => parseIdx(bytes))).toBe(code);
+  });
+
+  it('I15: hints at gzip, with the file name', () => {
+    expect(() => parseIdx(gzipSync(images), { file: 'a.gz' })).toThrow(/in a\.gz.*gzip/);
+  });
+
+  it('I19: refuses every truncation', () => {
+    for (let length = 0; length < images.length; ++length) {
+      expect(codeOf(() => parseIdx(images.subarray(0, length)))).toBe('IDX_TRUNCATED');
+    }
+  });
+
+  it('keeps to its limit', () => {
+    expect(codeOf(() => parseIdx(images, { maxBytes: 1567 }))).toBe('IDX_LIMIT');
+    expect(codeOf(() => parseIdx(images, { maxBytes: 1568 }))).toBe('accept');
+  });
+});
+
+describe('decodeIdx', () => {
+  const packed = gzipSync(images);
+
+  it('reads plain and gzip files alike, also with a name in the gzip header', () => {
+    expect(Array.from(decodeIdx(packed).data)).toEqual(Array.from(parseIdx(images).data));
+    const named = Buffer.concat([packed.subarray(0, 3), Buffer.from([8]), packed.subarray(4, 10)]);
+    const withName = Buffer.concat([named, Buffer.from('train-images\0'), packed.subarray(10)]);
+    expect(decodeIdx(withName).shape).toEqual([2, 28, 28]);
+    expect(decodeIdx(images).shape).toEqual([2, 28, 28]);
+    const labels = decodeIdx(gzipSync(idxFile(8, [3], Uint8Array.of(1, 2, 3))));
+    expect(Array.from(labels.data)).toEqual([1, 2, 3]);
+  });
+
+  it('I16: stops unpacking a bomb at the stated size', () => {
+    const bomb = gzipSync(Buffer.concat([images, Buffer.alloc(2 ** 26)]));
+    expect(codeOf(() => decodeIdx(bomb))).toBe('IDX_LIMIT');
+    const honestBomb = gzipSync(idxFile(8, [2 ** 20, 64, 64], 1000));
+    expect(codeOf(() => decodeIdx(honestBomb))).toBe('IDX_LIMIT');
+    expect(codeOf(() => decodeIdx(packed, { maxBytes: 1567 }))).toBe('IDX_LIMIT');
+  });
+
+  it.each<[string, Uint8Array]>([
+    ['bad checksum', Buffer.concat([packed.subarray(0, -8), Buffer.alloc(4, 1), packed.subarray(-4)])],
+    ['bad size', Buffer.concat([packed.subarray(0, -4), Buffer.alloc(4, 1)])],
+    ['two members', Buffer.concat([packed, gzipSync('x')])],
+    ['an empty second member', Buffer.concat([packed, gzipSync('')])],
+    ['trailing bytes', Buffer.concat([packed, Buffer.alloc(1)])],
+    ['trailer cut', packed.subarray(0, -1)],
+    ['damaged blocks', Buffer.concat([packed.subarray(0, 10), Buffer.alloc(40, 0xff)])],
+  ])('I17: %s', (_, bytes) => expect(codeOf(() => decodeIdx(bytes))).toBe('IDX_GZIP'));
+
+  it('gives a typed error on fewer data than stated, and on every truncation', () => {
+    expect(codeOf(() => decodeIdx(gzipSync(images.subarray(0, -1))))).toBe('IDX_TRUNCATED');
+    for (let length = 0; length < packed.length; ++length) {
+      expect(
+        codeOf(() => decodeIdx(packed.subarray(0, length))),
+        `${length}`,
+      ).toMatch(/^IDX_/);
+    }
+  });
+
+  it('gives the same array or a typed error on every bit flip', () => {
+    const small = gzipSync(
+      idxFile(
+        8,
+        [1, 4, 4],
+        Uint8Array.from({ length: 16 }, (_, i) => i * 3),
+      ),
+    );
+    const expected = decodeIdx(small);
+    for (let bit = 0; bit < 8 * small.length; ++bit) {
+      const damaged = Uint8Array.from(small);
+      damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7));
+      const result = codeOf(() => expect(decodeIdx(damaged), `bit ${bit}`).toEqual(expected));
+      expect(result === 'accept' || /^IDX_/.test(String(result)), `bit ${bit}: ${result}`).toBe(true);
+    }
+  });
+
+  it('is not fooled by raw deflate data', () => {
+    expect(codeOf(() => decodeIdx(deflateRawSync(images)))).toMatch(/^IDX_/);
+  });
+});
+
+describe('idxImages and idxLabels', () => {
+  it('refuses other types and ranks', () => {
+    expect(codeOf(() => idxImages(parseIdx(idxFile(0x0d, [1, 1, 1], 4))))).toBe('IDX_DTYPE');
+    expect(codeOf(() => idxImages(parseIdx(idxFile(8, [4, 4], 16))))).toBe('IDX_RANK');
+    expect(codeOf(() => idxLabels(parseIdx(idxFile(8, [2, 1], 2)), 2))).toBe('IDX_RANK');
+    expect(codeOf(() => idxLabels(parseIdx(idxFile(9, [2], 2)), 2))).toBe('IDX_DTYPE');
+  });
+
+  it('I11, I12: checks number and range of labels', () => {
+    const labels = parseIdx(idxFile(8, [3], Uint8Array.of(0, 9, 10)));
+    expect(codeOf(() => idxLabels(labels, 4))).toBe('IDX_COUNT_MISMATCH');
+    expect(codeOf(() => idxLabels(labels, 3, { classes: 10 }))).toBe('IDX_LABEL_RANGE');
+    expect(Array.from(idxLabels(labels, 3, { classes: 11 }))).toEqual([0, 9, 10]);
+    expect(() => idxLabels(labels, 3, { classes: 10, file: 'labels' })).toThrow(/label 2 is 10.*in labels/);
+  });
+});
+
+describe('parseCifar', () => {
+  const record = (label: number) =>
+    Uint8Array.from(
+      { length: 3073 },
+      (_, i) => (i === 0 ? label : (i - 1) >> 10) + (i > 0 ? (i - 1) % 50 : 0),
+    );
+
+  it('turns planes into pixels', () => {
+    const batch = parseCifar(Buffer.concat([record(3), record(9)]));
+    expect([batch.count, batch.height, batch.width, batch.channels]).toEqual([2, 32, 32, 3]);
+    expect(Array.from(batch.labels ?? [])).toEqual([3, 9]);
+    expect(Array.from(batch.data.subarray(0, 6))).toEqual([
+      0,
+      (1024 % 50) + 1,
+      (2048 % 50) + 2,
+      1,
+      (1025 % 50) + 1,
+      (2049 % 50) + 2,
+    ]);
+  });
+
+  it.each<[string, Uint8Array, string]>([
+    ['empty', new Uint8Array(0), 'CIFAR_TRUNCATED'],
+    ['short', record(1).subarray(1), 'CIFAR_TRUNCATED'],
+    ['long', Buffer.concat([record(1), Buffer.alloc(1)]), 'CIFAR_TRUNCATED'],
+    ['label 10', record(10), 'CIFAR_LABEL_RANGE'],
+  ])('refuses %s', (_, bytes, code) => expect(codeOf(() => parseCifar(bytes))).toBe(code));
+});

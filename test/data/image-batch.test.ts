@@ -1,0 +1,134 @@
+// ImageBatch checks, selection, slices and contact sheets.
+import { describe, expect, it } from 'vitest';
+import { checkImageBatch, type ImageBatch, selectImages, sliceImages } from '../../src/data/image-batch.js';
+import { imageGrid } from '../../src/data/image-grid.js';
+
+const batch = (): ImageBatch => ({
+  data: Uint8Array.from({ length: 3 * 2 * 2 }, (_, i) => i),
+  count: 3,
+  height: 2,
+  width: 2,
+  channels: 1,
+  labels: Uint8Array.of(7, 8, 9),
+});
+
+const throwsCode = (run: () => unknown, code: string) =>
+  expect(run).toThrow(expect.objectContaining({ name: 'PixelCnnError', code }));
+
+describe('checkImageBatch', () => {
+  it('accepts a batch with and without labels', () => {
+    const { labels: _, ...plain } = batch();
+    checkImageBatch(batch(), 'images');
+    checkImageBatch(plain, 'images');
+    checkImageBatch({ ...batch(), data: Buffer.from(batch().data) }, 'images');
+  });
+
+  it.each<[object, string]>([
+    [{ data: [1, 2] }, 'ERR_INVALID_ARG_TYPE'],
+    [{ data: new Int8Array(12) }, 'ERR_INVALID_ARG_TYPE'],
+    [{ data: new Uint8ClampedArray(12) }, 'ERR_INVALID_ARG_TYPE'],
+    [{ data: new Uint8Array(new SharedArrayBuffer(12)) }, 'ERR_INVALID_ARG_TYPE'],
+    [{ data: new Uint8Array(11) }, 'ERR_BUFFER_SIZE'],
+    [{ data: new Uint8Array(13) }, 'ERR_BUFFER_SIZE'],
+    [{ count: 0, data: new Uint8Array(0) }, 'ERR_OUT_OF_RANGE'],
+    [{ count: '3' }, 'ERR_INVALID_ARG_TYPE'],
+    [{ count: 3n }, 'ERR_INVALID_ARG_TYPE'],
+    [{ width: Number.NaN }, 'ERR_OUT_OF_RANGE'],
+    [{ height: 1.5 }, 'ERR_OUT_OF_RANGE'],
+    [{ channels: -1 }, 'ERR_OUT_OF_RANGE'],
+    [{ width: 2 ** 53 }, 'ERR_OUT_OF_RANGE'],
+    [{ count: 2 ** 32 - 1, height: 2 ** 24, width: 2 ** 24, channels: 65535 }, 'ERR_BUFFER_SIZE'],
+    [{ labels: [7, 8, 9] }, 'ERR_INVALID_ARG_TYPE'],
+    [{ labels: Uint8Array.of(7, 8) }, 'ERR_BUFFER_SIZE'],
+  ])('refuses %o with %s', (change, code) => {
+    throwsCode(() => checkImageBatch({ ...batch(), ...change }, 'images'), code);
+  });
+
+  it.each([null, undefined, 3, 'x', true])('refuses %s', (value) => {
+    throwsCode(() => checkImageBatch(value, 'images'), 'ERR_INVALID_ARG_TYPE');
+  });
+
+  it('refuses a detached buffer and says which argument', () => {
+    const images = batch();
+    structuredClone(images.data.buffer, { transfer: [images.data.buffer] });
+    throwsCode(() => checkImageBatch(images, 'validation'), 'ERR_DETACHED');
+    expect(() => checkImageBatch(images, 'validation')).toThrow(/validation\.data/);
+  });
+});
+
+describe('selectImages and sliceImages', () => {
+  it('selects in order, with repeats, as a copy', () => {
+    const images = batch();
+    const selected = selectImages(images, [2, 0, 2]);
+    expect(Array.from(selected.data)).toEqual([8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11]);
+    expect(Array.from(selected.labels ?? [])).toEqual([9, 7, 9]);
+    images.data.fill(0);
+    expect(selected.data[0]).toBe(8);
+    expect(selectImages(images, Uint32Array.of(1)).count).toBe(1);
+  });
+
+  it('slices without a copy', () => {
+    const images = batch();
+    const part = sliceImages(images, 1, 2);
+    expect(part.data.buffer).toBe(images.data.buffer);
+    expect([part.count, ...part.data, ...(part.labels ?? [])]).toEqual([1, 4, 5, 6, 7, 8]);
+    const { labels: _, ...plain } = images;
+    expect(sliceImages(plain, 1)).toEqual({ ...plain, count: 2, data: images.data.subarray(4) });
+  });
+
+  it.each([[[3]], [[-1]], [[0.5]], [[Number.NaN]], [[]]])('refuses the indices %o', (indices) => {
+    throwsCode(() => selectImages(batch(), indices), 'ERR_OUT_OF_RANGE');
+  });
+
+  it.each([
+    [0, 0],
+    [2, 1],
+    [0, 4],
+    [3, 4],
+    [-1, 2],
+  ])('refuses the slice %i to %i', (start, end) => {
+    throwsCode(() => sliceImages(batch(), start, end), 'ERR_OUT_OF_RANGE');
+  });
+});
+
+describe('imageGrid', () => {
+  it('places images, padding and empty cells', () => {
+    const grid = imageGrid(batch(), { columns: 2, padding: 1, background: 128 });
+    expect([grid.width, grid.height, grid.channels]).toEqual([7, 7, 1]);
+    const rows = Array.from({ length: 7 }, (_, y) => Array.from(grid.data.subarray(7 * y, 7 * y + 7)));
+    const b = 128;
+    expect(rows).toEqual([
+      [b, b, b, b, b, b, b],
+      [b, 0, 1, b, 4, 5, b],
+      [b, 2, 3, b, 6, 7, b],
+      [b, b, b, b, b, b, b],
+      [b, 8, 9, b, b, b, b],
+      [b, 10, 11, b, b, b, b],
+      [b, b, b, b, b, b, b],
+    ]);
+  });
+
+  it('scales by repeating pixels, in colour', () => {
+    const images = { data: Uint8Array.of(1, 2, 3, 4, 5, 6), count: 1, height: 1, width: 2, channels: 3 };
+    const grid = imageGrid(images, { scale: 2, padding: 0 });
+    const row = [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6];
+    expect(grid).toEqual({ data: Uint8Array.from([...row, ...row]), width: 4, height: 2, channels: 3 });
+  });
+
+  it('has white padding of 2 and a square layout by default', () => {
+    const grid = imageGrid(batch());
+    expect([grid.width, grid.height, grid.data[0]]).toEqual([10, 10, 255]);
+  });
+
+  it('refuses options out of range', () => {
+    for (const options of [
+      { columns: 0 },
+      { padding: -1 },
+      { scale: 0.5 },
+      { background: 256 },
+      { scale: 65_535 },
+    ]) {
+      throwsCode(() => imageGrid(batch(), options), 'ERR_OUT_OF_RANGE');
+    }
+  });
+});
