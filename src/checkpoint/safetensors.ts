@@ -1,5 +1,5 @@
 // Safetensors files: strict reader, one validation of the whole file before anything of it is used.
-import { checkBytes, inFile } from '../data/byte-array.js';
+import { checkBytes, inFile, plainBytes } from '../data/byte-array.js';
 import { check } from '../errors.js';
 import { type HeaderValue, parseHeaderJson } from './header-json.js';
 import {
@@ -235,7 +235,7 @@ export function parseSafetensors(bytes: Uint8Array, options: ParseSafetensorsOpt
     const tensor = {
       dtype,
       shape,
-      data: bytes.subarray(headerEnd + begin, headerEnd + end),
+      data: plainBytes(bytes.subarray(headerEnd + begin, headerEnd + end)),
     } as SafetensorsTensor;
     checkElements(tensor, allowNonfinite, ` in tensor ${JSON.stringify(name)}${where}`);
     tensors.set(name, tensor);

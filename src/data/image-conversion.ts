@@ -1,5 +1,6 @@
 // Changes of one raster image: number of channels (here) and size or file format (by the optional package sharp).
 import { check, PixelCnnError } from '../errors.js';
+import { plainBytes } from './byte-array.js';
 import type { RasterImage } from './png.js';
 
 /** The part of sharp that is used; the package is optional, so its own types may be absent. */
@@ -32,7 +33,7 @@ export async function decodeWithSharp(bytes: Uint8Array, file: string): Promise<
   try {
     const pipeline = sharp(bytes, { failOn: 'warning', limitInputPixels: 2 ** 26 });
     const { data, info } = await pipeline.raw().toBuffer({ resolveWithObject: true });
-    return { data, width: info.width, height: info.height, channels: info.channels };
+    return { data: plainBytes(data), width: info.width, height: info.height, channels: info.channels };
   } catch (cause) {
     throw new PixelCnnError('IMAGE_DECODE', `cannot decode ${file}: ${String(cause)}`, { cause });
   }
@@ -49,7 +50,7 @@ export async function resizeImage(image: RasterImage, width: number, height: num
   check(info.channels === image.channels, 'IMAGE_SHAPE', () => {
     return `resize turned ${image.channels} channels into ${info.channels}`;
   });
-  return { data, width, height, channels: image.channels };
+  return { data: plainBytes(data), width, height, channels: image.channels };
 }
 
 /**

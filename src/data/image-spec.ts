@@ -59,7 +59,7 @@ export function suggestion(word: string, candidates: readonly string[]): string 
   const short = word.slice(0, 40).toLowerCase();
   const ranked = candidates.map((text) => ({ text, distance: editDistance(short, text.toLowerCase()) }));
   const best = ranked.sort((a, b) => a.distance - b.distance)[0];
-  return best && best.distance <= Math.max(1, best.text.length / 3) ? ` (did you mean '${best.text}'?)` : '';
+  return best && best.distance <= Math.max(2, best.text.length / 3) ? ` (did you mean '${best.text}'?)` : '';
 }
 
 function checkKeys(object: object, keys: readonly string[], name: string): void {

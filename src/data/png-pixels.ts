@@ -94,6 +94,12 @@ export function unpackScanlines(header: PngHeader, scanlines: Uint8Array, where:
       );
       const row = scanlines.subarray(at + 1, at + 1 + stride);
       if (filter > 0) unfilter(filter, row, above, step);
+      above = row;
+      at += stride + 1;
+      if (depth === 8 && dx === 1 && x0 === 0) {
+        pixels.set(row, (y0 + j * dy) * width * samples);
+        continue;
+      }
       for (let i = 0; i < columns; ++i) {
         const target = ((y0 + j * dy) * width + x0 + i * dx) * samples;
         for (let s = 0; s < samples; ++s) {
@@ -101,8 +107,6 @@ export function unpackScanlines(header: PngHeader, scanlines: Uint8Array, where:
           pixels[target + s] = ((row[bit >> 3] as number) >> (8 - depth - (bit & 7))) & (2 ** depth - 1);
         }
       }
-      above = row;
-      at += stride + 1;
     }
   }
   return pixels;

@@ -1,7 +1,7 @@
 // PNG files: an encoder for 8-bit images and a strict decoder (every checksum, every limit, no ancillary data).
 import { crc32, deflateSync, type Inflate, inflateSync } from 'node:zlib';
 import { check, PixelCnnError } from '../errors.js';
-import { checkBytes, checkInteger, inFile } from './byte-array.js';
+import { checkBytes, checkInteger, inFile, plainBytes } from './byte-array.js';
 import {
   checkTransparency,
   type PngHeader,
@@ -65,12 +65,8 @@ export function encodePng(image: RasterImage): Uint8Array {
   const scanlines = new Uint8Array(height * (row + 1));
   for (let y = 0; y < height; ++y) scanlines.set(data.subarray(y * row, (y + 1) * row), y * (row + 1) + 1);
   const idat = chunk('IDAT', deflateSync(scanlines));
-  return Buffer.concat([
-    new Uint8Array(SIGNATURE),
-    chunk('IHDR', header),
-    idat,
-    chunk('IEND', new Uint8Array(0)),
-  ]);
+  const end = chunk('IEND', new Uint8Array(0));
+  return plainBytes(Buffer.concat([new Uint8Array(SIGNATURE), chunk('IHDR', header), idat, end]));
 }
 
 /** True when `bytes` starts with the PNG signature. */

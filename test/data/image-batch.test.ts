@@ -50,7 +50,7 @@ describe('checkImageBatch', () => {
 
   it('refuses a detached buffer and says which argument', () => {
     const images = batch();
-    structuredClone(images.data.buffer, { transfer: [images.data.buffer] });
+    structuredClone(images.data, { transfer: [images.data.buffer as ArrayBuffer] });
     throwsCode(() => checkImageBatch(images, 'validation'), 'ERR_DETACHED');
     expect(() => checkImageBatch(images, 'validation')).toThrow(/validation\.data/);
   });
