@@ -33,3 +33,7 @@ export type {
   SampleOptions,
   SampleStreamOptions,
 } from './sample/sampler.js';
+export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluate.js';
+export type { TrainEvent, TrainingRun, TrainSummary } from './train/events.js';
+export type { Protocol, TrainOptions } from './train/options.js';
+export { train } from './train/trainer.js';

@@ -1,0 +1,81 @@
+// Likelihood of a whole dataset, no image dropped, under a named protocol.
+import type { ImageBatch } from '../data/image-batch.js';
+import { check } from '../errors.js';
+import { runNats } from '../models/likelihood.js';
+import { type ModelInternals, PixelCNN, requireImages, type Weights } from '../models/pixelcnn.js';
+import { algorithms } from '../ops/masked-conv2d.js';
+import { parseOptions, show, z } from '../options.js';
+import { seedKey } from '../random/philox.js';
+import { type Protocol, protocols } from './options.js';
+
+export const evaluateSchema = z.strictObject({
+  protocol: z.enum(protocols).default('levels').describe('levels, threshold, or dynamic binarisation'),
+  weights: z.enum(['raw', 'ema']).default('raw').describe('trained weights or their moving average'),
+  draws: z.int().min(1).max(1000).default(1).describe('for dynamic binarisation: draws to average over'),
+  seed: z.int().min(0).default(0).describe('of dynamic binarisation'),
+  algorithm: z.enum(algorithms).default('direct').describe('masked convolution; direct is exactly causal'),
+  signal: z
+    .custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal')
+    .optional(),
+});
+export type EvaluateOptions = z.input<typeof evaluateSchema>;
+
+export interface Evaluation {
+  /** Mean of -log p over images (and draws), in nats. */
+  readonly nats: number;
+  /** nats / (H * W * channels * ln 2). */
+  readonly bitsPerDim: number;
+  readonly images: number;
+  readonly protocol: Protocol;
+  readonly weights: Weights;
+  /** Mean nats of each draw; one for protocols without chance. */
+  readonly natsPerDraw: readonly number[];
+}
+
+/**
+ * Evaluates every image of `dataset`. Protocols `threshold` and `dynamic` need a model of 2 levels.
+ * @throws PixelCnnError for options or images that do not fit, ERR_DISPOSED; the signal's reason when aborted.
+ */
+export async function evaluate(
+  model: PixelCNN,
+  dataset: ImageBatch,
+  options: EvaluateOptions = {},
+): Promise<Evaluation> {
+  const internals = requireModel('evaluate', model);
+  const parsed = parseOptions('evaluate', evaluateSchema, options);
+  return evaluateImages(internals, requireImages('evaluate', dataset, model.config), parsed);
+}
+
+/** @internal The model's internals. @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_DISPOSED. */
+export function requireModel(caller: string, model: unknown): ModelInternals {
+  check(model instanceof PixelCNN, 'ERR_INVALID_ARG_TYPE', () => {
+    return `${caller}: model must be a PixelCNN, got ${show(model)}`;
+  });
+  return model.internals();
+}
+
+/** @internal Binarisation is of binary models. */
+export function requireProtocol(caller: string, protocol: Protocol, levels: number): void {
+  check(protocol === 'levels' || levels === 2, 'ERR_INVALID_ARG_VALUE', () => {
+    return `${caller}: protocol '${protocol}' needs a model of 2 levels, this one has ${levels}`;
+  });
+}
+
+/** @internal */
+export async function evaluateImages(
+  model: ModelInternals,
+  images: ImageBatch,
+  options: z.output<typeof evaluateSchema>,
+): Promise<Evaluation> {
+  const { protocol, weights, draws, seed } = options;
+  requireProtocol('evaluate', protocol, model.config.levels);
+  const natsPerDraw: number[] = [];
+  for (let draw = 0; draw < (protocol === 'dynamic' ? draws : 1); draw += 1) {
+    const binarisation = protocol === 'dynamic' ? { key: seedKey(seed), epoch: draw } : undefined;
+    const nats = await runNats(model, images, { ...options, binarisation });
+    natsPerDraw.push(nats.reduce((sum, value) => sum + value, 0) / images.count);
+  }
+  const nats = natsPerDraw.reduce((sum, value) => sum + value, 0) / natsPerDraw.length;
+  const bitsPerDim = nats / (images.height * images.width * images.channels * Math.LN2);
+  return { nats, bitsPerDim, images: images.count, protocol, weights, natsPerDraw };
+}

@@ -1,0 +1,162 @@
+// What a training run tells, and the handle through which it tells it.
+import type { SampledImages } from '../sample/sampler.js';
+
+export interface StepEvent {
+  readonly type: 'step';
+  /** Steps done in the whole run, from 1. */
+  readonly step: number;
+  /** From 0. */
+  readonly epoch: number;
+  /** Mean over the batch, before the step. */
+  readonly nats: number;
+  readonly bitsPerDim: number;
+  readonly learningRate: number;
+  readonly gradientNorm: number;
+  /** The gradient was not finite and the weights stayed as they were. */
+  readonly skipped: boolean;
+  /** Images per second since the previous step. */
+  readonly imagesPerSecond: number;
+  readonly stepsPerEpoch: number;
+  readonly totalSteps: number;
+}
+
+export interface EpochEvent {
+  readonly type: 'epoch';
+  readonly epoch: number;
+  readonly step: number;
+  /** Mean over the epoch's images, each before its step. */
+  readonly nats: number;
+  readonly bitsPerDim: number;
+}
+
+export interface ValidationEvent {
+  readonly type: 'validation';
+  readonly epoch: number;
+  readonly step: number;
+  readonly nats: number;
+  readonly bitsPerDim: number;
+  readonly images: number;
+  readonly weights: 'raw' | 'ema';
+  /** The best so far. */
+  readonly best: boolean;
+}
+
+export interface CheckpointEvent {
+  readonly type: 'checkpoint';
+  readonly step: number;
+  readonly path: string;
+}
+
+export interface ResumeEvent {
+  readonly type: 'resume';
+  readonly step: number;
+  readonly path: string;
+  /** Newer checkpoints that could not be used. */
+  readonly skipped: readonly { readonly path: string; readonly reason: string }[];
+}
+
+export interface SampleEvent {
+  readonly type: 'sample';
+  readonly epoch: number;
+  readonly step: number;
+  readonly images: SampledImages;
+}
+
+export type TrainEvent =
+  | StepEvent
+  | EpochEvent
+  | ValidationEvent
+  | CheckpointEvent
+  | ResumeEvent
+  | SampleEvent;
+
+export interface TrainSummary {
+  readonly steps: number;
+  readonly epochs: number;
+  /** Of the last complete epoch or, without one, of the last step; NaN if no step was needed. */
+  readonly nats: number;
+  readonly bitsPerDim: number;
+  readonly skippedSteps: number;
+  readonly seconds: number;
+  /** Ended by {@link TrainingRun.stop}. */
+  readonly stopped: boolean;
+  readonly validation: { readonly nats: number; readonly bitsPerDim: number } | undefined;
+  /** The newest checkpoint. */
+  readonly checkpoint: string | undefined;
+}
+
+/** Step events kept for a consumer that is slow or comes late; older ones are dropped, training never waits. */
+const maxStepEvents = 4096;
+
+/** A run in progress: await it for the summary, iterate it for its events. */
+export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<TrainEvent> {
+  readonly #summary: Promise<TrainSummary>;
+  readonly #events: TrainEvent[] = [];
+  #stepEvents = 0;
+  #done = false;
+  #wake: (() => void)[] = [];
+  #stopRequested = false;
+
+  /** @internal */
+  constructor(body: (run: TrainingRun) => Promise<TrainSummary>) {
+    this.#summary = body(this).finally(() => {
+      this.#done = true;
+      this.#notify();
+    });
+    // Whoever awaits or iterates the run gets its error; nobody doing so must not end the process.
+    this.#summary.catch(() => undefined);
+  }
+
+  /** Ends the run after the step in progress, with a checkpoint if it has a folder. The summary says `stopped`. */
+  stop(): void {
+    this.#stopRequested = true;
+  }
+
+  /** @internal */
+  get stopRequested(): boolean {
+    return this.#stopRequested;
+  }
+
+  /** @internal */
+  emit(event: TrainEvent): void {
+    this.#events.push(event);
+    if (event.type === 'step' && ++this.#stepEvents > maxStepEvents) {
+      this.#events.splice(
+        this.#events.findIndex(({ type }) => type === 'step'),
+        1,
+      );
+      this.#stepEvents -= 1;
+    }
+    this.#notify();
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: a run is awaited like a Promise; that is the API
+  then<A = TrainSummary, B = never>(
+    onFulfilled?: ((summary: TrainSummary) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.#summary.then(onFulfilled, onRejected);
+  }
+
+  /** Events not taken yet, then those to come; ends with the run and throws what it rejects with. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<TrainEvent, void> {
+    for (;;) {
+      const event = this.#events.shift();
+      if (event !== undefined) {
+        if (event.type === 'step') this.#stepEvents -= 1;
+        yield event;
+      } else if (this.#done) {
+        await this.#summary;
+        return;
+      } else {
+        await new Promise<void>((resolve) => this.#wake.push(resolve));
+      }
+    }
+  }
+
+  #notify(): void {
+    const waiting = this.#wake;
+    this.#wake = [];
+    for (const resolve of waiting) resolve();
+  }
+}

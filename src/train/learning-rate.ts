@@ -1,0 +1,26 @@
+// The learning rate of a step: linear warm-up, then constant, cosine or stepwise decay.
+
+export interface Schedule {
+  readonly schedule: 'constant' | 'cosine' | 'step';
+  readonly learningRate: number;
+  readonly warmupSteps: number;
+  readonly decaySteps: number;
+  readonly decayFactor: number;
+}
+
+/** Learning rate of step `step` (from 0) in a run of `totalSteps`. Cosine decay: Loshchilov & Hutter 2017, to 0. */
+export function learningRateAt(schedule: Schedule, step: number, totalSteps: number): number {
+  const { learningRate, warmupSteps } = schedule;
+  if (step < warmupSteps) return (learningRate * (step + 1)) / warmupSteps;
+  const after = step - warmupSteps;
+  switch (schedule.schedule) {
+    case 'constant':
+      return learningRate;
+    case 'cosine': {
+      const progress = Math.min(after / Math.max(totalSteps - warmupSteps, 1), 1);
+      return (learningRate * (1 + Math.cos(Math.PI * progress))) / 2;
+    }
+    case 'step':
+      return learningRate * schedule.decayFactor ** Math.floor(after / schedule.decaySteps);
+  }
+}

@@ -1,0 +1,79 @@
+// Everything that train() can be told, as one schema: TypeScript type, CLI flags and config file follow from it.
+import { checkImageBatch, type ImageBatch } from '../data/image-batch.js';
+import { algorithms } from '../ops/masked-conv2d.js';
+import { z } from '../options.js';
+
+/** How bytes become levels: as they are, binarised at 128, or Bernoulli(byte / 255) redrawn every epoch. */
+export const protocols = ['levels', 'threshold', 'dynamic'] as const;
+export type Protocol = (typeof protocols)[number];
+
+export const hyperparameters = {
+  epochs: z.int().min(1).max(1e6).default(1).describe('passes over the training images'),
+  steps: z
+    .int()
+    .min(1)
+    .max(2 ** 31)
+    .optional()
+    .describe('stop after this many steps, whatever the epochs'),
+  batchSize: z.int().min(1).max(65536).default(32).describe('images per step'),
+  learningRate: z.number().min(0).max(10).default(1e-3).describe('peak learning rate'),
+  schedule: z
+    .enum(['constant', 'cosine', 'step'])
+    .default('constant')
+    .describe('learning rate over the run: constant, cosine to 0, or times decayFactor every decaySteps'),
+  warmupSteps: z.int().min(0).max(1e9).default(0).describe('steps of linear warm-up before the schedule'),
+  decaySteps: z.int().min(1).max(1e9).default(1000).describe('for schedule step'),
+  decayFactor: z.number().min(0).max(1).default(0.5).describe('for schedule step'),
+  beta1: z.number().min(0).lt(1).default(0.9).describe("Adam's first moment decay"),
+  beta2: z.number().min(0).lt(1).default(0.999).describe("Adam's second moment decay"),
+  epsilon: z.number().gt(0).max(1).default(1e-8).describe("Adam's epsilon"),
+  weightDecay: z.number().min(0).max(10).default(0).describe('decoupled weight decay (AdamW)'),
+  maxGradientNorm: z.number().min(0).default(0).describe('clip the gradient to this L2 norm; 0 never clips'),
+  emaDecay: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe('moving average of the weights, e.g. 0.999; 0 for none'),
+  protocol: z
+    .enum(protocols)
+    .default('levels')
+    .describe('bytes as they are, threshold or dynamic binarisation'),
+  seed: z.int().min(0).default(0).describe('shuffle, binarisation and validation split follow from it'),
+  algorithm: z.enum(algorithms).default('auto').describe('masked convolution: auto, direct or winograd'),
+  maxSkippedSteps: z
+    .int()
+    .min(1)
+    .max(1e6)
+    .default(10)
+    .describe('consecutive steps with a gradient that is not finite before the run stops'),
+  checkpointEvery: z.int().min(0).default(0).describe('steps between checkpoints; 0: after every epoch'),
+  keepLast: z.int().min(1).max(1000).default(3).describe('checkpoints to keep, beside the best'),
+};
+
+export const trainSchema = z.strictObject({
+  ...hyperparameters,
+  /** A share of the images to hold out, or other images. Validated after every epoch. */
+  validation: z
+    .union([
+      z.number().min(0).max(0.5),
+      z.custom<ImageBatch>((value) => {
+        checkImageBatch(value, 'train: validation');
+        return true;
+      }),
+    ])
+    .default(0),
+  /** Folder for checkpoints. None are written without it. */
+  checkpointFolder: z.string().min(1).optional(),
+  /** Continue from the newest complete checkpoint of the folder, if there is one; or from this file. */
+  resume: z.union([z.boolean(), z.string().min(1)]).default(false),
+  /** Images to draw after every epoch, for `sample` events. */
+  samples: z.int().min(0).max(1024).default(0),
+  /** Ends the run after the step in progress; it rejects with the signal's reason. */
+  signal: z
+    .custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal')
+    .optional(),
+});
+
+export type TrainOptions = z.input<typeof trainSchema>;
+export type TrainSettings = z.output<typeof trainSchema>;

@@ -1,0 +1,294 @@
+// The training loop: batches in, steps submitted two at a time, events out, checkpoints that resume bit for bit.
+import { checkImageBatch, type ImageBatch, selectImages } from '../data/image-batch.js';
+import { check, PixelCnnError } from '../errors.js';
+import type { ModelInternals, PixelCNN } from '../models/pixelcnn.js';
+import { parseOptions } from '../options.js';
+import { seedKey } from '../random/philox.js';
+import { sampleImages } from '../sample/sampler.js';
+import { batchIndices, gatherBytes, shuffledIndices, splitIndices } from './batches.js';
+import { CheckpointFolder, readTrainingCheckpoint } from './checkpoint-folder.js';
+import { evaluateImages, requireModel, requireProtocol } from './evaluate.js';
+import { TrainingRun, type TrainSummary } from './events.js';
+import { learningRateAt } from './learning-rate.js';
+import { type TrainOptions, type TrainSettings, trainSchema } from './options.js';
+import { fromCheckpoint, type RunPosition, toCheckpoint } from './run-state.js';
+import { type StepResult, TrainingStep } from './training-step.js';
+
+/**
+ * Trains `model` on `dataset` with Adam. Returns at once; await the run for its summary, iterate it for its events:
+ * `for await (const event of run)`.
+ * @throws PixelCnnError for options or images that do not fit (at once); the run rejects with ERR_DIVERGED,
+ * ERR_DISPOSED, CKPT_* when resuming fails, or the signal's reason.
+ */
+export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOptions = {}): TrainingRun {
+  const internals = requireModel('train', model);
+  const settings = parseOptions('train', trainSchema, options);
+  checkImageBatch(dataset, 'train: dataset');
+  for (const images of [dataset, settings.validation]) {
+    if (typeof images === 'number') continue;
+    check(images.channels === model.config.channels, 'ERR_IMAGE_CHANNELS', () => {
+      return `train: the model has ${model.config.channels} channels, the images have ${images.channels}`;
+    });
+  }
+  requireProtocol('train', settings.protocol, model.config.levels);
+  settings.signal?.throwIfAborted();
+  model.imageSize = { height: dataset.height, width: dataset.width };
+  return new TrainingRun((run) => new Trainer(internals, dataset, settings, run).start());
+}
+
+class Trainer {
+  readonly #model: ModelInternals;
+  readonly #dataset: ImageBatch;
+  readonly #settings: TrainSettings;
+  readonly #run: TrainingRun;
+  readonly #training: Uint32Array;
+  readonly #validation: ImageBatch | undefined;
+  readonly #stepsPerEpoch: number;
+  readonly #totalSteps: number;
+  readonly #dimensions: number;
+  #position: RunPosition = { step: 0, epochNats: 0, epochImages: 0, bestNats: null, digest: '' };
+  #folder: CheckpointFolder | undefined;
+  #checkpoint: string | undefined;
+  #lastNats = Number.NaN;
+  #lastValidation: { nats: number; bitsPerDim: number } | undefined;
+  #consecutiveSkips = 0;
+  #skipped = 0;
+  #lastTime = performance.now();
+
+  constructor(model: ModelInternals, dataset: ImageBatch, settings: TrainSettings, run: TrainingRun) {
+    this.#model = model;
+    this.#dataset = dataset;
+    this.#settings = settings;
+    this.#run = run;
+    const share = typeof settings.validation === 'number' ? settings.validation : 0;
+    const split = splitIndices(dataset.count, share, settings.seed);
+    this.#training = split.training;
+    const held = split.validation.length > 0 ? selectImages(dataset, split.validation) : undefined;
+    this.#validation = typeof settings.validation === 'number' ? held : settings.validation;
+    this.#stepsPerEpoch = Math.ceil(this.#training.length / settings.batchSize);
+    this.#totalSteps = Math.min(
+      settings.epochs * this.#stepsPerEpoch,
+      settings.steps ?? Number.POSITIVE_INFINITY,
+    );
+    this.#dimensions = dataset.height * dataset.width * dataset.channels;
+  }
+
+  async start(): Promise<TrainSummary> {
+    const began = performance.now();
+    const { height, width } = this.#dataset;
+    const { algorithm, protocol } = this.#settings;
+    const options = { height, width, dynamic: protocol === 'dynamic', algorithm };
+    const step = await TrainingStep.create(this.#model, options);
+    try {
+      await this.#prepare(step);
+      await this.#loop(step);
+    } finally {
+      step.dispose();
+    }
+    return {
+      steps: this.#position.step,
+      epochs: Math.floor(this.#position.step / this.#stepsPerEpoch),
+      nats: this.#lastNats,
+      bitsPerDim: this.#bits(this.#lastNats),
+      skippedSteps: this.#skipped,
+      seconds: (performance.now() - began) / 1000,
+      stopped: this.#run.stopRequested && this.#position.step < this.#totalSteps,
+      validation: this.#lastValidation,
+      checkpoint: this.#checkpoint,
+    };
+  }
+
+  /** Opens the checkpoint folder and restores a checkpoint if asked to. */
+  async #prepare(step: TrainingStep): Promise<void> {
+    const { checkpointFolder, keepLast, resume } = this.#settings;
+    if (checkpointFolder !== undefined)
+      this.#folder = await CheckpointFolder.open(checkpointFolder, keepLast);
+    check(
+      resume === false || typeof resume === 'string' || this.#folder !== undefined,
+      'ERR_INVALID_ARG_VALUE',
+      () => {
+        return 'train: resume: true needs a checkpointFolder to resume from, got none';
+      },
+    );
+    if (resume === false) return;
+    const { found, skipped } =
+      typeof resume === 'string'
+        ? { found: { path: resume, file: await readTrainingCheckpoint(resume) }, skipped: [] }
+        : await this.#folder!.newest();
+    if (found === undefined) return;
+    const { position, snapshot } = await fromCheckpoint(
+      found.file,
+      found.path,
+      this.#model.config,
+      this.#settings,
+      this.#dataset,
+    );
+    await step.restore(snapshot);
+    this.#position = position;
+    this.#skipped = snapshot.counters[2]!;
+    this.#checkpoint = found.path;
+    this.#run.emit({ type: 'resume', step: position.step, path: found.path, skipped });
+  }
+
+  async #loop(step: TrainingStep): Promise<void> {
+    const { batchSize, seed, checkpointEvery, signal } = this.#settings;
+    const key = seedKey(seed);
+    const pending: { result: Promise<StepResult>; learningRate: number; epoch: number }[] = [];
+    const drain = async (leave: number) => {
+      while (pending.length > leave) {
+        const { result, learningRate, epoch } = pending[0]!;
+        this.#record(await result, learningRate, epoch);
+        pending.shift();
+      }
+    };
+    let shuffledEpoch = -1;
+    let shuffled: Uint32Array = new Uint32Array(0);
+    let submitted = this.#position.step;
+    let saved = submitted;
+    this.#lastTime = performance.now();
+    try {
+      while (submitted < this.#totalSteps && !this.#run.stopRequested) {
+        signal?.throwIfAborted();
+        const epoch = Math.floor(submitted / this.#stepsPerEpoch);
+        if (epoch !== shuffledEpoch) {
+          shuffled = shuffledIndices(this.#training, seed, epoch);
+          shuffledEpoch = epoch;
+        }
+        const index = batchIndices(shuffled, submitted % this.#stepsPerEpoch, batchSize);
+        const bytes = gatherBytes(this.#dataset, index);
+        const learningRate = learningRateAt(this.#settings, submitted, this.#totalSteps);
+        const batch = { bytes, count: index.length, index, random: [...key, epoch] as const };
+        const result = step.run(batch, {
+          ...this.#settings,
+          learningRate,
+          emaDecay: this.#emaDecay(submitted),
+        });
+        // A failure is met when the step is drained; until then it must not count as unhandled.
+        result.catch(() => undefined);
+        pending.push({ result, learningRate, epoch });
+        submitted += 1;
+        await drain(1);
+
+        const epochEnds = submitted % this.#stepsPerEpoch === 0;
+        if (epochEnds) {
+          await drain(0);
+          const best = await this.#endEpoch(epoch);
+          if (checkpointEvery === 0 || best) saved = await this.#save(step, best);
+        }
+        if (checkpointEvery > 0 && submitted % checkpointEvery === 0 && saved < submitted) {
+          await drain(0);
+          saved = await this.#save(step, false);
+        }
+      }
+      await drain(0);
+    } finally {
+      await Promise.allSettled(pending.map(({ result }) => result));
+    }
+    if (saved < this.#position.step) await this.#save(step, false);
+  }
+
+  /** Books one finished step. @throws PixelCnnError ERR_DIVERGED. */
+  #record(result: StepResult, learningRate: number, epoch: number): void {
+    const position = this.#position;
+    const skipped = result.skipped > this.#skipped;
+    this.#skipped = result.skipped;
+    this.#consecutiveSkips = skipped ? this.#consecutiveSkips + 1 : 0;
+    const sum = result.nats.reduce((total, value) => total + value, 0);
+    const nats = sum / result.nats.length;
+    position.step += 1;
+    if (!skipped) {
+      position.epochNats += sum;
+      position.epochImages += result.nats.length;
+    }
+    this.#lastNats = nats;
+    const now = performance.now();
+    const imagesPerSecond = (1000 * result.nats.length) / (now - this.#lastTime);
+    this.#lastTime = now;
+    this.#run.emit({
+      type: 'step',
+      step: position.step,
+      epoch,
+      nats,
+      bitsPerDim: this.#bits(nats),
+      learningRate,
+      gradientNorm: result.gradientNorm,
+      skipped,
+      imagesPerSecond,
+      stepsPerEpoch: this.#stepsPerEpoch,
+      totalSteps: this.#totalSteps,
+    });
+    if (this.#consecutiveSkips >= this.#settings.maxSkippedSteps) {
+      throw new PixelCnnError(
+        'ERR_DIVERGED',
+        `train: the gradient was not finite in ${this.#consecutiveSkips} steps in a row, the last being step ${position.step}`,
+        { remedy: 'lower learningRate, set maxGradientNorm, and resume from the last checkpoint' },
+      );
+    }
+  }
+
+  /** Epoch and validation events, and samples. Returns whether validation was the best so far. */
+  async #endEpoch(epoch: number): Promise<boolean> {
+    const position = this.#position;
+    const { seed, signal, samples, algorithm, protocol } = this.#settings;
+    const weights = this.#settings.emaDecay > 0 ? 'ema' : 'raw';
+    const nats = position.epochNats / Math.max(position.epochImages, 1);
+    this.#lastNats = nats;
+    this.#run.emit({ type: 'epoch', epoch, step: position.step, nats, bitsPerDim: this.#bits(nats) });
+    position.epochNats = 0;
+    position.epochImages = 0;
+    let best = false;
+    if (this.#validation !== undefined) {
+      const options = { protocol, weights, draws: 1, seed, algorithm, signal } as const;
+      const result = await evaluateImages(this.#model, this.#validation, options);
+      best = position.bestNats === null || result.nats < position.bestNats;
+      if (best) position.bestNats = result.nats;
+      this.#lastValidation = { nats: result.nats, bitsPerDim: result.bitsPerDim };
+      const { images, bitsPerDim } = result;
+      this.#run.emit({
+        type: 'validation',
+        epoch,
+        step: position.step,
+        nats: result.nats,
+        bitsPerDim,
+        images,
+        weights,
+        best,
+      });
+    }
+    if (samples > 0) {
+      const { height, width } = this.#dataset;
+      const images = await sampleImages(
+        this.#model,
+        { count: samples, height, width, seed, weights, signal },
+        undefined,
+      );
+      this.#run.emit({ type: 'sample', epoch, step: position.step, images });
+    }
+    this.#lastTime = performance.now();
+    return best;
+  }
+
+  async #save(step: TrainingStep, best: boolean): Promise<number> {
+    if (this.#folder === undefined) return this.#position.step;
+    const file = await toCheckpoint(
+      this.#model.config,
+      this.#position,
+      await step.snapshot(),
+      this.#settings,
+      this.#dataset,
+    );
+    this.#checkpoint = await this.#folder.save(this.#position.step, file, best);
+    this.#run.emit({ type: 'checkpoint', step: this.#position.step, path: this.#checkpoint });
+    this.#lastTime = performance.now();
+    return this.#position.step;
+  }
+
+  /** Averages over few steps at first, so that the initial weights do not linger. */
+  #emaDecay(step: number): number {
+    return this.#settings.emaDecay > 0 ? Math.min(this.#settings.emaDecay, (1 + step) / (10 + step)) : 0;
+  }
+
+  #bits(nats: number): number {
+    return nats / (this.#dimensions * Math.LN2);
+  }
+}

@@ -1,0 +1,178 @@
+// The training step on a device: gradients and optimizer state in an arena, one program per batch size.
+import { type Arena, ArenaLayout } from '../device.js';
+import { layersOf } from '../models/config.js';
+import { recordTrainingStep } from '../models/network.js';
+import { type NamedArrays, ParameterSet } from '../models/parameters.js';
+import type { ModelInternals } from '../models/pixelcnn.js';
+import type { Algorithm } from '../ops/masked-conv2d.js';
+import { binarise } from '../ops/random.js';
+import { Program } from '../program.js';
+import { Recorder } from '../recorder.js';
+import type { Tensor } from '../tensor.js';
+
+/** What Adam reads every step. */
+export interface Hyper {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  readonly maxGradientNorm: number;
+  readonly emaDecay: number;
+}
+
+/** One batch: bytes (N, H, W, channels), the images' indices in the dataset, and what dynamic binarisation draws from. */
+export interface Batch {
+  readonly bytes: Uint8Array;
+  readonly count: number;
+  readonly index: Uint32Array;
+  /** Philox key words and the epoch. */
+  readonly random: readonly [number, number, number];
+}
+
+export interface StepResult {
+  /** (N) before the step. */
+  readonly nats: Float64Array;
+  readonly gradientNorm: number;
+  /** Steps taken and steps skipped since the optimizer's state was new. */
+  readonly taken: number;
+  readonly skipped: number;
+}
+
+/** Everything beside the weights that a run needs to continue bit for bit. */
+export interface OptimizerSnapshot {
+  readonly parameters: NamedArrays;
+  readonly average: NamedArrays;
+  readonly moment1: NamedArrays;
+  readonly moment2: NamedArrays;
+  readonly counters: readonly number[];
+}
+
+export class TrainingStep {
+  readonly #model: ModelInternals;
+  readonly #arena: Arena;
+  readonly #gradients: ParameterSet;
+  readonly #moment1: ParameterSet;
+  readonly #moment2: ParameterSet;
+  readonly #state: Tensor;
+  readonly #hyper: Tensor;
+  readonly #programs = new Map<number, Program>();
+  readonly #size: { height: number; width: number };
+  readonly #dynamic: boolean;
+  readonly #algorithm: Algorithm;
+
+  private constructor(
+    model: ModelInternals,
+    arena: Arena,
+    sets: readonly [ParameterSet, ParameterSet, ParameterSet],
+    scalars: { state: Tensor; hyper: Tensor },
+    options: { height: number; width: number; dynamic: boolean; algorithm: Algorithm },
+  ) {
+    this.#model = model;
+    this.#arena = arena;
+    [this.#gradients, this.#moment1, this.#moment2] = sets;
+    this.#state = scalars.state;
+    this.#hyper = scalars.hyper;
+    this.#size = options;
+    this.#dynamic = options.dynamic;
+    this.#algorithm = options.algorithm;
+  }
+
+  static async create(
+    model: ModelInternals,
+    options: { height: number; width: number; dynamic: boolean; algorithm: Algorithm },
+  ): Promise<TrainingStep> {
+    const configs = layersOf(model.config);
+    const layout = new ArenaLayout();
+    const gradients = new ParameterSet(layout, configs, 'gradient');
+    const moment1 = new ParameterSet(layout, configs, 'moment1');
+    const moment2 = new ParameterSet(layout, configs, 'moment2');
+    const state = layout.add('optimizer state', [4], 'float64');
+    const hyper = layout.add('hyperparameters', [8], 'float32');
+    const arena = await layout.allocate(model.device);
+    return new TrainingStep(model, arena, [gradients, moment1, moment2], { state, hyper }, options);
+  }
+
+  /** Submits one step. At most two are in flight; the Promise resolves when this one has run. */
+  async run(batch: Batch, hyper: Hyper): Promise<StepResult> {
+    const program = this.#programs.get(batch.count) ?? (await this.#compile(batch.count));
+    const inputs: ArrayBufferView[] = [batch.bytes, hyperArray(hyper)];
+    if (this.#dynamic) inputs.push(batch.index, Uint32Array.of(...batch.random, 0));
+    this.#model.version += 1;
+    const [nats, state] = await this.#model.device.submit([program.step(inputs)]);
+    const [gradientNorm, taken, skipped] = new Float64Array(state!) as unknown as [number, number, number];
+    return { nats: new Float64Array(nats!), gradientNorm, taken, skipped };
+  }
+
+  /** Time, shape and non-finite values of every op of one step, which counts as a step. */
+  async trace(batch: Batch, hyper: Hyper) {
+    const program = this.#programs.get(batch.count) ?? (await this.#compile(batch.count));
+    const inputs: ArrayBufferView[] = [batch.bytes, hyperArray(hyper)];
+    if (this.#dynamic) inputs.push(batch.index, Uint32Array.of(...batch.random, 0));
+    this.#model.version += 1;
+    return program.trace(inputs);
+  }
+
+  /** Reads the optimizer's state and the weights, all as of the same step. */
+  async snapshot(): Promise<OptimizerSnapshot> {
+    const { raw, ema, arena } = this.#model;
+    // Submitted together, so no step comes between the reads.
+    const [parameters, average, moment1, moment2, counters] = await Promise.all([
+      raw.read(arena),
+      ema.read(arena),
+      this.#moment1.read(this.#arena),
+      this.#moment2.read(this.#arena),
+      this.#arena.read(this.#state),
+    ]);
+    return { parameters, average, moment1, moment2, counters: [...new Float64Array(counters)] };
+  }
+
+  async restore(snapshot: OptimizerSnapshot): Promise<void> {
+    const { raw, ema, arena } = this.#model;
+    await Promise.all([
+      raw.write(arena, snapshot.parameters),
+      ema.write(arena, snapshot.average),
+      this.#moment1.write(this.#arena, snapshot.moment1),
+      this.#moment2.write(this.#arena, snapshot.moment2),
+      this.#arena.write(this.#state, Float64Array.from(snapshot.counters)),
+    ]);
+    this.#model.version += 1;
+  }
+
+  dispose(): void {
+    for (const program of this.#programs.values()) program.dispose();
+    this.#programs.clear();
+    this.#arena.release();
+  }
+
+  async #compile(count: number): Promise<Program> {
+    const { networks, raw, ema, config, device } = this.#model;
+    const r = new Recorder(device);
+    let bytes = r.input('bytes', [count, this.#size.height, this.#size.width, config.channels], 'uint8');
+    r.feed(this.#hyper);
+    if (this.#dynamic) {
+      const index = r.input('index', [count], 'uint32');
+      const random = r.input('random', [4], 'uint32');
+      bytes = binarise(r, 'binarise', { bytes, index, random });
+    }
+    const optimizer = {
+      gradients: this.#gradients.flat,
+      hyper: this.#hyper,
+      state: this.#state,
+      parameters: raw.flat,
+      moment1: this.#moment1.flat,
+      moment2: this.#moment2.flat,
+      average: ema.flat,
+    };
+    r.output(recordTrainingStep(r, networks.raw, bytes, this.#gradients.layers, optimizer, this.#algorithm));
+    r.output(this.#state);
+    const program = await Program.compile(r);
+    this.#programs.set(count, program);
+    return program;
+  }
+}
+
+function hyperArray(h: Hyper): Float32Array {
+  const { learningRate, beta1, beta2, epsilon, weightDecay, maxGradientNorm, emaDecay } = h;
+  return Float32Array.of(learningRate, beta1, beta2, epsilon, weightDecay, maxGradientNorm, emaDecay, 0);
+}
