@@ -1,0 +1,91 @@
+// Devices, small models and images for tests.
+import { afterAll, beforeAll } from 'vitest';
+import { encodeModel } from '../../src/checkpoint/model-file.js';
+import type { ImageBatch } from '../../src/data/image-batch.js';
+import { type Device, type DeviceOptions, openDevice } from '../../src/device.js';
+import { PixelCnnError } from '../../src/errors.js';
+import { layersOf, type PixelCnnOptions, parseConfig } from '../../src/models/config.js';
+import { initialParameters } from '../../src/models/parameters.js';
+import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { Program } from '../../src/program.js';
+import { Recorder } from '../../src/recorder.js';
+import { TestRandom } from './random.js';
+
+/** One CPU device for a test file: opened before its tests, disposed after them. */
+export function testDevice(options: DeviceOptions = {}): () => Device {
+  let device: Device | undefined;
+  beforeAll(async () => {
+    device = await openDevice({ backend: 'cpu', ...options });
+  });
+  afterAll(() => device?.dispose());
+  return () => {
+    if (device === undefined) throw new Error('the device is open only while tests run');
+    return device;
+  };
+}
+
+/** Opens a CPU device with the kernels of one instruction set; undefined where processor or build have none. */
+export async function openCpu(instructionSet: string, threads: number): Promise<Device | undefined> {
+  const before = process.env.PIXELCNN_CPU_ISA;
+  if (instructionSet === '') delete process.env.PIXELCNN_CPU_ISA;
+  else process.env.PIXELCNN_CPU_ISA = instructionSet;
+  try {
+    return await openDevice({ backend: 'cpu', threads });
+  } catch (error) {
+    if (!(error instanceof PixelCnnError) || error.code !== 'ERR_BACKEND_UNAVAILABLE') throw error;
+    console.warn(`SKIPPED instruction set '${instructionSet}': ${error.message}`);
+    return undefined;
+  } finally {
+    if (before === undefined) delete process.env.PIXELCNN_CPU_ISA;
+    else process.env.PIXELCNN_CPU_ISA = before;
+  }
+}
+
+/** A model whose weights and biases are all random: initial weights times `gain`, biases normal times 0.1. */
+export async function randomModel(
+  device: Device,
+  options: PixelCnnOptions,
+  seed: number,
+  gain = 1,
+): Promise<PixelCNN> {
+  const config = parseConfig('test', options);
+  const random = new TestRandom(seed);
+  const parameters = initialParameters(layersOf(config), seed);
+  for (const [name, { data }] of parameters) {
+    for (let i = 0; i < data.length; i += 1)
+      data[i] = name.endsWith('.bias') ? random.normal() * 0.1 : data[i]! * gain;
+  }
+  return PixelCNN.load(device, encodeModel({ config, imageSize: undefined, parameters }));
+}
+
+export function randomImages(
+  random: TestRandom,
+  count: number,
+  height: number,
+  width: number,
+  channels: number,
+): ImageBatch {
+  return { data: random.bytes(count * height * width * channels), count, height, width, channels };
+}
+
+/** The images [first, first + count) as a batch of their own. */
+export function imagesOf(images: ImageBatch, first: number, count: number): ImageBatch {
+  const size = images.height * images.width * images.channels;
+  return { ...images, data: images.data.slice(first * size, (first + count) * size), count };
+}
+
+/** Records a program, runs it once with `inputs` in the order recorded and returns its outputs. */
+export async function runOps(
+  device: Device,
+  inputs: ArrayBufferView[],
+  record: (r: Recorder) => void,
+): Promise<ArrayBuffer[]> {
+  const r = new Recorder(device);
+  record(r);
+  const program = await Program.compile(r);
+  try {
+    return await program.run(inputs);
+  } finally {
+    program.dispose();
+  }
+}

@@ -1,0 +1,65 @@
+// Where the golden vectors of ../shared/oracle lie, and how a test that needs them skips aloud.
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { float32Of, parseSafetensors, type SafetensorsTensor } from '../../src/checkpoint/safetensors.js';
+
+const folder = fileURLToPath(new URL('../../../shared/oracle/', import.meta.url));
+
+/** Why `file` of the oracle cannot be used, or undefined when it can. */
+export function oracleMissing(file: string): string | undefined {
+  return existsSync(folder + file) ? undefined : `${folder}${file} does not exist`;
+}
+
+/** Prints why tests are skipped; returns whether they are. For `describe.skipIf`. */
+export function skipAloud(what: string, reason: string | undefined): boolean {
+  if (reason !== undefined) console.warn(`SKIPPED ${what}: ${reason}`);
+  return reason !== undefined;
+}
+
+/** A safetensors file of the oracle with its arrays by name. */
+export class OracleFile {
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
+
+  constructor(file: string) {
+    const parsed = parseSafetensors(readFileSync(folder + file));
+    this.metadata = parsed.metadata;
+    this.tensors = parsed.tensors;
+  }
+
+  shape(name: string): number[] {
+    return [...this.#tensor(name).shape];
+  }
+
+  /** Values as float32, in the order of the file. */
+  values(name: string): Float32Array {
+    const tensor = this.#tensor(name);
+    return tensor.dtype === 'U8' ? Float32Array.from(tensor.data) : float32Of(tensor);
+  }
+
+  /** A rank 4 tensor, NCHW in the file, as NHWC. */
+  nhwc(name: string): Float32Array {
+    const [n, c, h, w] = this.shape(name) as [number, number, number, number];
+    const values = this.values(name);
+    const result = new Float32Array(values.length);
+    for (let b = 0; b < n; b += 1)
+      for (let k = 0; k < c; k += 1)
+        for (let p = 0; p < h * w; p += 1) result[(b * h * w + p) * c + k] = values[(b * c + k) * h * w + p]!;
+    return result;
+  }
+
+  /** The tensors whose name starts with `prefix`, by the rest of their names. */
+  startingWith(prefix: string): Map<string, SafetensorsTensor> {
+    return new Map(
+      [...this.tensors]
+        .filter(([name]) => name.startsWith(prefix))
+        .map(([name, tensor]) => [name.slice(prefix.length), tensor]),
+    );
+  }
+
+  #tensor(name: string): SafetensorsTensor {
+    const tensor = this.tensors.get(name);
+    if (tensor === undefined) throw new Error(`the oracle file has no tensor '${name}'`);
+    return tensor;
+  }
+}
