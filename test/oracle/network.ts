@@ -39,12 +39,19 @@ const named = (parameters: OracleParameters, layer: number, kind: 'weight' | 'bi
   return values;
 };
 
+/** Values this near to a ReLU's kink count as being on one side of it: float32 may put them on either. */
+export interface Kink {
+  readonly within: number;
+  readonly side: 'on' | 'off';
+}
+
 /** Inputs of every layer, then the logits (N, H, W, channels, levels); `nearestKink`: least |value before a ReLU|. */
 function activationsOf(
   config: OracleConfig,
   parameters: OracleParameters,
   size: ImageSize,
   levels: ArrayLike<number>,
+  kink: Kink = { within: 0, side: 'off' },
 ): { activations: Float64Array[]; nearestKink: number } {
   const activations = [Float64Array.from(levels, (level) => level / (config.levels - 1))];
   let nearestKink = Number.POSITIVE_INFINITY;
@@ -59,6 +66,8 @@ function activationsOf(
     if (layer < config.layers - 1) {
       for (let i = 0; i < y.length; i += 1) {
         nearestKink = Math.min(nearestKink, Math.abs(y[i]!));
+        const near = Math.abs(y[i]!) < kink.within;
+        if (near) y[i] = kink.side === 'on' ? Math.abs(y[i]!) : 0;
         if (y[i]! < 0) y[i] = 0;
       }
     }
@@ -111,8 +120,9 @@ export function networkGradients(
   parameters: OracleParameters,
   size: ImageSize,
   levels: ArrayLike<number>,
+  kink?: Kink,
 ): { loss: number; nats: Float64Array; gradients: Map<string, Float64Array>; nearestKink: number } {
-  const { activations, nearestKink } = activationsOf(config, parameters, size, levels);
+  const { activations, nearestKink } = activationsOf(config, parameters, size, levels, kink);
   const logits = activations.at(-1)!;
   const count = levels.length;
   const nats = crossEntropy(logits, levels, size.n, config.levels);
