@@ -12,6 +12,20 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 
 namespace {
 
+// Whether Winograd runs; where there is a choice, from `least` channels on either side.
+bool prefers_winograd(const MaskedConv2dShape& shape, int least) {
+  if (shape.algorithm == Algorithm::kDirect || !has_winograd(shape.kernel_size)) return false;
+  return shape.algorithm == Algorithm::kWinograd || (shape.c >= least && shape.k >= least);
+}
+
+// Measured: with fewer channels the transforms cost more than the products they save.
+bool uses_winograd(const MaskedConv2dShape& shape) {
+  return prefers_winograd(shape, shape.kernel_size == 3 ? 48 : 16);
+}
+bool gradient_uses_winograd(const MaskedConv2dShape& shape) {
+  return prefers_winograd(shape, shape.kernel_size == 3 ? 96 : shape.kernel_size == 5 ? 32 : 16);
+}
+
 // Few enough rows for the strip to stay in the L2 cache, and for a small batch to occupy several threads.
 int strip_rows(const MaskedConv2dShape& shape) {
   const int64_t rows = int64_t{shape.n} * shape.h / 32;
@@ -218,11 +232,6 @@ void convolve(const Convolution& conv, Context& context) {
 
 }  // namespace
 
-bool uses_winograd(const MaskedConv2dShape& shape) {
-  if (shape.algorithm == Algorithm::kDirect || !has_winograd(shape.kernel_size)) return false;
-  return shape.algorithm == Algorithm::kWinograd || (shape.c >= 16 && shape.k >= 16);
-}
-
 int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) {
   if (uses_winograd(shape)) return winograd_packed_bytes(shape, direction);
   return PanelLayout(shape, direction).weights() * int64_t{sizeof(float)};
@@ -249,11 +258,11 @@ void run(const MaskedConv2dBackwardInput& op, Context& context) {
 }
 
 int64_t workspace(const MaskedConv2dBackwardWeight& op, int threads) {
-  return uses_winograd(op.shape) ? winograd_gradient_workspace(op.shape)
-                                 : direct_gradient_workspace(op.shape, threads);
+  return gradient_uses_winograd(op.shape) ? winograd_gradient_workspace(op.shape)
+                                          : direct_gradient_workspace(op.shape, threads);
 }
 void run(const MaskedConv2dBackwardWeight& op, Context& context) {
-  uses_winograd(op.shape) ? winograd_gradient(op, context) : direct_gradient(op, context);
+  gradient_uses_winograd(op.shape) ? winograd_gradient(op, context) : direct_gradient(op, context);
 }
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

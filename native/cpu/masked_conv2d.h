@@ -20,7 +20,4 @@ struct Convolution {
   int outputs() const { return direction == Direction::kForward ? shape.k : shape.c; }
 };
 
-// The algorithm that runs: a function of c, k, kernel_size, groups and the request only.
-bool uses_winograd(const MaskedConv2dShape& shape);
-
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

@@ -5,7 +5,7 @@
 
 #include "masked_conv2d_gradient.h"
 #include "masked_conv2d_taps.h"
-#include "winograd_tiles.h"
+#include "winograd_scratch.h"
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
@@ -25,124 +25,31 @@ template <class Tiles>
 class Winograd {
  public:
   static int64_t packed_bytes(int inputs, int outputs) {
-    return PackedWeights(nullptr, inputs, outputs).floats() * int64_t{sizeof(float)};
+    return Weights(nullptr, inputs, outputs).floats() * int64_t{sizeof(float)};
   }
   static void pack(const MaskedConv2dPack& op, Context& context);
   static int64_t workspace(const MaskedConv2dShape& shape, int inputs, int outputs, int threads) {
-    return threads * StripScratch(nullptr, shape, inputs, outputs).floats() * int64_t{sizeof(float)};
+    return threads * Strip(nullptr, shape, inputs, outputs).floats * int64_t{sizeof(float)};
   }
   static void convolve(const Convolution& conv, Context& context);
   static int64_t gradient_workspace(const MaskedConv2dShape& shape) {
-    return GradientScratch(nullptr, shape).floats() * int64_t{sizeof(float)};
+    return Batch(nullptr, shape).floats * int64_t{sizeof(float)};
   }
   static void gradient(const MaskedConv2dBackwardWeight& op, Context& context);
 
  private:
   static constexpr int kCentreWeights = Tiles::Horizontal::n;
   static constexpr int kGemmWidth = kGemmVectors * kLanes, kTileWidth = kBlockVectors * kLanes;
-  // Rows of tiles that one task takes through all three stages: about four rows of pixels.
-  static constexpr int kStripTileRows = larger(1, 4 / Tiles::kRows);
 
-  static int tiles_across(const MaskedConv2dShape& shape) {
-    return static_cast<int>(divide_up(shape.w, Tiles::kColumns));
-  }
-  static int tile_rows(const MaskedConv2dShape& shape) {
-    return static_cast<int>(divide_up(shape.h, Tiles::kRows));
-  }
+  using Weights = WinogradWeights<Tiles>;
+  using Strip = WinogradStrip<Tiles>;
+  using Batch = WinogradBatch<Tiles>;
 
-  // Transformed weights: planes of panels of [chunk][input channel][panel width].
-  class PackedWeights {
-   public:
-    PackedWeights(float* data, int inputs, int outputs)
-        : data_(data),
-          inputs_(inputs),
-          columns_(static_cast<int>(round_up(outputs, kLanes))),
-          upper_(plane_stride(int64_t{Tiles::kChunks} * inputs * columns_)),
-          centre_(plane_stride(int64_t{inputs} * columns_)) {}
-    int64_t floats() const { return Tiles::kUpperPlanes * upper_ + kCentreWeights * centre_; }
-    int columns() const { return columns_; }
-    // The panel whose first column is `column`.
-    float* upper(int plane, int column) const {
-      return data_ + plane * upper_ + int64_t{column} * Tiles::kChunks * inputs_;
-    }
-    float* centre(int plane, int column) const {
-      return data_ + Tiles::kUpperPlanes * upper_ + plane * centre_ + int64_t{column} * inputs_;
-    }
-
-   private:
-    float* data_;
-    int inputs_, columns_;
-    int64_t upper_, centre_;
-  };
-
-  // One thread's transformed inputs and products for a strip of tile rows.
-  struct StripScratch {
-    int columns_in, columns_out, tiles, tiles_upper;
-    Planes input_upper, input_centre, output_upper, output_centre;
-
-    StripScratch(float* data, const MaskedConv2dShape& shape, int inputs, int outputs)
-        : columns_in(static_cast<int>(round_up(inputs, kLanes))),
-          columns_out(static_cast<int>(round_up(outputs, kLanes))),
-          tiles(tiles_across(shape)),
-          tiles_upper(tiles + Tiles::kChunks - 1) {
-      const auto planes = [&](int count, int64_t floats) {
-        const Planes result = {data + used, plane_stride(floats)};
-        used += count * result.stride;
-        return result;
-      };
-      input_upper = planes(Tiles::kUpperPlanes, int64_t{kStripTileRows} * tiles_upper * columns_in);
-      input_centre = planes(Tiles::kCentrePlanes, int64_t{kStripTileRows} * tiles * columns_in);
-      output_upper = planes(Tiles::kUpperPlanes, int64_t{kStripTileRows} * tiles * columns_out);
-      output_centre = planes(Tiles::kCentrePlanes, int64_t{kStripTileRows} * tiles * columns_out);
-    }
-    int64_t floats() const { return used; }
-
-   private:
-    int64_t used = 0;
-  };
-
-  // The transformed operands of a batch of tile rows, and the sums over all batches so far.
-  struct GradientScratch {
-    int batch, columns_x, columns_y, tiles, tiles_upper;
-    Planes x_upper, x_centre, y_upper, y_centre, sum_upper, sum_centre;
-    float* bias_rows;  // (batch, columns_y)
-    float* bias;       // (columns_y)
-
-    GradientScratch(float* data, const MaskedConv2dShape& shape)
-        : columns_x(static_cast<int>(round_up(shape.c, kLanes))),
-          columns_y(static_cast<int>(round_up(shape.k, kLanes))),
-          tiles(tiles_across(shape)),
-          tiles_upper(tiles + Tiles::kChunks - 1) {
-      batch = static_cast<int>(
-          smaller<int64_t>(int64_t{shape.n} * tile_rows(shape), larger(1, kBatchTiles / tiles)));
-      const auto planes = [&](int count, int64_t floats) {
-        const Planes result = {data + used, plane_stride(floats)};
-        used += count * result.stride;
-        return result;
-      };
-      x_upper = planes(Tiles::kUpperPlanes, int64_t{batch} * tiles_upper * columns_x);
-      x_centre = planes(Tiles::kCentrePlanes, int64_t{batch} * tiles * columns_x);
-      y_upper = planes(Tiles::kUpperPlanes, int64_t{batch} * tiles * columns_y);
-      y_centre = planes(Tiles::kCentrePlanes, int64_t{batch} * tiles * columns_y);
-      sum_upper = planes(Tiles::kUpperPlanes, int64_t{Tiles::kChunks} * shape.c * columns_y);
-      sum_centre = planes(kCentreWeights, int64_t{shape.c} * columns_y);
-      bias_rows = planes(batch, columns_y).data;
-      bias = planes(1, columns_y).data;
-    }
-    int64_t floats() const { return used; }
-
-   private:
-    static constexpr int kBatchTiles = 196;
-    int64_t used = 0;
-  };
-
-  static void multiply_planes(const StripScratch& scratch, const PackedWeights& weights, int inputs,
-                              int rows);
+  static void multiply_planes(const Strip& scratch, const Weights& weights, int inputs, int rows);
   static void store_tile(const Convolution& conv, int64_t image, int y, int x, int channel,
                          const Vector (&tile)[Tiles::kRows][Tiles::kColumns]);
-  static void multiply_gradient(const GradientScratch& scratch, int c, int rows, int task, bool first);
-  static void write_gradient(const MaskedConv2dBackwardWeight& op, const GradientScratch& scratch, int c,
-                             int k);
+  static void multiply_gradient(const Batch& scratch, int c, int rows, int task, bool first);
+  static void write_gradient(const MaskedConv2dBackwardWeight& op, const Batch& scratch, int c, int k);
 };
 
 template <class Tiles>
@@ -150,7 +57,7 @@ void Winograd<Tiles>::pack(const MaskedConv2dPack& op, Context& context) {
   const MaskedConv2dShape& shape = op.shape;
   const bool forward = op.direction == Direction::kForward;
   const int inputs = forward ? shape.c : shape.k, outputs = forward ? shape.k : shape.c;
-  const PackedWeights weights(static_cast<float*>(op.packed), inputs, outputs);
+  const Weights weights(static_cast<float*>(op.packed), inputs, outputs);
   constexpr int kChannels = 8, kWindow = Tiles::kKernel * Tiles::kKernel;
 
   context.pool.run(divide_up(inputs, kChannels), [&](int64_t task, int) {
@@ -179,8 +86,7 @@ void Winograd<Tiles>::pack(const MaskedConv2dPack& op, Context& context) {
 }
 
 template <class Tiles>
-void Winograd<Tiles>::multiply_planes(const StripScratch& scratch, const PackedWeights& weights, int inputs,
-                                      int rows) {
+void Winograd<Tiles>::multiply_planes(const Strip& scratch, const Weights& weights, int inputs, int rows) {
   Tap taps[Tiles::kChunks];
   for (int chunk = 0; chunk < Tiles::kChunks; ++chunk)
     taps[chunk] = {int64_t{chunk} * scratch.columns_in, inputs, 0};
@@ -244,17 +150,17 @@ void Winograd<Tiles>::store_tile(const Convolution& conv, int64_t image, int y, 
 template <class Tiles>
 void Winograd<Tiles>::convolve(const Convolution& conv, Context& context) {
   const MaskedConv2dShape& shape = conv.shape;
-  const int inputs = conv.inputs(), outputs = conv.outputs(), all_rows = tile_rows(shape);
-  const PackedWeights weights(const_cast<float*>(static_cast<const float*>(conv.packed)), inputs, outputs);
-  const int64_t strips = divide_up(all_rows, kStripTileRows);
+  const int inputs = conv.inputs(), outputs = conv.outputs(), all_rows = Tiles::tile_rows(shape.h);
+  const Weights weights(const_cast<float*>(static_cast<const float*>(conv.packed)), inputs, outputs);
+  const int64_t strips = divide_up(all_rows, Strip::kTileRows);
 
   context.pool.run(shape.n * strips, [&](int64_t task, int thread) {
     float* data = reinterpret_cast<float*>(context.workspace);
-    const StripScratch layout(nullptr, shape, inputs, outputs);
-    const StripScratch scratch(data + thread * layout.floats(), shape, inputs, outputs);
+    const Strip layout(nullptr, shape, inputs, outputs);
+    const Strip scratch(data + thread * layout.floats, shape, inputs, outputs);
     const int64_t image = task / strips;
-    const int begin = static_cast<int>(task % strips) * kStripTileRows;
-    const int rows = smaller(kStripTileRows, all_rows - begin);
+    const int begin = static_cast<int>(task % strips) * Strip::kTileRows;
+    const int rows = smaller(Strip::kTileRows, all_rows - begin);
     const ImageView view = {conv.x + image * shape.h * shape.w * inputs, shape.h, shape.w, inputs};
     for (int row = 0; row < rows; ++row) {
       const Planes upper = {
@@ -282,7 +188,7 @@ void Winograd<Tiles>::convolve(const Convolution& conv, Context& context) {
 // Adds one plane's products over the batch to its sums. Tasks 0 to H::n - 1 are the centre's planes (the
 // longer ones), the rest chunks of upper planes.
 template <class Tiles>
-void Winograd<Tiles>::multiply_gradient(const GradientScratch& s, int c, int rows, int task, bool first) {
+void Winograd<Tiles>::multiply_gradient(const Batch& s, int c, int rows, int task, bool first) {
   const bool centre = task < kCentreWeights;
   const int chunk = (task - kCentreWeights) % Tiles::kChunks,
             plane = (task - kCentreWeights) / Tiles::kChunks;
@@ -323,8 +229,7 @@ void Winograd<Tiles>::multiply_gradient(const GradientScratch& s, int c, int row
 
 // Transforms the sums of input channel c and the output channels [k, k + kLanes) back into filters.
 template <class Tiles>
-void Winograd<Tiles>::write_gradient(const MaskedConv2dBackwardWeight& op, const GradientScratch& s, int c,
-                                     int k) {
+void Winograd<Tiles>::write_gradient(const MaskedConv2dBackwardWeight& op, const Batch& s, int c, int k) {
   const MaskedConv2dShape& shape = op.shape;
   constexpr int kWindow = Tiles::kKernel * Tiles::kKernel;
   const int panel = k / kTileWidth * kTileWidth, width = smaller(kTileWidth, s.columns_y - panel);
@@ -345,16 +250,16 @@ void Winograd<Tiles>::write_gradient(const MaskedConv2dBackwardWeight& op, const
 template <class Tiles>
 void Winograd<Tiles>::gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
   const MaskedConv2dShape& shape = op.shape;
-  const GradientScratch scratch(reinterpret_cast<float*>(context.workspace), shape);
-  const int per_image = tile_rows(shape);
+  const Batch scratch(reinterpret_cast<float*>(context.workspace), shape);
+  const int per_image = Tiles::tile_rows(shape.h);
   const int64_t all_rows = int64_t{shape.n} * per_image, pixels = int64_t{shape.h} * shape.w;
   constexpr int kProducts = kCentreWeights + Tiles::kUpperPlanes * Tiles::kChunks;
-  std::memset(scratch.bias, 0, sizeof(float) * scratch.columns_y);
+  std::memset(scratch.bias.data, 0, sizeof(float) * scratch.columns_y);
 
   // Batches one after the other; inside one, tasks are rows of tiles, then planes. No sum depends on the
   // threads.
-  for (int64_t begin = 0; begin < all_rows; begin += scratch.batch) {
-    const int rows = static_cast<int>(smaller<int64_t>(scratch.batch, all_rows - begin));
+  for (int64_t begin = 0; begin < all_rows; begin += scratch.rows) {
+    const int rows = static_cast<int>(smaller<int64_t>(scratch.rows, all_rows - begin));
     context.pool.run(rows, [&](int64_t row, int) {
       const int64_t image = (begin + row) / per_image;
       const int tile_row = static_cast<int>((begin + row) % per_image);
@@ -369,7 +274,7 @@ void Winograd<Tiles>::gradient(const MaskedConv2dBackwardWeight& op, Context& co
       Tiles::transform_gradient(grad_y, tile_row, scratch.tiles,
                                 at(scratch.y_upper, scratch.tiles, scratch.columns_y),
                                 at(scratch.y_centre, scratch.tiles, scratch.columns_y));
-      float* bias = scratch.bias_rows + row * plane_stride(scratch.columns_y);
+      float* bias = scratch.bias_rows.data + row * scratch.bias_rows.stride;
       std::memset(bias, 0, sizeof(float) * scratch.columns_y);
       const int y = tile_row * Tiles::kRows;
       add_columns(grad_y.at(y, 0, 0), shape.k, int64_t{smaller(Tiles::kRows, shape.h - y)} * shape.w, shape.k,
@@ -379,11 +284,11 @@ void Winograd<Tiles>::gradient(const MaskedConv2dBackwardWeight& op, Context& co
       multiply_gradient(scratch, shape.c, rows, static_cast<int>(task), begin == 0);
     });
     for (int64_t row = 0; row < rows; ++row) {
-      const float* bias = scratch.bias_rows + row * plane_stride(scratch.columns_y);
-      for (int k = 0; k < shape.k; ++k) scratch.bias[k] += bias[k];
+      const float* bias = scratch.bias_rows.data + row * scratch.bias_rows.stride;
+      for (int k = 0; k < shape.k; ++k) scratch.bias.data[k] += bias[k];
     }
   }
-  std::memcpy(op.grad_bias, scratch.bias, sizeof(float) * shape.k);
+  std::memcpy(op.grad_bias, scratch.bias.data, sizeof(float) * shape.k);
   context.pool.run(divide_up(shape.c, 8), [&](int64_t task, int) {
     const int begin = static_cast<int>(task) * 8;
     for (int k = 0; k < shape.k; k += kLanes) {

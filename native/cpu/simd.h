@@ -17,8 +17,8 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 inline constexpr int kLanes = 16, kBlockPixels = 14, kBlockVectors = 2, kGemmPixels = 7, kGemmVectors = 4;
 inline constexpr int kTileChannels = 8;
 #elif defined(__AVX2__)
-inline constexpr int kLanes = 8, kBlockPixels = 4, kBlockVectors = 2, kGemmPixels = 6, kGemmVectors = 2;
-inline constexpr int kTileChannels = 4;
+inline constexpr int kLanes = 8, kBlockPixels = 6, kBlockVectors = 2, kGemmPixels = 6, kGemmVectors = 2;
+inline constexpr int kTileChannels = 6;
 #elif defined(__aarch64__)
 inline constexpr int kLanes = 4, kBlockPixels = 6, kBlockVectors = 4, kGemmPixels = 6, kGemmVectors = 4;
 inline constexpr int kTileChannels = 6;

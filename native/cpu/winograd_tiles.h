@@ -56,6 +56,9 @@ struct WinogradTiles {
   static_assert(V::r == kRadius && H::r * kChunks >= kKernel && H::r >= kRadius + 1);
   static_assert(kChunks == 1 || H::m == H::r);
 
+  static int tiles_across(int w) { return static_cast<int>(divide_up(w, kColumns)); }
+  static int tile_rows(int h) { return static_cast<int>(divide_up(h, kRows)); }
+
   // Transforms one row of tiles: `upper` gets tiles + kChunks - 1 of them, `centre` gets `tiles` for each
   // pixel row. Channels are padded to whole vectors.
   static void transform_input(const ImageView& image, Direction direction, int tile_row, int tiles,
