@@ -127,6 +127,11 @@ export class TrainingStep {
     return { parameters, average, moment1, moment2, counters: [...new Float64Array(counters)] };
   }
 
+  /** The gradients of the latest step, before clipping. */
+  gradients(): Promise<NamedArrays> {
+    return this.#gradients.read(this.#arena);
+  }
+
   async restore(snapshot: OptimizerSnapshot): Promise<void> {
     const { raw, ema, arena } = this.#model;
     await Promise.all([

@@ -1,0 +1,160 @@
+// A resumed run ends where the uninterrupted one ends, bit for bit: weights, moments, average and metrics.
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ImageBatch } from '../../src/data/image-batch.js';
+import { type Device, openDevice } from '../../src/device.js';
+import { type TrainOptions, train } from '../../src/index.js';
+import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { readTrainingCheckpoint } from '../../src/train/checkpoint-folder.js';
+import type { TrainEvent } from '../../src/train/events.js';
+
+let device: Device;
+let folder: string;
+beforeAll(async () => {
+  device = await openDevice({ backend: 'cpu' });
+  folder = await mkdtemp(join(tmpdir(), 'pixelcnn-resume-'));
+});
+afterAll(async () => {
+  await device.dispose();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const config = { hiddenChannels: 16, layers: 4, levels: 2, kernelSize: 5, seed: 3 };
+
+/** Bars and squares: 203 images, so that the last batch of an epoch is short. */
+function dataset(): ImageBatch {
+  const count = 203;
+  const data = Uint8Array.from({ length: count * 64 }, (_, i) =>
+    (i * 7) % 61 < 20 + (Math.floor(i / 64) % 23) ? 220 : 30,
+  );
+  return { data, count, height: 8, width: 8, channels: 1 };
+}
+
+const options: TrainOptions = {
+  epochs: 1000,
+  batchSize: 16,
+  learningRate: 3e-3,
+  schedule: 'cosine',
+  warmupSteps: 10,
+  emaDecay: 0.99,
+  maxGradientNorm: 1,
+  protocol: 'dynamic',
+  seed: 5,
+  validation: 0.1,
+  keepLast: 1000,
+};
+
+async function run(steps: number, checkpointFolder: string, extra: TrainOptions = {}) {
+  const model = await PixelCNN.create(device, config);
+  const metrics: string[] = [];
+  const training = train(model, dataset(), { ...options, steps, checkpointFolder, ...extra });
+  for await (const event of training) metrics.push(metricOf(event));
+  const summary = await training;
+  await model.dispose();
+  return { summary, metrics: metrics.filter((line) => line !== '') };
+}
+
+/** What must repeat; times and paths need not. */
+function metricOf(event: TrainEvent): string {
+  switch (event.type) {
+    case 'step':
+      return `step ${event.step} ${event.nats} ${event.learningRate} ${event.gradientNorm}`;
+    case 'epoch':
+      return `epoch ${event.epoch} ${event.nats}`;
+    case 'validation':
+      return `validation ${event.epoch} ${event.nats} ${event.best}`;
+    default:
+      return '';
+  }
+}
+
+async function stateOf(path: string) {
+  const { parameters, average, training } = await readTrainingCheckpoint(path);
+  return { parameters, average, training };
+}
+
+describe('resume', () => {
+  it('1,000 steps with 5 interruptions end bit-identical', { timeout: 240_000 }, async () => {
+    const whole = await run(1000, join(folder, 'whole'), { checkpointEvery: 1000 });
+    const expected = await stateOf(whole.summary.checkpoint!);
+    const parts = join(folder, 'parts');
+    const metrics: string[] = [];
+    // The schedule's length is part of the run, so an interruption is a stop, not a smaller number of steps.
+    for (const stopAt of [37, 205, 481, 640, 999, 1000]) {
+      // Only the first part starts from the seed's weights; the others must not need them.
+      const model = await PixelCNN.create(device, { ...config, seed: stopAt === 37 ? config.seed : stopAt });
+      const training = train(model, dataset(), {
+        ...options,
+        steps: 1000,
+        checkpointFolder: parts,
+        resume: true,
+      });
+      for await (const event of training) {
+        if (metricOf(event) !== '') metrics.push(metricOf(event));
+        if (event.type === 'step' && event.step >= stopAt) training.stop();
+      }
+      await training;
+      await model.dispose();
+    }
+    const newest = (await readdir(parts))
+      .filter((name) => name.startsWith('step-'))
+      .sort()
+      .at(-1)!;
+    expect(isDeepStrictEqual(await stateOf(join(parts, newest)), expected), 'states differ').toBe(true);
+    expect(metrics).toEqual(whole.metrics);
+  });
+
+  it('walks back over a damaged checkpoint and says so', async () => {
+    const own = join(folder, 'damaged');
+    const first = await run(20, own, { checkpointEvery: 5 });
+    await writeFile(first.summary.checkpoint!, 'not a checkpoint');
+    const second = await PixelCNN.create(device, config);
+    const training = train(second, dataset(), { ...options, steps: 20, checkpointFolder: own, resume: true });
+    const events: TrainEvent[] = [];
+    for await (const event of training) events.push(event);
+    const resumed = events.find((event) => event.type === 'resume');
+    expect(resumed?.step).toBe(15);
+    expect(resumed?.skipped).toHaveLength(1);
+    expect(resumed?.skipped[0]?.path).toBe(first.summary.checkpoint);
+    await second.dispose();
+  });
+
+  it.each([
+    ['seed', { seed: 6 }],
+    ['batchSize', { batchSize: 8 }],
+    ['protocol', { protocol: 'threshold' as const }],
+  ])('refuses a run with another %s', async (name, change) => {
+    const own = join(folder, `mismatch-${name}`);
+    await run(5, own);
+    const model = await PixelCNN.create(device, config);
+    const resumed = train(model, dataset(), {
+      ...options,
+      ...change,
+      steps: 9,
+      checkpointFolder: own,
+      resume: true,
+    });
+    await expect(resumed).rejects.toMatchObject({
+      code: 'CKPT_MISMATCH',
+      message: expect.stringContaining(name),
+    });
+    await model.dispose();
+  });
+
+  it('refuses another dataset and another model', async () => {
+    const own = join(folder, 'other');
+    await run(5, own);
+    const model = await PixelCNN.create(device, config);
+    const changed = dataset();
+    changed.data[100] = 255 - changed.data[100]!;
+    const resume = { ...options, steps: 9, checkpointFolder: own, resume: true };
+    await expect(train(model, changed, resume)).rejects.toMatchObject({ code: 'CKPT_MISMATCH' });
+    await model.dispose();
+    const larger = await PixelCNN.create(device, { ...config, hiddenChannels: 24 });
+    await expect(train(larger, dataset(), resume)).rejects.toMatchObject({ code: 'CKPT_MISMATCH' });
+    await larger.dispose();
+  });
+});

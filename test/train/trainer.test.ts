@@ -1,0 +1,194 @@
+// The training loop: learning, events, stopping, the guard against gradients that are not finite.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { ImageBatch } from '../../src/data/image-batch.js';
+import { type Device, openDevice } from '../../src/device.js';
+import { evaluate, PixelCNN, train } from '../../src/index.js';
+import { splitIndices } from '../../src/train/batches.js';
+import type { TrainEvent } from '../../src/train/events.js';
+import { learningRateAt } from '../../src/train/learning-rate.js';
+
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice({ backend: 'cpu' });
+});
+afterAll(() => device.dispose());
+
+const config = { hiddenChannels: 16, layers: 4, levels: 4, kernelSize: 3 };
+
+/** Vertical stripes of two phases: easy to learn. */
+function stripes(count = 64): ImageBatch {
+  const data = Uint8Array.from({ length: count * 64 }, (_, i) =>
+    (i + Math.floor(i / 64)) % 2 === 0 ? 250 : 5,
+  );
+  return { data, count, height: 8, width: 8, channels: 1 };
+}
+
+describe('train', () => {
+  it('overfits stripes to nearly nothing but the phase bit', { timeout: 120_000 }, async () => {
+    const model = await PixelCNN.create(device, config);
+    const summary = await train(model, stripes(), { epochs: 100, batchSize: 16, learningRate: 3e-3 });
+    expect(summary.steps).toBe(400);
+    expect(summary.stopped).toBe(false);
+    const { nats } = await evaluate(model, stripes());
+    // One fair bit tells the phase: ln 2 nats, and hardly more.
+    expect(nats).toBeGreaterThan(Math.LN2 * 0.98);
+    expect(nats).toBeLessThan(Math.LN2 + 0.1);
+    const drawn = await model.sample({ count: 8, seed: 1 });
+    expect(drawn).toMatchObject({ height: 8, width: 8 });
+    await model.dispose();
+  });
+
+  it('emits steps, epochs, validation and samples in order, and numbers them from 1', async () => {
+    const model = await PixelCNN.create(device, config);
+    const events: TrainEvent[] = [];
+    const run = train(model, stripes(50), { epochs: 2, batchSize: 16, validation: 0.2, samples: 2 });
+    for await (const event of run) events.push(event);
+    const kinds = events.map(({ type }) => type);
+    expect(kinds).toEqual([
+      'step',
+      'step',
+      'step',
+      'epoch',
+      'validation',
+      'sample',
+      'step',
+      'step',
+      'step',
+      'epoch',
+      'validation',
+      'sample',
+    ]);
+    expect(events.flatMap((event) => (event.type === 'step' ? [event.step] : []))).toEqual([
+      1, 2, 3, 4, 5, 6,
+    ]);
+    const validation = events.find((event) => event.type === 'validation');
+    expect(validation?.images).toBe(10);
+    await model.dispose();
+  });
+
+  it('gives the same losses twice, and others with another seed', async () => {
+    const losses = async (seed: number) => {
+      const model = await PixelCNN.create(device, config);
+      const values: number[] = [];
+      for await (const event of train(model, stripes(), { epochs: 2, seed })) {
+        if (event.type === 'step') values.push(event.nats);
+      }
+      await model.dispose();
+      return values;
+    };
+    const first = await losses(1);
+    expect(await losses(1)).toEqual(first);
+    expect(await losses(2)).not.toEqual(first);
+  });
+
+  it('stop() ends after the step in progress; a signal rejects with its reason', async () => {
+    const model = await PixelCNN.create(device, config);
+    const run = train(model, stripes(), { epochs: 1000 });
+    for await (const event of run) if (event.type === 'step' && event.step === 5) run.stop();
+    const summary = await run;
+    expect(summary.stopped).toBe(true);
+    expect(summary.steps).toBeLessThan(12);
+    const controller = new AbortController();
+    const aborted = train(model, stripes(), { epochs: 1000, signal: controller.signal });
+    setTimeout(() => controller.abort(new Error('enough')), 20);
+    await expect(aborted).rejects.toThrow('enough');
+    expect(() => train(model, stripes(), { signal: AbortSignal.abort(new Error('no')) })).toThrow('no');
+    await model.dispose();
+  });
+
+  it('skips steps whose gradient is not finite, then stops with ERR_DIVERGED', async () => {
+    const model = await PixelCNN.create(device, config);
+    const run = train(model, stripes(), {
+      epochs: 50,
+      learningRate: 10,
+      epsilon: 1,
+      weightDecay: 10,
+      maxSkippedSteps: 3,
+    });
+    // Weight decay times learning rate of 100 multiplies the weights by -99 a step until they overflow.
+    let skipped = 0;
+    await expect(async () => {
+      for await (const event of run) if (event.type === 'step' && event.skipped) skipped += 1;
+    }).rejects.toMatchObject({ code: 'ERR_DIVERGED' });
+    expect(skipped).toBe(3);
+    await model.dispose();
+  });
+
+  it('dispose of the device mid-run rejects the run with ERR_DISPOSED', async () => {
+    const own = await openDevice({ backend: 'cpu', threads: 1 });
+    const model = await PixelCNN.create(own, config);
+    const run = train(model, stripes(), { epochs: 1000 });
+    setTimeout(() => own.dispose(), 30);
+    await expect(run).rejects.toMatchObject({ code: 'ERR_DISPOSED' });
+  });
+
+  it.each([
+    [{ epochs: 0 }, 'epochs'],
+    [{ batchSize: 1.5 }, 'batchSize'],
+    [{ learningRate: Number.NaN }, 'learningRate'],
+    [{ protocol: 'dynamic' }, 'dynamic'],
+    [{ learningrate: 1 }, "did you mean 'learningRate'"],
+    [{ resume: true }, 'checkpointFolder'],
+  ])('refuses %j', async (options, word) => {
+    const model = await PixelCNN.create(device, config);
+    const attempt = async () => train(model, stripes(), options as object);
+    await expect(attempt()).rejects.toMatchObject({
+      name: 'PixelCnnError',
+      code: expect.stringMatching(/^ERR_/),
+      message: expect.stringContaining(word),
+    });
+    await model.dispose();
+  });
+});
+
+describe('evaluate', () => {
+  it('is a mean over every image, whatever the chunks', async () => {
+    const model = await PixelCNN.create(device, config);
+    const images = stripes(37);
+    const { nats } = await model.logLikelihood(images);
+    const result = await evaluate(model, images);
+    expect(result.images).toBe(37);
+    expect(result.nats).toBeCloseTo(nats.reduce((sum, value) => sum + value, 0) / 37, 10);
+    expect(result.bitsPerDim).toBeCloseTo(result.nats / (64 * Math.LN2), 12);
+    await model.dispose();
+  });
+
+  it('draws dynamic binarisation anew for every draw', async () => {
+    const model = await PixelCNN.create(device, { ...config, levels: 2 });
+    const grey: ImageBatch = { ...stripes(16), data: new Uint8Array(16 * 64).fill(128) };
+    const result = await evaluate(model, grey, { protocol: 'dynamic', draws: 3 });
+    expect(new Set(result.natsPerDraw).size).toBe(3);
+    expect(await evaluate(model, grey, { protocol: 'dynamic', draws: 3 })).toEqual(result);
+    await model.dispose();
+  });
+});
+
+describe('learningRateAt', () => {
+  const base = {
+    schedule: 'cosine',
+    learningRate: 1,
+    warmupSteps: 10,
+    decaySteps: 5,
+    decayFactor: 0.5,
+  } as const;
+  it('warms up linearly and then decays', () => {
+    expect(learningRateAt(base, 0, 110)).toBeCloseTo(0.1);
+    expect(learningRateAt(base, 9, 110)).toBeCloseTo(1);
+    expect(learningRateAt(base, 60, 110)).toBeCloseTo(0.5);
+    expect(learningRateAt(base, 110, 110)).toBeCloseTo(0);
+    expect(learningRateAt({ ...base, schedule: 'step' }, 21, 110)).toBeCloseTo(0.25);
+    expect(learningRateAt({ ...base, schedule: 'constant' }, 99, 110)).toBe(1);
+  });
+});
+
+describe('splitIndices', () => {
+  it('is a partition that depends on the seed alone', () => {
+    const { training, validation } = splitIndices(100, 0.25, 7);
+    expect(validation).toHaveLength(25);
+    expect([...training, ...validation].sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 100 }, (_, i) => i),
+    );
+    expect(splitIndices(100, 0.25, 7)).toEqual({ training, validation });
+    expect(splitIndices(100, 0.25, 8).validation).not.toEqual(validation);
+  });
+});
