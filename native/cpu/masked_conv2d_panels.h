@@ -17,6 +17,16 @@ constexpr int group_begin(int g, int channels, int groups) {
   return static_cast<int>((int64_t{g} * channels + groups - 1) / groups);
 }
 
+inline int group_of(int channel, int channels, int groups) {
+  return static_cast<int>(int64_t{channel} * groups / channels);
+}
+
+// Whether output channel k sees input channel c at the centre tap.
+inline bool sees_centre(const MaskedConv2dShape& shape, int k, int c) {
+  const int output = group_of(k, shape.k, shape.groups), input = group_of(c, shape.c, shape.groups);
+  return shape.mask == MaskType::kB ? input <= output : input < output;
+}
+
 struct Panel {
   int first, channels;           // output channels [first, first + channels)
   int vectors;                   // width in vectors; the lanes past `channels` are padding

@@ -4,8 +4,10 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// Whether there is a variant for this kernel size.
-bool has_winograd(int kernel_size);
+// Whether there is a variant for this kernel size; the functions below are for those only.
+constexpr bool has_winograd(int kernel_size) {
+  return kernel_size == 3 || kernel_size == 5 || kernel_size == 7;
+}
 
 int64_t winograd_packed_bytes(const MaskedConv2dShape& shape, Direction direction);
 void winograd_pack(const MaskedConv2dPack& op, Context& context);

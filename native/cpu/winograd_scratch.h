@@ -86,8 +86,9 @@ struct WinogradBatch {
         columns_y(static_cast<int>(round_up(shape.k, kLanes))),
         tiles(Tiles::tiles_across(shape.w)),
         tiles_upper(tiles + Tiles::kChunks - 1) {
-    rows = static_cast<int>(
-        smaller<int64_t>(int64_t{shape.n} * Tiles::tile_rows(shape.h), larger(1, kBatchTiles / tiles)));
+    // About 200 tiles, but some rows for every thread also in wide images.
+    const int batch = larger(larger(1, 196 / tiles), smaller(8, 1024 / tiles));
+    rows = static_cast<int>(smaller<int64_t>(int64_t{shape.n} * Tiles::tile_rows(shape.h), batch));
     PlaneAllocator allocator(data);
     x_upper = allocator.planes(Tiles::kUpperPlanes, int64_t{rows} * tiles_upper * columns_x);
     x_centre = allocator.planes(Tiles::kCentrePlanes, int64_t{rows} * tiles * columns_x);
@@ -99,9 +100,6 @@ struct WinogradBatch {
     bias = allocator.planes(1, columns_y);
     floats = allocator.floats();
   }
-
- private:
-  static constexpr int kBatchTiles = 196;
 };
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

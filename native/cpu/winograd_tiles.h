@@ -225,4 +225,12 @@ struct WinogradTiles {
   }
 };
 
+// Calls body with the WinogradTiles of the kernel size.
+template <class Body>
+inline auto with_winograd(int kernel_size, const Body& body) {
+  if (kernel_size == 7) return body(WinogradTiles<F43, F44, 7, 2>());
+  if (kernel_size == 5) return body(WinogradTiles<F42, F45, 5, 1>());
+  return body(WinogradTiles<F11, F43, 3, 1>());
+}
+
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA
