@@ -1,0 +1,58 @@
+// Sets up everything a clone needs: compiler and cmake, npm packages, the native build and dist/. Safe to run again.
+// Usage: node scripts/setup.mjs [--tests]   (--tests adds what only `npm test` needs)
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { fail, npmCommand, outputOf, root, step, succeeds } from './steps.mjs';
+
+const tests = process.argv.includes('--tests');
+
+requireNode();
+installTools();
+installPackages();
+step('native build', 'node', ['scripts/build-native.mjs', ...(tests ? ['--tests'] : [])]);
+step('TypeScript build', npmCommand('tsc'), ['-p', 'tsconfig.build.json']);
+
+function requireNode() {
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < 20 || (major === 20 && minor < 19)) {
+    fail(`pixelcnn needs Node.js 20.19 or newer, this is ${process.versions.node}.`);
+  }
+}
+
+/** Compiler, cmake and (for tests) clang-format: through apt for root on Debian and its kin, else one sentence. */
+function installTools() {
+  const tools = [
+    { name: 'a C++20 compiler', packages: ['g++'], found: () => succeeds('c++', ['--version']) },
+    { name: 'cmake', packages: ['cmake'], found: () => succeeds('cmake', ['--version']) },
+    {
+      name: 'make or ninja',
+      packages: ['ninja-build'],
+      found: () => succeeds('ninja', ['--version']) || succeeds('make', ['--version']),
+    },
+    ...(tests
+      ? [{ name: 'clang-format', packages: ['clang-format'], found: () => succeeds('clang-format', ['--version']) }]
+      : []),
+  ];
+  const missing = tools.filter(({ found }) => !found());
+  if (missing.length === 0) return;
+  const packages = missing.flatMap((tool) => tool.packages);
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot || !succeeds('apt-get', ['--version'])) {
+    const names = missing.map(({ name }) => name).join(', ');
+    fail(`pixelcnn is built from source here and needs ${names}. On Debian or Ubuntu: sudo apt-get install ${packages.join(' ')}`);
+  }
+  const quiet = { env: { DEBIAN_FRONTEND: 'noninteractive' } };
+  step('package lists', 'apt-get', ['update', '-qq'], quiet);
+  step(`installing ${packages.join(' ')}`, 'apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], quiet);
+}
+
+/** npm ci, unless the packages of this lock file are installed already. */
+function installPackages() {
+  const stamp = `${root}node_modules/.pixelcnn-setup`;
+  const digest = createHash('sha256').update(readFileSync(`${root}package-lock.json`)).digest('hex');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return;
+  step('npm packages', 'npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], {
+    remedy: `npm ${outputOf('npm', ['--version']) ?? ''} could not install the packages of package-lock.json.`,
+  });
+  writeFileSync(stamp, digest);
+}

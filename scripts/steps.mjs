@@ -1,0 +1,53 @@
+// Running the steps of a script: each with a title, its time, and its output only when it fails (or when asked for).
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+/** The repository's root. */
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** A sentence for the person, and the end. */
+export function fail(message) {
+  process.stderr.write(`\n${message}\n`);
+  process.exit(1);
+}
+
+/** Runs a command; true if it ended with exit code 0. */
+export function succeeds(command, args) {
+  return spawnSync(command, args, { cwd: root, stdio: 'ignore' }).status === 0;
+}
+
+/** Standard output of a command, or undefined if it failed. */
+export function outputOf(command, args) {
+  const result = spawnSync(command, args, { cwd: root, encoding: 'utf8' });
+  return result.status === 0 ? result.stdout.trim() : undefined;
+}
+
+/**
+ * Runs a command as a step named `title`. Options: `show` passes its output through, `env` adds variables, `remedy`
+ * is said when it fails. Ends the process with the command's exit code when it fails.
+ */
+export function step(title, command, args, { show = false, env = {}, remedy = '' } = {}) {
+  process.stderr.write(show ? `── ${title}\n` : `── ${title} … `);
+  const start = performance.now();
+  const result = spawnSync(command, args, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    stdio: show ? 'inherit' : ['ignore', 'pipe', 'pipe'],
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  });
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  if (result.status === 0) {
+    process.stderr.write(show ? `── ${title}: ${seconds} s\n` : `${seconds} s\n`);
+    return;
+  }
+  if (!show) process.stderr.write(`failed\n${result.stdout ?? ''}${result.stderr ?? ''}`);
+  const why = result.error ? `: ${result.error.message}` : ` (exit code ${result.status ?? result.signal})`;
+  process.stderr.write(`\n${title} failed${why}\n${remedy === '' ? '' : `${remedy}\n`}`);
+  process.exit(result.status || 1);
+}
+
+/** The path of a command of an npm package in node_modules. */
+export function npmCommand(name) {
+  return `${root}node_modules/.bin/${name}`;
+}
