@@ -7,8 +7,6 @@ import { PixelCnnError } from '../../src/errors.js';
 import { layersOf, type PixelCnnOptions, parseConfig } from '../../src/models/config.js';
 import { initialParameters } from '../../src/models/parameters.js';
 import { PixelCNN } from '../../src/models/pixelcnn.js';
-import { Program } from '../../src/program.js';
-import { Recorder } from '../../src/recorder.js';
 import { TestRandom } from './random.js';
 
 /** One CPU device for a test file: opened before its tests, disposed after them. */
@@ -72,20 +70,4 @@ export function randomImages(
 export function imagesOf(images: ImageBatch, first: number, count: number): ImageBatch {
   const size = images.height * images.width * images.channels;
   return { ...images, data: images.data.slice(first * size, (first + count) * size), count };
-}
-
-/** Records a program, runs it once with `inputs` in the order recorded and returns its outputs. */
-export async function runOps(
-  device: Device,
-  inputs: ArrayBufferView[],
-  record: (r: Recorder) => void,
-): Promise<ArrayBuffer[]> {
-  const r = new Recorder(device);
-  record(r);
-  const program = await Program.compile(r);
-  try {
-    return await program.run(inputs);
-  } finally {
-    program.dispose();
-  }
 }

@@ -53,7 +53,7 @@ function activationsOf(
   levels: ArrayLike<number>,
   kink: Kink = { within: 0, side: 'off' },
 ): { activations: Float64Array[]; nearestKink: number } {
-  const activations = [Float64Array.from(levels, (level) => level / (config.levels - 1))];
+  const activations: Float64Array[] = [Float64Array.from(levels, (level) => level / (config.levels - 1))];
   let nearestKink = Number.POSITIVE_INFINITY;
   for (let layer = 0; layer < config.layers; layer += 1) {
     const weight = named(parameters, layer, 'weight');
@@ -127,7 +127,7 @@ export function networkGradients(
   const count = levels.length;
   const nats = crossEntropy(logits, levels, size.n, config.levels);
   const gradients = new Map<string, Float64Array>();
-  let gradient = new Float64Array(logits.length);
+  let gradient: Float64Array = new Float64Array(logits.length);
   for (let i = 0; i < count; i += 1) {
     softmax(logits, i * config.levels, config.levels).forEach((p, v) => {
       gradient[i * config.levels + v] = (p - (v === levels[i] ? 1 : 0)) / count;
