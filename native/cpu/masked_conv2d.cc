@@ -23,7 +23,7 @@ bool uses_winograd(const MaskedConv2dShape& shape) {
   return prefers_winograd(shape, shape.kernel_size == 3 ? 48 : 16);
 }
 bool gradient_uses_winograd(const MaskedConv2dShape& shape) {
-  return prefers_winograd(shape, shape.kernel_size == 3 ? 96 : shape.kernel_size == 5 ? 32 : 16);
+  return prefers_winograd(shape, shape.kernel_size == 3 ? 96 : shape.kernel_size == 5 ? 24 : 16);
 }
 
 // Few enough rows for the strip to stay in the L2 cache, and for a small batch to occupy several threads.

@@ -1,0 +1,71 @@
+// What the kernel tests share: thread pools, random weights with NaN under the mask, packing and padding.
+#pragma once
+#include <cmath>
+#include <memory>
+
+#include "kernels_harness.h"
+#include "kernels_reference.h"
+
+namespace pixelcnn::test {
+
+inline constexpr double kTolerance = 1e-5;
+
+class KernelsTest {
+ public:
+  KernelsTest(const Kernels& kernels, uint64_t seed) : kernels_(kernels), random_(seed) {
+    for (int threads = 1; threads <= 3; ++threads) pools_.push_back(std::make_unique<ThreadPool>(threads));
+  }
+
+  void convolution(MaskedConv2dShape shape);
+  void containment(const MaskedConv2dShape& shape);
+  void front(const MaskedConv2dShape& shape);
+  void head();
+  void sampling();
+  void small_ops();
+  Report report;
+
+ private:
+  template <class Op>
+  void run_op(const Op& op, int threads, const std::string& what) {
+    report.check(run(kernels_, op, *pools_[threads - 1]), what + ": workspace overrun");
+  }
+  // Weights with NaN wherever the mask hides them.
+  Buffer<float> random_weight(const MaskedConv2dShape& shape, bool integers) {
+    Buffer<float> weight(shape.weight_count());
+    random_.fill(weight, integers, 0.2f);
+    const int size = shape.kernel_size;
+    for (int64_t i = 0; i < weight.count(); ++i) {
+      const int s = i % size, r = i / size % size, c = i / (size * size) % shape.c;
+      const int k = static_cast<int>(i / (int64_t{size} * size * shape.c));
+      if (!reference::live(shape, k, c, r, s)) weight[i] = NAN;
+    }
+    return weight;
+  }
+  Buffer<std::byte> pack(const MaskedConv2dShape& shape, Direction direction, const Buffer<float>& weight,
+                         int threads = 1) {
+    Buffer<std::byte> packed(kernels_.packed_bytes(shape, direction));
+    run_op(MaskedConv2dPack{weight.data(), packed.data(), shape, direction}, threads,
+           "pack " + describe(shape));
+    report.check(packed.guards_intact(), "pack guards " + describe(shape));
+    return packed;
+  }
+  Buffer<float> pad_image(const Buffer<float>& x, const FrontShape& front, const MaskedConv2dShape& shape) {
+    const int n = shape.n, h = shape.h, w = shape.w, c = shape.c;
+    Buffer<float> padded(front.pixels(n, h, w) * c);
+    std::memset(padded.data(), 0, padded.count() * sizeof(float));
+    for (int64_t row = 0; row < int64_t{n} * h; ++row) {
+      std::memcpy(padded + padded_pixel(front, h, w, row / h, row % h, 0) * c, x.data() + row * w * c,
+                  sizeof(float) * w * c);
+    }
+    return padded;
+  }
+  static int64_t padded_pixel(const FrontShape& front, int h, int w, int64_t n, int64_t i, int64_t j) {
+    return (n * (front.pad + h) + front.pad + i) * (w + 2 * front.pad) + front.pad + j;
+  }
+
+  const Kernels& kernels_;
+  Random random_;
+  std::vector<std::unique_ptr<ThreadPool>> pools_;
+};
+
+}  // namespace pixelcnn::test

@@ -1,0 +1,146 @@
+// The head, sampling, and the ops too small for a file of their own.
+#include <algorithm>
+
+#include "kernels_fixture.h"
+
+namespace pixelcnn::test {
+
+void KernelsTest::head() {
+  const int channels = random_.chance(0.5) ? 1 : random_.integer(1, 4),
+            levels = random_.chance(0.3) ? 256 : random_.integer(2, 80);
+  const int n = random_.integer(1, 5), h = random_.integer(1, 16), w = random_.integer(1, 16),
+            c = random_.integer(1, 70);
+  SoftmaxCrossEntropyBackward op = {};
+  op.n = n, op.h = h, op.w = w, op.c = c, op.channels = channels, op.levels = levels;
+  const MaskedConv2dShape shape = op.head();
+  Buffer<float> x(shape.x_count()), bias(shape.k);
+  random_.fill(x, false), random_.fill(bias, false);
+  for (int64_t i = 0; i < x.count(); ++i) x[i] = std::max(x[i], 0.0f);
+  const Buffer<float> weight = random_weight(shape, false);
+  Buffer<uint8_t> level(int64_t{n} * h * w * channels);
+  for (int64_t i = 0; i < level.count(); ++i)
+    level[i] = static_cast<uint8_t>(random_.integer(0, random_.chance(0.9) ? levels - 1 : 255));
+  const Buffer<std::byte> forward = pack(shape, Direction::kForward, weight),
+                          backward = pack(shape, Direction::kBackward, weight);
+  const reference::CrossEntropy expected = reference::cross_entropy(
+      reference::forward(shape, x, weight.data(), bias, false), level, n, int64_t{h} * w * channels, levels);
+  const Buffer<float> grad_logits = [&] {
+    Buffer<float> result(shape.y_count());
+    for (int64_t i = 0; i < result.count(); ++i) result[i] = static_cast<float>(expected.grad_logits[i]);
+    return result;
+  }();
+  char text[96];
+  std::snprintf(text, sizeof text, "head n=%d h=%d w=%d c=%d channels=%d levels=%d", n, h, w, c, channels,
+                levels);
+  const std::string name = text;
+  std::vector<Buffer<float>> first;
+  std::vector<Buffer<double>> first_nats;
+  for (int threads = 1; threads <= 3; ++threads) {
+    Buffer<double> nats(n), nats_only(n);
+    Buffer<float> grad_x(x.count()), grad_weight(shape.weight_count()), grad_bias(shape.k);
+    run_op(SoftmaxCrossEntropyBackward{x, forward.data(), backward.data(), bias, level, nats, grad_x,
+                                       grad_weight, grad_bias, n, h, w, c, channels, levels},
+           threads, name);
+    run_op(SoftmaxCrossEntropy{x, forward.data(), bias, level, nats_only, n, h, w, c, channels, levels},
+           threads, name);
+    report.check(nats.same_bits(nats_only), "nats with and without gradients " + name);
+    report.check(nats.guards_intact() && grad_x.guards_intact() && grad_weight.guards_intact() &&
+                     grad_bias.guards_intact(),
+                 "guards " + name);
+    if (threads == 1) {
+      for (int i = 0; i < n; ++i) {
+        report.check_error(std::abs(nats[i] - expected.nats[i]) / expected.nats[i], kTolerance,
+                           "nats " + name, report.worst_head);
+      }
+      report.check_error(
+          relative_error(grad_x, reference::backward_input(shape, grad_logits.data(), weight.data(), x)),
+          kTolerance, "grad_x " + name, report.worst_head);
+      report.check_error(
+          relative_error(grad_weight, reference::backward_weight(shape, x, grad_logits.data())), kTolerance,
+          "grad_weight " + name, report.worst_head);
+      report.check_error(relative_error(grad_bias, reference::backward_bias(shape, grad_logits.data())),
+                         kTolerance, "grad_bias " + name, report.worst_head);
+      for (const Buffer<float>* result : {&grad_x, &grad_weight, &grad_bias}) first.push_back(*result);
+      first_nats.push_back(nats);
+    }
+    report.check(nats.same_bits(first_nats[0]) && grad_x.same_bits(first[0]) &&
+                     grad_weight.same_bits(first[1]) && grad_bias.same_bits(first[2]),
+                 "same bits with " + std::to_string(threads) + " threads " + name);
+  }
+  x[0] = NAN;
+  Buffer<double> nats(n);
+  run_op(SoftmaxCrossEntropy{x, forward.data(), bias, level, nats, n, h, w, c, channels, levels}, 1, name);
+  bool finite = std::isnan(nats[0]);
+  for (int i = 1; i < n; ++i) finite &= std::isfinite(nats[i]);
+  report.check(finite, "NaN stays in its image " + name);
+}
+
+void KernelsTest::sampling() {
+  const int channels = random_.chance(0.5) ? 1 : 3,
+            levels = random_.chance(0.3) ? 256 : random_.integer(2, 80);
+  const int n = random_.integer(1, 5), h = random_.integer(1, 12), w = random_.integer(1, 12),
+            c = random_.integer(1, 70);
+  const int pad = random_.integer(0, 4);
+  const FrontShape front = {pad, random_.integer(pad + 1, pad + 2)};
+  const float temperature = random_.chance(0.3) ? 0 : random_.chance(0.5) ? 1 : 0.1f + random_.uniform();
+  const bool with_known = random_.chance(0.5);
+  const MaskedConv2dShape shape = {
+      n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect};
+  const int64_t pixels = int64_t{n} * h * w;
+  Buffer<float> x(shape.x_count()), bias(shape.k), uniforms(pixels * channels), y(shape.y_count()),
+      logits(shape.y_count());
+  random_.fill(x, false), random_.fill(bias, false);
+  for (int64_t i = 0; i < uniforms.count(); ++i) uniforms[i] = random_.uniform();
+  Buffer<uint8_t> known(pixels), level(pixels * channels);
+  for (int64_t i = 0; i < pixels; ++i) known[i] = random_.chance(0.3);
+  for (int64_t i = 0; i < level.count(); ++i) level[i] = static_cast<uint8_t>(random_.integer(0, levels - 1));
+  const Buffer<uint8_t> given = level;
+  const Buffer<float> weight = random_weight(shape, false);
+  const Buffer<std::byte> packed = pack(shape, Direction::kForward, weight);
+  run_op(MaskedConv2dForward{x, packed.data(), bias, y, shape, 0}, 1, "forward");
+  Buffer<float> x_padded = pad_image(x, front, shape), image(front.pixels(n, h, w) * channels);
+  const int threads = random_.integer(1, 3);
+  for (int32_t t = -1; t <= w + front.slope * (h - 1); ++t) {
+    for (int channel = 0; channel < channels; ++channel) {
+      run_op(SampleFront{x_padded, packed.data(), bias, uniforms, &temperature, &t,
+                         with_known ? known.data() : nullptr, level, image, logits, n, h, w, c, channels,
+                         levels, front, channel},
+             threads, "sample");
+    }
+  }
+  const std::string name = "sample " + describe(shape);
+  report.check(logits.same_bits(y), "logits have forward's bits " + name);
+  report.check(level.guards_intact() && image.guards_intact() && logits.guards_intact(), "guards " + name);
+  bool levels_ok = true, image_ok = true;
+  for (int64_t i = 0; i < level.count(); ++i) {
+    const int64_t pixel = i / channels, n_i = pixel / (int64_t{h} * w), row = pixel / w % h,
+                  column = pixel % w;
+    const int v = level[i];
+    image_ok &= image[padded_pixel(front, h, w, n_i, row, column) * channels + i % channels] ==
+                static_cast<float>(v) / static_cast<float>(levels - 1);
+    const float* row_logits = y.data() + i * levels;
+    if (with_known && known[pixel]) {
+      levels_ok &= v == given.data()[i];
+    } else if (temperature == 0) {
+      levels_ok &= v == std::max_element(row_logits, row_logits + levels) - row_logits;
+    } else {
+      const reference::Doubles cdf = reference::cumulative(row_logits, levels, temperature);
+      levels_ok &= cdf[v] > uniforms[i] - 1e-6 && (v == 0 || cdf[v - 1] <= uniforms[i] + 1e-6);
+    }
+  }
+  report.check(levels_ok, "drawn levels " + name);
+  report.check(image_ok, "image values " + name);
+}
+
+void KernelsTest::small_ops() {
+  Buffer<float> y(random_.integer(1, 200000));
+  run_op(Zero{y, static_cast<int32_t>(y.count())}, 2, "zero");
+  bool zero = true;
+  for (int64_t i = 0; i < y.count(); ++i) zero &= y[i] == 0;
+  report.check(zero && y.guards_intact(), "Zero");
+  int32_t step = 41;
+  run_op(NextFront{&step}, 1, "next");
+  report.check(step == 42, "NextFront");
+}
+
+}  // namespace pixelcnn::test
