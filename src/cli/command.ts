@@ -1,0 +1,73 @@
+// A command: one schema that is its flags, its config file and the type of its options.
+import { readFile } from 'node:fs/promises';
+import { PixelCnnError } from '../errors.js';
+import { nearest, parseOptions, type z } from '../options.js';
+import { UsageError } from './failure.js';
+import { flagsOf, kebab, parseFlags } from './flags.js';
+
+export interface Command<S extends z.ZodObject = z.ZodObject> {
+  readonly name: string;
+  readonly summary: string;
+  readonly schema: S;
+  /** Key that an argument without a flag stands for. */
+  readonly positional?: string;
+  /** Headings of the help text and the keys under them; the rest comes under "Options". */
+  readonly groups?: Readonly<Record<string, readonly string[]>>;
+  readonly examples: readonly string[];
+  /** Text below the options. */
+  readonly notes?: string;
+  /** Values below those of flags and config file, above the schema's defaults. */
+  base?(given: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>>;
+  /** Returns the exit code. */
+  run(options: z.output<S>): Promise<number>;
+}
+
+/** Reads arguments and runs the command; undefined when help was asked for. */
+export async function runCommand(command: Command, args: readonly string[]): Promise<number | undefined> {
+  const flags = flagsOf(command.schema);
+  const { values, configFile, help } = parseFlags(command.name, flags, args, command.positional);
+  if (help) return undefined;
+  const keys = flags.map(({ key }) => key);
+  const fromFile = configFile === undefined ? {} : await readConfigFile(command.name, configFile, keys);
+  const given = { ...fromFile, ...values };
+  const merged = { ...(await command.base?.(given)), ...given };
+  const missing = flags.find(({ key, required }) => required && merged[key] === undefined);
+  if (missing !== undefined) throw new UsageError(`${command.name} needs --${missing.name}`, command.name);
+  return command.run(readOptions(command, merged));
+}
+
+/** Checks options, naming the flag in errors. @throws UsageError. */
+function readOptions<S extends z.ZodObject>(command: Command<S>, options: unknown): z.output<S> {
+  try {
+    return parseOptions(command.name, command.schema, options);
+  } catch (cause) {
+    if (!(cause instanceof PixelCnnError)) throw cause;
+    const message = cause.message.replace(/^(\S+: )(\w+):/, (_, head: string, key: string) => {
+      return `${head}--${kebab(key)}:`;
+    });
+    throw new UsageError(message, command.name, { cause });
+  }
+}
+
+async function readConfigFile(
+  caller: string,
+  file: string,
+  keys: readonly string[],
+): Promise<Record<string, unknown>> {
+  const text = await readFile(file, 'utf8');
+  let config: unknown;
+  try {
+    config = JSON.parse(text);
+  } catch (cause) {
+    throw new UsageError(`${caller}: ${file} is not JSON: ${(cause as Error).message}`, caller, { cause });
+  }
+  if (typeof config !== 'object' || config === null || Array.isArray(config))
+    throw new UsageError(`${caller}: ${file} must hold a JSON object`, caller);
+  for (const key of Object.keys(config)) {
+    if (keys.includes(key)) continue;
+    const guess = nearest(key, keys);
+    const hint = guess === undefined ? '' : `, did you mean '${guess}'?`;
+    throw new UsageError(`${caller}: unknown key '${key}' in ${file}${hint}`, caller);
+  }
+  return config as Record<string, unknown>;
+}

@@ -1,0 +1,66 @@
+// `pixelcnn evaluate`: the likelihood of a dataset under a named protocol.
+import { z } from '../../options.js';
+import { evaluate, evaluateSchema } from '../../train/evaluate.js';
+import type { Command } from '../command.js';
+import {
+  deviceOptions,
+  imageOptions,
+  imagesText,
+  interruptSignal,
+  modelOption,
+  outputOptions,
+  readImages,
+  withModel,
+} from '../common.js';
+import { table, thousands } from '../terminal.js';
+
+const schema = z.strictObject({
+  model: modelOption,
+  data: z.string().min(1).describe(imagesText),
+  ...imageOptions,
+  ...evaluateSchema.omit({ signal: true }).shape,
+  ...deviceOptions,
+  ...outputOptions,
+});
+
+export const evaluateCommand: Command<typeof schema> = {
+  name: 'evaluate',
+  summary: 'Negative log-likelihood of every image of a dataset, in nats and bits per dimension.',
+  schema,
+  positional: 'model',
+  examples: ['pixelcnn evaluate runs/demo/model.safetensors --data mnist:test'],
+
+  run(options) {
+    const { protocol, weights, draws, seed, algorithm } = options;
+    const signal = interruptSignal();
+    return withModel(options, async (model, terminal) => {
+      const images = await readImages(options.data, options);
+      terminal.note(`${options.data}: ${thousands(images.count)} images`, 'dim');
+      const settings = { protocol, weights, draws, seed, algorithm, signal };
+      const result = await evaluate(model, images, settings);
+      const { nats, bitsPerDim, natsPerDraw } = result;
+      const rows = [
+        ['nats', nats.toFixed(4), 'per image'],
+        ['bits/dim', bitsPerDim.toFixed(5), ''],
+        ['images', thousands(result.images), options.data],
+        ['protocol', protocol, ''],
+        ['weights', weights, ''],
+      ];
+      if (protocol === 'dynamic') {
+        const spread = Math.max(...natsPerDraw) - Math.min(...natsPerDraw);
+        rows.push([
+          'draws',
+          String(natsPerDraw.length),
+          natsPerDraw.length > 1 ? `range ${spread.toFixed(4)} nats` : '',
+        ]);
+      }
+      terminal.result(table(rows), {
+        ...result,
+        model: options.model,
+        data: options.data,
+        draws: natsPerDraw.length,
+      });
+      return 0;
+    });
+  },
+};

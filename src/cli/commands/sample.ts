@@ -1,0 +1,106 @@
+// `pixelcnn sample`: draws images, as one grid and as files of their own.
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { sliceImages } from '../../data/image-batch.js';
+import { encodePng } from '../../data/png.js';
+import { z } from '../../options.js';
+import type { Command } from '../command.js';
+import {
+  deviceOptions,
+  interruptSignal,
+  modelOption,
+  outputOptions,
+  weightsOption,
+  withModel,
+} from '../common.js';
+import { gridScale, writeGrid, writeOutput } from '../output-files.js';
+import { duration } from '../terminal.js';
+
+const side = z.int().min(1).max(4096).optional();
+const schema = z.strictObject({
+  model: modelOption,
+  count: z.int().min(1).max(65536).default(64).describe('images to draw'),
+  out: z.string().min(1).default('samples.png').describe('file for the grid of all images'),
+  separate: z.string().min(1).optional().describe('folder for one PNG per image as well'),
+  height: side.describe('pixels; default: that of the training images'),
+  width: side.describe('pixels; default: that of the training images'),
+  seed: z.int().min(0).optional().describe('same seed, same images; default: random, and printed'),
+  firstIndex: z
+    .int()
+    .min(0)
+    .max(2 ** 31)
+    .default(0)
+    .describe('index of the first image: image i of a seed is always the same'),
+  temperature: z
+    .number()
+    .min(0)
+    .max(1e6)
+    .default(1)
+    .describe('divides the logits; 0 takes the most likely value'),
+  weights: weightsOption,
+  columns: z.int().min(1).max(65536).optional().describe('images in a row of the grid'),
+  scale: gridScale,
+  ...deviceOptions,
+  ...outputOptions,
+});
+
+export const sampleCommand: Command<typeof schema> = {
+  name: 'sample',
+  summary: 'Draws images from a model and writes them as a PNG grid.',
+  schema,
+  positional: 'model',
+  examples: [
+    'pixelcnn sample runs/demo/model.safetensors --count 16 --seed 1 --out samples.png',
+    'pixelcnn sample model.safetensors --height 64 --width 64 --separate images/',
+  ],
+
+  run(options) {
+    const { count, height, width, seed, firstIndex, temperature, weights } = options;
+    const signal = interruptSignal();
+    return withModel(options, async (model, terminal) => {
+      const began = performance.now();
+      const frames = model.sampleStream({
+        count,
+        firstIndex,
+        temperature,
+        weights,
+        signal,
+        ...(height !== undefined && { height }),
+        ...(width !== undefined && { width }),
+        // A seed that can be typed again.
+        seed: seed ?? Math.floor(Math.random() * 2 ** 32),
+      });
+      let next = await frames.next();
+      for (; !next.done; next = await frames.next()) {
+        const { step, steps } = next.value;
+        terminal.live(`sampling ${count} images  ${Math.floor((100 * step) / steps)} %`);
+      }
+      const images = next.value;
+      const seconds = (performance.now() - began) / 1000;
+      const { columns, scale, out, separate } = options;
+      await writeGrid(out, images, { scale, ...(columns !== undefined && { columns }) });
+      if (separate !== undefined) {
+        await mkdir(separate, { recursive: true });
+        for (let i = 0; i < count; i += 1) {
+          const name = `${String(firstIndex + i).padStart(5, '0')}.png`;
+          await writeOutput(join(separate, name), encodePng(sliceImages(images, i, i + 1)));
+        }
+      }
+      const text = `${out}: ${count} images of ${images.height}x${images.width}, seed ${images.seed}, ${duration(seconds)}`;
+      const { channels } = images;
+      terminal.result(text, {
+        out,
+        separate,
+        count,
+        height: images.height,
+        width: images.width,
+        channels,
+        seed: Number(images.seed),
+        firstIndex,
+        temperature,
+        seconds,
+      });
+      return 0;
+    });
+  },
+};

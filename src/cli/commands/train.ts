@@ -1,0 +1,88 @@
+// `pixelcnn train`: its options, and where they come from: flags, config file, the run to resume, preset, defaults.
+import { configSchema } from '../../models/config.js';
+import { z } from '../../options.js';
+import { hyperparameters } from '../../train/options.js';
+import { type Preset, presets } from '../../train/presets.js';
+import type { Command } from '../command.js';
+import { deviceOptions, imageOptions, imagesText, outputOptions } from '../common.js';
+import { newestRun, readRunConfig, stemOf } from '../run-folder.js';
+import { runTraining } from '../training-session.js';
+
+const { hiddenChannels, layers, levels, kernelSize } = configSchema.shape;
+const dataOptions = {
+  data: z.string().min(1).describe(imagesText),
+  ...imageOptions,
+  validation: z
+    .union([z.number().min(0).max(0.5), z.string().min(1)])
+    .default(0.05)
+    .describe('share of the images to hold out, or other images; validated after every epoch'),
+  test: z.string().min(1).optional().describe('images to evaluate once at the end, e.g. mnist:test'),
+};
+const modelOptions = {
+  hiddenChannels: hiddenChannels.describe('channels of every hidden layer'),
+  layers: layers.describe('masked convolutions, the first and the last included'),
+  levels: levels.describe('values of a pixel: 256 for 8-bit images, 2 for binary ones'),
+  kernelSize: kernelSize.describe('size of all filters but the last, odd'),
+};
+const runOptions = {
+  preset: z
+    .enum(Object.keys(presets) as [keyof typeof presets])
+    .optional()
+    .describe('a starting point whose values the other options override, see below'),
+  out: z.string().min(1).optional().describe('folder of the run (default runs/<preset or data>-<time>)'),
+  resume: z
+    .boolean()
+    .default(false)
+    .describe('continue the run in --out, or else the newest run, from its newest checkpoint'),
+  samples: z.int().min(0).max(1024).default(64).describe('images to draw after every epoch'),
+};
+
+export const trainSchema = z.strictObject({
+  ...runOptions,
+  ...dataOptions,
+  ...modelOptions,
+  ...hyperparameters,
+  ...deviceOptions,
+  ...outputOptions,
+});
+export type TrainFlags = z.output<typeof trainSchema>;
+
+const presetList = Object.entries(presets).map(([name, { description }]) => `${name} (${description})`);
+
+export const trainCommand: Command<typeof trainSchema> = {
+  name: 'train',
+  summary: 'Trains a model and keeps everything about the run in one folder.',
+  schema: trainSchema,
+  groups: {
+    Run: Object.keys(runOptions),
+    Data: Object.keys(dataOptions),
+    Model: Object.keys(modelOptions),
+    Training: Object.keys(hyperparameters),
+  },
+  examples: [
+    'pixelcnn train --preset mnist-demo',
+    'pixelcnn train --data photos/ --levels 16 --hidden-channels 96 --epochs 20 --out runs/photos',
+    'pixelcnn train --resume --out runs/photos --epochs 40',
+  ],
+  notes: `Presets: ${presetList.join(', ')}.`,
+
+  async base(given) {
+    const resumed = given.resume === true ? await resumedRun(given) : {};
+    return { ...presetOptions(given.preset ?? resumed.preset), ...resumed };
+  },
+  run: runTraining,
+};
+
+function presetOptions(name: unknown): Record<string, unknown> {
+  if (typeof name !== 'string' || !Object.hasOwn(presets, name)) return {};
+  const { model, training, description: _, ...rest }: Preset = presets[name as keyof typeof presets];
+  return { ...rest, ...model, ...training };
+}
+
+/** The config of the run to continue; empty when --out names a folder without one, which then is begun. */
+async function resumedRun(given: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
+  const { out, preset, data } = given;
+  const stem = typeof preset === 'string' ? preset : typeof data === 'string' ? stemOf(data) : '';
+  const path = typeof out === 'string' ? out : await newestRun(stem);
+  return { ...(await readRunConfig(path)), out: path };
+}

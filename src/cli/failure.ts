@@ -1,0 +1,39 @@
+// Errors as a person reads them: what happened, what to do, the code; and the exit code.
+import { PixelCnnError } from '../errors.js';
+import { paint } from './terminal.js';
+
+/** The command line is wrong; exit code 2. */
+export class UsageError extends PixelCnnError {
+  constructor(message: string, command?: string, options: { remedy?: string; cause?: unknown } = {}) {
+    const help = command === undefined ? 'pixelcnn --help' : `pixelcnn ${command} --help`;
+    super('ERR_USAGE', message, { remedy: `\`${help}\` lists what there is`, ...options });
+  }
+}
+
+const issues = 'the project, with this text and the output of `npx pixelcnn doctor`';
+
+/** Prints the error on stderr and returns the exit code: 2 for a wrong command line, 1 for everything else. */
+export function reportFailure(error: unknown): 1 | 2 {
+  const paintError = (style: Parameters<typeof paint>[1], text: string) => paint(process.stderr, style, text);
+  const write = (line: string) => process.stderr.write(`${line}\n`);
+  const known = error instanceof PixelCnnError || isSystemError(error);
+  const message = error instanceof Error ? error.message : String(error);
+  write(`${paintError(['red', 'bold'], 'error:')} ${message}`);
+  if (error instanceof PixelCnnError && error.remedy !== undefined)
+    write(`  ${paintError('green', 'fix:')} ${error.remedy}`);
+  if (known) write(`  ${paintError('dim', String(error.code))}`);
+  else write(`  this is a bug in pixelcnn: please report it to ${issues}`);
+  if (error instanceof Error && (!known || process.env.PIXELCNN_DEBUG === '1'))
+    write(paintError('dim', stackOf(error)));
+  return error instanceof UsageError ? 2 : 1;
+}
+
+/** An error of the operating system, e.g. a file that is not there: nothing to report as a bug. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error && 'code' in error && typeof error.code === 'string';
+}
+
+function stackOf(error: Error): string {
+  const cause = error.cause instanceof Error ? `\ncaused by ${stackOf(error.cause)}` : '';
+  return `${error.stack ?? String(error)}${cause}`;
+}

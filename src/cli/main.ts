@@ -1,0 +1,51 @@
+#!/usr/bin/env node
+// The command line: finds the command, runs it and turns errors into messages and exit codes.
+import { constants } from 'node:os';
+import { nearest } from '../options.js';
+import { type Command, runCommand } from './command.js';
+import { evaluateCommand } from './commands/evaluate.js';
+import { sampleCommand } from './commands/sample.js';
+import { trainCommand } from './commands/train.js';
+import { Interrupted } from './common.js';
+import { reportFailure, UsageError } from './failure.js';
+import { commandHelp, generalHelp } from './help.js';
+import { packageVersion } from './version.js';
+
+const commands = [trainCommand, sampleCommand, evaluateCommand] as readonly Command[];
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  const print = (text: string) => process.stdout.write(`${text}\n`);
+  if (name === undefined || name === '--help' || name === '-h' || (name === 'help' && rest.length === 0)) {
+    print(generalHelp(commands, packageVersion()));
+    return name === undefined ? 2 : 0;
+  }
+  if (name === '--version' || name === '-v') {
+    print(packageVersion());
+    return 0;
+  }
+  const wanted = name === 'help' ? rest[0]! : name;
+  const command = commands.find((candidate) => candidate.name === wanted);
+  if (command === undefined) {
+    const names = commands.map((candidate) => candidate.name);
+    const guess = nearest(wanted, names);
+    const hint = guess === undefined ? '' : `, did you mean '${guess}'?`;
+    throw new UsageError(`unknown command '${wanted}'${hint}`);
+  }
+  const code = name === 'help' ? undefined : await runCommand(command, rest);
+  if (code === undefined) print(commandHelp(command));
+  return code ?? 0;
+}
+
+// A reader that goes away (`pixelcnn inspect … | head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  throw error;
+});
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.exitCode =
+    error instanceof Interrupted ? 128 + constants.signals[error.signalName] : reportFailure(error);
+}

@@ -1,0 +1,28 @@
+// Parameters of a network: all that the file holds, and those the masks leave alive.
+import type { LayerConfig } from '../models/config.js';
+import { isLiveTap } from '../ops/masked-conv2d.js';
+
+export interface ParameterCount {
+  readonly total: number;
+  readonly live: number;
+}
+
+export function countParameters(layers: readonly LayerConfig[]): ParameterCount {
+  const counts = layers.map(countLayer);
+  const sum = (key: keyof ParameterCount) => counts.reduce((total, count) => total + count[key], 0);
+  return { total: sum('total'), live: sum('live') };
+}
+
+/** Weights and biases of one layer. */
+export function countLayer(layer: LayerConfig): ParameterCount {
+  const { c, k, kernelSize } = layer;
+  const centre = (kernelSize - 1) / 2;
+  // Whether the centre tap is alive depends on the channels alone; those before it always are.
+  let live = k * c * (centre * kernelSize + centre);
+  for (let output = 0; output < k; output += 1) {
+    for (let input = 0; input < c; input += 1) {
+      if (isLiveTap(layer, output, input, centre, centre)) live += 1;
+    }
+  }
+  return { total: k * c * kernelSize * kernelSize + k, live: live + k };
+}

@@ -1,0 +1,75 @@
+// Training progress as a person follows it: one live line on a terminal, else a line every few seconds.
+import type { StepEvent } from '../train/events.js';
+import { duration, type Terminal, thousands } from './terminal.js';
+
+/** Milliseconds between lines when stderr is not a terminal. */
+const lineInterval = 5000;
+/** Seconds over which rate and loss are smoothed. */
+const smoothing = 5;
+
+export class TrainingProgress {
+  readonly #terminal: Terminal;
+  readonly #batchSize: number;
+  readonly #epochs: number;
+  readonly #loss = new MovingAverage();
+  readonly #secondsPerImage = new MovingAverage();
+  #lineAt = Number.NEGATIVE_INFINITY;
+
+  constructor(terminal: Terminal, batchSize: number, epochs: number) {
+    this.#terminal = terminal;
+    this.#batchSize = batchSize;
+    this.#epochs = epochs;
+  }
+
+  /** Images per second, smoothed. */
+  get imagesPerSecond(): number {
+    return 1 / this.#secondsPerImage.value;
+  }
+
+  step(event: StepEvent): void {
+    const secondsPerImage = 1 / event.imagesPerSecond;
+    const weight = (secondsPerImage * this.#batchSize) / smoothing;
+    this.#secondsPerImage.add(secondsPerImage, weight);
+    if (!event.skipped) this.#loss.add(event.bitsPerDim, weight);
+    if (event.skipped) this.#terminal.note(`step ${event.step}: gradient not finite, skipped`, 'yellow');
+    if (this.#terminal.interactive) {
+      this.#terminal.live(this.#line(event));
+      return;
+    }
+    const now = performance.now();
+    if (now - this.#lineAt < lineInterval && event.step !== event.totalSteps) return;
+    this.#lineAt = now;
+    this.#terminal.note(this.#line(event));
+  }
+
+  #line(event: StepEvent): string {
+    const left = (event.totalSteps - event.step) * this.#batchSize * this.#secondsPerImage.value;
+    const share = Math.floor((100 * event.step) / event.totalSteps);
+    return [
+      `step ${event.step}/${event.totalSteps} ${share}%`,
+      `epoch ${event.epoch + 1}/${this.#epochs}`,
+      `${this.#loss.value.toFixed(4)} bits/dim`,
+      `${thousands(this.imagesPerSecond)} images/s`,
+      event.step === event.totalSteps ? 'done' : `${duration(left)} left`,
+      `lr ${event.learningRate.toPrecision(3)}`,
+    ].join('  ');
+  }
+}
+
+/** Weighted by time, and without the pull of a start value. */
+class MovingAverage {
+  #sum = 0;
+  #weight = 0;
+
+  /** `share` is the time of this value in units of the smoothing time. */
+  add(value: number, share: number): void {
+    if (!Number.isFinite(value) || !Number.isFinite(share)) return;
+    const keep = Math.exp(-share);
+    this.#sum = keep * this.#sum + (1 - keep) * value;
+    this.#weight = keep * this.#weight + (1 - keep);
+  }
+
+  get value(): number {
+    return this.#sum / this.#weight;
+  }
+}

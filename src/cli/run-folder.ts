@@ -1,0 +1,131 @@
+// The folder of a training run: its config, metrics, samples, curve, summary and checkpoints.
+import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { ImageBatch } from '../data/image-batch.js';
+import { PixelCnnError } from '../errors.js';
+import { UsageError } from './failure.js';
+import { LearningCurve } from './learning-curve.js';
+import { MetricsFile, type MetricsLine } from './metrics.js';
+import { writeGrid, writeOutput } from './output-files.js';
+
+export const runsFolder = 'runs';
+
+export class RunFolder {
+  readonly path: string;
+  readonly #curve: LearningCurve;
+  #metrics: MetricsFile | undefined;
+
+  private constructor(path: string) {
+    this.path = path;
+    this.#curve = new LearningCurve(`${basename(path)}: learning curve`);
+  }
+
+  static async create(path: string, config: object): Promise<RunFolder> {
+    await mkdir(path, { recursive: true });
+    const folder = new RunFolder(path);
+    await folder.#writeJson('config.json', config);
+    return folder;
+  }
+
+  get checkpoints(): string {
+    return join(this.path, 'checkpoints');
+  }
+
+  /** Starts the metrics, or continues them after `step`. */
+  async beginMetrics(step: number): Promise<void> {
+    const { metrics, kept } = await MetricsFile.open(join(this.path, 'metrics.jsonl'), step);
+    for (const line of kept) this.#curve.add(line);
+    this.#metrics = metrics;
+  }
+
+  append(line: MetricsLine): void {
+    this.#metrics?.append(line);
+    this.#curve.add(line);
+  }
+
+  /** Makes the metrics durable and draws the curve anew. */
+  async flush(): Promise<void> {
+    await this.#metrics?.flush();
+    if (!this.#curve.empty) await writeOutput(join(this.path, 'curve.svg'), this.#curve.svg());
+  }
+
+  /** Writes a grid; `epoch` counts from 1 in its name. */
+  async writeSamples(epoch: number, images: ImageBatch): Promise<string> {
+    const path = join(this.path, 'samples', `epoch-${String(epoch).padStart(3, '0')}.png`);
+    await writeGrid(path, images, { scale: images.width <= 64 ? 2 : 1 });
+    return path;
+  }
+
+  writeSummary(summary: object): Promise<void> {
+    return this.#writeJson('summary.json', summary);
+  }
+
+  async close(): Promise<void> {
+    await this.#metrics?.close();
+  }
+
+  #writeJson(name: string, content: object): Promise<void> {
+    return writeOutput(join(this.path, name), `${JSON.stringify(content, null, 2)}\n`);
+  }
+}
+
+/** The config of a run, or undefined where there is none. */
+export async function readRunConfig(path: string): Promise<Record<string, unknown> | undefined> {
+  const file = join(path, 'config.json');
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (text === undefined) return undefined;
+  try {
+    const config: unknown = JSON.parse(text);
+    if (typeof config === 'object' && config !== null) return config as Record<string, unknown>;
+  } catch {
+    // reported below, as any other content that is not an object
+  }
+  throw new PixelCnnError('ERR_RUN_CONFIG', `${file} is not the config of a run`);
+}
+
+/** Whether a run has begun in this folder. */
+export async function hasMetrics(path: string): Promise<boolean> {
+  return (await stat(join(path, 'metrics.jsonl')).catch(() => undefined)) !== undefined;
+}
+
+/** The folder of the newest run whose name begins with `stem`. @throws UsageError if there is none. */
+export async function newestRun(stem: string): Promise<string> {
+  const names = await readdir(runsFolder).catch(() => [] as string[]);
+  const found = await Promise.all(
+    names
+      .filter((name) => name.startsWith(stem))
+      .map(async (name) => {
+        const path = join(runsFolder, name);
+        const written = await stat(join(path, 'metrics.jsonl')).catch(() => undefined);
+        return { path, time: written?.mtimeMs ?? 0 };
+      }),
+  );
+  const newest = found.filter(({ time }) => time > 0).sort((a, b) => b.time - a.time)[0];
+  if (newest !== undefined) return newest.path;
+  const what = stem === '' ? '' : ` whose name begins with '${stem}'`;
+  throw new UsageError(`train: nothing to resume: no run in ${runsFolder}/${what}`, 'train', {
+    remedy: 'start one without --resume, or name its folder with --out FOLDER',
+  });
+}
+
+/** `runs/mnist-20251123-224501` */
+export function newRunPath(stem: string): string {
+  const time = new Date()
+    .toISOString()
+    .replace(/[-:]/g, '')
+    .replace('T', '-')
+    .replace(/\.\d+Z$/, '');
+  return join(runsFolder, `${stem}-${time}`);
+}
+
+/** A name for runs of these images: the end of the path, without what file names should not have. */
+export function stemOf(data: string): string {
+  return (
+    basename(data)
+      .replace(/[^\w-]+/g, '-')
+      .replace(/^-+|-+$/g, '') || 'run'
+  );
+}

@@ -1,0 +1,244 @@
+// One training run from the command line: events to the run's folder and the terminal, signals to the run.
+import { constants } from 'node:os';
+import { join, relative } from 'node:path';
+import type { Device } from '../device.js';
+import { layersOf } from '../models/config.js';
+import { PixelCNN } from '../models/pixelcnn.js';
+import { evaluate } from '../train/evaluate.js';
+import type { TrainEvent, TrainingRun, TrainSummary } from '../train/events.js';
+import { hyperparameters } from '../train/options.js';
+import { train } from '../train/trainer.js';
+import type { TrainFlags } from './commands/train.js';
+import { Interrupted, openNamedDevice, readImages } from './common.js';
+import { UsageError } from './failure.js';
+import { countParameters } from './parameter-count.js';
+import { TrainingProgress } from './progress.js';
+import { hasMetrics, newRunPath, RunFolder, stemOf } from './run-folder.js';
+import { duration, Terminal, thousands } from './terminal.js';
+import { packageVersion } from './version.js';
+
+/** Trains as the options say. Returns the exit code. */
+export async function runTraining(options: TrainFlags): Promise<number> {
+  const path = options.out ?? newRunPath(options.preset ?? stemOf(options.data));
+  if (!options.resume && (await hasMetrics(path))) {
+    throw new UsageError(`train: ${path} already holds a run`, 'train', {
+      remedy: `continue it with --resume --out ${path}, or choose another --out`,
+    });
+  }
+  const terminal = new Terminal(options);
+  const images = await readImages(options.data, options);
+  const { validation, test, channels } = options;
+  const held = typeof validation === 'string' ? await readImages(validation, { channels }) : validation;
+  const testImages = test === undefined ? undefined : await readImages(test, { channels });
+  const device = await openNamedDevice(options, terminal);
+  try {
+    const { hiddenChannels, layers, levels, kernelSize, seed } = options;
+    const model = await PixelCNN.create(device, {
+      channels: images.channels,
+      hiddenChannels,
+      layers,
+      levels,
+      kernelSize,
+      seed,
+    });
+    const { total } = countParameters(layersOf(model.config));
+    const size = `${images.height}x${images.width}x${images.channels}`;
+    terminal.note(`${options.data}: ${thousands(images.count)} images of ${size}`, 'dim');
+    terminal.note(`model: ${layers} layers, ${thousands(total)} parameters, ${levels} levels`, 'dim');
+    terminal.note(`run: ${path}`);
+    terminal.record({ type: 'start', out: path, model: model.config, device: device.info });
+
+    const folder = await RunFolder.create(path, storedConfig(options));
+    const session = new Session(options, folder, terminal);
+    const stop = new StopRequest();
+    try {
+      const settings = Object.keys(hyperparameters).map((key) => [key, options[key as keyof TrainFlags]]);
+      const run = train(model, images, {
+        ...Object.fromEntries(settings),
+        validation: held,
+        samples: options.samples,
+        checkpointFolder: folder.checkpoints,
+        resume: options.resume,
+      });
+      stop.attach(run, (name) => terminal.note(`${name}: finishing the step and saving; again to exit now`));
+      for await (const event of run) await session.handle(event);
+      const summary = await run;
+      const weights = options.emaDecay > 0 ? 'ema' : 'raw';
+      let tested: object | undefined;
+      if (!summary.stopped) {
+        await saveModel(model, folder.path, weights === 'ema');
+        if (testImages !== undefined) {
+          terminal.live(`evaluating ${test}`);
+          const { protocol } = options;
+          const result = await evaluate(model, testImages, { protocol, weights, seed, signal: stop.signal });
+          terminal.note(`test ${loss(result)}, ${thousands(result.images)} images, ${weights} weights`);
+          tested = { data: test, ...result };
+        }
+      }
+      await session.finish(summary, { device, parameters: total, model: model.config, test: tested });
+      return stop.exitCode;
+    } finally {
+      stop.detach();
+      terminal.clear();
+      await folder.close();
+    }
+  } finally {
+    await device.dispose();
+  }
+}
+
+/** What config.json holds: everything that makes the run what it is, in the form that --config reads. */
+function storedConfig(options: TrainFlags): object {
+  const { out: _out, resume: _resume, json: _json, quiet: _quiet, ...config } = options;
+  return config;
+}
+
+async function saveModel(model: PixelCNN, folder: string, average: boolean): Promise<void> {
+  await model.save(join(folder, 'model.safetensors'));
+  if (average) await model.save(join(folder, 'model-ema.safetensors'), { weights: 'ema' });
+}
+
+function loss({ nats, bitsPerDim }: { nats: number; bitsPerDim: number }): string {
+  return `${bitsPerDim.toFixed(4)} bits/dim (${nats.toFixed(2)} nats)`;
+}
+
+/** The first signal ends the run after its step, with a checkpoint; the second ends the process. */
+class StopRequest {
+  readonly #controller = new AbortController();
+  // SIGUSR2 is what batch systems are told to send before they end a job; Windows does not know it.
+  readonly #names = [
+    'SIGINT',
+    'SIGTERM',
+    ...(process.platform === 'win32' ? [] : ['SIGUSR2' as const]),
+  ] as const;
+  #handler: ((name: NodeJS.Signals) => void) | undefined;
+  #received: NodeJS.Signals | undefined;
+
+  attach(run: TrainingRun, tell: (name: string) => void): void {
+    this.#handler = (name) => {
+      if (this.#received !== undefined) process.exit(128 + constants.signals[name]);
+      this.#received = name;
+      tell(name);
+      run.stop();
+      this.#controller.abort(new Interrupted(name));
+    };
+    for (const name of this.#names) process.on(name, this.#handler);
+  }
+
+  detach(): void {
+    if (this.#handler === undefined) return;
+    for (const name of this.#names) process.off(name, this.#handler);
+  }
+
+  /** Aborts what comes after training. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get exitCode(): number {
+    return this.#received === undefined ? 0 : 128 + constants.signals[this.#received];
+  }
+}
+
+/** Where the events of a run go. */
+class Session {
+  readonly #options: TrainFlags;
+  readonly #folder: RunFolder;
+  readonly #terminal: Terminal;
+  readonly #progress: TrainingProgress;
+  #begun = false;
+
+  constructor(options: TrainFlags, folder: RunFolder, terminal: Terminal) {
+    this.#options = options;
+    this.#folder = folder;
+    this.#terminal = terminal;
+    this.#progress = new TrainingProgress(terminal, options.batchSize, options.epochs);
+  }
+
+  async handle(event: TrainEvent): Promise<void> {
+    if (!this.#begun) await this.#folder.beginMetrics(event.type === 'resume' ? event.step : 0);
+    this.#begun = true;
+    const line = { ...(await this.#lineOf(event)), wallTime: Date.now() / 1000 };
+    this.#folder.append(line);
+    this.#terminal.record(line);
+    this.#show(event);
+    if (event.type === 'checkpoint') await this.#folder.flush();
+  }
+
+  async #lineOf(event: TrainEvent) {
+    switch (event.type) {
+      case 'step': {
+        const { stepsPerEpoch: _, totalSteps: __, ...rest } = event;
+        return { ...rest, split: 'train' };
+      }
+      case 'epoch':
+        return { ...event, split: 'train' };
+      case 'validation':
+        return { ...event, split: 'validation' };
+      case 'sample': {
+        const { type, step, epoch, images } = event;
+        const path = await this.#folder.writeSamples(epoch + 1, images);
+        return { type, step, epoch, path: this.#within(path) };
+      }
+      default:
+        return { ...event, path: this.#within(event.path) };
+    }
+  }
+
+  #show(event: TrainEvent): void {
+    const terminal = this.#terminal;
+    switch (event.type) {
+      case 'step':
+        this.#progress.step(event);
+        break;
+      case 'epoch':
+        terminal.note(`epoch ${event.epoch + 1}/${this.#options.epochs}  training ${loss(event)}`);
+        terminal.live('validating and sampling');
+        break;
+      case 'validation': {
+        const best = event.best ? ', best so far' : '';
+        terminal.note(`epoch ${event.epoch + 1}/${this.#options.epochs}  validation ${loss(event)}${best}`);
+        terminal.live('sampling');
+        break;
+      }
+      case 'resume':
+        for (const { path, reason } of event.skipped)
+          terminal.note(`skipped checkpoint ${path}: ${reason}`, 'yellow');
+        terminal.note(`resumed at step ${event.step} from ${event.path}`);
+        break;
+      case 'sample':
+      case 'checkpoint':
+        break;
+    }
+  }
+
+  async finish(
+    summary: TrainSummary,
+    context: { device: Device; parameters: number; model: object; test: object | undefined },
+  ): Promise<void> {
+    if (this.#begun) await this.#folder.flush();
+    const { imagesPerSecond } = this.#progress;
+    const { device, ...about } = context;
+    const { checkpoint } = summary;
+    const written = {
+      ...summary,
+      ...(checkpoint !== undefined && { checkpoint: this.#within(checkpoint) }),
+      ...about,
+      imagesPerSecond: Number.isFinite(imagesPerSecond) ? imagesPerSecond : null,
+      device: device.info,
+      versions: { pixelcnn: packageVersion(), node: process.versions.node },
+      finishedAt: new Date().toISOString(),
+    };
+    await this.#folder.writeSummary(written);
+    this.#terminal.record({ type: 'summary', out: this.#folder.path, ...written });
+    const { path } = this.#folder;
+    const took = `${thousands(summary.steps)} steps, ${duration(summary.seconds)}`;
+    if (summary.stopped)
+      this.#terminal.note(`stopped and saved at step ${summary.steps}; continue with --resume --out ${path}`);
+    else this.#terminal.note(`done: ${took}, ${join(path, 'model.safetensors')}`, 'green');
+  }
+
+  #within(path: string): string {
+    return relative(this.#folder.path, path);
+  }
+}

@@ -1,0 +1,61 @@
+// Named starting points for training: data, model and hyperparameters that go together.
+import type { PixelCnnOptions } from '../models/config.js';
+import type { hyperparameters, TrainOptions } from './options.js';
+
+export interface Preset {
+  readonly description: string;
+  /** For loadImages; without it the data must be given. */
+  readonly data?: string;
+  /** Images for a final evaluation. */
+  readonly test?: string;
+  /** Image channels follow from the data. */
+  readonly model: Readonly<Omit<PixelCnnOptions, 'channels'>>;
+  readonly training: Readonly<Pick<TrainOptions, keyof typeof hyperparameters>>;
+  /** Share of the training images to hold out. */
+  readonly validation: number;
+}
+
+const adam = { schedule: 'cosine', warmupSteps: 500, emaDecay: 0.999 } as const;
+
+export const presets = {
+  'mnist-binary': {
+    description: 'dynamically binarised MNIST',
+    data: 'mnist',
+    test: 'mnist:test',
+    model: { hiddenChannels: 64, layers: 7, kernelSize: 7, levels: 2 },
+    training: { ...adam, protocol: 'dynamic', epochs: 8, batchSize: 16, learningRate: 2e-3 },
+    validation: 0.05,
+  },
+  mnist: {
+    description: 'MNIST as 8-bit images, the baseline of the paper',
+    data: 'mnist',
+    test: 'mnist:test',
+    model: { hiddenChannels: 64, layers: 7, kernelSize: 7, levels: 256 },
+    training: { ...adam, epochs: 10, batchSize: 16, learningRate: 1e-3 },
+    validation: 0.05,
+  },
+  'mnist-demo': {
+    description: 'small and fast: MNIST with 4 grey levels',
+    data: 'mnist',
+    test: 'mnist:test',
+    model: { hiddenChannels: 32, layers: 6, kernelSize: 7, levels: 4 },
+    training: { ...adam, epochs: 1, batchSize: 16, learningRate: 4e-3, warmupSteps: 100 },
+    validation: 0.02,
+  },
+  'fashion-mnist': {
+    description: 'Fashion-MNIST as 8-bit images (not the official split)',
+    data: 'fashion-mnist',
+    test: 'fashion-mnist:test',
+    model: { hiddenChannels: 64, layers: 7, kernelSize: 7, levels: 256 },
+    training: { ...adam, epochs: 10, batchSize: 16, learningRate: 1e-3 },
+    validation: 0.05,
+  },
+  cifar10: {
+    description: 'CIFAR-10, 32x32 RGB; give --data FOLDER with the binary batches',
+    model: { hiddenChannels: 126, layers: 15, kernelSize: 3, levels: 256 },
+    training: { ...adam, epochs: 50, batchSize: 16, learningRate: 5e-4, maxGradientNorm: 1 },
+    validation: 0.05,
+  },
+} as const satisfies Readonly<Record<string, Preset>>;
+
+export type PresetName = keyof typeof presets;
