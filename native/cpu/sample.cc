@@ -145,16 +145,17 @@ void run(const SampleFront& op, Context& context) {
   const Front front(op.front, op.h, op.w, *op.step);
   if (front.count() == 0) return;
   const int64_t shares = context.pool.threads(), scratch = round_up(int64_t{kBlockPixels} * op.levels, 16);
-  // With fewer images than threads, an image's positions are split as well.
-  const int most =
-      op.n >= shares ? kBlockPixels : smaller<int>(kBlockPixels, divide_up(front.count() * op.n, shares));
-  const int64_t blocks = divide_up(front.count(), most), tasks = op.n * blocks;
+  // With fewer images than threads, an image's positions are split as well; blocks are as even as possible.
+  const int64_t fair = op.n >= shares ? kBlockPixels : divide_up(int64_t{front.count()} * op.n, shares);
+  const int64_t blocks = divide_up(front.count(), smaller<int64_t>(kBlockPixels, fair)),
+                tasks = op.n * blocks;
+  const int most = static_cast<int>(divide_up(front.count(), blocks));
   context.pool.run(smaller<int64_t>(shares, tasks), [&](int64_t share, int thread) {
     float* logits = reinterpret_cast<float*>(context.workspace) + thread * scratch;
     const int64_t all = smaller<int64_t>(shares, tasks);
     for (int64_t task = share_begin(tasks, share, all); task < share_begin(tasks, share + 1, all); ++task) {
-      const int begin = static_cast<int>(task % blocks) * most;
-      sample_positions(op, front, task / blocks, begin, smaller(most, front.count() - begin), logits);
+      const int begin = static_cast<int>(task % blocks) * most, count = smaller(most, front.count() - begin);
+      if (count > 0) sample_positions(op, front, task / blocks, begin, count, logits);
     }
   });
 }

@@ -23,7 +23,6 @@ class Bench {
  public:
   explicit Bench(const Kernels& kernels) : kernels_(kernels), pool_(2) {}
 
-  // live: multiply-adds per output pixel counted with the border, times 2.
   template <class Op>
   void time(const char* name, const Op& op, double live, int runs = 15) {
     Buffer<std::byte> workspace(workspace_bytes(op));

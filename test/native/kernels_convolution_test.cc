@@ -7,6 +7,7 @@ void KernelsTest::convolution(MaskedConv2dShape shape) {
   const bool integers = random_.chance(0.4), relu = random_.chance(0.5), gated = random_.chance(0.5);
   Buffer<float> x(shape.x_count()), grad_y(shape.y_count()), bias(shape.k), gate(shape.x_count());
   for (Buffer<float>* buffer : {&x, &grad_y, &bias, &gate}) random_.fill(*buffer, integers);
+  gate[0] = NAN;  // does not close the gate
   const Buffer<float> weight = random_weight(shape, integers);
   const float* gate_or_null = gated ? gate.data() : nullptr;
   const reference::Doubles y_expected = reference::forward(shape, x, weight.data(), bias, relu);
@@ -72,7 +73,8 @@ void KernelsTest::containment(const MaskedConv2dShape& shape) {
   const Buffer<float> weight = random_weight(shape, false);
   const int64_t bad_x = random_.integer(0, static_cast<int>(shape.x_count()) - 1);
   const int64_t bad_y = random_.integer(0, static_cast<int>(shape.y_count()) - 1);
-  x[bad_x] = random_.chance(0.5) ? NAN : INFINITY;
+  const bool relu = random_.chance(0.5);  // keeps NaN
+  x[bad_x] = relu || random_.chance(0.5) ? NAN : INFINITY;
   grad_y[bad_y] = random_.chance(0.5) ? NAN : -INFINITY;
   std::vector<char> y_bad(shape.y_count()), x_bad(shape.x_count());
   reference::for_each_product(shape, [&](int64_t from, int64_t to, int64_t) {
@@ -81,7 +83,7 @@ void KernelsTest::containment(const MaskedConv2dShape& shape) {
   });
   const Buffer<std::byte> forward = pack(shape, Direction::kForward, weight);
   const Buffer<std::byte> backward = pack(shape, Direction::kBackward, weight);
-  run_op(MaskedConv2dForward{x, forward.data(), bias, y, shape, 0}, 2, "forward");
+  run_op(MaskedConv2dForward{x, forward.data(), bias, y, shape, relu}, 2, "forward");
   run_op(MaskedConv2dBackwardInput{grad_y, backward.data(), nullptr, grad_x, shape}, 2, "backward");
   bool exact = true;
   for (int64_t i = 0; i < y.count(); ++i) exact &= std::isfinite(y[i]) == !y_bad[i];
