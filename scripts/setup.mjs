@@ -1,7 +1,8 @@
 // Sets up everything a clone needs: compiler and cmake, npm packages, the native build and dist/. Safe to run again.
 // Usage: node scripts/setup.mjs [--tests]   (--tests adds what only `npm test` needs)
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+
 import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fail, npmCommand, outputOf, root, step, succeeds } from './steps.mjs';
 
 const tests = process.argv.includes('--tests');
@@ -30,7 +31,13 @@ function installTools() {
       found: () => succeeds('ninja', ['--version']) || succeeds('make', ['--version']),
     },
     ...(tests
-      ? [{ name: 'clang-format', packages: ['clang-format'], found: () => succeeds('clang-format', ['--version']) }]
+      ? [
+          {
+            name: 'clang-format',
+            packages: ['clang-format'],
+            found: () => succeeds('clang-format', ['--version']),
+          },
+        ]
       : []),
   ];
   const missing = tools.filter(({ found }) => !found());
@@ -39,17 +46,26 @@ function installTools() {
   const isRoot = process.getuid?.() === 0;
   if (!isRoot || !succeeds('apt-get', ['--version'])) {
     const names = missing.map(({ name }) => name).join(', ');
-    fail(`pixelcnn is built from source here and needs ${names}. On Debian or Ubuntu: sudo apt-get install ${packages.join(' ')}`);
+    fail(
+      `pixelcnn is built from source here and needs ${names}. On Debian or Ubuntu: sudo apt-get install ${packages.join(' ')}`,
+    );
   }
   const quiet = { env: { DEBIAN_FRONTEND: 'noninteractive' } };
   step('package lists', 'apt-get', ['update', '-qq'], quiet);
-  step(`installing ${packages.join(' ')}`, 'apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], quiet);
+  step(
+    `installing ${packages.join(' ')}`,
+    'apt-get',
+    ['install', '-y', '-qq', '--no-install-recommends', ...packages],
+    quiet,
+  );
 }
 
 /** npm ci, unless the packages of this lock file are installed already. */
 function installPackages() {
   const stamp = `${root}node_modules/.pixelcnn-setup`;
-  const digest = createHash('sha256').update(readFileSync(`${root}package-lock.json`)).digest('hex');
+  const digest = createHash('sha256')
+    .update(readFileSync(`${root}package-lock.json`))
+    .digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return;
   step('npm packages', 'npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], {
     remedy: `npm ${outputOf('npm', ['--version']) ?? ''} could not install the packages of package-lock.json.`,

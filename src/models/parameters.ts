@@ -29,8 +29,8 @@ export class ParameterSet {
     this.flat = layout.span(what, from);
   }
 
-  /** Writes values for every parameter. Entries under the mask become 0. */
-  async write(arena: Arena, values: NamedArrays): Promise<void> {
+  /** Values for every parameter as the flat tensor's. Entries under the mask become 0. */
+  encode(values: NamedArrays): Float32Array {
     const flat = new Float32Array(elements(this.flat.shape));
     for (const { name, tensor, config } of this.#entries()) {
       const value = values.get(name);
@@ -48,7 +48,12 @@ export class ParameterSet {
         () => `tensor '${name}' has values that are not finite`,
       );
     }
-    await arena.write(this.flat, flat);
+    return flat;
+  }
+
+  /** Writes values for every parameter. */
+  async write(arena: Arena, values: NamedArrays): Promise<void> {
+    await arena.write(this.flat, this.encode(values));
   }
 
   /** Reads all parameters. */

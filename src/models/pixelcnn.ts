@@ -148,7 +148,9 @@ export class PixelCNN {
       return { config, hidden: layers.slice(0, -1), head: layers.at(-1)! };
     };
     const networks = { raw: bind(raw), ema: bind(ema) };
-    await Promise.all([raw.write(arena, parameters), ema.write(arena, average)]);
+    const values = raw.encode(parameters);
+    const averages = average === parameters ? values : ema.encode(average);
+    await Promise.all([arena.write(raw.flat, values), arena.write(ema.flat, averages)]);
     return new PixelCNN({
       device,
       config,
