@@ -35,10 +35,11 @@ function list() {
 /** "`name` purpose": the purpose is the file's first sentence, which must be there. */
 function entry(folder, file) {
   const lines = readFileSync(root + file, 'utf8').split('\n');
+  const comments = file.endsWith('.py') ? /^# (.*)$/ : /^\/\/ (.*)$/;
   const comment = [];
   for (const line of lines[0]?.startsWith('#!') ? lines.slice(1) : lines) {
-    const match = /^(?:\/\/|#) ?(.*)$/.exec(line);
-    if (match === null || match[1] === '') break;
+    const match = comments.exec(line);
+    if (match === null) break;
     comment.push(match[1].trim());
   }
   if (comment.length === 0) fail(`${file}: the first line must be a comment that says what the file is for`);

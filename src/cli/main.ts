@@ -3,7 +3,9 @@
 import { constants } from 'node:os';
 import { nearest } from '../options.js';
 import { type Command, runCommand } from './command.js';
+import { completeCommand } from './commands/complete.js';
 import { evaluateCommand } from './commands/evaluate.js';
+import { inspectCommand } from './commands/inspect.js';
 import { sampleCommand } from './commands/sample.js';
 import { trainCommand } from './commands/train.js';
 import { Interrupted } from './common.js';
@@ -11,7 +13,13 @@ import { reportFailure, UsageError } from './failure.js';
 import { commandHelp, generalHelp } from './help.js';
 import { packageVersion } from './version.js';
 
-const commands = [trainCommand, sampleCommand, evaluateCommand] as readonly Command[];
+const commands = [
+  trainCommand,
+  sampleCommand,
+  completeCommand,
+  evaluateCommand,
+  inspectCommand,
+] as readonly Command[];
 
 async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args;

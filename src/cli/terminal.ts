@@ -48,7 +48,7 @@ export class Terminal {
     if (!this.interactive || now - this.#liveAt < liveInterval) return;
     this.#liveAt = now;
     this.#liveShown = true;
-    process.stderr.write(clearLine + text.slice(0, Math.max(20, (process.stderr.columns ?? 80) - 1)));
+    process.stderr.write(clearLine + text.slice(0, Math.max(20, (process.stderr.columns || 80) - 1)));
   }
 
   clear(): void {

@@ -24,6 +24,14 @@ export interface SamplerBatch {
   readonly uniforms: Uint8Array | Float32Array | undefined;
 }
 
+/** What a sampler has drawn so far. */
+export interface Drawn {
+  /** (n, H, W, channels) */
+  readonly level: Uint8Array;
+  /** (n, H, W, channels, levels), before the temperature; empty unless the sampler was built with `logits`. */
+  readonly logits: Float32Array;
+}
+
 /** Slope and border that the model's largest filter asks for. */
 export function frontOf(model: ModelInternals): Front {
   const pad = (model.config.kernelSize - 1) / 2;
@@ -35,12 +43,10 @@ export class FrontSampler {
   readonly #pack: Program;
   readonly #begin: Program;
   readonly #advance: Program;
-  readonly #logits: boolean;
   #packedVersion = -1;
 
-  constructor(programs: readonly Program[], logits: boolean) {
+  constructor(programs: readonly Program[]) {
     [this.#pack, this.#begin, this.#advance] = programs as [Program, Program, Program];
-    this.#logits = logits;
   }
 
   /** Packs the weights if they changed, clears the canvas and draws the uniforms. */
@@ -53,17 +59,13 @@ export class FrontSampler {
     await model.device.submit(steps);
   }
 
-  /** Advances the wavefront and returns the levels (n, H, W, channels) drawn so far. */
-  async advance(steps: number): Promise<Uint8Array> {
-    const [levels] = await this.#advance.run([], steps);
-    return new Uint8Array(levels!);
-  }
-
-  /** The logits (n, H, W, channels, levels) met so far; for a sampler built with `logits`. */
-  async logits(): Promise<Float32Array> {
-    if (!this.#logits) return new Float32Array(0);
-    const [, logits] = await this.#advance.run([], 1);
-    return new Float32Array(logits!);
+  /** Advances the wavefront by `steps` and returns what is drawn then; only pixels that it reached have logits. */
+  async advance(steps: number): Promise<Drawn> {
+    const [level, logits] = await this.#advance.run([], steps);
+    return {
+      level: new Uint8Array(level!),
+      logits: logits === undefined ? new Float32Array(0) : new Float32Array(logits),
+    };
   }
 
   dispose(): void {
@@ -73,7 +75,7 @@ export class FrontSampler {
   }
 }
 
-/** Records and compiles the programs for n images. `given`: uniforms are an input. `logits`: keep them, for tests. */
+/** Records and compiles the programs for n images. `given`: uniforms are an input. `logits`: keep and return them. */
 export async function buildSampler(
   model: ModelInternals,
   options: { n: number; height: number; width: number; weights: Weights; given: boolean; logits?: boolean },
@@ -134,7 +136,7 @@ export async function buildSampler(
   nextFront(advance, 'next front', step);
   advance.output(level);
   if (logits !== null) advance.output(logits);
-  return new FrontSampler(await Program.compileShared([pack, begin, advance]), logits !== null);
+  return new FrontSampler(await Program.compileShared([pack, begin, advance]));
 }
 
 /** Marks a state as an input of the program. */

@@ -244,7 +244,7 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
         const frame = job.stepsPerFrame ?? stepsPerBatch;
         const repeat = Math.min(chunk, stepsPerBatch - step, frame - (step % frame));
         const start = performance.now();
-        const drawn = await sampler.advance(repeat);
+        const { level: drawn } = await sampler.advance(repeat);
         const perStep = (performance.now() - start) / repeat;
         chunk = Math.max(1, Math.min(4096, Math.round(chunkMilliseconds / Math.max(perStep, 0.01))));
         step += repeat;

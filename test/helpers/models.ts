@@ -7,6 +7,7 @@ import { PixelCnnError } from '../../src/errors.js';
 import { layersOf, type PixelCnnOptions, parseConfig } from '../../src/models/config.js';
 import { initialParameters } from '../../src/models/parameters.js';
 import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { bytesOfLevels } from '../../src/ops/quantise.js';
 import { TestRandom } from './random.js';
 
 /** One CPU device for a test file: opened before its tests, disposed after them. */
@@ -70,4 +71,17 @@ export function randomImages(
 export function imagesOf(images: ImageBatch, first: number, count: number): ImageBatch {
   const size = images.height * images.width * images.channels;
   return { ...images, data: images.data.slice(first * size, (first + count) * size), count };
+}
+
+/** The image that the levels (n, h, w, channels) of a model stand for. */
+export function imagesOfLevels(
+  model: PixelCNN,
+  level: Uint8Array,
+  n: number,
+  height: number,
+  width: number,
+): ImageBatch {
+  const byteOf = bytesOfLevels(model.config.levels);
+  const data = level.map((value) => byteOf[value]!);
+  return { data, count: n, height, width, channels: model.config.channels };
 }
