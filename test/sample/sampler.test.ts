@@ -1,0 +1,200 @@
+// The wavefront sampler: the bits of a full forward pass, and images that depend on seed and index alone.
+import { describe, expect, it } from 'vitest';
+import { openDevice } from '../../src/device.js';
+import { levelOfByte } from '../../src/ops/quantise.js';
+import { frontSteps } from '../../src/ops/sample.js';
+import { philox, seedKey, uniform } from '../../src/random/philox.js';
+import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
+import type { SampleOptions } from '../../src/sample/sampler.js';
+import { expectSameBits } from '../helpers/close.js';
+import { imagesOf, imagesOfLevels, randomModel, testDevice } from '../helpers/models.js';
+import { withSeed } from '../helpers/random.js';
+import { drawLevel } from '../oracle/network.js';
+
+const device = testDevice();
+const grey = { channels: 1, hiddenChannels: 12, layers: 4, levels: 8, kernelSize: 5 };
+const rgb = { channels: 3, hiddenChannels: 10, layers: 4, levels: 4, kernelSize: 3 };
+
+describe('logits of the sampler', () => {
+  it('are those of the direct forward pass, bit for bit, 14 networks', async () => {
+    await withSeed(81, async (random, at) => {
+      for (let index = 0; index < 14; index += 1) {
+        const channels = random.pick([1, 1, 3]);
+        const options = {
+          channels,
+          hiddenChannels: channels + random.int(0, 40),
+          layers: random.int(2, 6),
+          levels: random.pick([2, 5, 16, 256]),
+          kernelSize: random.pick([1, 3, 5, 7]),
+        };
+        const [n, height, width] = [random.int(1, 5), random.int(1, 11), random.int(1, 11)];
+        at(`case ${index}: ${JSON.stringify({ ...options, n, height, width })}`);
+        const model = await randomModel(device(), options, index, 1.5);
+        const internals = model.internals();
+        const sampler = await buildSampler(internals, {
+          n,
+          height,
+          width,
+          weights: 'raw',
+          given: false,
+          logits: true,
+        });
+        const values = n * height * width;
+        await sampler.begin(internals, {
+          index: Uint32Array.from({ length: n }, () => random.word()),
+          random: Uint32Array.of(random.word(), random.word(), 0, 0),
+          temperature: Float32Array.of(random.pick([0, 0.7, 1, 3])),
+          known: new Uint8Array(values),
+          level: new Uint8Array(values * channels),
+          uniforms: undefined,
+        });
+        const { level, logits } = await sampler.advance(frontSteps(frontOf(internals), height, width));
+        const full = await model.logits(imagesOfLevels(model, level, n, height, width));
+        expectSameBits('logits', logits, full.data);
+        sampler.dispose();
+        await model.dispose();
+      }
+    });
+  });
+});
+
+describe('an image depends on seed and index alone', () => {
+  it('not on count, batch or first index', async () => {
+    const model = await randomModel(device(), grey, 1, 1.5);
+    // More images than one batch of the sampler has.
+    const size = { height: 40, width: 24, seed: 7 };
+    const all = await model.sample({ ...size, count: 30 });
+    for (const [firstIndex, count] of [
+      [0, 1],
+      [29, 1],
+      [4, 3],
+      [10, 20],
+    ] as const) {
+      const part = await model.sample({ ...size, count, firstIndex });
+      expect(part.data, `${count} images from ${firstIndex}`).toEqual(imagesOf(all, firstIndex, count).data);
+    }
+    const distinct = new Set(
+      Array.from({ length: 30 }, (_, i) => Buffer.from(imagesOf(all, i, 1).data).toString('hex')),
+    );
+    expect(distinct.size).toBe(30);
+    await model.dispose();
+  });
+
+  it.each([grey, rgb])('not on threads: %o', async (options) => {
+    const drawn = [];
+    for (const threads of [1, 2, 3]) {
+      const own = await openDevice({ backend: 'cpu', threads });
+      const model = await randomModel(own, options, 2, 1.5);
+      drawn.push((await model.sample({ count: 5, height: 9, width: 13, seed: 3n })).data);
+      await own.dispose();
+    }
+    expect(drawn[1]).toEqual(drawn[0]);
+    expect(drawn[2]).toEqual(drawn[0]);
+  });
+
+  it('the same seed gives the same images, another seed others, no seed a new one that is told', async () => {
+    const model = await randomModel(device(), rgb, 3, 1.5);
+    const size = { count: 2, height: 7, width: 6 };
+    const first = await model.sample({ ...size, seed: 2 ** 40 });
+    expect(await model.sample({ ...size, seed: BigInt(2 ** 40) })).toEqual({ ...first, seed: 2n ** 40n });
+    expect((await model.sample({ ...size, seed: 1 })).data).not.toEqual(first.data);
+    expect((await model.sample({ ...size, seed: 2n ** 64n - 1n })).data).not.toEqual(first.data);
+    const [a, b] = [await model.sample(size), await model.sample(size)];
+    expect(a!.seed).not.toBe(b!.seed);
+    expect(await model.sample({ ...size, seed: a!.seed })).toEqual(a);
+    await model.dispose();
+  });
+
+  it('concurrent calls give what calls one after the other give', async () => {
+    const model = await randomModel(device(), grey, 4, 1.5);
+    const calls: SampleOptions[] = Array.from({ length: 8 }, (_, i) => {
+      return {
+        count: 1 + (i % 3),
+        height: 8 + (i % 2),
+        width: 9,
+        seed: i,
+        temperature: i % 4 === 3 ? 0.5 : 1,
+      };
+    });
+    const images = await model.sample({ count: 3, height: 8, width: 9, seed: 99 });
+    const sequential = [];
+    for (const options of calls) sequential.push(await model.sample(options));
+    const likelihood = await model.logLikelihood(images);
+    const [concurrent, ...likelihoods] = await Promise.all([
+      Promise.all(calls.map((options) => model.sample(options))),
+      model.logLikelihood(images),
+      model.logLikelihood(images),
+    ]);
+    expect(concurrent).toEqual(sequential);
+    expect(likelihoods).toEqual([likelihood, likelihood]);
+    await model.dispose();
+  });
+});
+
+describe('draws', () => {
+  it('follow the uniforms of Philox, key = seed, counter = (index, pixel * channels + channel)', async () => {
+    for (const options of [grey, rgb]) {
+      const model = await randomModel(device(), options, 5, 1.5);
+      const { channels, levels } = options;
+      const [seed, firstIndex] = [2n ** 63n + 5n, 1000];
+      const images = await model.sample({ count: 2, height: 6, width: 5, seed, firstIndex });
+      const { data } = await model.logits(images);
+      const perImage = 6 * 5 * channels;
+      let compared = 0;
+      images.data.forEach((byte, i) => {
+        const counter = [firstIndex + Math.floor(i / perImage), i % perImage, 0, 0];
+        const u = uniform(philox(counter, seedKey(seed))[0]!);
+        const { level, margin } = drawLevel(data, i * levels, levels, u);
+        if (margin < 1e-6) return;
+        compared += 1;
+        expect(levelOfByte(byte, levels), `value ${i}`).toBe(level);
+      });
+      expect(compared).toBeGreaterThan(0.99 * images.data.length);
+      await model.dispose();
+    }
+  });
+
+  it('temperature 0 takes the most likely level everywhere; 1e-38 does too', async () => {
+    for (const options of [grey, rgb]) {
+      const model = await randomModel(device(), options, 6, 1.5);
+      const { levels } = options;
+      const size = { count: 3, height: 8, width: 7 };
+      const greedy = await model.sample({ ...size, temperature: 0, seed: 1 });
+      const { data } = await model.logits(greedy);
+      const best = greedy.data.map((_, i) => drawLevel(data, i * levels, levels, 0, 0).level);
+      expect(greedy.data.map((byte) => levelOfByte(byte, levels))).toEqual(best);
+      expect((await model.sample({ ...size, temperature: 1e-38, seed: 2 })).data).toEqual(greedy.data);
+      expect((await model.sample({ ...size, temperature: Number.MIN_VALUE, seed: 2 })).data).toEqual(
+        greedy.data,
+      );
+      await model.dispose();
+    }
+  });
+
+  it('temperature 1e6 draws every level equally often', async () => {
+    const model = await randomModel(device(), grey, 7, 1.5);
+    const { data } = await model.sample({ count: 40, height: 16, width: 16, temperature: 1e6, seed: 5 });
+    const counts = new Array<number>(8).fill(0);
+    for (const byte of data) counts[levelOfByte(byte, 8)]! += 1;
+    const expected = data.length / 8;
+    const chiSquare = counts.reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
+    expect(chiSquare).toBeLessThan(29.9); // 7 degrees of freedom, p = 1e-4
+    await model.dispose();
+  });
+
+  it('given uniforms of 0 take the first level, of almost 1 the last', async () => {
+    const model = await randomModel(device(), rgb, 8, 1);
+    const size = { count: 1, height: 4, width: 4 };
+    const draw = (u: number) => model.sample({ ...size, uniforms: new Float32Array(48).fill(u) });
+    expect(new Set((await draw(0)).data)).toEqual(new Set([0]));
+    expect(new Set((await draw(1 - 2 ** -24)).data)).toEqual(new Set([255]));
+    await model.dispose();
+  });
+
+  it('ema weights of a new model are its weights', async () => {
+    const model = await randomModel(device(), grey, 9, 1.5);
+    const size = { count: 2, height: 5, width: 5, seed: 1 };
+    expect(await model.sample({ ...size, weights: 'ema' })).toEqual(await model.sample(size));
+    await model.dispose();
+  });
+});
