@@ -162,8 +162,8 @@ void add_gradient_by_tap(const MaskedConv2dShape& shape, const Panel& panel, con
   }
 }
 
-// The same for few input channels: the taps of a filter row and their channels, contiguous in a strip, are
-// one run.
+// The same for few input channels: a filter row's taps and their channels, contiguous in a strip, are one
+// run.
 void add_gradient_by_row(const MaskedConv2dShape& shape, const Panel& panel, const float* x,
                          const float* grad_y, int begin, int rows, float* strip, float* sums) {
   const int radius = shape.kernel_size / 2, w = shape.w, c = shape.c, k = shape.k;

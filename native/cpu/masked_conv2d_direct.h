@@ -27,8 +27,7 @@ struct BlockOutput {
 template <int kPixels, int kVectors, int kFirst, int kLast>
 inline const float* add_tap(Vector (&sum)[kPixels][kVectors], const float* x, ptrdiff_t stride, int channels,
                             const float* weight) {
-  // Four base pointers, so that every pixel is a base plus 0 to 3 strides: addresses the processor forms for
-  // free.
+  // Four base pointers: every pixel is a base plus 0 to 3 strides, addresses the processor forms for free.
   const float *x0 = x, *x4 = x + 4 * stride, *x8 = x + 8 * stride, *x12 = x + 12 * stride;
   for (int c = 0; c < channels; ++c) {
     Vector w[kVectors];

@@ -79,8 +79,7 @@ inline void add_columns(const float* grad_y, int64_t stride, int64_t pixels, int
   }
 }
 
-// A partial gradient holds, panel by panel, [tap][input channel][width] like packed weights, then the bias
-// per column.
+// A partial gradient holds panels of [tap][input channel][width] like packed weights, then a bias per column.
 inline int64_t partial_gradient_floats(const PanelLayout& layout) {
   return layout.weights() + layout.columns();
 }

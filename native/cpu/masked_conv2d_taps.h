@@ -6,8 +6,7 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// The taps of one panel in row-major order, for source rows `pitch` pixels apart. sign is +1 forward, -1
-// backward.
+// The taps of one panel in row-major order, on rows `pitch` pixels apart. sign is +1 forward, -1 backward.
 class TapList {
  public:
   TapList(int kernel_size, int inputs, const Panel& panel, int64_t pitch, int sign)

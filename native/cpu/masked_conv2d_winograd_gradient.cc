@@ -82,8 +82,7 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
   constexpr int kProducts = Tiles::Horizontal::n + Tiles::kUpperPlanes * Tiles::kChunks;
   std::memset(scratch.bias.data, 0, sizeof(float) * scratch.columns_y);
 
-  // Batches one after the other; inside one, tasks are rows of tiles, then planes. No sum depends on the
-  // threads.
+  // Batches one after the other; inside one, tasks are rows of tiles, then planes: a sum has one owner.
   for (int64_t begin = 0; begin < all_rows; begin += scratch.rows) {
     const int rows = static_cast<int>(smaller<int64_t>(scratch.rows, all_rows - begin));
     context.pool.run(rows, [&](int64_t row, int) {

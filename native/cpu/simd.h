@@ -47,8 +47,7 @@ inline Vector load(const float* p) { return *reinterpret_cast<const UnalignedVec
 inline void store(float* p, Vector v) { *reinterpret_cast<UnalignedVector*>(p) = v; }
 inline Vector splat(float a) { return a - Vector{}; }
 
-// The first `count` lanes (all of them where count >= kLanes); the other lanes are `fill` and their memory is
-// not read.
+// The first `count` lanes, at most all of them; the others are `fill` and their memory is not read.
 inline Vector load_partial(const float* p, int count, float fill = 0) {
   if (count >= kLanes) return load(p);
 #if defined(__AVX512F__)

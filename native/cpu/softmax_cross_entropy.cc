@@ -1,5 +1,4 @@
-// The head: logits of a block of pixels, their softmax cross-entropy and its gradients, all while they are in
-// cache.
+// The head: logits of a block of pixels, their softmax cross-entropy and its gradients, all in the cache.
 #include <cmath>
 #include <cstring>
 

@@ -48,8 +48,7 @@ class WinogradWeights {
   int64_t floats_;
 };
 
-// One thread's transformed inputs and products for a strip of about four rows of pixels, so that they stay in
-// its cache.
+// One thread's transformed inputs and products for a strip of about four pixel rows: they stay in its cache.
 template <class Tiles>
 struct WinogradStrip {
   static constexpr int kTileRows = larger(1, 4 / Tiles::kRows);
@@ -71,8 +70,7 @@ struct WinogradStrip {
   }
 };
 
-// For the weight gradient: the transformed operands of a batch of tile rows, and the sums over all batches so
-// far.
+// For the weight gradient: the transformed operands of a batch of tile rows, and the sums over all batches.
 template <class Tiles>
 struct WinogradBatch {
   int rows, columns_x, columns_y, tiles, tiles_upper;

@@ -107,8 +107,7 @@ struct WinogradTiles {
     PIXELCNN_UNROLL for (int r = 0; r < kRows; ++r) multiply<H::AT>(columns[r], out[r], bias);
   }
 
-  // The transposed output transform of one row of tiles of grad_y: what the weight gradient multiplies inputs
-  // with.
+  // The transposed output transform of one row of tiles of grad_y, for the weight gradient.
   static void transform_gradient(const ImageView& image, int tile_row, int tiles, Planes upper,
                                  Planes centre) {
     const int padded = static_cast<int>(round_up(image.channels, kLanes)), y = tile_row * kRows;

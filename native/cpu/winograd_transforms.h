@@ -1,8 +1,7 @@
-// Winograd (Toom-Cook) matrices for m outputs of an r-tap filter: y = AT ((G g) * (BT d)), from n = m + r - 1
-// inputs.
+// Winograd (Toom-Cook) matrices for m outputs of an r-tap filter: y = AT ((G g) * (BT d)), with n = m + r
+// - 1.
 //
-// Interpolation points 0, 1, -1, 2, -2 or -1/2, 1/2 and infinity; the rows are scaled by powers of two to
-// balance rounding.
+// Interpolation points 0, 1, -1, 2, -2 or -1/2, 1/2 and infinity; rows are scaled to balance rounding.
 #pragma once
 #include "simd.h"
 

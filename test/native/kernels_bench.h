@@ -1,5 +1,5 @@
-// Times the kernels on the default model's shapes: minimum of several runs, beside the machine's multiply-add
-// peak.
+// Times the kernels on the default model's shapes: minimum of several runs; GF/s count live taps, borders
+// too.
 #pragma once
 #include <chrono>
 

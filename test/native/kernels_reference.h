@@ -1,5 +1,4 @@
-// Naive double-precision loops, written from the formulas in native/ops.h: what the kernels are compared
-// with.
+// Naive double-precision loops, written from the formulas in native/ops.h, to compare the kernels with.
 #pragma once
 #include <cmath>
 #include <vector>
