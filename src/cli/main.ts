@@ -3,7 +3,9 @@
 import { constants } from 'node:os';
 import { nearest } from '../options.js';
 import { type Command, runCommand } from './command.js';
+import { benchCommand } from './commands/bench.js';
 import { completeCommand } from './commands/complete.js';
+import { doctorCommand } from './commands/doctor.js';
 import { evaluateCommand } from './commands/evaluate.js';
 import { inspectCommand } from './commands/inspect.js';
 import { sampleCommand } from './commands/sample.js';
@@ -19,6 +21,8 @@ const commands = [
   completeCommand,
   evaluateCommand,
   inspectCommand,
+  doctorCommand,
+  benchCommand,
 ] as readonly Command[];
 
 async function main(args: readonly string[]): Promise<number> {

@@ -1,0 +1,128 @@
+// Measurements of this machine: medians over repeats of a training step, a forward pass and sampling.
+import type { ImageBatch } from '../data/image-batch.js';
+import type { Device } from '../device.js';
+import type { PixelCnnOptions } from '../models/config.js';
+import { PixelCNN } from '../models/pixelcnn.js';
+import type { Algorithm } from '../ops/masked-conv2d.js';
+import { TrainingStep } from '../train/training-step.js';
+
+export interface Timing {
+  /** Median time of one run over the whole batch. */
+  readonly milliseconds: number;
+  readonly imagesPerSecond: number;
+  /** Runs measured, after one that was not. */
+  readonly repeats: number;
+}
+
+export interface MeasureOptions {
+  readonly model?: PixelCnnOptions;
+  /** Images per run. Default 16. */
+  readonly batch?: number;
+  /** Default 28. */
+  readonly height?: number;
+  /** Default 28. */
+  readonly width?: number;
+  /** How long to measure; at least 3 runs are made. Default 2. */
+  readonly seconds?: number;
+}
+
+/** Time of a training step, two in flight as in training. */
+export async function measureTrainingStep(
+  device: Device,
+  options: MeasureOptions & { readonly algorithm?: Algorithm } = {},
+): Promise<Timing> {
+  const { algorithm = 'auto', height = 28, width = 28, batch: count = 16, seconds = 2 } = options;
+  await using model = await PixelCNN.create(device, options.model);
+  const step = await TrainingStep.create(model.internals(), { height, width, dynamic: false, algorithm });
+  const batch = {
+    bytes: patternImages(count, height, width, model.config.channels).data,
+    count,
+    index: Uint32Array.from({ length: count }, (_, i) => i),
+    random: [0, 0, 0] as const,
+  };
+  const hyper = {
+    learningRate: 1e-3,
+    beta1: 0.9,
+    beta2: 0.999,
+    epsilon: 1e-8,
+    weightDecay: 0,
+    maxGradientNorm: 0,
+    emaDecay: 0,
+  };
+  try {
+    return await measure(() => step.run(batch, hyper), { seconds, images: count, inFlight: 2 });
+  } finally {
+    step.dispose();
+  }
+}
+
+/** Time of the likelihood of a batch. */
+export async function measureForward(
+  device: Device,
+  options: MeasureOptions & { readonly algorithm?: Algorithm } = {},
+): Promise<Timing> {
+  const { algorithm = 'direct', height = 28, width = 28, batch = 16, seconds = 2 } = options;
+  await using model = await PixelCNN.create(device, options.model);
+  const images = patternImages(batch, height, width, model.config.channels);
+  return await measure(() => model.logLikelihood(images, { algorithm }), {
+    seconds,
+    images: batch,
+    inFlight: 1,
+  });
+}
+
+/** Time of drawing a batch of whole images. */
+export async function measureSampling(device: Device, options: MeasureOptions = {}): Promise<Timing> {
+  const { height = 28, width = 28, batch = 16, seconds = 2 } = options;
+  await using model = await PixelCNN.create(device, options.model);
+  return await measure(() => model.sample({ count: batch, height, width, seed: 0 }), {
+    seconds,
+    images: batch,
+    inFlight: 1,
+  });
+}
+
+/** Runs once to compile and warm up, then again and again with so many runs in flight. */
+async function measure(
+  run: () => Promise<unknown>,
+  options: { seconds: number; images: number; inFlight: number },
+): Promise<Timing> {
+  await run();
+  const times: number[] = [];
+  const pending: Promise<unknown>[] = [];
+  let last = performance.now();
+  const end = last + options.seconds * 1000;
+  try {
+    while (times.length < 3 || last < end) {
+      while (pending.length < options.inFlight) {
+        const started = run();
+        // A failure is met when its turn comes; until then it must not count as unhandled.
+        started.catch(() => undefined);
+        pending.push(started);
+      }
+      await pending.shift();
+      const now = performance.now();
+      times.push(now - last);
+      last = now;
+    }
+  } finally {
+    await Promise.allSettled(pending);
+  }
+  const milliseconds = median(times);
+  return { milliseconds, imagesPerSecond: (1000 * options.images) / milliseconds, repeats: times.length };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Images with structure and all bytes in them; their content does not change the time. */
+function patternImages(count: number, height: number, width: number, channels: number): ImageBatch {
+  const data = Uint8Array.from(
+    { length: count * height * width * channels },
+    (_, i) => (i * 37 + (i >> 5)) & 255,
+  );
+  return { data, count, height, width, channels };
+}

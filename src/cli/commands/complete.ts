@@ -1,0 +1,167 @@
+// `pixelcnn complete`: draws the hidden part of images several times over.
+import { type ImageBatch, selectImages, sliceImages } from '../../data/image-batch.js';
+import { PixelCnnError } from '../../errors.js';
+import { bytesOfLevels, levelOfByte } from '../../ops/quantise.js';
+import { z } from '../../options.js';
+import type { Command } from '../command.js';
+import {
+  deviceOptions,
+  imageOptions,
+  imagesText,
+  interruptSignal,
+  modelOption,
+  outputOptions,
+  readImages,
+  weightsOption,
+  withModel,
+} from '../common.js';
+import { gridScale, writeGrid } from '../output-files.js';
+import { duration } from '../terminal.js';
+
+const sides = ['top', 'bottom', 'left', 'right'] as const;
+const schema = z.strictObject({
+  model: modelOption,
+  images: z.string().min(1).describe(imagesText),
+  count: z.int().min(1).max(65536).default(8).describe('images to complete, the first of them'),
+  completions: z.int().min(1).max(1024).default(4).describe('completions of each image'),
+  keep: z
+    .enum(sides)
+    .default('top')
+    .describe(
+      'the side that is known: top, bottom, left or right; what is known below a pixel is kept, but does not inform it',
+    ),
+  fraction: z.number().min(0).max(1).default(0.5).describe('how much of it is known'),
+  mask: z.string().min(1).optional().describe('PNG of the same size, white where known; replaces keep'),
+  out: z
+    .string()
+    .min(1)
+    .default('completions.png')
+    .describe('file for the grid: a row per image, with original, known part and completions'),
+  channels: imageOptions.channels,
+  seed: z.int().min(0).optional().describe('same seed, same completions; default: random, and printed'),
+  temperature: z
+    .number()
+    .min(0)
+    .max(1e6)
+    .default(1)
+    .describe('divides the logits; 0 takes the most likely value'),
+  weights: weightsOption,
+  scale: gridScale,
+  ...deviceOptions,
+  ...outputOptions,
+});
+type Options = z.output<typeof schema>;
+
+/** Byte of hidden pixels in the grid. */
+const hidden = 96;
+
+export const completeCommand: Command<typeof schema> = {
+  name: 'complete',
+  summary: 'Completes images of which a part is known, and writes a PNG grid.',
+  schema,
+  positional: 'model',
+  examples: [
+    'pixelcnn complete runs/demo/model.safetensors --images mnist:test --count 10 --keep top',
+    'pixelcnn complete model.safetensors --images photo.png --mask known.png --completions 8',
+  ],
+
+  run(options) {
+    const { completions, temperature, weights, out, scale } = options;
+    const signal = interruptSignal();
+    return withModel(options, async (model, terminal) => {
+      const read = await readImages(options.images, { limit: options.count, channels: options.channels });
+      const originals = quantised(
+        sliceImages(read, 0, Math.min(options.count, read.count)),
+        model.config.levels,
+      );
+      const { count, height, width, channels } = originals;
+      const known =
+        options.mask === undefined
+          ? sideMask(options, height, width)
+          : await readMask(options.mask, originals);
+      const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
+      const began = performance.now();
+      terminal.live(`completing ${count} images`);
+      const repeated = Array.from({ length: count * completions }, (_, i) => Math.floor(i / completions));
+      const completed = await model.complete({
+        images: selectImages(originals, repeated),
+        known: repeat(known, count * completions),
+        seed,
+        temperature,
+        weights,
+        signal,
+      });
+      const seconds = (performance.now() - began) / 1000;
+      await writeGrid(out, rowsOf(originals, known, completed, completions), {
+        columns: completions + 2,
+        scale,
+      });
+      const text = `${out}: ${count} images, ${completions} completions of each, seed ${seed}, ${duration(seconds)}`;
+      terminal.result(text, { out, count, completions, height, width, channels, seed, temperature, seconds });
+      return 0;
+    });
+  },
+};
+
+/** The images as a model of so many levels sees them, so that known and drawn pixels look alike. */
+function quantised(images: ImageBatch, levels: number): ImageBatch {
+  const bytes = bytesOfLevels(levels);
+  return { ...images, data: images.data.map((byte) => bytes[levelOfByte(byte, levels)]!) };
+}
+
+/** 1 where a pixel of one image is known. */
+function sideMask({ keep, fraction }: Options, height: number, width: number): Uint8Array {
+  const rows = Math.round(fraction * height);
+  const columns = Math.round(fraction * width);
+  return Uint8Array.from({ length: height * width }, (_, pixel) => {
+    const [y, x] = [Math.floor(pixel / width), pixel % width];
+    const inside = {
+      top: y < rows,
+      bottom: y >= height - rows,
+      left: x < columns,
+      right: x >= width - columns,
+    };
+    return inside[keep] ? 1 : 0;
+  });
+}
+
+async function readMask(file: string, images: ImageBatch): Promise<Uint8Array> {
+  const mask = await readImages(file, { channels: 1 });
+  const { height, width } = images;
+  if (mask.height !== height || mask.width !== width) {
+    throw new PixelCnnError(
+      'IMAGE_SHAPE',
+      `${file} is ${mask.height}x${mask.width}, the images are ${height}x${width} (height x width)`,
+    );
+  }
+  return mask.data.slice(0, height * width).map((byte) => (byte >= 128 ? 1 : 0));
+}
+
+function repeat(bytes: Uint8Array, times: number): Uint8Array {
+  const all = new Uint8Array(bytes.length * times);
+  for (let i = 0; i < times; i += 1) all.set(bytes, i * bytes.length);
+  return all;
+}
+
+/** A row per image: the original, what is known of it, and its completions. */
+function rowsOf(
+  originals: ImageBatch,
+  known: Uint8Array,
+  completed: ImageBatch,
+  completions: number,
+): ImageBatch {
+  const { count, height, width, channels } = originals;
+  const size = height * width * channels;
+  const data = new Uint8Array(count * (completions + 2) * size);
+  for (let i = 0; i < count; i += 1) {
+    const original = originals.data.subarray(i * size, (i + 1) * size);
+    const row = i * (completions + 2) * size;
+    data.set(original, row);
+    data.set(
+      original.map((byte, at) => (known[Math.floor(at / channels)] ? byte : hidden)),
+      row + size,
+    );
+    data.set(completed.data.subarray(i * completions * size, (i + 1) * completions * size), row + 2 * size);
+  }
+  return { data, count: count * (completions + 2), height, width, channels };
+}

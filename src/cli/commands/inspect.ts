@@ -1,0 +1,107 @@
+// `pixelcnn inspect`: what a safetensors file holds, pixelcnn's or any other.
+import { readFile } from 'node:fs/promises';
+import { decodeModel, type ModelFile } from '../../checkpoint/model-file.js';
+import { CHECKSUM_KEY, parseSafetensors, type SafetensorsTensor } from '../../checkpoint/safetensors.js';
+import { PixelCnnError } from '../../errors.js';
+import { type LayerConfig, layersOf } from '../../models/config.js';
+import { z } from '../../options.js';
+import type { Command } from '../command.js';
+import { outputOptions } from '../common.js';
+import { countLayer, countParameters } from '../parameter-count.js';
+import { Terminal, table, thousands } from '../terminal.js';
+
+const schema = z.strictObject({
+  file: z.string().min(1).describe('safetensors file'),
+  tensors: z.boolean().default(true).describe('leave out the list of tensors'),
+  ...outputOptions,
+});
+
+export const inspectCommand: Command<typeof schema> = {
+  name: 'inspect',
+  summary: 'Shows configuration, tensors, parameter counts, training state and checksum of a file.',
+  schema,
+  positional: 'file',
+  examples: [
+    'pixelcnn inspect runs/demo/model.safetensors',
+    'pixelcnn inspect checkpoint.safetensors --json | jq .training',
+  ],
+
+  async run(options) {
+    const { file } = options;
+    const bytes = await readFile(file);
+    const { metadata, tensors } = parseSafetensors(bytes, { file, allowNonfinite: true });
+    const checksum = metadata[CHECKSUM_KEY] === undefined ? 'none' : 'ok';
+    const found = modelIn(bytes, file);
+    const layers = found.model === undefined ? [] : layersOf(found.model.config);
+    const parameters = layers.length > 0 ? countParameters(layers) : undefined;
+    const { config, imageSize, average, training } = found.model ?? {};
+    const listed = [...tensors].map(([name, tensor]) => describeTensor(name, tensor, layers));
+    const rows = [
+      ['file', `${file}, ${thousands(bytes.length)} bytes, ${tensors.size} tensors`],
+      ['checksum', checksum === 'ok' ? 'SHA-256 matches' : 'none in the file'],
+      ['model', config === undefined ? `none: ${found.reason}` : settings(config)],
+      ...(imageSize ? [['images', `${imageSize.height}x${imageSize.width}`]] : []),
+      ...(parameters ? [['parameters', countText(parameters)]] : []),
+      ...(average ? [['average', 'the file holds the moving average of the weights as well']] : []),
+      ...(training ? [['training', settings(training.state)]] : []),
+    ];
+    const text = [table(rows)];
+    if (options.tensors) {
+      const cells = listed.map(({ name, dtype, shape, elements, live }) => {
+        return [
+          name,
+          dtype,
+          `[${shape.join(', ')}]`,
+          thousands(elements),
+          live === null ? '' : thousands(live),
+        ];
+      });
+      text.push('', table([['tensor', 'type', 'shape', 'elements', 'live'], ...cells], [3, 4]));
+    }
+    new Terminal(options).result(text.join('\n'), {
+      file,
+      bytes: bytes.length,
+      checksum,
+      config: config ?? null,
+      imageSize: imageSize ?? null,
+      parameters: parameters ?? null,
+      average: average !== undefined,
+      training: training?.state ?? null,
+      metadata,
+      ...(options.tensors && { tensors: listed }),
+    });
+    return 0;
+  },
+};
+
+/** The model in the file, or why it holds none that pixelcnn knows. */
+function modelIn(bytes: Uint8Array, file: string): { model?: ModelFile; reason?: string } {
+  try {
+    return { model: decodeModel(bytes, {}, file) };
+  } catch (error) {
+    if (!(error instanceof PixelCnnError)) throw error;
+    return { reason: error.message };
+  }
+}
+
+function describeTensor(name: string, tensor: SafetensorsTensor, layers: readonly LayerConfig[]) {
+  const { dtype, shape } = tensor;
+  const layer = layers.find((one) => name === `${one.name}.weight`);
+  return {
+    name,
+    dtype,
+    shape,
+    elements: shape.reduce((product, size) => product * size, 1),
+    /** Weights that the mask leaves alive. */
+    live: layer === undefined ? null : countLayer(layer).live - layer.k,
+  };
+}
+
+function countText({ total, live }: { total: number; live: number }): string {
+  return `${thousands(total)}, of which ${thousands(live)} are live under the masks (${Math.round((100 * live) / total)} %)`;
+}
+
+function settings(values: object): string {
+  const shown = Object.entries(values).filter(([, value]) => !Array.isArray(value));
+  return shown.map(([key, value]) => `${key} ${value}`).join(', ');
+}

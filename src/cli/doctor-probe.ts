@@ -1,0 +1,108 @@
+// The checks of `pixelcnn doctor` that run native code, in a process of their own: a crash there is a finding too.
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { openDevice } from '../device.js';
+import { PixelCnnError } from '../errors.js';
+import { maskedConv2d } from '../masked-conv2d.js';
+import { PixelCNN } from '../models/pixelcnn.js';
+import { isLiveTap } from '../ops/masked-conv2d.js';
+import type { Finding } from './commands/doctor.js';
+
+const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Where the error itself would send the reader here. */
+const fixes: Readonly<Record<string, string>> = {
+  addon: 'run `npm install pixelcnn` on this machine; in a clone of the repository `npm run build:native`',
+};
+
+/** Runs a check and prints its finding as a line of JSON, at once: what comes after it may crash. */
+async function probe(name: string, body: () => Promise<string>, failure: 'failed' | 'note' = 'failed') {
+  let finding: Finding;
+  try {
+    finding = { name, state: 'ok', text: await body() };
+  } catch (error) {
+    const text = (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
+    const remedy = error instanceof PixelCnnError ? error.remedy : undefined;
+    const fix = fixes[name] ?? remedy ?? (failure === 'failed' ? 'report it with this output' : undefined);
+    finding = { name, state: failure, text, ...(fix !== undefined && { fix }) };
+  }
+  process.stdout.write(`${JSON.stringify(finding)}\n`);
+  return finding.state === 'ok';
+}
+
+function addonPath(): string {
+  const gypBuild = createRequire(import.meta.url)('node-gyp-build') as { path(folder: string): string };
+  return gypBuild.path(packageRoot);
+}
+
+/** The masked convolution against loops written from its formula. */
+async function checkConvolution(): Promise<string> {
+  const shape = { n: 1, h: 5, w: 6, c: 3, k: 6, kernelSize: 3, maskType: 'B' as const, groups: 3 };
+  const { h, w, c, k, kernelSize } = shape;
+  const fill = (length: number, factor: number) =>
+    Float32Array.from({ length }, (_, i) => Math.sin(factor * (i + 1)));
+  const [x, weight, bias] = [fill(h * w * c, 0.7), fill(k * c * kernelSize * kernelSize, 1.3), fill(k, 2.1)];
+  await using device = await openDevice({ backend: 'cpu' });
+  const y = await maskedConv2d(device, {
+    input: x,
+    inputShape: [1, h, w, c],
+    weight,
+    bias,
+    outChannels: k,
+    kernelSize,
+    maskType: 'B',
+    channelGroups: 3,
+  });
+  let worst = 0;
+  for (let at = 0; at < y.length; at += 1) {
+    const [i, j, o] = [Math.floor(at / k / w), Math.floor(at / k) % w, at % k];
+    let expected = bias[o]!;
+    for (let tap = 0; tap < kernelSize * kernelSize * c; tap += 1) {
+      const [r, s, input] = [Math.floor(tap / c / kernelSize), Math.floor(tap / c) % kernelSize, tap % c];
+      const [row, column] = [i + r - 1, j + s - 1];
+      if (row < 0 || column < 0 || column >= w || !isLiveTap(shape, o, input, r, s)) continue;
+      expected +=
+        weight[((o * c + input) * kernelSize + r) * kernelSize + s]! * x[(row * w + column) * c + input]!;
+    }
+    worst = Math.max(worst, Math.abs(expected - y[at]!));
+  }
+  if (!(worst < 1e-5)) {
+    throw new PixelCnnError('ERR_SELF_TEST', `a masked convolution is off by ${worst}`, {
+      remedy: 'try PIXELCNN_CPU_ISA=baseline, and report the output of this command',
+    });
+  }
+  return `masked convolution agrees with its formula to ${worst.toExponential(1)}`;
+}
+
+async function checkSample(): Promise<string> {
+  await using device = await openDevice({ backend: 'cpu' });
+  await using model = await PixelCNN.create(device, { hiddenChannels: 8, layers: 3, levels: 4, seed: 1 });
+  const began = performance.now();
+  const options = { count: 1, height: 12, width: 12, seed: 1 };
+  const [image, again] = [await model.sample(options), await model.sample(options)];
+  const nats = (await model.logLikelihood(image)).nats[0]!;
+  if (Buffer.compare(image.data, again.data) !== 0 || !Number.isFinite(nats)) {
+    throw new PixelCnnError('ERR_SELF_TEST', `two samples of one seed differ, or its likelihood is ${nats}`);
+  }
+  return `one image of 12x12 drawn twice, the same, in ${(performance.now() - began).toFixed(0)} ms`;
+}
+
+const loaded = await probe('addon', async () => {
+  const path = addonPath();
+  const device = await openDevice({ backend: 'cpu' });
+  await device.dispose();
+  return path;
+});
+if (loaded) {
+  const describe = async (backend: 'cpu' | 'cuda') => {
+    await using device = await openDevice({ backend });
+    const { name, instructionSet, threads } = device.info;
+    return backend === 'cpu'
+      ? `${name}, ${instructionSet}, ${threads} threads`
+      : `${name}, ${instructionSet}`;
+  };
+  await probe('cpu', () => describe('cpu'));
+  await probe('cuda', () => describe('cuda'), 'note');
+  await probe('convolution', checkConvolution);
+  await probe('sampling', checkSample);
+}
