@@ -26,6 +26,7 @@ export {
   type Weights,
 } from './models/pixelcnn.js';
 export type { Algorithm, MaskType } from './ops/masked-conv2d.js';
+export type { OpTrace } from './program.js';
 export type {
   CompleteOptions,
   SampledImages,

@@ -2,7 +2,7 @@
 import type { ImageBatch } from '../data/image-batch.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { binarise } from '../ops/random.js';
-import { Program } from '../program.js';
+import { type OpTrace, Program } from '../program.js';
 import { Recorder } from '../recorder.js';
 import type { Tensor } from '../tensor.js';
 import { type PackedWeights, recordLogits, recordNats, recordPack } from './network.js';
@@ -38,6 +38,13 @@ class ForwardUnit {
     this.#packedVersion = model.version;
     const [output] = await model.device.submit(steps);
     return output!;
+  }
+
+  /** Packs, then runs once op by op. */
+  async trace(model: ModelInternals, inputs: ArrayBufferView[]): Promise<OpTrace[]> {
+    const packing = await this.#pack.trace();
+    this.#packedVersion = model.version;
+    return [...packing, ...(await this.#forward.trace(inputs))];
   }
 
   dispose(): void {
@@ -118,6 +125,24 @@ export async function runLogits(
     (output, first) => data.set(new Float32Array(output), first * perImage),
   );
   return { data, shape: [count, height, width, channels, levels] };
+}
+
+/** Time, shape and non-finite values of every op of one likelihood pass over all images at once. */
+export async function traceNats(
+  model: ModelInternals,
+  images: ImageBatch,
+  options: ForwardOptions,
+): Promise<OpTrace[]> {
+  const { count, height, width, channels } = images;
+  const network = model.networks[options.weights];
+  const unit = await buildUnit(model, [count, height, width, channels], options, (r, bytes, packed) =>
+    recordNats(r, network, bytes, packed, options.algorithm),
+  );
+  try {
+    return await unit.trace(model, [images.data]);
+  } finally {
+    unit.dispose();
+  }
 }
 
 /** -log p of every image, in nats. */

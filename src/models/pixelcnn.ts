@@ -8,6 +8,7 @@ import { check, PixelCnnError } from '../errors.js';
 import { MaskedConv2d } from '../layers/masked-conv2d.js';
 import { type Algorithm, algorithms } from '../ops/masked-conv2d.js';
 import { parseOptions, show, z } from '../options.js';
+import type { OpTrace } from '../program.js';
 import { seedKey } from '../random/philox.js';
 import {
   type CompleteOptions,
@@ -20,7 +21,7 @@ import {
   streamImages,
 } from '../sample/sampler.js';
 import { layersOf, type PixelCnnConfig, type PixelCnnOptions, parseConfig } from './config.js';
-import { runLogits, runNats } from './likelihood.js';
+import { runLogits, runNats, traceNats } from './likelihood.js';
 import type { Network } from './network.js';
 import { initialParameters, type NamedArrays, ParameterSet } from './parameters.js';
 import { ProgramCache } from './program-cache.js';
@@ -203,6 +204,16 @@ export class PixelCNN {
     const nats = await runNats(model, batch, parsed);
     const scale = 1 / (batch.height * batch.width * batch.channels * Math.LN2);
     return { nats, bitsPerDim: nats.map((value) => value * scale) };
+  }
+
+  /**
+   * Runs one likelihood pass over `images` op by op and tells, for each op, its label, time, result shape and how
+   * many values it wrote that are NaN or infinite: for finding out where a model is slow or goes wrong.
+   */
+  async trace(images: ImageBatch, options: InferenceOptions = {}): Promise<OpTrace[]> {
+    const model = this.internals();
+    const parsed = parseOptions('trace', inferenceOptions, options);
+    return traceNats(model, this.#requireImages('trace', images), parsed);
   }
 
   /**
