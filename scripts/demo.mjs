@@ -10,13 +10,23 @@ const cli = (...args) => ['dist/cli/main.js', ...args];
 if (existsSync(`${root}${out}`)) rmSync(`${root}${out}`, { recursive: true });
 step('training', 'node', cli('train', '--preset', 'mnist-demo', '--out', out), { show: true });
 const model = `${out}/model-ema.safetensors`;
-step('samples', 'node', cli('sample', '--model', model, '--count', '64', '--seed', '1', '--out', `${out}/samples.png`), {
-  show: true,
-});
+step(
+  'samples',
+  'node',
+  cli('sample', '--model', model, '--count', '64', '--seed', '1', '--out', `${out}/samples.png`),
+  {
+    show: true,
+  },
+);
 const images = ['--images', 'mnist:test', '--count', '16', '--keep', 'top', '--fraction', '0.5'];
-step('completions', 'node', cli('complete', '--model', model, ...images, '--seed', '1', '--out', `${out}/completions.png`), {
-  show: true,
-});
+step(
+  'completions',
+  'node',
+  cli('complete', '--model', model, ...images, '--seed', '1', '--out', `${out}/completions.png`),
+  {
+    show: true,
+  },
+);
 process.stdout.write(`
 ${((performance.now() - start) / 1000).toFixed(0)} s in all. Look at
   ${out}/samples.png       64 digits drawn by the model

@@ -1,6 +1,5 @@
 // Training leaves the event loop alone: p99 of its delay stays within 5 ms.
 import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 
 const limit = 5;
