@@ -1,0 +1,139 @@
+// Programs: malformed command buffers are refused natively and never crash; traces tell labels, shapes and NaN.
+import { describe, expect, it } from 'vitest';
+import { openDevice } from '../../src/device.js';
+import { forward, maskedConv2dForward } from '../../src/ops/masked-conv2d.js';
+import { quantise } from '../../src/ops/quantise.js';
+import { zero } from '../../src/ops/sample.js';
+import { Program } from '../../src/program.js';
+import { Recorder } from '../../src/recorder.js';
+import { runChild } from '../helpers/child.js';
+import { testDevice } from '../helpers/models.js';
+import { packed } from '../helpers/ops.js';
+import { TestRandom } from '../helpers/random.js';
+
+const device = testDevice();
+
+describe('malformed command buffers', () => {
+  it.each([1, 2, 3])('2,000 mutations work or are refused with a code, no crash, seed %d', async (seed) => {
+    const child = await runChild('runtime/children/fuzz.mjs', { args: [String(seed), '2000'] });
+    expect(child.signal, `seed ${seed}: ${child.stderr}`).toBe(null);
+    expect(child.stderr).toBe('');
+    expect(child.code).toBe(0);
+    const counts = JSON.parse(child.stdout) as {
+      ops: number;
+      worked: number;
+      refused: number;
+      codes: Record<string, number>;
+      wrong: string[];
+      validWorked: boolean;
+    };
+    console.info(`fuzz seed ${seed}: ${counts.worked} worked, ${counts.refused} refused`, counts.codes);
+    expect(counts.wrong).toEqual([]);
+    expect(counts.validWorked, 'the program before its mutation').toBe(true);
+    expect(counts.ops, 'kinds of ops in it').toBe(15);
+    expect(counts.worked + counts.refused).toBe(2002);
+    expect(counts.refused).toBeGreaterThan(800);
+    expect(counts.worked).toBeGreaterThan(50);
+  });
+});
+
+async function convolutionProgram(): Promise<{ program: Program; inputs: Float32Array[] }> {
+  const g = {
+    n: 2,
+    h: 5,
+    w: 4,
+    c: 3,
+    k: 6,
+    kernelSize: 3,
+    maskType: 'B',
+    groups: 1,
+    algorithm: 'direct',
+  } as const;
+  const r = new Recorder(device());
+  const x = r.input('x', [2, 5, 4, 3]);
+  const weight = r.input('weight', [6, 3, 3, 3]);
+  const bias = r.input('bias', [6]);
+  const filter = packed(r, g, forward, weight);
+  r.output(maskedConv2dForward(r, 'layer one', g, { x, packed: filter, bias, relu: true }));
+  const random = new TestRandom(1);
+  const inputs = [random.normals(120), random.normals(162), random.normals(6)];
+  return { program: await Program.compile(r), inputs };
+}
+
+describe('trace', () => {
+  it('tells label, op, shape, time and that all is finite', async () => {
+    const { program, inputs } = await convolutionProgram();
+    const trace = await program.trace(inputs);
+    expect(trace.map(({ label, op, shape }) => ({ label, op, shape: shape.join('x') }))).toEqual([
+      { label: 'pack', op: 'maskedConv2dPack', shape: expect.stringMatching(/^\d+$/) },
+      { label: 'layer one', op: 'maskedConv2dForward', shape: '2x5x4x6' },
+    ]);
+    for (const { milliseconds, nonFinite } of trace) {
+      expect(milliseconds).toBeGreaterThanOrEqual(0);
+      expect(nonFinite).toBe(0);
+    }
+    program.dispose();
+  });
+
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])('counts a planted %d where it comes out', async (bad) => {
+    const { program, inputs } = await convolutionProgram();
+    const bias = inputs[2]!.slice();
+    bias[4] = bad;
+    const everywhere = await program.trace([inputs[0]!, inputs[1]!, bias]);
+    expect(everywhere[1]!.nonFinite, 'one channel of 2x5x4 pixels').toBe(40);
+    // The first pixel of the last row of image 0 is seen by itself and its right neighbour.
+    const x = inputs[0]!.slice();
+    x[(4 * 4 + 0) * 3] = bad;
+    const local = await program.trace([x, inputs[1]!, inputs[2]!]);
+    expect(local[1]!.nonFinite).toBeGreaterThan(0);
+    expect(local[1]!.nonFinite).toBeLessThanOrEqual(12);
+    program.dispose();
+  });
+});
+
+describe('programs', () => {
+  it('take exactly their inputs', async () => {
+    const { program, inputs } = await convolutionProgram();
+    const code = (list: ArrayBufferView[], repeat?: number) =>
+      program.run(list, repeat).then(
+        () => 'worked',
+        (error: { code: string }) => error.code,
+      );
+    expect(await code(inputs)).toBe('worked');
+    expect(await code(inputs.slice(1))).toBe('ERR_INVALID_ARG_VALUE');
+    expect(await code([...inputs, new Float32Array(1)])).toBe('ERR_INVALID_ARG_VALUE');
+    expect(await code([inputs[0]!, inputs[1]!, new Float32Array(7)])).toBe('ERR_BUFFER_SIZE');
+    expect(await code([inputs[0]!, inputs[1]!, new Float32Array(5)])).toBe('ERR_BUFFER_SIZE');
+    for (const repeat of [0, -1, 1.5, Number.NaN, 2 ** 25])
+      expect(await code(inputs, repeat)).toBe('ERR_OUT_OF_RANGE');
+    expect(await code(inputs), 'after all that').toBe('worked');
+    program.dispose();
+    program.dispose();
+    expect(() => program.step(inputs)).toThrowError(expect.objectContaining({ code: 'ERR_DISPOSED' }));
+  });
+
+  it('keep the memory of states from run to run, zero at first', async () => {
+    const r = new Recorder(device());
+    const kept = r.state('kept', [4]);
+    const bytes = r.input('bytes', [4], 'uint8');
+    r.output(kept);
+    r.output(quantise(r, 'quantise', bytes, 256).x);
+    const program = await Program.compile(r);
+    const [first] = await program.run([Uint8Array.of(1, 2, 3, 4)]);
+    expect([...new Float32Array(first!)]).toEqual([0, 0, 0, 0]);
+    program.dispose();
+  });
+
+  it('refuse tensors of another device, while recording', async () => {
+    const other = await openDevice({ backend: 'cpu', threads: 1 });
+    const { ArenaLayout } = await import('../../src/device.js');
+    const layout = new ArenaLayout();
+    const tensor = layout.add('foreign', [4], 'float32');
+    await layout.allocate(other);
+    const r = new Recorder(device());
+    expect(() => zero(r, 'clear', tensor)).toThrowError(
+      expect.objectContaining({ code: 'ERR_WRONG_DEVICE' }),
+    );
+    await other.dispose();
+  });
+});
