@@ -43,7 +43,7 @@ export function commandHelp(command: Command): string {
     '',
   ];
   for (const { title, flags: members } of sections) {
-    const rows = members.map((flag) => [usageOf(flag), describe(flag)] as const);
+    const rows = members.map((flag) => [usageOf(flag), withFlagNames(describe(flag), flags)] as const);
     if (title === 'Options') {
       rows.push(['--config FILE', 'options from a JSON file, camelCase keys; flags win over it']);
       rows.push(['-h, --help', 'this text']);
@@ -69,6 +69,12 @@ function describe(flag: Flag): string {
   else if (flag.default !== undefined && typeof flag.default !== 'boolean')
     parts.push(`(default ${flag.default})`);
   return parts.join(' ');
+}
+
+/** Texts of the schema name other options by their keys; here they are flags. */
+function withFlagNames(text: string, flags: readonly Flag[]): string {
+  const names = new Map(flags.filter(({ key, name }) => key !== name).map(({ key, name }) => [key, name]));
+  return text.replace(/\b[a-z]+[A-Z]\w*/g, (word) => (names.has(word) ? `--${names.get(word)}` : word));
 }
 
 function row(usage: string, text: string): string[] {

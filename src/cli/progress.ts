@@ -13,6 +13,7 @@ export class TrainingProgress {
   readonly #epochs: number;
   readonly #loss = new MovingAverage();
   readonly #secondsPerImage = new MovingAverage();
+  #warm = false;
   #lineAt = Number.NEGATIVE_INFINITY;
 
   constructor(terminal: Terminal, batchSize: number, epochs: number) {
@@ -29,7 +30,9 @@ export class TrainingProgress {
   step(event: StepEvent): void {
     const secondsPerImage = 1 / event.imagesPerSecond;
     const weight = (secondsPerImage * this.#batchSize) / smoothing;
-    this.#secondsPerImage.add(secondsPerImage, weight);
+    // The first step of a process also compiles its program.
+    if (this.#warm) this.#secondsPerImage.add(secondsPerImage, weight);
+    this.#warm = true;
     if (!event.skipped) this.#loss.add(event.bitsPerDim, weight);
     if (event.skipped) this.#terminal.note(`step ${event.step}: gradient not finite, skipped`, 'yellow');
     if (this.#terminal.interactive) {
@@ -49,8 +52,8 @@ export class TrainingProgress {
       `step ${event.step}/${event.totalSteps} ${share}%`,
       `epoch ${event.epoch + 1}/${this.#epochs}`,
       `${this.#loss.value.toFixed(4)} bits/dim`,
-      `${thousands(this.imagesPerSecond)} images/s`,
-      event.step === event.totalSteps ? 'done' : `${duration(left)} left`,
+      ...(Number.isFinite(left) ? [`${thousands(this.imagesPerSecond)} images/s`] : []),
+      ...(left > 0 ? [`${left < 1 ? '<1 s' : duration(left)} left`] : []),
       `lr ${event.learningRate.toPrecision(3)}`,
     ].join('  ');
   }

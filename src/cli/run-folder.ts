@@ -20,19 +20,18 @@ export class RunFolder {
     this.#curve = new LearningCurve(`${basename(path)}: learning curve`);
   }
 
-  static async create(path: string, config: object): Promise<RunFolder> {
+  static async create(path: string): Promise<RunFolder> {
     await mkdir(path, { recursive: true });
-    const folder = new RunFolder(path);
-    await folder.#writeJson('config.json', config);
-    return folder;
+    return new RunFolder(path);
   }
 
   get checkpoints(): string {
     return join(this.path, 'checkpoints');
   }
 
-  /** Starts the metrics, or continues them after `step`. */
-  async beginMetrics(step: number): Promise<void> {
+  /** Writes the config and starts the metrics, or continues them after `step`. */
+  async begin(config: object, step: number): Promise<void> {
+    await this.#writeJson('config.json', config);
     const { metrics, kept } = await MetricsFile.open(join(this.path, 'metrics.jsonl'), step);
     for (const line of kept) this.#curve.add(line);
     this.#metrics = metrics;
@@ -58,6 +57,10 @@ export class RunFolder {
 
   writeSummary(summary: object): Promise<void> {
     return this.#writeJson('summary.json', summary);
+  }
+
+  async hasSummary(): Promise<boolean> {
+    return exists(join(this.path, 'summary.json'));
   }
 
   async close(): Promise<void> {
@@ -88,7 +91,11 @@ export async function readRunConfig(path: string): Promise<Record<string, unknow
 
 /** Whether a run has begun in this folder. */
 export async function hasMetrics(path: string): Promise<boolean> {
-  return (await stat(join(path, 'metrics.jsonl')).catch(() => undefined)) !== undefined;
+  return exists(join(path, 'metrics.jsonl'));
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
 }
 
 /** The folder of the newest run whose name begins with `stem`. @throws UsageError if there is none. */

@@ -48,7 +48,7 @@ export async function runTraining(options: TrainFlags): Promise<number> {
     terminal.note(`run: ${path}`);
     terminal.record({ type: 'start', out: path, model: model.config, device: device.info });
 
-    const folder = await RunFolder.create(path, storedConfig(options));
+    const folder = await RunFolder.create(path);
     const session = new Session(options, folder, terminal);
     const stop = new StopRequest();
     try {
@@ -147,6 +147,7 @@ class Session {
   readonly #terminal: Terminal;
   readonly #progress: TrainingProgress;
   #begun = false;
+  #steps = 0;
 
   constructor(options: TrainFlags, folder: RunFolder, terminal: Terminal) {
     this.#options = options;
@@ -156,7 +157,9 @@ class Session {
   }
 
   async handle(event: TrainEvent): Promise<void> {
-    if (!this.#begun) await this.#folder.beginMetrics(event.type === 'resume' ? event.step : 0);
+    // Only now is it certain that the run fits what it resumes.
+    if (!this.#begun)
+      await this.#folder.begin(storedConfig(this.#options), event.type === 'resume' ? event.step : 0);
     this.#begun = true;
     const line = { ...(await this.#lineOf(event)), wallTime: Date.now() / 1000 };
     this.#folder.append(line);
@@ -189,6 +192,7 @@ class Session {
     const terminal = this.#terminal;
     switch (event.type) {
       case 'step':
+        this.#steps += 1;
         this.#progress.step(event);
         break;
       case 'epoch':
@@ -229,13 +233,18 @@ class Session {
       versions: { pixelcnn: packageVersion(), node: process.versions.node },
       finishedAt: new Date().toISOString(),
     };
-    await this.#folder.writeSummary(written);
-    this.#terminal.record({ type: 'summary', out: this.#folder.path, ...written });
     const { path } = this.#folder;
+    // A run that was resumed after its end has nothing new to say.
+    const complete = this.#steps === 0 && !summary.stopped && (await this.#folder.hasSummary());
+    if (!complete) await this.#folder.writeSummary(written);
+    this.#terminal.record({ type: 'summary', out: path, ...written });
     const took = `${thousands(summary.steps)} steps, ${duration(summary.seconds)}`;
+    const names = this.#options.emaDecay > 0 ? ['model', 'model-ema'] : ['model'];
+    const models = names.map((name) => join(path, `${name}.safetensors`));
     if (summary.stopped)
       this.#terminal.note(`stopped and saved at step ${summary.steps}; continue with --resume --out ${path}`);
-    else this.#terminal.note(`done: ${took}, ${join(path, 'model.safetensors')}`, 'green');
+    else if (complete) this.#terminal.note('nothing left to do: raise --epochs or --steps to train on');
+    else this.#terminal.note(`done: ${took}, ${models.join(' and ')}`, 'green');
   }
 
   #within(path: string): string {

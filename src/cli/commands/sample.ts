@@ -1,9 +1,11 @@
 // `pixelcnn sample`: draws images, as one grid and as files of their own.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sliceImages } from '../../data/image-batch.js';
+import { type ImageBatch, sliceImages } from '../../data/image-batch.js';
 import { encodePng } from '../../data/png.js';
+import type { PixelCNN } from '../../models/pixelcnn.js';
 import { z } from '../../options.js';
+import type { SampleStreamOptions } from '../../sample/sampler.js';
 import type { Command } from '../command.js';
 import {
   deviceOptions,
@@ -59,23 +61,18 @@ export const sampleCommand: Command<typeof schema> = {
     const signal = interruptSignal();
     return withModel(options, async (model, terminal) => {
       const began = performance.now();
-      const frames = model.sampleStream({
-        count,
-        firstIndex,
+      const size = { ...(height !== undefined && { height }), ...(width !== undefined && { width }) };
+      // A seed that can be typed again.
+      const shared = {
+        ...size,
+        seed: seed ?? Math.floor(Math.random() * 2 ** 32),
         temperature,
         weights,
         signal,
-        ...(height !== undefined && { height }),
-        ...(width !== undefined && { width }),
-        // A seed that can be typed again.
-        seed: seed ?? Math.floor(Math.random() * 2 ** 32),
+      };
+      const images = await draw(model, shared, { firstIndex, count }, (share) => {
+        terminal.live(`sampling ${count} images  ${Math.floor(100 * share)} %`);
       });
-      let next = await frames.next();
-      for (; !next.done; next = await frames.next()) {
-        const { step, steps } = next.value;
-        terminal.live(`sampling ${count} images  ${Math.floor((100 * step) / steps)} %`);
-      }
-      const images = next.value;
       const seconds = (performance.now() - began) / 1000;
       const { columns, scale, out, separate } = options;
       await writeGrid(out, images, { scale, ...(columns !== undefined && { columns }) });
@@ -86,7 +83,7 @@ export const sampleCommand: Command<typeof schema> = {
           await writeOutput(join(separate, name), encodePng(sliceImages(images, i, i + 1)));
         }
       }
-      const text = `${out}: ${count} images of ${images.height}x${images.width}, seed ${images.seed}, ${duration(seconds)}`;
+      const text = `${out}: ${count} images of ${images.height}x${images.width}, seed ${shared.seed}, ${duration(seconds)}`;
       const { channels } = images;
       terminal.result(text, {
         out,
@@ -95,7 +92,7 @@ export const sampleCommand: Command<typeof schema> = {
         height: images.height,
         width: images.width,
         channels,
-        seed: Number(images.seed),
+        seed: shared.seed,
         firstIndex,
         temperature,
         seconds,
@@ -104,3 +101,28 @@ export const sampleCommand: Command<typeof schema> = {
     });
   },
 };
+
+/** Images per call: few enough that the copies which frames are cost little. */
+const perCall = 64;
+
+/** Draws the images a part at a time, telling the share that is done. */
+async function draw(
+  model: PixelCNN,
+  shared: SampleStreamOptions,
+  range: { readonly firstIndex: number; readonly count: number },
+  tell: (share: number) => void,
+): Promise<ImageBatch> {
+  const { firstIndex, count } = range;
+  const parts: ImageBatch[] = [];
+  for (let first = 0; first < count; first += perCall) {
+    const part = Math.min(perCall, count - first);
+    const frames = model.sampleStream({ ...shared, count: part, firstIndex: firstIndex + first });
+    let next = await frames.next();
+    for (; !next.done; next = await frames.next()) {
+      tell((first + (part * next.value.step) / next.value.steps) / count);
+    }
+    parts.push(next.value);
+  }
+  const { height, width, channels } = parts[0]!;
+  return { data: Buffer.concat(parts.map(({ data }) => data)), count, height, width, channels };
+}

@@ -1,0 +1,87 @@
+// The learning curve is well-formed SVG, whatever the numbers.
+import { describe, expect, it } from 'vitest';
+import { lineChart } from '../../src/cli/chart.js';
+import { LearningCurve } from '../../src/cli/learning-curve.js';
+
+/** Names of all elements. @throws unless tags nest, attributes are quoted and text is escaped. */
+function elementsOf(svg: string): string[] {
+  const open: string[] = [];
+  const names: string[] = [];
+  let rest = svg.trim();
+  while (rest !== '') {
+    const tag = /^<(\/?)([a-zA-Z]+)((?: [\w:-]+="[^"<&]*")*)(\/?)>/.exec(rest);
+    const text = /^(?:[^<>&]|&(?:amp|lt|gt|quot);)+/.exec(rest);
+    const match = tag ?? text;
+    if (match === null) throw new Error(`malformed at ${rest.slice(0, 60)}`);
+    rest = rest.slice(match[0].length);
+    if (tag === null) continue;
+    const [, closes, name, , empty] = tag;
+    if (closes === '/') expect(open.pop()).toBe(name);
+    else names.push(name!);
+    if (closes === '' && empty === '') open.push(name!);
+  }
+  expect(open).toEqual([]);
+  return names;
+}
+
+function coordinatesOf(svg: string): number[] {
+  return [...svg.matchAll(/points="([^"]*)"/g)].flatMap(([, points]) =>
+    points!.split(/[ ,]/).map((text) => Number(text)),
+  );
+}
+
+describe('lineChart', () => {
+  const labels = { title: 'a <b> & "c"', xLabel: 'step', yLabel: 'bits' };
+
+  it('escapes names and titles', () => {
+    const series = [{ name: '<&>', color: '#000', points: [[1, 2] as const, [2, 1] as const] }];
+    const names = elementsOf(lineChart({ ...labels, series }));
+    expect(names.filter((name) => name === 'polyline')).toHaveLength(1);
+  });
+
+  it.each([
+    ['no points', []],
+    ['one point', [[5, 3]]],
+    [
+      'equal values',
+      [
+        [1, 2],
+        [2, 2],
+        [3, 2],
+      ],
+    ],
+    [
+      'tiny values',
+      [
+        [1, 1e-9],
+        [2, 2e-9],
+      ],
+    ],
+    [
+      'huge steps',
+      [
+        [1, 8],
+        [2_000_000, 0.1],
+      ],
+    ],
+  ] as const)('draws %s with finite coordinates', (_, points) => {
+    const svg = lineChart({ ...labels, series: [{ name: 'x', color: '#000', points, dots: true }] });
+    elementsOf(svg);
+    expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+    for (const coordinate of coordinatesOf(svg)) expect(coordinate).toBeGreaterThan(-1e4);
+  });
+});
+
+describe('LearningCurve', () => {
+  it('thins a long run, keeps the validation points and leaves out what is not finite', () => {
+    const curve = new LearningCurve('run');
+    for (let step = 1; step <= 10_000; step += 1)
+      curve.add({ type: 'step', step, bitsPerDim: step === 50 ? Number.NaN : 1 + 1 / step });
+    for (const step of [5000, 10_000]) curve.add({ type: 'validation', step, bitsPerDim: 1.1 });
+    curve.add({ type: 'checkpoint', step: 10_000 });
+    const svg = curve.svg();
+    expect(elementsOf(svg).filter((name) => name === 'circle')).toHaveLength(2);
+    expect(coordinatesOf(svg).length).toBeLessThan(2000);
+    expect(svg).toContain('validation: 1.1000');
+  });
+});

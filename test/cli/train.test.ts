@@ -1,0 +1,179 @@
+// `pixelcnn train`: the files of a run, resuming, signals and what is printed where.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { decodePng } from '../../src/data/png.js';
+import { jsonLines, mainFile, stepsOf, testFolder, tiny, upTo } from './run-cli.js';
+
+const { run, start, path, read } = testFolder();
+const images = ['train', '--data', 'mnist', '--limit', '100', '--validation', '0.1', ...tiny];
+/** 90 training images are 9 steps of 10. */
+const common = [...images, '--batch-size', '10', '--samples', '4'];
+
+describe('a run', () => {
+  it('leaves config, metrics, samples, curve, checkpoints, models and summary', async () => {
+    const flags = ['--steps', '12', '--epochs', '2', '--ema-decay', '0.9', '--out', 'whole'];
+    const { code, stdout, stderr } = await run([...common, ...flags]);
+    expect([code, stdout]).toEqual([0, '']);
+    const names = ['config.json', 'curve.svg', 'metrics.jsonl', 'model-ema.safetensors', 'model.safetensors'];
+    expect(readdirSync(path('whole')).sort()).toEqual(
+      [...names, 'checkpoints', 'samples', 'summary.json'].sort(),
+    );
+
+    const lines = jsonLines(read('whole', 'metrics.jsonl'));
+    expect(stepsOf(lines)).toEqual(upTo(12));
+    expect(lines[0]).toMatchObject({ type: 'step', step: 1, epoch: 0, split: 'train', skipped: false });
+    for (const key of ['nats', 'bitsPerDim', 'learningRate', 'gradientNorm', 'imagesPerSecond', 'wallTime'])
+      expect(lines[0]).toHaveProperty(key, expect.any(Number));
+    const others = lines.filter(({ type }) => type !== 'step').map(({ type, step }) => `${type} ${step}`);
+    expect(others).toEqual(['epoch 9', 'validation 9', 'sample 9', 'checkpoint 9', 'checkpoint 12']);
+
+    const grid = decodePng(readFileSync(path('whole', 'samples', 'epoch-001.png')));
+    expect([grid.width, grid.height]).toEqual([2 * 56 + 6, 2 * 56 + 6]);
+    expect(read('whole', 'curve.svg')).toMatch(/^<svg [\s\S]*<\/svg>\n$/);
+    const summary = JSON.parse(read('whole', 'summary.json')) as Record<string, unknown>;
+    expect(summary).toMatchObject({
+      steps: 12,
+      stopped: false,
+      checkpoint: 'checkpoints/step-00000012.safetensors',
+    });
+
+    expect(stderr).toMatch(/device cpu: .+, \d+ threads, not cuda: /);
+    expect(stderr).toContain('step 1/12');
+    expect(stderr).toContain('epoch 1/2  validation');
+    expect(stderr).not.toContain('\r');
+  });
+
+  it('with --json tells every event on stdout and nothing on stderr', async () => {
+    const { code, stdout, stderr } = await run([...common, '--steps', '9', '--out', 'json', '--json']);
+    expect([code, stderr]).toEqual([0, '']);
+    const types = jsonLines(stdout).map(({ type }) => type);
+    const steps = upTo(9).map(() => 'step');
+    expect(types).toEqual(['start', ...steps, 'epoch', 'validation', 'sample', 'checkpoint', 'summary']);
+  });
+
+  it('evaluates the test images at the end', async () => {
+    const flags = [
+      '--steps',
+      '2',
+      '--samples',
+      '0',
+      '--test',
+      path('whole', 'samples'),
+      '--out',
+      'tested',
+      '--quiet',
+    ];
+    const { code, stderr } = await run([
+      ...images,
+      ...flags,
+      '--data',
+      path('whole', 'samples'),
+      '--validation',
+      '0',
+    ]);
+    expect([code, stderr]).toEqual([0, '']);
+    const { test } = JSON.parse(read('tested', 'summary.json')) as { test: Record<string, unknown> };
+    expect(test).toMatchObject({ images: 1, protocol: 'levels', bitsPerDim: expect.any(Number) });
+  });
+
+  it('on a terminal draws one line in place', async ({ skip }) => {
+    if (!existsSync('/usr/bin/script')) skip('no script(1) here');
+    const { spawnSync } = await import('node:child_process');
+    const command = [
+      process.execPath,
+      mainFile,
+      ...common,
+      '--steps',
+      '40',
+      '--epochs',
+      '9',
+      '--out',
+      path('pty'),
+    ];
+    const { stdout } = spawnSync('script', ['-qec', command.join(' '), '/dev/null'], { encoding: 'utf8' });
+    expect(stdout).toContain('\r\u001b[2Kstep 1/40');
+    expect(stdout).toContain('done: 40 steps');
+  });
+});
+
+describe('resuming', () => {
+  it('continues the newest checkpoint with the options of the run, metrics without gap or repeat', async () => {
+    const first = await run([
+      ...common,
+      '--steps',
+      '5',
+      '--epochs',
+      '2',
+      '--checkpoint-every',
+      '2',
+      '--out',
+      'resumed',
+    ]);
+    expect(first.code).toBe(0);
+    const second = await run(['train', '--resume', '--out', 'resumed', '--steps', '12']);
+    expect([second.code, second.stdout]).toEqual([0, '']);
+    expect(second.stderr).toContain('resumed at step 5');
+    const lines = jsonLines(read('resumed', 'metrics.jsonl'));
+    expect(stepsOf(lines)).toEqual(upTo(12));
+
+    // The same numbers as a run in one go.
+    const whole = await run([...common, '--steps', '12', '--epochs', '2', '--out', 'at-once', '--quiet']);
+    expect(whole.code).toBe(0);
+    const losses = (folder: string) =>
+      jsonLines(read(folder, 'metrics.jsonl'))
+        .filter(({ type }) => type === 'step')
+        .map(({ bitsPerDim }) => bitsPerDim);
+    expect(losses('resumed')).toEqual(losses('at-once'));
+  });
+
+  it('cuts what came after the checkpoint, half a line included', async () => {
+    const flags = ['--steps', '40', '--epochs', '9', '--checkpoint-every', '4', '--out', 'killed', '--json'];
+    const { child, ended, said } = start([...common, ...flags]);
+    await said('"type":"step","step":6,');
+    child.kill('SIGKILL');
+    await ended;
+    const { appendFileSync } = await import('node:fs');
+    appendFileSync(path('killed', 'metrics.jsonl'), '{"type":"step","step":99,"nats":1}\n{"type":"st');
+    const { code } = await run(['train', '--resume', '--out', 'killed', '--quiet']);
+    expect(code).toBe(0);
+    expect(stepsOf(jsonLines(read('killed', 'metrics.jsonl')))).toEqual(upTo(40));
+  });
+
+  it('a run that is complete stays as it is', async () => {
+    const before = read('killed', 'summary.json');
+    const { code, stderr } = await run(['train', '--resume', '--out', 'killed']);
+    expect(code).toBe(0);
+    expect(stderr).toContain('nothing left to do');
+    expect(read('killed', 'summary.json')).toBe(before);
+  });
+
+  it('refuses other options than those of the run, and keeps its config', async () => {
+    const before = read('killed', 'config.json');
+    const { code, stderr } = await run(['train', '--resume', '--out', 'killed', '--batch-size', '5']);
+    expect(code).toBe(1);
+    expect(stderr).toContain('CKPT_MISMATCH');
+    expect(read('killed', 'config.json')).toBe(before);
+  });
+});
+
+describe('signals', () => {
+  const long = [...common, '--epochs', '100000', '--samples', '0', '--json'];
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s finishes the step, saves and exits with %i', async (signal, expected) => {
+    const { child, ended, said } = start([...long, '--out', signal]);
+    await said('"type":"step","step":3,');
+    child.kill(signal);
+    const { code, stdout } = await ended;
+    expect(code).toBe(expected);
+    const lines = jsonLines(stdout);
+    const last = stepsOf(lines).at(-1)!;
+    expect(stepsOf(lines)).toEqual(upTo(last));
+    expect(lines.at(-1)).toMatchObject({ type: 'summary', stopped: true, steps: last });
+    const name = `step-${String(last).padStart(8, '0')}.safetensors`;
+    expect(readdirSync(path(signal, 'checkpoints'))).toContain(name);
+    expect(stepsOf(jsonLines(read(signal, 'metrics.jsonl')))).toEqual(upTo(last));
+  });
+});
