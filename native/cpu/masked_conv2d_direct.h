@@ -23,10 +23,12 @@ struct BlockOutput {
   bool relu;
 };
 
-// Adds one tap: kFirst and kLast pixels at the ends of the block are left out.
+// Adds one tap: kFirst and kLast pixels at the ends of the block are left out. Always inlined, or clang keeps
+// the sums in memory.
 template <int kPixels, int kVectors, int kFirst, int kLast>
-inline const float* add_tap(Vector (&sum)[kPixels][kVectors], const float* x, ptrdiff_t stride, int channels,
-                            const float* weight) {
+__attribute__((always_inline)) inline const float* add_tap(Vector (&sum)[kPixels][kVectors], const float* x,
+                                                           ptrdiff_t stride, int channels,
+                                                           const float* weight) {
   // Four base pointers: every pixel is a base plus 0 to 3 strides, addresses the processor forms for free.
   const float *x0 = x, *x4 = x + 4 * stride, *x8 = x + 8 * stride, *x12 = x + 12 * stride;
   for (int c = 0; c < channels; ++c) {
@@ -44,7 +46,8 @@ inline const float* add_tap(Vector (&sum)[kPixels][kVectors], const float* x, pt
 }
 
 template <int kPixels, int kVectors>
-inline void store_block(const Vector (&sum)[kPixels][kVectors], const BlockOutput& out) {
+__attribute__((always_inline)) inline void store_block(const Vector (&sum)[kPixels][kVectors],
+                                                       const BlockOutput& out) {
   PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) {
     const int lanes = out.channels - v * kLanes;
     PIXELCNN_UNROLL for (int p = 0; p < kPixels; ++p) {

@@ -7,7 +7,12 @@
 #include <immintrin.h>
 #endif
 
+// Fully, so that arrays of vectors become registers.
+#if defined(__clang__)
+#define PIXELCNN_UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define PIXELCNN_UNROLL _Pragma("GCC unroll 32")
+#endif
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
