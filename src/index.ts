@@ -37,4 +37,5 @@ export type {
 export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluate.js';
 export type { TrainEvent, TrainingRun, TrainSummary } from './train/events.js';
 export type { Protocol, TrainOptions } from './train/options.js';
+export { type Preset, type PresetName, presets } from './train/presets.js';
 export { train } from './train/trainer.js';

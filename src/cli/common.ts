@@ -18,6 +18,7 @@ export const deviceOptions = {
     .enum(['auto', 'cpu', 'cuda'])
     .default('auto')
     .describe('auto takes a GPU where one works, else the CPU; or cpu, cuda'),
+  gpu: z.int().min(0).max(1023).default(0).describe('which GPU, where there are several'),
   threads: z
     .int()
     .min(1)
@@ -45,13 +46,15 @@ export const imagesText =
 
 export interface DeviceFlags {
   readonly device: 'auto' | 'cpu' | 'cuda';
+  readonly gpu: number;
   readonly threads?: number | undefined;
 }
 
 /** Opens the device and says on stderr which, and why not another. */
 export async function openNamedDevice(options: DeviceFlags, terminal: Terminal): Promise<Device> {
-  const { device: backend, threads } = options;
-  const device = await openDevice({ backend, ...(threads !== undefined && { threads }) });
+  const { device: backend, gpu, threads } = options;
+  const index = backend === 'cpu' ? 0 : gpu;
+  const device = await openDevice({ backend, index, ...(threads !== undefined && { threads }) });
   terminal.note(deviceLine(device), 'dim');
   return device;
 }

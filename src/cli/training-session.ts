@@ -45,6 +45,12 @@ export async function runTraining(options: TrainFlags): Promise<number> {
     const size = `${images.height}x${images.width}x${images.channels}`;
     terminal.note(`${options.data}: ${thousands(images.count)} images of ${size}`, 'dim');
     terminal.note(`model: ${layers} layers, ${thousands(total)} parameters, ${levels} levels`, 'dim');
+    const { epochs, batchSize, learningRate, schedule, protocol } = options;
+    const rate = `learning rate ${learningRate} ${schedule}`;
+    terminal.note(
+      `training: ${epochs} epochs, batches of ${batchSize}, ${rate}, protocol ${protocol}, seed ${seed}`,
+      'dim',
+    );
     terminal.note(`run: ${path}`);
     terminal.record({ type: 'start', out: path, model: model.config, device: device.info });
 
@@ -69,7 +75,6 @@ export async function runTraining(options: TrainFlags): Promise<number> {
         await saveModel(model, folder.path, weights === 'ema');
         if (testImages !== undefined) {
           terminal.live(`evaluating ${test}`);
-          const { protocol } = options;
           const result = await evaluate(model, testImages, { protocol, weights, seed, signal: stop.signal });
           terminal.note(`test ${loss(result)}, ${thousands(result.images)} images, ${weights} weights`);
           tested = { data: test, ...result };
@@ -102,6 +107,9 @@ function loss({ nats, bitsPerDim }: { nats: number; bitsPerDim: number }): strin
   return `${bitsPerDim.toFixed(4)} bits/dim (${nats.toFixed(2)} nats)`;
 }
 
+/** Milliseconds in which a second signal counts as the first. */
+const repeatInterval = 500;
+
 /** The first signal ends the run after its step, with a checkpoint; the second ends the process. */
 class StopRequest {
   readonly #controller = new AbortController();
@@ -113,11 +121,16 @@ class StopRequest {
   ] as const;
   #handler: ((name: NodeJS.Signals) => void) | undefined;
   #received: NodeJS.Signals | undefined;
+  #receivedAt = 0;
 
   attach(run: TrainingRun, tell: (name: string) => void): void {
     this.#handler = (name) => {
+      const now = performance.now();
+      // Under npx one Ctrl-C comes twice: from the terminal and from npm.
+      if (this.#received !== undefined && now - this.#receivedAt < repeatInterval) return;
       if (this.#received !== undefined) process.exit(128 + constants.signals[name]);
       this.#received = name;
+      this.#receivedAt = now;
       tell(name);
       run.stop();
       this.#controller.abort(new Interrupted(name));

@@ -166,6 +166,8 @@ describe('signals', () => {
     const { child, ended, said } = start([...long, '--out', signal]);
     await said('"type":"step","step":3,');
     child.kill(signal);
+    // npm passes on what the terminal has sent already; that is not a second request.
+    child.kill(signal);
     const { code, stdout } = await ended;
     expect(code).toBe(expected);
     const lines = jsonLines(stdout);
