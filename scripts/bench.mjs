@@ -30,22 +30,27 @@ if (options.peer !== undefined && options.peer !== 'pytorch')
   fail(`unknown peer '${options.peer}': expected pytorch`);
 
 step('set-up', 'node', ['scripts/setup.mjs', '--tests'], { show: true });
-const { openDevice, PixelCNN } = await import('../dist/index.js');
-const { measureKernels } = await import('../dist/cli/bench.js');
+const { openDevice } = await import('../dist/index.js');
+const { measureForward, measureSampling, measureTrainingStep } = await import('../dist/cli/bench.js');
 
 const repeats = Number(options.repeats);
 const batch = Number(options.batch);
 const device = await openDevice({ backend: 'cpu' });
-const model = await PixelCNN.create(device);
-const own = await measureKernels(model, { batch, height: 28, width: 28 });
 const peer = options.peer === undefined ? undefined : await startPeer(pythonWithTorch());
+const seconds = 0.4;
+const training = async (algorithm) =>
+  (await measureTrainingStep(device, { algorithm, batch, seconds })).milliseconds;
+const forward = async (algorithm) =>
+  (await measureForward(device, { algorithm, batch, seconds })).milliseconds;
+const sampling = async (images) =>
+  (await measureSampling(device, { batch: images, seconds: 0.1 })).milliseconds;
 const variants = [
-  { name: 'pixelcnn training step', run: () => own.trainingStep('auto') },
-  { name: 'pixelcnn training step, direct', run: () => own.trainingStep('direct') },
-  { name: 'pixelcnn forward, winograd', run: () => own.forward('winograd') },
-  { name: 'pixelcnn forward, direct', run: () => own.forward('direct') },
-  { name: 'pixelcnn sampling 1', run: () => own.sample(1) },
-  { name: 'pixelcnn sampling 16', run: () => own.sample(16) },
+  { name: 'pixelcnn training step', run: () => training('auto') },
+  { name: 'pixelcnn training step, direct', run: () => training('direct') },
+  { name: 'pixelcnn forward, winograd', run: () => forward('winograd') },
+  { name: 'pixelcnn forward, direct', run: () => forward('direct') },
+  { name: 'pixelcnn sampling 1', run: () => sampling(1) },
+  { name: 'pixelcnn sampling 16', run: () => sampling(16) },
 ];
 if (peer !== undefined) {
   for (const op of ['train', 'forward']) {
@@ -91,8 +96,6 @@ const report = {
 };
 print(report);
 if (options.out !== undefined) writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
-await own.dispose();
-await model.dispose();
 await device.dispose();
 peer?.end();
 

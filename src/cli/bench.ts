@@ -2,8 +2,11 @@
 import type { ImageBatch } from '../data/image-batch.js';
 import type { Device } from '../device.js';
 import type { PixelCnnOptions } from '../models/config.js';
+import { recordLogits, recordPack } from '../models/network.js';
 import { PixelCNN } from '../models/pixelcnn.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
+import { Program } from '../program.js';
+import { Recorder } from '../recorder.js';
 import { TrainingStep } from '../train/training-step.js';
 
 export interface Timing {
@@ -56,19 +59,28 @@ export async function measureTrainingStep(
   }
 }
 
-/** Time of the likelihood of a batch. */
+/** Time of a forward pass from bytes to logits, which stay in the device's memory. */
 export async function measureForward(
   device: Device,
   options: MeasureOptions & { readonly algorithm?: Algorithm } = {},
 ): Promise<Timing> {
   const { algorithm = 'direct', height = 28, width = 28, batch = 16, seconds = 2 } = options;
   await using model = await PixelCNN.create(device, options.model);
+  const network = model.internals().networks.raw;
   const images = patternImages(batch, height, width, model.config.channels);
-  return await measure(() => model.logLikelihood(images, { algorithm }), {
-    seconds,
-    images: batch,
-    inFlight: 1,
-  });
+  const pack = new Recorder(device);
+  const packed = recordPack(pack, network, algorithm);
+  const r = new Recorder(device);
+  const bytes = r.input('bytes', [batch, height, width, model.config.channels], 'uint8');
+  recordLogits(r, network, bytes, packed, algorithm);
+  const [packProgram, forward] = await Program.compileShared([pack, r]);
+  await packProgram!.run();
+  try {
+    return await measure(() => forward!.run([images.data]), { seconds, images: batch, inFlight: 1 });
+  } finally {
+    forward!.dispose();
+    packProgram!.dispose();
+  }
 }
 
 /** Time of drawing a batch of whole images. */
