@@ -48,6 +48,11 @@ export class Device {
     this.info = { ...callNative(() => native().deviceInfo(handle)), rejected };
   }
 
+  /** @internal Whether `value` is a device and not merely of its prototype. */
+  static isDevice(value: unknown): value is Device {
+    return typeof value === 'object' && value !== null && #handle in value;
+  }
+
   get disposed(): boolean {
     return this.#closing !== undefined;
   }
@@ -76,7 +81,7 @@ export class Device {
   async submit(
     runs: readonly { program: NativeProgram; inputs: ArrayBufferView[]; repeat: number }[],
   ): Promise<ArrayBuffer[]> {
-    while (this.#inFlight >= maxStepsInFlight)
+    while (this.#inFlight >= maxStepsInFlight && !this.disposed)
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.requireOpen();
     this.#inFlight += 1;
@@ -99,6 +104,7 @@ export class Device {
    */
   dispose(): Promise<void> {
     this.#closing ??= callNative(() => native().closeDevice(this.#handle));
+    for (const wake of this.#waiting.splice(0)) wake();
     return this.#closing;
   }
 

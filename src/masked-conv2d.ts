@@ -74,6 +74,7 @@ export async function maskedConv2dBackward(
   requireDevice('maskedConv2dBackward', device);
   const parsed = parseOptions('maskedConv2dBackward', backwardSchema, options);
   const g = geometryOf('maskedConv2dBackward', parsed);
+  if (parsed.bias) requireLength('maskedConv2dBackward', 'bias', parsed.bias, g.k);
   requireLength('maskedConv2dBackward', 'gradOutput', parsed.gradOutput, g.n * g.h * g.w * g.k);
 
   const r = new Recorder(device);

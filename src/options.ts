@@ -25,7 +25,7 @@ export function parseOptions<S extends z.ZodObject>(
     );
   }
   if (result.success) return result.data;
-  const issue = result.error.issues[0]!;
+  const issue = innermost(result.error.issues[0]!);
   const name = issue.path.length > 0 ? issue.path.join('.') : 'options';
   if (issue.code === 'unrecognized_keys') {
     const key = issue.keys[0] ?? '';
@@ -39,6 +39,14 @@ export function parseOptions<S extends z.ZodObject>(
     codeOf(issue),
     `${caller}: ${name}: ${issue.message}, got ${show(at(options, issue.path))}`,
   );
+}
+
+/** Of a failed union the issue of the member whose type fitted, e.g. a number out of range, else of its first. */
+function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
+  if (issue.code !== 'invalid_union') return issue;
+  const members = issue.errors.flat();
+  const fitting = members.find((member) => codeOf(member) !== 'ERR_INVALID_ARG_TYPE') ?? members[0];
+  return fitting === undefined ? issue : { ...fitting, path: [...issue.path, ...fitting.path] };
 }
 
 function codeOf(issue: z.core.$ZodIssue): string {

@@ -65,11 +65,11 @@ export function selectImages(images: ImageBatch, indices: ArrayLike<number>): Im
  * The images [start, end) as a view on the same memory: nothing is copied.
  * Errors: those of checkImageBatch, ERR_OUT_OF_RANGE unless 0 <= start < end <= count.
  */
-export function sliceImages(images: ImageBatch, start: number, end: number = images.count): ImageBatch {
+export function sliceImages(images: ImageBatch, start: number, end?: number): ImageBatch {
   checkImageBatch(images, 'images');
   const { height, width, channels, labels } = images;
   const first = checkInteger(start, 'start', 0, images.count - 1);
-  const last = checkInteger(end, 'end', first + 1, images.count);
+  const last = checkInteger(end === undefined ? images.count : end, 'end', first + 1, images.count);
   const size = height * width * channels;
   const data = images.data.subarray(first * size, last * size);
   return {

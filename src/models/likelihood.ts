@@ -1,5 +1,6 @@
 // Forward passes over batches of images: logits and likelihoods, a chunk of images per run.
 import type { ImageBatch } from '../data/image-batch.js';
+import { PixelCnnError } from '../errors.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { binarise } from '../ops/random.js';
 import { type OpTrace, Program } from '../program.js';
@@ -114,7 +115,7 @@ export async function runLogits(
   const { count, height, width, channels } = images;
   const { levels } = model.config;
   const perImage = height * width * channels * levels;
-  const data = new Float32Array(count * perImage);
+  const data = allocate(count * perImage);
   const network = model.networks[options.weights];
   await runChunks(
     model,
@@ -142,6 +143,15 @@ export async function traceNats(
     return await unit.trace(model, [images.data]);
   } finally {
     unit.dispose();
+  }
+}
+
+function allocate(values: number): Float32Array<ArrayBuffer> {
+  try {
+    return new Float32Array(values);
+  } catch (cause) {
+    const message = `logits: ${values} values need ${values * 4} bytes, more than can be allocated`;
+    throw new PixelCnnError('ERR_OUT_OF_MEMORY', message, { remedy: 'pass fewer images at a time', cause });
   }
 }
 

@@ -9,7 +9,6 @@ import { MaskedConv2d } from '../layers/masked-conv2d.js';
 import { type Algorithm, algorithms } from '../ops/masked-conv2d.js';
 import { parseOptions, show, z } from '../options.js';
 import type { OpTrace } from '../program.js';
-import { seedKey } from '../random/philox.js';
 import {
   type CompleteOptions,
   completeImages,
@@ -20,7 +19,7 @@ import {
   sampleImages,
   streamImages,
 } from '../sample/sampler.js';
-import { layersOf, type PixelCnnConfig, type PixelCnnOptions, parseConfig } from './config.js';
+import { configSchema, layersOf, type PixelCnnConfig, type PixelCnnOptions, parseConfig } from './config.js';
 import { runLogits, runNats, traceNats } from './likelihood.js';
 import type { Network } from './network.js';
 import { initialParameters, type NamedArrays, ParameterSet } from './parameters.js';
@@ -41,6 +40,8 @@ const seedSchema = z.union([
     .max(2n ** 64n - 1n),
 ]);
 
+const createOptions = configSchema.extend({ seed: seedSchema.default(0) });
+const weightsOptions = z.strictObject({ weights: z.enum(['raw', 'ema']).default('raw') });
 const inferenceOptions = z.strictObject({
   /** Default `direct`: exactly causal, and the same bits as the sampler. */
   algorithm: z.enum(algorithms).default('direct'),
@@ -102,11 +103,7 @@ export class PixelCNN {
     options: PixelCnnOptions & { seed?: number | bigint } = {},
   ): Promise<PixelCNN> {
     requireDevice('PixelCNN.create', device);
-    check(typeof options === 'object' && options !== null, 'ERR_INVALID_ARG_TYPE', () => {
-      return `PixelCNN.create: options must be an object, got ${show(options)}`;
-    });
-    const { seed = 0, ...rest } = options;
-    seedKey(seed);
+    const { seed, ...rest } = parseOptions('PixelCNN.create', createOptions, options);
     const config = parseConfig('PixelCNN.create', rest);
     return PixelCNN.#allocate(device, config, initialParameters(layersOf(config), seed));
   }
@@ -169,12 +166,13 @@ export class PixelCNN {
     check(typeof path === 'string' && path !== '' && !path.includes('\0'), 'ERR_INVALID_ARG_VALUE', () => {
       return `save: path must be a file name, got ${show(path)}`;
     });
+    const { weights } = parseOptions('save', weightsOptions, options);
     await writeFileAtomic(
       path,
       encodeModel({
         config: this.config,
         imageSize: this.imageSize,
-        parameters: await this.parameters(options.weights),
+        parameters: await this.parameters(weights),
       }),
     );
   }
@@ -182,6 +180,7 @@ export class PixelCNN {
   /** All parameters by PyTorch's names (`net.0.weight` …), weights OIHW. A copy. */
   async parameters(weights: Weights = 'raw'): Promise<NamedArrays> {
     const { arena, raw, ema } = this.internals();
+    parseOptions('parameters', weightsOptions, { weights });
     return (weights === 'ema' ? ema : raw).read(arena);
   }
 
@@ -249,6 +248,11 @@ export class PixelCNN {
 
   /** @internal @throws PixelCnnError ERR_DISPOSED. */
   internals(): ModelInternals {
+    check(
+      #internals in this,
+      'ERR_ILLEGAL_INVOCATION',
+      () => 'this method was called on an object that is no PixelCNN',
+    );
     if (this.#disposed) throw new PixelCnnError('ERR_DISPOSED', 'the model has been disposed');
     this.device.requireOpen();
     return this.#internals;
@@ -270,7 +274,7 @@ export function requireImages(caller: string, images: ImageBatch, config: PixelC
 
 /** @internal */
 export function requireDevice(caller: string, device: unknown): asserts device is Device {
-  check(device instanceof Device, 'ERR_INVALID_ARG_TYPE', () => {
+  check(Device.isDevice(device), 'ERR_INVALID_ARG_TYPE', () => {
     return `${caller}: device must come from openDevice, got ${show(device)}`;
   });
   device.requireOpen();

@@ -1,5 +1,6 @@
 // Sampling and completion: the wavefront of design.md, one native step per front, in chunks short enough to abort.
 import { randomBytes } from 'node:crypto';
+import { checkBytes } from '../data/byte-array.js';
 import { checkImageBatch, type ImageBatch } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
@@ -134,6 +135,7 @@ export async function completeImages(
   check(images.channels === channels, 'ERR_IMAGE_CHANNELS', () => {
     return `complete: the model has ${channels} channels, the images have ${images.channels}`;
   });
+  checkBytes(parsed.known, 'complete: known');
   check(parsed.known.length === count * height * width, 'ERR_BUFFER_SIZE', () => {
     return `complete: known must have count*height*width = ${count * height * width} values, got ${parsed.known.length}`;
   });
