@@ -1,0 +1,315 @@
+// Bad arguments: every argument of every function, in TypeScript and on the raw addon, fails with a code and its value.
+import { describe, expect, it } from 'vitest';
+import { openDevice } from '../../src/device.js';
+import { PixelCnnError } from '../../src/errors.js';
+import * as api from '../../src/index.js';
+import { maskedConv2d } from '../../src/masked-conv2d.js';
+import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { runChild } from '../helpers/child.js';
+import { randomImages, randomModel, testDevice } from '../helpers/models.js';
+import { TestRandom } from '../helpers/random.js';
+import { badValues, type Call, publicCalls } from './api-arguments.js';
+
+const device = testDevice();
+const options = { hiddenChannels: 6, layers: 3, levels: 4, kernelSize: 3 };
+
+/** What is wrong with how a call failed, or undefined. */
+async function complaint(call: Call, value: unknown): Promise<string | undefined> {
+  const what = `${call.name} = ${describeValue(value)}`;
+  try {
+    const result = await call.invoke(value);
+    if (result instanceof api.PixelCNN) await result.dispose();
+    return `${what} worked`;
+  } catch (error) {
+    if (!(error instanceof Error)) return `${what} threw ${String(error)}`;
+    const { code } = error as Error & { code?: unknown };
+    if (typeof code !== 'string' || code === '') return `${what}: no code: ${error.stack?.slice(0, 300)}`;
+    if (error.message.length < 10) return `${what}: message '${error.message}'`;
+    const key = call.name.split(' ').at(-1)!;
+    // A shape is wrong for the array that it describes.
+    if (key === 'inputShape' && error.message.includes('input')) return undefined;
+    const named = error.message.toLowerCase().includes(key.toLowerCase());
+    const isSystem = /^(E[A-Z]+$|CKPT_|PNG_|IMAGE_|ERR_ILLEGAL_INVOCATION)/.test(code);
+    if (!named && !isSystem && key !== 'options' && key !== 'source')
+      return `${what}: ${code} does not name it: ${error.message}`;
+    return undefined;
+  }
+}
+
+function describeValue(value: unknown): string {
+  try {
+    if (ArrayBuffer.isView(value)) return `${value.constructor.name}(${value.byteLength})`;
+    return typeof value === 'object'
+      ? (JSON.stringify(value) ?? 'object').slice(0, 80)
+      : String(value).slice(0, 80);
+  } catch {
+    return typeof value;
+  }
+}
+
+describe('bad arguments', () => {
+  it('every one of the public API fails with a code and names the argument', async () => {
+    const model = await randomModel(device(), options, 1);
+    const calls = publicCalls(device(), model);
+    const complaints: string[] = [];
+    let count = 0;
+    for (const call of calls) {
+      const values = [...badValues[call.kind], ...(call.more ?? [])] as unknown[];
+      for (const value of values) {
+        if (call.allowed?.includes(value)) continue;
+        count += 1;
+        const wrong = await complaint(call, value);
+        if (wrong !== undefined) complaints.push(wrong);
+      }
+    }
+    console.info(`${count} bad calls of ${calls.length} arguments`);
+    expect(complaints).toEqual([]);
+    expect(count).toBeGreaterThan(1000);
+    // After all of it the model works.
+    expect((await model.sample({ height: 3, width: 3, seed: 1 })).data.length).toBe(9);
+    await model.dispose();
+  });
+
+  it('the checker catches a call that works and an error without a code', async () => {
+    const call = (invoke: () => unknown): Call => ({ name: 'f x', kind: 'number', invoke });
+    expect(
+      await complaint(
+        call(() => 1),
+        1,
+      ),
+    ).toMatch(/worked/);
+    expect(
+      await complaint(
+        call(() => Promise.reject(new TypeError('x is not a number'))),
+        1,
+      ),
+    ).toMatch(/no code/);
+    expect(
+      await complaint(
+        call(() => Promise.reject('text')),
+        1,
+      ),
+    ).toMatch(/threw/);
+    const nameless = new PixelCnnError('ERR_OUT_OF_RANGE', 'something was wrong');
+    expect(
+      await complaint(
+        call(() => Promise.reject(nameless)),
+        1,
+      ),
+    ).toMatch(/does not name/);
+    const good = new PixelCnnError('ERR_OUT_OF_RANGE', 'f: x must be positive, got -1');
+    expect(
+      await complaint(
+        call(() => Promise.reject(good)),
+        -1,
+      ),
+    ).toBe(undefined);
+  });
+
+  it('every one of the raw addon fails with a code and never crashes', async () => {
+    const child = await runChild('runtime/children/raw-addon.mjs');
+    expect(child.signal, child.stderr).toBe(null);
+    expect(child.stderr).toBe('');
+    const { calls, codes, wrong } = JSON.parse(child.stdout) as {
+      calls: number;
+      codes: Record<string, number>;
+      wrong: string[];
+    };
+    console.info(`${calls} raw calls`, codes);
+    expect(wrong).toEqual([]);
+    expect(calls).toBeGreaterThan(700);
+    expect(child.code).toBe(0);
+  });
+});
+
+describe('options', () => {
+  it('are read once each: a getter cannot change its answer', async () => {
+    let reads = 0;
+    const tricky = {
+      get hiddenChannels() {
+        reads += 1;
+        return reads === 1 ? 6 : -5;
+      },
+      layers: 3,
+    };
+    const model = await PixelCNN.create(device(), tricky);
+    expect([reads, model.config.hiddenChannels]).toEqual([1, 6]);
+    await model.dispose();
+  });
+
+  it('that throw when read are an error with a code and the cause', async () => {
+    const cause = new Error('planted');
+    const throwing = (key: string) =>
+      Object.defineProperty({}, key, {
+        enumerable: true,
+        get: () => {
+          throw cause;
+        },
+      });
+    const model = await randomModel(device(), options, 1);
+    for (const call of [
+      () => openDevice(throwing('backend')),
+      () => PixelCNN.create(device(), throwing('layers')),
+      () => PixelCNN.create(device(), throwing('seed')),
+      () => model.sample(throwing('count')),
+      () => model.save('/no/such/folder/x', throwing('weights')),
+    ]) {
+      await expect(call()).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE', cause });
+    }
+    await model.dispose();
+  });
+
+  it('with a typo come with a suggestion', async () => {
+    await expect(PixelCNN.create(device(), { hiddenChanels: 3 } as never)).rejects.toThrow(/hiddenChannels/);
+    await expect(openDevice({ backnd: 'cpu' } as never)).rejects.toThrow(/'backend'/);
+  });
+
+  it('out of range in sum are refused with what they would need', async () => {
+    const tooLarge = { hiddenChannels: 2048, layers: 128, kernelSize: 31 };
+    await expect(PixelCNN.create(device(), tooLarge)).rejects.toMatchObject({ code: 'ERR_LIMIT' });
+    const model = await randomModel(device(), options, 1);
+    await expect(model.sample({ height: 4096, width: 4096 })).rejects.toMatchObject({ code: 'ERR_LIMIT' });
+    await expect(model.sample({})).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' });
+    const images = { data: new Uint8Array(2 ** 26), count: 1, height: 2 ** 13, width: 2 ** 13, channels: 1 };
+    const wide = await PixelCNN.create(device(), { ...options, levels: 256 });
+    await expect(wide.logits(images)).rejects.toMatchObject({ code: expect.stringMatching(/^ERR_/) });
+    await Promise.all([model.dispose(), wide.dispose()]);
+  });
+
+  it('of a seed out of range say so', async () => {
+    const model = await randomModel(device(), options, 1);
+    for (const seed of [-1, 1.5, 2 ** 53, -1n, 2n ** 64n]) {
+      await expect(model.sample({ height: 2, width: 2, seed })).rejects.toMatchObject({
+        code: 'ERR_OUT_OF_RANGE',
+      });
+      await expect(PixelCNN.create(device(), { seed })).rejects.toMatchObject({ code: 'ERR_OUT_OF_RANGE' });
+    }
+    await model.dispose();
+  });
+});
+
+describe('arrays of the caller', () => {
+  it('are copied: changing, detaching or shrinking them after the call changes nothing', async () => {
+    const random = new TestRandom(2);
+    const conv = () => ({
+      input: new TestRandom(3).normals(48),
+      inputShape: [1, 4, 4, 3] as [number, number, number, number],
+      weight: new TestRandom(4).normals(54),
+      outChannels: 2,
+      kernelSize: 3,
+      maskType: 'B' as const,
+    });
+    const expected = await maskedConv2d(device(), conv());
+    const changed = conv();
+    const work = maskedConv2d(device(), changed);
+    changed.input.fill(Number.NaN);
+    structuredClone(changed.weight.buffer, { transfer: [changed.weight.buffer as ArrayBuffer] });
+    expect(await work).toEqual(expected);
+
+    const model = await randomModel(device(), options, 1);
+    const images = randomImages(random, 2, 4, 4, 1);
+    const nats = (await model.logLikelihood(images)).nats;
+    const likelihood = model.logLikelihood(images);
+    images.data.fill(0);
+    expect((await likelihood).nats).toEqual(nats);
+    await model.dispose();
+  });
+
+  it('may be views with an offset', async () => {
+    const model = await randomModel(device(), options, 1);
+    const images = randomImages(new TestRandom(5), 1, 4, 4, 1);
+    const shifted = new Uint8Array(23);
+    shifted.set(images.data, 7);
+    const view = { ...images, data: shifted.subarray(7) };
+    expect(await model.logLikelihood(view)).toEqual(await model.logLikelihood(images));
+    expect(await model.logLikelihood({ ...images, data: Buffer.from(images.data) })).toEqual(
+      await model.logLikelihood(images),
+    );
+    await model.dispose();
+  });
+});
+
+describe('after dispose', () => {
+  it('everything is refused with ERR_DISPOSED, and disposing twice is fine', async () => {
+    const own = await openDevice({ backend: 'cpu', threads: 1 });
+    const model = await randomModel(own, options, 1);
+    const survivor = await randomModel(own, options, 2);
+    await model.dispose();
+    await model.dispose();
+    const images = randomImages(new TestRandom(6), 1, 4, 4, 1);
+    const calls = (of: PixelCNN) => [
+      () => of.logits(images),
+      () => of.logLikelihood(images),
+      () => of.sample({ height: 3, width: 3 }),
+      async () => of.sampleStream({ height: 3, width: 3 }).next(),
+      () => of.complete({ images, known: new Uint8Array(16) }),
+      () => of.parameters(),
+      () => of.save('/no/such/folder/x'),
+      () => api.evaluate(of, images),
+    ];
+    for (const call of calls(model)) await expect(call()).rejects.toMatchObject({ code: 'ERR_DISPOSED' });
+    expect((await survivor.sample({ height: 3, width: 3 })).count).toBe(1);
+    const [a, b] = [own.dispose(), own.dispose()];
+    expect(a).toBe(b);
+    await a;
+    expect(own.disposed).toBe(true);
+    for (const call of calls(survivor)) await expect(call()).rejects.toMatchObject({ code: 'ERR_DISPOSED' });
+    await expect(PixelCNN.create(own)).rejects.toMatchObject({ code: 'ERR_DISPOSED' });
+    await survivor.dispose();
+  });
+
+  it('work in flight of a disposed device ends or is refused, each call once', async () => {
+    const own = await openDevice({ backend: 'cpu' });
+    const model = await randomModel(own, { ...options, hiddenChannels: 32 }, 1);
+    const calls = Array.from({ length: 20 }, (_, seed) => {
+      return model.sample({ height: 24, width: 24, count: 8, seed });
+    });
+    const work = Promise.allSettled(calls);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await own.dispose();
+    for (const { status, ...rest } of await work) {
+      if (status === 'rejected')
+        expect((rest as PromiseRejectedResult).reason).toMatchObject({ code: 'ERR_DISPOSED' });
+    }
+  });
+
+  it('a model disposed while it samples gives the images or ERR_DISPOSED', async () => {
+    const model = await randomModel(device(), { ...options, hiddenChannels: 32 }, 1);
+    const expected = await model.sample({ height: 24, width: 24, count: 40, seed: 1 });
+    const work = model.sample({ height: 24, width: 24, count: 40, seed: 1 });
+    await model.dispose();
+    const [result] = await Promise.allSettled([work]);
+    if (result.status === 'fulfilled') expect(result.value).toEqual(expected);
+    else expect(result.reason).toMatchObject({ code: 'ERR_DISPOSED' });
+  });
+
+  it('await using disposes', async () => {
+    let kept: api.Device;
+    {
+      await using own = await openDevice({ backend: 'cpu', threads: 1 });
+      await using model = await randomModel(own, options, 1);
+      expect((await model.sample({ height: 2, width: 2 })).count).toBe(1);
+      kept = own;
+    }
+    expect(kept.disposed).toBe(true);
+  });
+
+  it('methods on a wrong this are a TypeError or have a code, never a crash', async () => {
+    const model = await randomModel(device(), options, 1);
+    for (const name of ['sample', 'logits', 'dispose', 'parameters', 'save'] as const) {
+      for (const self of [{}, undefined, device(), Object.create(PixelCNN.prototype), new Proxy(model, {})]) {
+        const method = model[name] as (...args: unknown[]) => unknown;
+        const call = async () => method.call(self, '/no/such/folder/x');
+        await expect(call()).rejects.toBeInstanceOf(Error);
+      }
+    }
+    const impostor = Object.create(Object.getPrototypeOf(device()) as object) as api.Device;
+    await expect(PixelCNN.create(impostor)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' });
+    await model.dispose();
+  });
+
+  it('objects do not travel to other worlds', () => {
+    expect(() => structuredClone(device())).not.toThrow();
+    expect(structuredClone(device())).not.toBeInstanceOf(Object.getPrototypeOf(device()).constructor);
+  });
+});
