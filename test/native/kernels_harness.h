@@ -1,5 +1,7 @@
 // Buffers with guard bands, random data and one-line runs of ops, for kernels_test.
 #pragma once
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <random>
@@ -74,8 +76,16 @@ class Random {
 PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X
 
-// ||a - b|| / ||b||; NaN counts as infinite.
-inline double relative_error(const Buffer<float>& a, const std::vector<double>& b) {
+// The norm of the elements that are not NaN.
+inline double norm(const Buffer<float>& a) {
+  double sum = 0;
+  for (int64_t i = 0; i < a.count(); ++i)
+    sum += a.data()[i] == a.data()[i] ? double{a.data()[i]} * a.data()[i] : 0;
+  return std::sqrt(sum);
+}
+
+// ||a - b|| / max(||b||, scale); NaN counts as infinite.
+inline double relative_error(const Buffer<float>& a, const std::vector<double>& b, double scale = 0) {
   double difference = 0, norm = 0;
   for (int64_t i = 0; i < a.count(); ++i) {
     const double d = a.data()[i] - b[i];
@@ -83,7 +93,8 @@ inline double relative_error(const Buffer<float>& a, const std::vector<double>& 
     difference += d * d;
     norm += b[i] * b[i];
   }
-  return norm == 0 ? std::sqrt(difference) : std::sqrt(difference / norm);
+  const double size = std::max(std::sqrt(norm), scale);
+  return size == 0 ? std::sqrt(difference) : std::sqrt(difference) / size;
 }
 
 inline std::string describe(const MaskedConv2dShape& s) {
