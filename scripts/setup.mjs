@@ -60,14 +60,17 @@ function installTools() {
   );
 }
 
-/** npm ci, unless the packages of this lock file are installed already. */
+/**
+ * The packages of the lock file, unless they are installed already. Not `npm ci`: it refuses a registry that lacks the
+ * optional packages of other platforms.
+ */
 function installPackages() {
   const stamp = `${root}node_modules/.pixelcnn-setup`;
   const digest = createHash('sha256')
     .update(readFileSync(`${root}package-lock.json`))
     .digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return;
-  step('npm packages', 'npm', ['ci', '--no-audit', '--no-fund', '--ignore-scripts'], {
+  step('npm packages', 'npm', ['install', '--no-save', '--no-audit', '--no-fund', '--ignore-scripts'], {
     remedy: `npm ${outputOf('npm', ['--version']) ?? ''} could not install the packages of package-lock.json.`,
   });
   writeFileSync(stamp, digest);
