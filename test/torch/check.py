@@ -1,0 +1,73 @@
+"""The usual PyTorch PixelCNN beside ours: logits of a file that pixelcnn saved, and a state dict for it to load.
+
+usage: check.py logits MODEL.safetensors IMAGES.safetensors OUT.safetensors
+       check.py export CONFIG_JSON SEED HEIGHT WIDTH OUT.safetensors IMAGES_AND_LOGITS.safetensors
+Images are levels (N, C, H, W) uint8; logits (N, H, W, C, levels) float32, computed in float64.
+"""
+import json
+import sys
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+
+class MaskedConv2d(nn.Conv2d):
+    def __init__(self, inputs, outputs, size, kind, groups):
+        super().__init__(inputs, outputs, size, padding=size // 2)
+        mask = torch.ones(outputs, inputs, size, size)
+        mask[:, :, size // 2, size // 2 :] = 0
+        mask[:, :, size // 2 + 1 :] = 0
+        to = torch.arange(outputs)[:, None] * groups // outputs
+        source = torch.arange(inputs)[None] * groups // inputs
+        mask[:, :, size // 2, size // 2] = (source <= to if kind == "B" else source < to).float()
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+
+
+class PixelCNN(nn.Module):
+    def __init__(self, channels, hiddenChannels, layers, levels, kernelSize):
+        super().__init__()
+        c, h, k = channels, hiddenChannels, kernelSize
+        modules = [MaskedConv2d(c, h, k, "A", c), nn.ReLU()]
+        for _ in range(layers - 2):
+            modules += [MaskedConv2d(h, h, k, "B", c), nn.ReLU()]
+        modules.append(MaskedConv2d(h, c * levels, 1, "B", c))
+        self.net = nn.Sequential(*modules)
+        self.channels, self.levels = c, levels
+
+    def forward(self, level):
+        y = self.net(level.double() / (self.levels - 1))
+        n, _, h, w = y.shape
+        return y.view(n, self.channels, self.levels, h, w).permute(0, 3, 4, 1, 2)
+
+
+@torch.no_grad()
+def main(command, *args):
+    if command == "logits":
+        source, images, out = args
+        with safe_open(source, "pt") as file:
+            config = json.loads(file.metadata()["pixelcnn.config"])
+        model = PixelCNN(**config).double()
+        model.load_state_dict(load_file(source), strict=True)
+        logits = model(load_file(images)["images"])
+        save_file({"logits": logits.float().contiguous()}, out)
+    elif command == "export":
+        config, seed, height, width, out, expected = args
+        config = json.loads(config)
+        torch.manual_seed(int(seed))
+        model = PixelCNN(**config)
+        # A plain state dict, as torch users save it: no metadata, random values under the masks.
+        save_file(model.state_dict(), out)
+        shape = (3, config["channels"], int(height), int(width))
+        images = torch.randint(0, config["levels"], shape, dtype=torch.uint8)
+        save_file({"images": images, "logits": model.double()(images).float().contiguous()}, expected)
+    else:
+        raise SystemExit(__doc__)
+
+
+main(*sys.argv[1:])
