@@ -49,7 +49,7 @@ export const presets = {
     training: {
       ...adam,
       protocol: 'threshold',
-      steps: 3000,
+      steps: 2600,
       batchSize: 16,
       learningRate: 3e-3,
       warmupSteps: 100,
