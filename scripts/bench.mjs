@@ -1,7 +1,7 @@
 // Benchmark of the default model on this machine; with --peer pytorch beside PyTorch, alternating in one run.
 // Usage: npm run bench -- [--peer pytorch] [--python PATH] [--repeats 9] [--batch 32] [--out FILE.json]
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
@@ -115,13 +115,10 @@ function ratios(ms) {
   };
 }
 
-/** GF/s of fused multiply-adds in registers on all threads, measured by the native benchmark. */
+/** GF/s of fused multiply-adds in registers on all threads, measured by test/native/peak.cc. */
 function peak() {
-  const program = ['build/Release/kernels_test', 'build/kernels_test'].find((file) =>
-    existsSync(root + file),
-  );
-  const line = program === undefined ? undefined : outputOf(root + program, ['peak']);
-  return line === undefined ? undefined : Number.parseFloat(line);
+  const line = outputOf(`${root}build/peak`, [String(device.info.threads)]);
+  return line === undefined ? undefined : Number(line);
 }
 
 function print({ medianMs, peakGflops, ratios: table, device: info }) {

@@ -3,7 +3,9 @@ import { availableParallelism } from 'node:os';
 import { npmCommand, step } from './steps.mjs';
 
 const tests = process.argv.includes('--tests') ? 'ON' : 'OFF';
-step('cmake-js', npmCommand('cmake-js'), ['compile', `--CDPIXELCNN_NATIVE_TESTS=${tests}`], {
+const env = { CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()) };
+// Configured every time: with an existing cache the option would not be seen.
+step('cmake configure', npmCommand('cmake-js'), ['configure', `--CDPIXELCNN_NATIVE_TESTS=${tests}`], {
   show: true,
-  env: { CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()) },
 });
+step('cmake build', npmCommand('cmake-js'), ['build'], { show: true, env });
