@@ -56,6 +56,13 @@ describe('a process', () => {
     expect(child.milliseconds).toBeLessThan(5000);
   });
 
+  it('survives 60 workers that are terminated mid-sample', async () => {
+    for (let round = 0; round < 5; round += 1) {
+      const { code, signal, stderr } = await live('terminate workers mid-sample');
+      expect({ round, code, signal, stderr }).toEqual({ round, code: 0, signal: null, stderr: '' });
+    }
+  });
+
   it('ends well 10 times out of 10, mid-sample and with workers', async () => {
     for (let round = 0; round < 10; round += 1) {
       const scenario = round % 2 === 0 ? 'exit mid-sample' : 'exit while a worker samples';

@@ -104,7 +104,7 @@ const scenarios = {
     assert(['worked', 'ERR_DISPOSED'].includes(await work), await work);
   },
   async 'garbage while working'() {
-    for (let i = 0; i < 30; i += 1) {
+    for (let i = 0; i < 10; i += 1) {
       const { model } = await open();
       const work = model.sample({ ...small, count: 4, height: 12 });
       globalThis.gc();
