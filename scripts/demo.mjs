@@ -1,32 +1,20 @@
 // The demo: sets up, trains a small model on MNIST on the CPU, evaluates it, draws digits and completes half-erased ones.
-import { existsSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { root, step } from './steps.mjs';
 
 const start = performance.now();
-step('set-up', 'node', ['scripts/setup.mjs'], { show: true });
-
 const out = 'demo';
-const cli = (...args) => ['dist/cli/main.js', ...args];
-if (existsSync(`${root}${out}`)) rmSync(`${root}${out}`, { recursive: true });
-step('training', 'node', cli('train', '--preset', 'mnist-demo', '--out', out), { show: true });
 const model = `${out}/model-ema.safetensors`;
-step(
-  'samples',
-  'node',
-  cli('sample', '--model', model, '--count', '64', '--seed', '1', '--out', `${out}/samples.png`),
-  {
-    show: true,
-  },
-);
-const images = ['--images', 'mnist:test', '--count', '16', '--keep', 'top', '--fraction', '0.5'];
-step(
-  'completions',
-  'node',
-  cli('complete', '--model', model, ...images, '--seed', '1', '--out', `${out}/completions.png`),
-  {
-    show: true,
-  },
-);
+const pixelcnn = (title, ...args) => step(title, 'node', ['dist/cli/main.js', ...args], { show: true });
+const drawn = ['--model', model, '--seed', '1', '--temperature', '0.85'];
+
+step('set-up', 'node', ['scripts/setup.mjs'], { show: true });
+rmSync(`${root}${out}`, { recursive: true, force: true });
+pixelcnn('training', 'train', '--preset', 'mnist-demo', '--out', out);
+pixelcnn('samples', 'sample', ...drawn, '--count', '64', '--out', `${out}/samples.png`);
+const halves = ['--images', 'mnist:test', '--count', '12', '--keep', 'top', '--fraction', '0.5'];
+pixelcnn('completions', 'complete', ...drawn, ...halves, '--out', `${out}/completions.png`);
+
 process.stdout.write(`
 ${((performance.now() - start) / 1000).toFixed(0)} s in all. Look at
   ${out}/samples.png       64 digits drawn by the model

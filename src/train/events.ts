@@ -95,7 +95,7 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
   #stepEvents = 0;
   #done = false;
   #wake: (() => void)[] = [];
-  #stopRequested = false;
+  readonly #stop = new AbortController();
 
   /** @internal */
   constructor(body: (run: TrainingRun) => Promise<TrainSummary>) {
@@ -107,14 +107,14 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
     this.#summary.catch(() => undefined);
   }
 
-  /** Ends the run after the step in progress, with a checkpoint if it has a folder. The summary says `stopped`. */
+  /** Ends the run within a step, with a checkpoint if it has a folder. The summary says `stopped`. */
   stop(): void {
-    this.#stopRequested = true;
+    this.#stop.abort();
   }
 
-  /** @internal */
-  get stopRequested(): boolean {
-    return this.#stopRequested;
+  /** @internal Aborted by {@link stop}. */
+  get stopSignal(): AbortSignal {
+    return this.#stop.signal;
   }
 
   /** @internal */

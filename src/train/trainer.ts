@@ -4,10 +4,10 @@ import { check, PixelCnnError } from '../errors.js';
 import type { ModelInternals, PixelCNN } from '../models/pixelcnn.js';
 import { parseOptions } from '../options.js';
 import { seedKey } from '../random/philox.js';
-import { sampleImages } from '../sample/sampler.js';
+import { type SampledImages, sampleImages } from '../sample/sampler.js';
 import { batchIndices, gatherBytes, shuffledIndices, splitIndices } from './batches.js';
 import { CheckpointFolder, readTrainingCheckpoint } from './checkpoint-folder.js';
-import { evaluateImages, requireModel, requireProtocol } from './evaluate.js';
+import { type Evaluation, evaluateImages, requireModel, requireProtocol } from './evaluate.js';
 import { TrainingRun, type TrainSummary } from './events.js';
 import { learningRateAt } from './learning-rate.js';
 import { type TrainOptions, type TrainSettings, trainSchema } from './options.js';
@@ -92,7 +92,7 @@ class Trainer {
       bitsPerDim: this.#bits(this.#lastNats),
       skippedSteps: this.#skipped,
       seconds: (performance.now() - began) / 1000,
-      stopped: this.#run.stopRequested && this.#position.step < this.#totalSteps,
+      stopped: this.#run.stopSignal.aborted && this.#position.step < this.#totalSteps,
       validation: this.#lastValidation,
       checkpoint: this.#checkpoint,
     };
@@ -146,8 +146,11 @@ class Trainer {
     let submitted = this.#position.step;
     let saved = submitted;
     this.#lastTime = performance.now();
+    if (submitted % this.#stepsPerEpoch === 0 && this.#position.epochImages > 0) {
+      await this.#endEpoch(submitted / this.#stepsPerEpoch - 1);
+    }
     try {
-      while (submitted < this.#totalSteps && !this.#run.stopRequested) {
+      while (submitted < this.#totalSteps && !this.#run.stopSignal.aborted) {
         signal?.throwIfAborted();
         const epoch = Math.floor(submitted / this.#stepsPerEpoch);
         if (epoch !== shuffledEpoch) {
@@ -226,44 +229,46 @@ class Trainer {
     }
   }
 
-  /** Epoch and validation events, and samples. Returns whether validation was the best so far. */
+  /**
+   * Validates and draws samples, then tells of the epoch. Returns whether validation was the best so far. A stop
+   * meanwhile leaves the epoch open: the sums stay, and a resumed run ends it first.
+   */
   async #endEpoch(epoch: number): Promise<boolean> {
     const position = this.#position;
-    const { seed, signal, samples, algorithm, protocol } = this.#settings;
+    const { step } = position;
+    const { seed, samples, algorithm, protocol } = this.#settings;
     const weights = this.#settings.emaDecay > 0 ? 'ema' : 'raw';
+    const signals = [this.#run.stopSignal, this.#settings.signal].filter((signal) => signal !== undefined);
+    const signal = AbortSignal.any(signals);
+    const { height, width } = this.#dataset;
+    const draw = { count: Math.max(samples, 1), height, width, seed, weights, signal } as const;
+    let validation: Evaluation | undefined;
+    let images: SampledImages | undefined;
+    try {
+      if (this.#validation !== undefined) {
+        const options = { protocol, weights, draws: 1, seed, algorithm, signal } as const;
+        validation = await evaluateImages(this.#model, this.#validation, options);
+      }
+      if (samples > 0) images = await sampleImages(this.#model, draw, undefined);
+    } catch (error) {
+      this.#settings.signal?.throwIfAborted();
+      if (this.#run.stopSignal.aborted) return false;
+      throw error;
+    }
     const nats = position.epochNats / Math.max(position.epochImages, 1);
     this.#lastNats = nats;
-    this.#run.emit({ type: 'epoch', epoch, step: position.step, nats, bitsPerDim: this.#bits(nats) });
+    this.#run.emit({ type: 'epoch', epoch, step, nats, bitsPerDim: this.#bits(nats) });
+    const best =
+      validation !== undefined && (position.bestNats === null || validation.nats < position.bestNats);
+    if (validation !== undefined) {
+      const { nats, bitsPerDim, images } = validation;
+      if (best) position.bestNats = nats;
+      this.#lastValidation = { nats, bitsPerDim };
+      this.#run.emit({ type: 'validation', epoch, step, nats, bitsPerDim, images, weights, best });
+    }
+    if (images !== undefined) this.#run.emit({ type: 'sample', epoch, step, images });
     position.epochNats = 0;
     position.epochImages = 0;
-    let best = false;
-    if (this.#validation !== undefined) {
-      const options = { protocol, weights, draws: 1, seed, algorithm, signal } as const;
-      const result = await evaluateImages(this.#model, this.#validation, options);
-      best = position.bestNats === null || result.nats < position.bestNats;
-      if (best) position.bestNats = result.nats;
-      this.#lastValidation = { nats: result.nats, bitsPerDim: result.bitsPerDim };
-      const { images, bitsPerDim } = result;
-      this.#run.emit({
-        type: 'validation',
-        epoch,
-        step: position.step,
-        nats: result.nats,
-        bitsPerDim,
-        images,
-        weights,
-        best,
-      });
-    }
-    if (samples > 0) {
-      const { height, width } = this.#dataset;
-      const images = await sampleImages(
-        this.#model,
-        { count: samples, height, width, seed, weights, signal },
-        undefined,
-      );
-      this.#run.emit({ type: 'sample', epoch, step: position.step, images });
-    }
     this.#lastTime = performance.now();
     return best;
   }

@@ -122,6 +122,23 @@ describe('resume', () => {
     await second.dispose();
   });
 
+  it('a stop during validation leaves the epoch open, and the resumed run ends it', async () => {
+    const whole = await run(26, join(folder, 'open-whole'));
+    const own = join(folder, 'open');
+    const model = await PixelCNN.create(device, config);
+    const first = train(model, dataset(), { ...options, steps: 26, checkpointFolder: own });
+    const metrics: string[] = [];
+    for await (const event of first) {
+      if (metricOf(event) !== '') metrics.push(metricOf(event));
+      // 183 images to train on are 12 steps an epoch.
+      if (event.type === 'step' && event.step === 12) first.stop();
+    }
+    expect(metrics.some((line) => line.startsWith('epoch'))).toBe(false);
+    await model.dispose();
+    const rest = await run(26, own, { resume: true });
+    expect([...metrics, ...rest.metrics]).toEqual(whole.metrics);
+  });
+
   it.each([
     ['seed', { seed: 6 }],
     ['batchSize', { batchSize: 8 }],
