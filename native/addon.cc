@@ -1,4 +1,5 @@
-// Registers the addon with Node: plain functions over tagged handles, the op table's names and the format's version.
+// Registers the addon with Node: plain functions over tagged handles, the op table's names and the format's
+// version.
 #include <napi.h>
 
 #include "device_wrap.h"

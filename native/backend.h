@@ -30,7 +30,7 @@ class Backend {
   virtual void reserve_workspace(int64_t bytes) = 0;
 
   virtual int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const = 0;
-#define PIXELCNN_X(Op)                              \
+#define PIXELCNN_X(Op)                               \
   virtual int64_t workspace(const Op& op) const = 0; \
   virtual void run(const Op& op) = 0;
   PIXELCNN_OPS(PIXELCNN_X)
@@ -41,7 +41,9 @@ class Backend {
 class Arena {
  public:
   Arena(std::shared_ptr<Backend> backend, int64_t bytes)
-      : backend_(std::move(backend)), data_(static_cast<std::byte*>(backend_->allocate(bytes))), bytes_(bytes) {}
+      : backend_(std::move(backend)),
+        data_(static_cast<std::byte*>(backend_->allocate(bytes))),
+        bytes_(bytes) {}
   ~Arena() { free(); }
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;

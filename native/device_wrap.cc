@@ -1,4 +1,5 @@
-// Life of a device: opened with a thread-safe function of its own, closed by dispose or by the end of its environment.
+// Life of a device: opened with a thread-safe function of its own, closed by dispose or by the end of its
+// environment.
 #include "device_wrap.h"
 
 #include <mutex>
@@ -15,7 +16,8 @@ namespace {
 constexpr int64_t kMaxArenaBytes = int64_t{1} << 39;
 }
 
-// Outlives the environment's side of the thread-safe function: calls after its end are dropped under the mutex.
+// Outlives the environment's side of the thread-safe function: calls after its end are dropped under the
+// mutex.
 struct Device::Notifier {
   std::mutex mutex;
   napi_threadsafe_function function = nullptr;
@@ -51,7 +53,9 @@ std::shared_ptr<Device> Device::open(Napi::Env env, std::shared_ptr<Backend> bac
   auto context = std::make_unique<std::weak_ptr<Device>>(device);
   const napi_status status = napi_create_threadsafe_function(
       env, nullptr, nullptr, Napi::String::New(env, "pixelcnn"), 0, 1, context.get(),
-      [](napi_env, void* data, void*) { std::unique_ptr<std::weak_ptr<Device>>(static_cast<std::weak_ptr<Device>*>(data)); },
+      [](napi_env, void* data, void*) {
+        std::unique_ptr<std::weak_ptr<Device>>(static_cast<std::weak_ptr<Device>*>(data));
+      },
       context.get(),
       [](napi_env call_env, napi_value, void* data, void*) {
         if (call_env == nullptr) return;
@@ -174,7 +178,9 @@ class ReadJob final : public PromiseJob {
     bytes_ = bytes;
     reference_ = Napi::Persistent(Napi::Object(env, buffer));
   }
-  void run(const std::atomic<bool>&) override { arena_->backend()->read(data_, arena_->data() + offset_, bytes_); }
+  void run(const std::atomic<bool>&) override {
+    arena_->backend()->read(data_, arena_->data() + offset_, bytes_);
+  }
 
  protected:
   Napi::Value result(Napi::Env) override { return reference_.Value(); }
@@ -194,8 +200,8 @@ const std::shared_ptr<Arena>& live_arena(const ArenaHandle& handle) {
 
 void check_region(const Arena& arena, int64_t offset, int64_t bytes) {
   PIXELCNN_CHECK(offset + bytes <= arena.bytes(), "ERR_OUT_OF_RANGE",
-                 std::to_string(bytes) + " bytes at offset " + std::to_string(offset) + " exceed the arena of " +
-                     std::to_string(arena.bytes()) + " bytes");
+                 std::to_string(bytes) + " bytes at offset " + std::to_string(offset) +
+                     " exceed the arena of " + std::to_string(arena.bytes()) + " bytes");
 }
 
 }  // namespace
@@ -281,7 +287,8 @@ Napi::Value read_arena(const Napi::CallbackInfo& info) {
     const int64_t offset = integer_argument(info, 1, "byteOffset", 0, kMaxArenaBytes);
     const int64_t bytes = integer_argument(info, 2, "byteLength", 0, kMaxArenaBytes);
     check_region(*live_arena(*handle), offset, bytes);
-    return handle->device->submit(info.Env(), std::make_unique<ReadJob>(info.Env(), handle->arena, offset, bytes));
+    return handle->device->submit(info.Env(),
+                                  std::make_unique<ReadJob>(info.Env(), handle->arena, offset, bytes));
   });
 }
 

@@ -25,8 +25,8 @@ class PromiseJob : public Job {
   Napi::Promise::Deferred deferred_;
 };
 
-// A backend, its executor, and the thread-safe function through which finished jobs come back to this environment.
-// Used on the JavaScript thread only, except for the notification.
+// A backend, its executor, and the thread-safe function through which finished jobs come back to this
+// environment. Used on the JavaScript thread only, except for the notification.
 class Device : public std::enable_shared_from_this<Device> {
  public:
   static const napi_type_tag kTag;
@@ -69,13 +69,17 @@ struct ArenaHandle {
 };
 
 // The functions that addon.cc exports.
-Napi::Value open_device(const Napi::CallbackInfo& info);    // (backend, index, threads, instructionSet) -> Device
-Napi::Value device_info(const Napi::CallbackInfo& info);    // (device) -> { backend, name, instructionSet, threads }
-Napi::Value close_device(const Napi::CallbackInfo& info);   // (device) -> Promise<void>
-Napi::Value packed_bytes(const Napi::CallbackInfo& info);   // (device, shape Int32Array(9), direction) -> number
-Napi::Value allocate_arena(const Napi::CallbackInfo& info); // (device, bytes) -> Promise<Arena>
-Napi::Value release_arena(const Napi::CallbackInfo& info);  // (arena)
-Napi::Value write_arena(const Napi::CallbackInfo& info);    // (arena, byteOffset, bytes) -> Promise<void>
-Napi::Value read_arena(const Napi::CallbackInfo& info);     // (arena, byteOffset, byteLength) -> Promise<ArrayBuffer>
+Napi::Value open_device(
+    const Napi::CallbackInfo& info);  // (backend, index, threads, instructionSet) -> Device
+Napi::Value device_info(
+    const Napi::CallbackInfo& info);  // (device) -> { backend, name, instructionSet, threads }
+Napi::Value close_device(const Napi::CallbackInfo& info);  // (device) -> Promise<void>
+Napi::Value packed_bytes(
+    const Napi::CallbackInfo& info);  // (device, shape Int32Array(9), direction) -> number
+Napi::Value allocate_arena(const Napi::CallbackInfo& info);  // (device, bytes) -> Promise<Arena>
+Napi::Value release_arena(const Napi::CallbackInfo& info);   // (arena)
+Napi::Value write_arena(const Napi::CallbackInfo& info);     // (arena, byteOffset, bytes) -> Promise<void>
+Napi::Value read_arena(
+    const Napi::CallbackInfo& info);  // (arena, byteOffset, byteLength) -> Promise<ArrayBuffer>
 
 }  // namespace pixelcnn

@@ -16,8 +16,8 @@ class Error : public std::runtime_error {
 };
 
 // Throws Error(code, message) unless the condition holds. The message is only built on failure.
-#define PIXELCNN_CHECK(condition, code, message)         \
-  do {                                                   \
+#define PIXELCNN_CHECK(condition, code, message)              \
+  do {                                                        \
     if (!(condition)) throw ::pixelcnn::Error(code, message); \
   } while (0)
 

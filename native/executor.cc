@@ -11,7 +11,8 @@ namespace {
 constexpr size_t kMaxQueued = 1024;
 }
 
-Executor::Executor(std::function<void()> completed) : completed_(std::move(completed)), thread_([this] { loop(); }) {}
+Executor::Executor(std::function<void()> completed)
+    : completed_(std::move(completed)), thread_([this] { loop(); }) {}
 
 Executor::~Executor() { stop(); }
 

@@ -1,4 +1,5 @@
-// One thread per device that runs jobs first in, first out. Knows nothing of Node: whoever submits a job collects it.
+// One thread per device that runs jobs first in, first out. Knows nothing of Node: whoever submits a job
+// collects it.
 #pragma once
 #include <atomic>
 #include <condition_variable>

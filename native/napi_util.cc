@@ -11,15 +11,16 @@ Napi::Error to_js_error(Napi::Env env, const Error& error) {
   return result;
 }
 
-int64_t integer_argument(const Napi::CallbackInfo& info, size_t index, const char* name, int64_t low, int64_t high) {
+int64_t integer_argument(const Napi::CallbackInfo& info, size_t index, const char* name, int64_t low,
+                         int64_t high) {
   const Napi::Value value = info[index];
   PIXELCNN_CHECK(value.IsNumber(), "ERR_INVALID_ARG_TYPE", std::string(name) + " must be a number");
   const double number = value.As<Napi::Number>().DoubleValue();
-  PIXELCNN_CHECK(std::isfinite(number) && std::floor(number) == number && number >= static_cast<double>(low) &&
-                     number <= static_cast<double>(high),
+  PIXELCNN_CHECK(std::isfinite(number) && std::floor(number) == number &&
+                     number >= static_cast<double>(low) && number <= static_cast<double>(high),
                  "ERR_OUT_OF_RANGE",
-                 std::string(name) + " must be an integer in [" + std::to_string(low) + ", " + std::to_string(high) +
-                     "], got " + std::to_string(number));
+                 std::string(name) + " must be an integer in [" + std::to_string(low) + ", " +
+                     std::to_string(high) + "], got " + std::to_string(number));
   return static_cast<int64_t>(number);
 }
 
@@ -49,15 +50,16 @@ std::span<const std::byte> bytes_of(const Napi::Value& value, const std::string&
   bool detached = true;
   PIXELCNN_CHECK(status == napi_ok && napi_is_arraybuffer(value.Env(), buffer, &plain) == napi_ok && plain,
                  "ERR_INVALID_ARG_TYPE", name + " must not be backed by a SharedArrayBuffer");
-  PIXELCNN_CHECK(napi_is_detached_arraybuffer(value.Env(), buffer, &detached) == napi_ok && !detached, "ERR_DETACHED",
-                 name + " is backed by a detached ArrayBuffer");
+  PIXELCNN_CHECK(napi_is_detached_arraybuffer(value.Env(), buffer, &detached) == napi_ok && !detached,
+                 "ERR_DETACHED", name + " is backed by a detached ArrayBuffer");
   return {static_cast<const std::byte*>(data), data == nullptr ? 0 : bytes};
 }
 
-std::span<const int32_t> int32_array_argument(const Napi::CallbackInfo& info, size_t index, const char* name) {
-  PIXELCNN_CHECK(info[index].IsTypedArray() &&
-                     info[index].As<Napi::TypedArray>().TypedArrayType() == napi_int32_array,
-                 "ERR_INVALID_ARG_TYPE", std::string(name) + " must be an Int32Array");
+std::span<const int32_t> int32_array_argument(const Napi::CallbackInfo& info, size_t index,
+                                              const char* name) {
+  PIXELCNN_CHECK(
+      info[index].IsTypedArray() && info[index].As<Napi::TypedArray>().TypedArrayType() == napi_int32_array,
+      "ERR_INVALID_ARG_TYPE", std::string(name) + " must be an Int32Array");
   const std::span<const std::byte> bytes = bytes_of(info[index], name);
   return {reinterpret_cast<const int32_t*>(bytes.data()), bytes.size() / sizeof(int32_t)};
 }

@@ -31,7 +31,8 @@ Napi::Value guarded(Napi::Env env, const Body& body) {
 }
 
 // Arguments by position. Each throws ERR_INVALID_ARG_TYPE or ERR_OUT_OF_RANGE naming the argument.
-int64_t integer_argument(const Napi::CallbackInfo& info, size_t index, const char* name, int64_t low, int64_t high);
+int64_t integer_argument(const Napi::CallbackInfo& info, size_t index, const char* name, int64_t low,
+                         int64_t high);
 std::string string_argument(const Napi::CallbackInfo& info, size_t index, const char* name);
 std::span<const int32_t> int32_array_argument(const Napi::CallbackInfo& info, size_t index, const char* name);
 Napi::Array array_argument(const Napi::CallbackInfo& info, size_t index, const char* name);
@@ -49,7 +50,9 @@ Napi::Object make_handle(Napi::Env env, std::shared_ptr<T> value) {
   if (status == napi_ok) {
     status = napi_wrap(
         env, object, holder.get(),
-        [](napi_env, void* data, void*) { std::unique_ptr<std::shared_ptr<T>>(static_cast<std::shared_ptr<T>*>(data)); },
+        [](napi_env, void* data, void*) {
+          std::unique_ptr<std::shared_ptr<T>>(static_cast<std::shared_ptr<T>*>(data));
+        },
         nullptr, nullptr);
   }
   PIXELCNN_CHECK(status == napi_ok, "ERR_INTERNAL", std::string("could not create a ") + T::kName);
@@ -61,8 +64,9 @@ template <class T>
 std::shared_ptr<T> handle_of(const Napi::Value& value, const char* name) {
   bool tagged = false;
   void* data = nullptr;
-  PIXELCNN_CHECK(value.IsObject() && napi_check_object_type_tag(value.Env(), value, &T::kTag, &tagged) == napi_ok &&
-                     tagged && napi_unwrap(value.Env(), value, &data) == napi_ok && data != nullptr,
+  PIXELCNN_CHECK(value.IsObject() &&
+                     napi_check_object_type_tag(value.Env(), value, &T::kTag, &tagged) == napi_ok && tagged &&
+                     napi_unwrap(value.Env(), value, &data) == napi_ok && data != nullptr,
                  "ERR_INVALID_ARG_TYPE", std::string(name) + " must be a " + T::kName);
   return *static_cast<std::shared_ptr<T>*>(data);
 }

@@ -1,8 +1,8 @@
-// The op table: one argument struct per op and one list of them. Op ids, the decoder, Backend's virtual functions
-// and the names in errors and traces are all made from PIXELCNN_OPS.
+// The op table: one argument struct per op and one list of them. Op ids, the decoder, Backend's virtual
+// functions and the names in errors and traces are all made from PIXELCNN_OPS.
 //
-// Shape letters: N images, H W height and width, C input channels, K output channels, R S filter height and width.
-// Activations are NHWC float32, weights OIHW (K, C, R, S) float32, images and levels NHWC uint8.
+// Shape letters: N images, H W height and width, C input channels, K output channels, R S filter height and
+// width. Activations are NHWC float32, weights OIHW (K, C, R, S) float32, images and levels NHWC uint8.
 // `describe` lists an op's fields in wire order, numbers first, then tensors with the element counts that the
 // program's validator holds them to.
 #pragma once
@@ -14,8 +14,9 @@ enum class MaskType : int32_t { kA = 0, kB = 1 };
 enum class Algorithm : int32_t { kAuto = 0, kDirect = 1, kWinograd = 2 };
 enum class Direction : int32_t { kForward = 0, kBackward = 1 };
 
-// A k x k masked convolution, stride 1, "same" zero padding. At the centre tap an output channel of group g sees the
-// input channels of groups < g (mask A) or <= g (mask B), where group(c) = floor(c * groups / channels).
+// A k x k masked convolution, stride 1, "same" zero padding. At the centre tap an output channel of group g
+// sees the input channels of groups < g (mask A) or <= g (mask B), where group(c) = floor(c * groups /
+// channels).
 struct MaskedConv2dShape {
   int32_t n, h, w, c, k;
   int32_t kernel_size;
@@ -97,8 +98,8 @@ struct RandomUniform {
   }
 };
 
-// Masks the weights and lays the live taps out for one direction and algorithm. `packed` is opaque: its size is
-// Backend::packed_bytes and does not depend on n, h and w.
+// Masks the weights and lays the live taps out for one direction and algorithm. `packed` is opaque: its size
+// is Backend::packed_bytes and does not depend on n, h and w.
 struct MaskedConv2dPack {
   const float* weight;  // (K, C, R, S); entries under the mask are not read
   void* packed;
@@ -170,8 +171,8 @@ struct MaskedConv2dBackwardWeight {
   }
 };
 
-// The model's head: a 1 x 1 masked convolution (type B, `channels` groups) to channels * levels logits and the
-// cross-entropy of each image against `level`, in nats. Logits live in a thread's scratch only.
+// The model's head: a 1 x 1 masked convolution (type B, `channels` groups) to channels * levels logits and
+// the cross-entropy of each image against `level`, in nats. Logits live in a thread's scratch only.
 struct SoftmaxCrossEntropy {
   const float* x;        // (N, H, W, C)
   const void* packed;    // forward, kernel_size 1, direct
@@ -202,7 +203,8 @@ struct SoftmaxCrossEntropy {
   }
 };
 
-// The same, with the gradients of the mean over N * H * W * channels. x is the output of a ReLU: grad_x is gated by x > 0.
+// The same, with the gradients of the mean over N * H * W * channels. x is the output of a ReLU: grad_x is
+// gated by x > 0.
 struct SoftmaxCrossEntropyBackward {
   const float* x;               // (N, H, W, C)
   const void* packed;           // forward
@@ -255,9 +257,9 @@ struct GradientNorm {
   }
 };
 
-// Adam with decoupled weight decay, clipping by global norm and an exponential moving average of the parameters.
-// A step whose gradient norm is not finite changes nothing but state[2].
-// hyper = {learning rate, beta1, beta2, epsilon, weight decay, maximal norm or 0, EMA decay or 0, unused}.
+// Adam with decoupled weight decay, clipping by global norm and an exponential moving average of the
+// parameters. A step whose gradient norm is not finite changes nothing but state[2]. hyper = {learning rate,
+// beta1, beta2, epsilon, weight decay, maximal norm or 0, EMA decay or 0, unused}.
 struct Adam {
   const float* gradients;  // (count)
   const float* hyper;      // (8)
@@ -292,8 +294,9 @@ struct Zero {
   }
 };
 
-// Wavefront sampling. At step t the pixels (i, j) with j + slope * i = t are on the front. The sampler's activations
-// carry their own zero border: (N, pad + H, pad + W + pad, channels), pixel (i, j) at row pad + i, column pad + j.
+// Wavefront sampling. At step t the pixels (i, j) with j + slope * i = t are on the front. The sampler's
+// activations carry their own zero border: (N, pad + H, pad + W + pad, channels), pixel (i, j) at row pad +
+// i, column pad + j.
 struct FrontShape {
   int32_t pad;    // >= kernel_size / 2 of every layer
   int32_t slope;  // pad + 1: the front never needs a pixel that is not drawn yet
@@ -307,8 +310,8 @@ struct FrontShape {
   }
 };
 
-// One hidden layer with ReLU at the pixels of the front, for the output channels of one group. The same bits as
-// MaskedConv2dForward with Algorithm::kDirect.
+// One hidden layer with ReLU at the pixels of the front, for the output channels of one group. The same bits
+// as MaskedConv2dForward with Algorithm::kDirect.
 struct MaskedConv2dFront {
   const float* x;       // padded, C channels
   const void* packed;   // forward, direct
@@ -335,9 +338,9 @@ struct MaskedConv2dFront {
   }
 };
 
-// Draws one image channel at the pixels of the front: the first v with cumsum(softmax(logits / temperature))[v] > u;
-// temperature 0 takes the argmax. Pixels marked in `known` keep the level they have. The drawn level is written to
-// `level` and, as level / (levels - 1), to the network's input `image`.
+// Draws one image channel at the pixels of the front: the first v with cumsum(softmax(logits /
+// temperature))[v] > u; temperature 0 takes the argmax. Pixels marked in `known` keep the level they have.
+// The drawn level is written to `level` and, as level / (levels - 1), to the network's input `image`.
 struct SampleFront {
   const float* x;            // padded, C channels: the last hidden layer
   const void* packed;        // forward, kernel_size 1, direct

@@ -1,4 +1,5 @@
-// Decoding is validation: every number is held to its range and every tensor to its arena before an op exists.
+// Decoding is validation: every number is held to its range and every tensor to its arena before an op
+// exists.
 #include "program.h"
 
 #include <algorithm>
@@ -25,7 +26,8 @@ std::string camel_case(std::string name) {
 // Reads one op's fields in the order of its `describe`.
 class Decoder {
  public:
-  Decoder(std::span<const int32_t> wire, std::span<const std::shared_ptr<Arena>> arenas, const std::string& where)
+  Decoder(std::span<const int32_t> wire, std::span<const std::shared_ptr<Arena>> arenas,
+          const std::string& where)
       : wire_(wire), arenas_(arenas), where_(where) {}
 
   void number(const char* name, int32_t& value, int64_t low, int64_t high) {
@@ -75,8 +77,9 @@ class Decoder {
   }
 
   void finish() {
-    PIXELCNN_CHECK(position_ == wire_.size(), "ERR_PROGRAM",
-                   where_ + ": " + text(static_cast<int64_t>(wire_.size() - position_)) + " integers too many");
+    PIXELCNN_CHECK(
+        position_ == wire_.size(), "ERR_PROGRAM",
+        where_ + ": " + text(static_cast<int64_t>(wire_.size() - position_)) + " integers too many");
   }
 
  private:
@@ -85,8 +88,9 @@ class Decoder {
     return wire_[position_++];
   }
   void require_range(const char* name, int64_t value, int64_t low, int64_t high) {
-    PIXELCNN_CHECK(value >= low && value <= high, "ERR_PROGRAM",
-                   where_ + ": " + name + " must be in [" + text(low) + ", " + text(high) + "], got " + text(value));
+    PIXELCNN_CHECK(
+        value >= low && value <= high, "ERR_PROGRAM",
+        where_ + ": " + name + " must be in [" + text(low) + ", " + text(high) + "], got " + text(value));
   }
   void* locate(const char* name, int64_t count, int64_t item_bytes, bool optional) {
     const int32_t arena = next(name);
@@ -94,10 +98,11 @@ class Decoder {
     if (optional && arena == -1) return nullptr;
     require_range(name, arena, 0, static_cast<int64_t>(arenas_.size()) - 1);
     const int64_t available = arenas_[static_cast<size_t>(arena)]->bytes();
-    PIXELCNN_CHECK(offset >= 0 && count >= 0 && count <= (int64_t{1} << 48) && offset + count * item_bytes <= available,
-                   "ERR_PROGRAM",
-                   where_ + ": " + name + " needs " + text(count) + " x " + text(item_bytes) + " bytes at offset " +
-                       text(offset) + " of an arena of " + text(available) + " bytes");
+    PIXELCNN_CHECK(
+        offset >= 0 && count >= 0 && count <= (int64_t{1} << 48) && offset + count * item_bytes <= available,
+        "ERR_PROGRAM",
+        where_ + ": " + name + " needs " + text(count) + " x " + text(item_bytes) + " bytes at offset " +
+            text(offset) + " of an arena of " + text(available) + " bytes");
     return arenas_[static_cast<size_t>(arena)]->data() + offset;
   }
 
@@ -178,7 +183,8 @@ Program::Program(std::span<const int32_t> commands, std::vector<std::shared_ptr<
   PIXELCNN_CHECK(!arenas_.empty(), "ERR_PROGRAM", "a program needs at least one arena");
   backend_ = arenas_[0]->backend();
   for (const auto& arena : arenas_) {
-    PIXELCNN_CHECK(arena->backend() == backend_, "ERR_WRONG_DEVICE", "the arenas of a program are of different devices");
+    PIXELCNN_CHECK(arena->backend() == backend_, "ERR_WRONG_DEVICE",
+                   "the arenas of a program are of different devices");
   }
   size_t position = 0;
   while (position < commands.size()) {
@@ -219,11 +225,12 @@ std::vector<Region> Program::regions(std::span<const int32_t> wire, const char* 
   for (size_t i = 0; i < wire.size(); i += 3) {
     const int64_t offset = int64_t{wire[i + 1]} * kBlockBytes;
     const int64_t bytes = wire[i + 2];
-    PIXELCNN_CHECK(wire[i] >= 0 && wire[i] < static_cast<int64_t>(arenas_.size()) && offset >= 0 && bytes >= 0 &&
-                       offset + bytes <= arenas_[static_cast<size_t>(wire[i])]->bytes(),
+    PIXELCNN_CHECK(wire[i] >= 0 && wire[i] < static_cast<int64_t>(arenas_.size()) && offset >= 0 &&
+                       bytes >= 0 && offset + bytes <= arenas_[static_cast<size_t>(wire[i])]->bytes(),
                    "ERR_PROGRAM",
-                   std::string(what) + " " + text(static_cast<int64_t>(i / 3)) + " lies outside its arena: arena " +
-                       text(wire[i]) + ", offset " + text(offset) + ", " + text(bytes) + " bytes");
+                   std::string(what) + " " + text(static_cast<int64_t>(i / 3)) +
+                       " lies outside its arena: arena " + text(wire[i]) + ", offset " + text(offset) + ", " +
+                       text(bytes) + " bytes");
     result.push_back({arenas_[static_cast<size_t>(wire[i])]->data() + offset, bytes});
   }
   return result;

@@ -11,7 +11,8 @@
 
 namespace pixelcnn {
 
-// Offsets in a command buffer count blocks of this many bytes: aligned for any kernel, and 32 bits reach 512 GiB.
+// Offsets in a command buffer count blocks of this many bytes: aligned for any kernel, and 32 bits reach 512
+// GiB.
 inline constexpr int64_t kBlockBytes = 256;
 
 // A region of an arena that a run fills before its first op, or returns after its last.
@@ -33,8 +34,9 @@ const std::vector<std::string>& op_names();
 
 class Program {
  public:
-  // commands: per op its id, the number of integers that follow, its numbers, then (arena, block) per tensor, arena -1
-  // for an absent one. regions: (arena, block, bytes) each. Throws ERR_PROGRAM, naming the op and the field.
+  // commands: per op its id, the number of integers that follow, its numbers, then (arena, block) per tensor,
+  // arena -1 for an absent one. regions: (arena, block, bytes) each. Throws ERR_PROGRAM, naming the op and
+  // the field.
   Program(std::span<const int32_t> commands, std::vector<std::shared_ptr<Arena>> arenas,
           std::span<const int32_t> inputs, std::span<const int32_t> outputs);
 
@@ -50,7 +52,7 @@ class Program {
  private:
   using Op = std::variant<std::monostate
 #define PIXELCNN_X(Op) , Op
-                          PIXELCNN_OPS(PIXELCNN_X)
+                              PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X
                           >;
   std::vector<Region> regions(std::span<const int32_t> wire, const char* what) const;

@@ -1,4 +1,5 @@
-// One run is one call and one Promise: inputs are copied before the call returns, outputs land in fresh ArrayBuffers.
+// One run is one call and one Promise: inputs are copied before the call returns, outputs land in fresh
+// ArrayBuffers.
 #include "program_wrap.h"
 
 #include <memory>
@@ -65,11 +66,13 @@ class RunJob final : public ProgramJob {
       : ProgramJob(env, std::move(program), inputs), repeat_(repeat) {
     Napi::Array outputs = Napi::Array::New(env, program_->outputs().size());
     for (uint32_t i = 0; i < program_->outputs().size(); ++i) {
-      Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, static_cast<size_t>(program_->outputs()[i].bytes));
+      Napi::ArrayBuffer buffer =
+          Napi::ArrayBuffer::New(env, static_cast<size_t>(program_->outputs()[i].bytes));
       outputs_.push_back(buffer.Data());
       outputs.Set(i, buffer);
     }
-    // The executor writes straight into these buffers; nothing else can reach them until the Promise resolves.
+    // The executor writes straight into these buffers; nothing else can reach them until the Promise
+    // resolves.
     reference_ = Napi::Persistent(Napi::Object(env, outputs));
   }
 
@@ -130,9 +133,11 @@ Napi::Value create_program(const Napi::CallbackInfo& info) {
       arenas.push_back(handle->arena);
     }
     // The buffers are looked at last: reading the array above may run JavaScript, which could detach them.
-    auto program = std::make_shared<Program>(int32_array_argument(info, 0, "commands"), std::move(arenas), int32_array_argument(info, 2, "inputs"),
+    auto program = std::make_shared<Program>(int32_array_argument(info, 0, "commands"), std::move(arenas),
+                                             int32_array_argument(info, 2, "inputs"),
                                              int32_array_argument(info, 3, "outputs"));
-    return make_handle(info.Env(), std::make_shared<ProgramHandle>(ProgramHandle{device, std::move(program)}));
+    return make_handle(info.Env(),
+                       std::make_shared<ProgramHandle>(ProgramHandle{device, std::move(program)}));
   });
 }
 

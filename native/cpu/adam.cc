@@ -13,7 +13,9 @@ constexpr int32_t kChunk = 1 << 14;
 int64_t chunks(int32_t count) { return (int64_t{count} + kChunk - 1) / kChunk; }
 }  // namespace
 
-int64_t workspace(const GradientNorm& op, int) { return chunks(op.count) * static_cast<int64_t>(sizeof(double)); }
+int64_t workspace(const GradientNorm& op, int) {
+  return chunks(op.count) * static_cast<int64_t>(sizeof(double));
+}
 
 void run(const GradientNorm& op, Context& context) {
   double* sums = reinterpret_cast<double*>(context.workspace);
@@ -67,7 +69,8 @@ void run(const Adam& op, Context& context) {
       const float g = op.gradients[i] * scale;
       const float m = op.moment1[i] + (1 - beta1) * (g - op.moment1[i]);
       const float v = beta2 * op.moment2[i] + (1 - beta2) * g * g;
-      const float p = op.parameters[i] - decay * op.parameters[i] - step * m / (__builtin_sqrtf(v) * inverse_root + epsilon);
+      const float p = op.parameters[i] - decay * op.parameters[i] -
+                      step * m / (__builtin_sqrtf(v) * inverse_root + epsilon);
       op.moment1[i] = m;
       op.moment2[i] = v;
       op.parameters[i] = p;

@@ -26,11 +26,13 @@ class CpuBackend final : public Backend {
 
   void* allocate(int64_t bytes) override {
     // calloc of a large block maps zero pages, so memory that is never touched costs nothing.
-    auto* block = static_cast<std::byte*>(std::calloc(1, static_cast<size_t>(bytes + kAlignment + sizeof(void*))));
+    auto* block =
+        static_cast<std::byte*>(std::calloc(1, static_cast<size_t>(bytes + kAlignment + sizeof(void*))));
     PIXELCNN_CHECK(block != nullptr, "ERR_OUT_OF_MEMORY",
                    "could not allocate " + std::to_string(bytes) + " bytes of memory");
     const auto start = reinterpret_cast<uintptr_t>(block) + sizeof(void*);
-    auto* aligned = block + ((start + kAlignment - 1) / kAlignment * kAlignment - reinterpret_cast<uintptr_t>(block));
+    auto* aligned =
+        block + ((start + kAlignment - 1) / kAlignment * kAlignment - reinterpret_cast<uintptr_t>(block));
     std::memcpy(aligned - sizeof(void*), &block, sizeof(void*));
     return aligned;
   }
@@ -59,11 +61,11 @@ class CpuBackend final : public Backend {
     return kernels_.packed_bytes(shape, direction);
   }
 
-#define PIXELCNN_X(Op)                                                                                          \
-  int64_t workspace(const Op& op) const override { return kernels_.workspace_##Op(op, pool_.threads()); }       \
-  void run(const Op& op) override {                                                                             \
-    Context context{pool_, workspace_};                                                                         \
-    kernels_.run_##Op(op, context);                                                                             \
+#define PIXELCNN_X(Op)                                                                                    \
+  int64_t workspace(const Op& op) const override { return kernels_.workspace_##Op(op, pool_.threads()); } \
+  void run(const Op& op) override {                                                                       \
+    Context context{pool_, workspace_};                                                                   \
+    kernels_.run_##Op(op, context);                                                                       \
   }
   PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X
@@ -80,8 +82,9 @@ class CpuBackend final : public Backend {
 
 std::shared_ptr<Backend> open_backend(int threads, const std::string& instruction_set) {
   const Kernels* table = kernels(instruction_set.empty() ? nullptr : instruction_set.c_str());
-  PIXELCNN_CHECK(table != nullptr, "ERR_BACKEND_UNAVAILABLE",
-                 "this processor or this build has no CPU kernels for the instruction set '" + instruction_set + "'");
+  PIXELCNN_CHECK(
+      table != nullptr, "ERR_BACKEND_UNAVAILABLE",
+      "this processor or this build has no CPU kernels for the instruction set '" + instruction_set + "'");
   return std::make_shared<CpuBackend>(*table, threads > 0 ? threads : usable_processors());
 }
 

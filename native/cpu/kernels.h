@@ -19,15 +19,15 @@ struct Context {
 struct Kernels {
   const char* isa;
   int64_t (*packed_bytes)(const MaskedConv2dShape&, Direction);
-#define PIXELCNN_X(Op)                                \
+#define PIXELCNN_X(Op)                               \
   int64_t (*workspace_##Op)(const Op&, int threads); \
   void (*run_##Op)(const Op&, Context&);
   PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X
 };
 
-// The table of the named instruction set ("avx512", "avx2", "neon", "baseline"); of the best available one for
-// nullptr. Null if this processor or this build does not have it.
+// The table of the named instruction set ("avx512", "avx2", "neon", "baseline"); of the best available one
+// for nullptr. Null if this processor or this build does not have it.
 const Kernels* kernels(const char* isa);
 
 }  // namespace pixelcnn::cpu
@@ -35,8 +35,8 @@ const Kernels* kernels(const char* isa);
 #ifdef PIXELCNN_ISA
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction);
-#define PIXELCNN_X(Op)                               \
-  int64_t workspace(const Op& op, int threads);      \
+#define PIXELCNN_X(Op)                          \
+  int64_t workspace(const Op& op, int threads); \
   void run(const Op& op, Context& context);
 PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X

@@ -33,7 +33,8 @@ int usable_processors() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof(set), &set) == 0) count = CPU_COUNT(&set);
 #endif
-  if (const double quota = cgroup_quota(); quota > 0) count = std::min(count, static_cast<int>(std::ceil(quota)));
+  if (const double quota = cgroup_quota(); quota > 0)
+    count = std::min(count, static_cast<int>(std::ceil(quota)));
   return std::max(count, 1);
 }
 

@@ -11,7 +11,8 @@ void run(const RandomUniform& op, Context& context) {
   context.pool.run(op.n, [&](int64_t n, int) {
     float* u = op.u + n * op.values;
     for (int32_t i = 0; i < op.values; ++i) {
-      u[i] = uniform(philox({{op.index[n], static_cast<uint32_t>(i), 0, 0}}, op.random[0], op.random[1]).word[0]);
+      u[i] = uniform(
+          philox({{op.index[n], static_cast<uint32_t>(i), 0, 0}}, op.random[0], op.random[1]).word[0]);
     }
   });
 }

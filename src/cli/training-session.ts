@@ -207,15 +207,14 @@ class Session {
       case 'step':
         this.#steps += 1;
         this.#progress.step(event);
+        if (event.step % event.stepsPerEpoch === 0) terminal.live('validating and sampling');
         break;
       case 'epoch':
         terminal.note(`epoch ${event.epoch + 1}/${this.#options.epochs}  training ${loss(event)}`);
-        terminal.live('validating and sampling');
         break;
       case 'validation': {
         const best = event.best ? ', best so far' : '';
         terminal.note(`epoch ${event.epoch + 1}/${this.#options.epochs}  validation ${loss(event)}${best}`);
-        terminal.live('sampling');
         break;
       }
       case 'resume':
