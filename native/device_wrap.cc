@@ -34,14 +34,22 @@ struct Device::Notifier {
 };
 
 void PromiseJob::settle(Napi::Env env) {
-  if (error) {
-    deferred_.Reject(to_js_error(env, *error).Value());
-    return;
-  }
+  // An environment that is ending (worker.terminate(), process.exit() in a worker) still delivers this call
+  // but refuses everything in it. Nobody waits for the Promise then, and nothing may escape into Node's event
+  // loop.
   try {
-    deferred_.Resolve(result(env));
-  } catch (const Napi::Error& failure) {
-    deferred_.Reject(failure.Value());
+    if (error) {
+      deferred_.Reject(to_js_error(env, *error).Value());
+      return;
+    }
+    try {
+      deferred_.Resolve(result(env));
+    } catch (const Napi::Error& failure) {
+      deferred_.Reject(failure.Value());
+    } catch (const Error& failure) {
+      deferred_.Reject(to_js_error(env, failure).Value());
+    }
+  } catch (const std::exception&) {
   }
 }
 

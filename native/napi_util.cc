@@ -26,7 +26,10 @@ int64_t integer_argument(const Napi::CallbackInfo& info, size_t index, const cha
 
 std::string string_argument(const Napi::CallbackInfo& info, size_t index, const char* name) {
   PIXELCNN_CHECK(info[index].IsString(), "ERR_INVALID_ARG_TYPE", std::string(name) + " must be a string");
-  return info[index].As<Napi::String>().Utf8Value();
+  std::string text = info[index].As<Napi::String>().Utf8Value();
+  PIXELCNN_CHECK(text.find('\0') == std::string::npos, "ERR_INVALID_ARG_VALUE",
+                 std::string(name) + " must not contain a NUL character");
+  return text;
 }
 
 std::span<const std::byte> bytes_of(const Napi::Value& value, const std::string& name) {

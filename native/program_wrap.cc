@@ -31,7 +31,8 @@ std::vector<std::vector<std::byte>> copy_inputs(const Program& program, const Na
                  "the program takes " + std::to_string(program.inputs().size()) + " inputs, got " +
                      std::to_string(inputs.Length()));
   std::vector<std::vector<std::byte>> copies;
-  for (uint32_t i = 0; i < inputs.Length(); ++i) {
+  // Not up to inputs.Length(): a getter that Get() runs may make the array longer.
+  for (uint32_t i = 0; i < program.inputs().size(); ++i) {
     const std::string name = "input " + std::to_string(i);
     const std::span<const std::byte> bytes = bytes_of(inputs.Get(i), name);
     PIXELCNN_CHECK(static_cast<int64_t>(bytes.size()) == program.inputs()[i].bytes, "ERR_BUFFER_SIZE",

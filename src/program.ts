@@ -22,13 +22,16 @@ export class Program {
   readonly #program: NativeProgram;
   readonly #arena: Arena;
   readonly #ops: readonly RecordedOp[];
+  readonly #repeatable: boolean;
   #released = false;
 
-  private constructor(device: Device, program: NativeProgram, arena: Arena, ops: readonly RecordedOp[]) {
+  private constructor(device: Device, program: NativeProgram, arena: Arena, recorder: Recorder) {
     this.device = device;
     this.#program = program;
     this.#arena = arena;
-    this.#ops = ops;
+    this.#ops = recorder.ops;
+    // The memory of other inputs may hold something else by the end of the first repeat.
+    this.#repeatable = recorder.inputs.every((tensor) => tensor.placed || recorder.states.has(tensor));
   }
 
   /**
@@ -69,7 +72,7 @@ export class Program {
           regions(recorder.outputs),
         ),
       );
-      return new Program(device, program, arena, recorder.ops);
+      return new Program(device, program, arena, recorder);
     });
   }
 
@@ -79,6 +82,9 @@ export class Program {
     repeat = 1,
   ): { program: NativeProgram; inputs: ArrayBufferView[]; repeat: number } {
     if (this.#released) throw new PixelCnnError('ERR_DISPOSED', 'the program has been disposed');
+    check(repeat === 1 || this.#repeatable, 'ERR_INVALID_ARG_VALUE', () => {
+      return `a program whose inputs are not states cannot repeat, got repeat ${repeat}`;
+    });
     return { program: this.#program, inputs, repeat };
   }
 
