@@ -82,7 +82,7 @@ export class Program {
     repeat = 1,
   ): { program: NativeProgram; inputs: ArrayBufferView[]; repeat: number } {
     if (this.#released) throw new PixelCnnError('ERR_DISPOSED', 'the program has been disposed');
-    check(repeat === 1 || this.#repeatable, 'ERR_INVALID_ARG_VALUE', () => {
+    check(repeat <= 1 || this.#repeatable, 'ERR_INVALID_ARG_VALUE', () => {
       return `a program whose inputs are not states cannot repeat, got repeat ${repeat}`;
     });
     return { program: this.#program, inputs, repeat };
