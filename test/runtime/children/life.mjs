@@ -1,7 +1,7 @@
 // One way for a process to live and end, named by argv[2]; also the body of the worker threads that it starts.
 import { createRequire } from 'node:module';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { openDevice, PixelCNN } from '../../../dist/index.js';
+import { openDevice, PixelCNN, train } from '../../../dist/index.js';
 
 const scenario = isMainThread ? process.argv[2] : workerData;
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -28,6 +28,11 @@ const codeOf = (promise) =>
     (error) => error.code ?? String(error),
   );
 const hex = ({ data }) => Buffer.from(data).toString('hex');
+
+const startTraining = ({ model }) => {
+  const images = { data: new Uint8Array(256 * 784).fill(90), count: 256, height: 28, width: 28, channels: 1 };
+  return train(model, images, { epochs: 1000 });
+};
 
 const scenarios = {
   async 'end, nothing disposed'() {
@@ -84,6 +89,32 @@ const scenarios = {
     console.log('ready');
     await work.catch((error) => assert(error.message === 'stopped', String(error)));
     await device.dispose();
+  },
+  async 'exit mid-training'() {
+    startTraining(await open());
+    setTimeout(() => process.exit(7), 90);
+  },
+  async 'dispose mid-training'() {
+    const opened = await open();
+    const code = codeOf(startTraining(opened));
+    await sleep(90);
+    await opened.device.dispose();
+    assert((await code) === 'ERR_DISPOSED', await code);
+  },
+  async 'terminate workers mid-training'() {
+    for (let i = 0; i < 6; i += 1) {
+      const worker = startWorker('worker: train');
+      const exit = exitOf(worker);
+      await messageOf(worker);
+      await sleep(i * 15);
+      await worker.terminate();
+      await exit;
+    }
+  },
+  async 'worker: train'() {
+    const run = startTraining(await open());
+    parentPort.postMessage('started');
+    await run;
   },
   async 'dispose mid-step'() {
     const { device, model } = await open();
