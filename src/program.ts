@@ -82,8 +82,8 @@ export class Program {
     repeat = 1,
   ): { program: NativeProgram; inputs: ArrayBufferView[]; repeat: number } {
     if (this.#released) throw new PixelCnnError('ERR_DISPOSED', 'the program has been disposed');
-    check(repeat <= 1 || this.#repeatable, 'ERR_INVALID_ARG_VALUE', () => {
-      return `a program whose inputs are not states cannot repeat, got repeat ${repeat}`;
+    check(!(repeat > 1) || this.#repeatable, 'ERR_OUT_OF_RANGE', () => {
+      return `repeat must be 1 for a program whose inputs are not states, got ${repeat}`;
     });
     return { program: this.#program, inputs, repeat };
   }
