@@ -89,7 +89,7 @@ export class Program {
   }
 
   /** Runs the ops `repeat` times and resolves with the outputs in the order they were recorded. */
-  run(inputs: ArrayBufferView[] = [], repeat = 1): Promise<ArrayBuffer[]> {
+  async run(inputs: ArrayBufferView[] = [], repeat = 1): Promise<ArrayBuffer[]> {
     return this.device.submit([this.step(inputs, repeat)]);
   }
 

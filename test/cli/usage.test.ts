@@ -87,7 +87,7 @@ describe('options', () => {
 
   it('flags win over the config file, that over the preset, that over the defaults', async () => {
     writeFileSync(path('config.json'), JSON.stringify({ steps: 2, batchSize: 6, learningRate: 0.5 }));
-    const flags = ['--config', 'config.json', '--preset', 'mnist-demo', '--learning-rate=0.25', '--out', 'a'];
+    const flags = ['--config', 'config.json', '--preset', 'mnist', '--learning-rate=0.25', '--out', 'a'];
     const { code, stderr } = await run(['train', ...flags, ...data, '--no-resume', '--test', 'mnist:test']);
     expect([code, stderr]).toEqual([0, '']);
     expect(config('a')).toMatchObject({ learningRate: 0.25, batchSize: 6, schedule: 'cosine', beta1: 0.9 });
