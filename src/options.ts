@@ -4,6 +4,21 @@ import { PixelCnnError } from './errors.js';
 
 export { z };
 
+/** An AbortSignal. */
+export const signalOption = z.custom<AbortSignal>(
+  (value) => value instanceof AbortSignal,
+  'expected an AbortSignal',
+);
+
+/** A seed: a safe integer >= 0 or a bigint in [0, 2^64). */
+export const seedOption = z.union([
+  z.int().min(0),
+  z
+    .bigint()
+    .min(0n)
+    .max(2n ** 64n - 1n),
+]);
+
 /**
  * Parses `options` with `schema`, reading every option once.
  * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE or ERR_OUT_OF_RANGE, naming the function, the

@@ -1,5 +1,6 @@
 // What loadImages accepts: a name, a path or an object, checked and brought into one form.
 import { check, PixelCnnError } from '../errors.js';
+import { nearest } from '../options.js';
 import { checkInteger, describeValue } from './byte-array.js';
 
 export type Split = 'train' | 'test';
@@ -40,26 +41,10 @@ const SPLITS: readonly Split[] = ['train', 'test'];
 const KEYS = ['name', 'path', 'split', 'labels', 'limit', 'offset', 'resize', 'channels'];
 const MAXIMUM_COUNT = 2 ** 32 - 1;
 
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; ++i) {
-    const next = [i];
-    for (let j = 1; j <= b.length; ++j) {
-      const replace = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replace, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
-}
-
 /** ` (did you mean 'x'?)` for the candidate closest to `word`, or nothing when none is close. */
 export function suggestion(word: string, candidates: readonly string[]): string {
-  const short = word.slice(0, 40).toLowerCase();
-  const ranked = candidates.map((text) => ({ text, distance: editDistance(short, text.toLowerCase()) }));
-  const best = ranked.sort((a, b) => a.distance - b.distance)[0];
-  return best && best.distance <= Math.max(2, best.text.length / 3) ? ` (did you mean '${best.text}'?)` : '';
+  const best = nearest(word.slice(0, 40), candidates);
+  return best === undefined ? '' : ` (did you mean '${best}'?)`;
 }
 
 function checkKeys(object: object, keys: readonly string[], name: string): void {

@@ -6,8 +6,8 @@ import { checkImageBatch, type ImageBatch } from '../data/image-batch.js';
 import { type Arena, ArenaLayout, Device } from '../device.js';
 import { check, PixelCnnError } from '../errors.js';
 import { MaskedConv2d } from '../layers/masked-conv2d.js';
-import { type Algorithm, algorithms } from '../ops/masked-conv2d.js';
-import { parseOptions, show, z } from '../options.js';
+import { algorithms } from '../ops/masked-conv2d.js';
+import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
 import type { OpTrace } from '../program.js';
 import {
   type CompleteOptions,
@@ -28,25 +28,13 @@ import { ProgramCache } from './program-cache.js';
 /** The trained weights, or their exponential moving average. */
 export type Weights = 'raw' | 'ema';
 
-const signalSchema = z.custom<AbortSignal>(
-  (value) => value instanceof AbortSignal,
-  'expected an AbortSignal',
-);
-const seedSchema = z.union([
-  z.int().min(0),
-  z
-    .bigint()
-    .min(0n)
-    .max(2n ** 64n - 1n),
-]);
-
-const createOptions = configSchema.extend({ seed: seedSchema.default(0) });
+const createOptions = configSchema.extend({ seed: seedOption.default(0) });
 const weightsOptions = z.strictObject({ weights: z.enum(['raw', 'ema']).default('raw') });
 const inferenceOptions = z.strictObject({
   /** Default `direct`: exactly causal, and the same bits as the sampler. */
   algorithm: z.enum(algorithms).default('direct'),
   weights: z.enum(['raw', 'ema']).default('raw'),
-  signal: signalSchema.optional(),
+  signal: signalOption.optional(),
 });
 export type InferenceOptions = z.input<typeof inferenceOptions>;
 
@@ -279,6 +267,3 @@ export function requireDevice(caller: string, device: unknown): asserts device i
   });
   device.requireOpen();
 }
-
-export type { Algorithm };
-export { seedSchema, signalSchema };

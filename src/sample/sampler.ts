@@ -4,24 +4,15 @@ import { checkBytes } from '../data/byte-array.js';
 import { checkImageBatch, type ImageBatch } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
-import { algorithms } from '../ops/masked-conv2d.js';
 import { bytesOfLevels, levelOfByte } from '../ops/quantise.js';
 import { frontSteps } from '../ops/sample.js';
-import { parseOptions, show, z } from '../options.js';
+import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
 import { buildSampler, type FrontSampler, frontOf } from './front-sampler.js';
 
-const signal = z.custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal');
-const seed = z.union([
-  z.int().min(0),
-  z
-    .bigint()
-    .min(0n)
-    .max(2n ** 64n - 1n),
-]);
 const common = {
   /** Same seed, same images. Random when omitted; the result tells which. */
-  seed: seed.optional(),
+  seed: seedOption.optional(),
   /** Divides the logits; 0 takes the most likely level. Default 1. */
   temperature: z.number().min(0).max(1e6).default(1),
   /** Index of the first image: images 5 … 9 of a seed are drawn with firstIndex 5 and count 5. Default 0. */
@@ -31,9 +22,9 @@ const common = {
     .max(2 ** 31)
     .default(0),
   weights: z.enum(['raw', 'ema']).default('raw'),
-  /** The sampler computes live taps only; the option exists to say so. */
-  algorithm: z.enum(algorithms).default('direct'),
-  signal: signal.optional(),
+  /** The wavefront computes pixels one front at a time, which only the direct algorithm can. */
+  algorithm: z.literal('direct').default('direct'),
+  signal: signalOption.optional(),
 };
 const sizes = {
   /** Number of images. Default 1. */

@@ -4,7 +4,7 @@ import { check } from '../errors.js';
 import { runNats } from '../models/likelihood.js';
 import { type ModelInternals, PixelCNN, requireImages, type Weights } from '../models/pixelcnn.js';
 import { algorithms } from '../ops/masked-conv2d.js';
-import { parseOptions, show, z } from '../options.js';
+import { parseOptions, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
 import { type Protocol, protocols } from './options.js';
 
@@ -14,9 +14,7 @@ export const evaluateSchema = z.strictObject({
   draws: z.int().min(1).max(1000).default(1).describe('for dynamic binarisation: draws to average over'),
   seed: z.int().min(0).default(0).describe('of dynamic binarisation'),
   algorithm: z.enum(algorithms).default('direct').describe('masked convolution; direct is exactly causal'),
-  signal: z
-    .custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal')
-    .optional(),
+  signal: signalOption.optional(),
 });
 export type EvaluateOptions = z.input<typeof evaluateSchema>;
 

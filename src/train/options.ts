@@ -1,7 +1,7 @@
 // Everything that train() can be told, as one schema: TypeScript type, CLI flags and config file follow from it.
 import { checkImageBatch, type ImageBatch } from '../data/image-batch.js';
 import { algorithms } from '../ops/masked-conv2d.js';
-import { z } from '../options.js';
+import { signalOption, z } from '../options.js';
 
 /** How bytes become levels: as they are, binarised at 128, or Bernoulli(byte / 255) redrawn every epoch. */
 export const protocols = ['levels', 'threshold', 'dynamic'] as const;
@@ -70,9 +70,7 @@ export const trainSchema = z.strictObject({
   /** Images to draw after every epoch, for `sample` events. */
   samples: z.int().min(0).max(1024).default(0),
   /** Ends the run after the step in progress; it rejects with the signal's reason. */
-  signal: z
-    .custom<AbortSignal>((value) => value instanceof AbortSignal, 'expected an AbortSignal')
-    .optional(),
+  signal: signalOption.optional(),
 });
 
 export type TrainOptions = z.input<typeof trainSchema>;
