@@ -69,17 +69,21 @@ struct ArenaHandle {
 };
 
 // The functions that addon.cc exports.
-Napi::Value open_device(
-    const Napi::CallbackInfo& info);  // (backend, index, threads, instructionSet) -> Device
-Napi::Value device_info(
-    const Napi::CallbackInfo& info);  // (device) -> { backend, name, instructionSet, threads }
-Napi::Value close_device(const Napi::CallbackInfo& info);  // (device) -> Promise<void>
-Napi::Value packed_bytes(
-    const Napi::CallbackInfo& info);  // (device, shape Int32Array(9), direction) -> number
-Napi::Value allocate_arena(const Napi::CallbackInfo& info);  // (device, bytes) -> Promise<Arena>
-Napi::Value release_arena(const Napi::CallbackInfo& info);   // (arena)
-Napi::Value write_arena(const Napi::CallbackInfo& info);     // (arena, byteOffset, bytes) -> Promise<void>
-Napi::Value read_arena(
-    const Napi::CallbackInfo& info);  // (arena, byteOffset, byteLength) -> Promise<ArrayBuffer>
+// (backend, index, threads, instructionSet) -> Device
+Napi::Value open_device(const Napi::CallbackInfo& info);
+// (device) -> { backend, name, instructionSet, threads }
+Napi::Value device_info(const Napi::CallbackInfo& info);
+// (device) -> Promise<void>
+Napi::Value close_device(const Napi::CallbackInfo& info);
+// (device, shape Int32Array(9), direction) -> number
+Napi::Value packed_bytes(const Napi::CallbackInfo& info);
+// (device, bytes) -> Promise<Arena>
+Napi::Value allocate_arena(const Napi::CallbackInfo& info);
+// (arena)
+Napi::Value release_arena(const Napi::CallbackInfo& info);
+// (arena, byteOffset, bytes) -> Promise<void>
+Napi::Value write_arena(const Napi::CallbackInfo& info);
+// (arena, byteOffset, byteLength) -> Promise<ArrayBuffer>
+Napi::Value read_arena(const Napi::CallbackInfo& info);
 
 }  // namespace pixelcnn

@@ -1,4 +1,5 @@
 // The masked convolution by itself: one call on host arrays, forward or backward.
+import { isDetached } from './data/byte-array.js';
 import type { Device } from './device.js';
 import { check } from './errors.js';
 import { requireDevice } from './models/pixelcnn.js';
@@ -113,17 +114,9 @@ function requireLength(caller: string, name: string, array: Float32Array, length
   check(buffer instanceof ArrayBuffer, 'ERR_INVALID_ARG_TYPE', () => {
     return `${caller}: ${name} must not be backed by a SharedArrayBuffer`;
   });
-  check(
-    array.length === length,
-    length > 0 && isDetached(buffer) ? 'ERR_DETACHED' : 'ERR_BUFFER_SIZE',
-    () => {
-      return `${caller}: ${name} must have ${length} values, got ${array.length}${isDetached(buffer) ? ' (its buffer is detached)' : ''}`;
-    },
-  );
-}
-
-function isDetached(buffer: ArrayBuffer): boolean {
-  return (buffer as ArrayBuffer & { detached?: boolean }).detached === true || buffer.byteLength === 0;
+  check(array.length === length, isDetached(array) ? 'ERR_DETACHED' : 'ERR_BUFFER_SIZE', () => {
+    return `${caller}: ${name} must have ${length} values, got ${array.length}${isDetached(array) ? ' (its buffer is detached)' : ''}`;
+  });
 }
 
 function pack(

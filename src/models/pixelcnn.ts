@@ -1,8 +1,8 @@
 // The model: parameters on a device and what can be asked of them.
-import { readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '../checkpoint/atomic-file.js';
 import { decodeModel, encodeModel } from '../checkpoint/model-file.js';
 import { checkImageBatch, type ImageBatch } from '../data/image-batch.js';
+import { readFileBounded } from '../data/read-file.js';
 import { type Arena, ArenaLayout, Device } from '../device.js';
 import { check, PixelCnnError } from '../errors.js';
 import { MaskedConv2d } from '../layers/masked-conv2d.js';
@@ -100,7 +100,7 @@ export class PixelCNN {
    * Loads a model from a safetensors file or its bytes: one that pixelcnn saved, or a PyTorch state dict of masked
    * convolutions in an `nn.Sequential` called `net`. `options` give what the file's metadata lacks; what neither
    * has is inferred from the shapes.
-   * @throws PixelCnnError CKPT_* for a file that is malformed or does not fit, or the system's error for the path.
+   * @throws PixelCnnError CKPT_* for a file that is malformed or does not fit, or the code of the system's error for the path (ENOENT, EACCES …).
    */
   static async load(
     device: Device,
@@ -111,7 +111,7 @@ export class PixelCNN {
     check(typeof source === 'string' || source instanceof Uint8Array, 'ERR_INVALID_ARG_TYPE', () => {
       return `PixelCNN.load: expected a path or a Uint8Array, got ${show(source)}`;
     });
-    const bytes = typeof source === 'string' ? await readFile(source) : source;
+    const bytes = typeof source === 'string' ? await readFileBounded(source) : source;
     const file = decodeModel(bytes, options, typeof source === 'string' ? source : undefined);
     const model = await PixelCNN.#allocate(device, file.config, file.parameters, file.average);
     model.imageSize = file.imageSize;

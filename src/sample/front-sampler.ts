@@ -1,7 +1,7 @@
 // The sampler's programs: pack the weights, begin a batch, advance the wavefront by one step.
 
+import { recordPack } from '../models/network.js';
 import type { ModelInternals, Weights } from '../models/pixelcnn.js';
-import { forward } from '../ops/masked-conv2d.js';
 import { randomUniform } from '../ops/random.js';
 import { type Front, maskedConv2dFront, nextFront, paddedShape, sampleFront, zero } from '../ops/sample.js';
 import { Program } from '../program.js';
@@ -86,9 +86,7 @@ export async function buildSampler(
   const front = frontOf(model);
 
   const pack = new Recorder(model.device);
-  const packed = [...hidden, head].map((layer) =>
-    layer.pack(pack, forward, 'direct', layer.describePacked(pack, forward, 'direct', true)),
-  );
+  const packed = recordPack(pack, model.networks[options.weights], 'direct');
 
   const begin = new Recorder(model.device);
   const temperature = feed(begin, begin.state('temperature', [1]));

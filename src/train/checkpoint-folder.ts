@@ -1,8 +1,9 @@
 // The checkpoints of a run: step-00000100.safetensors …, the last N of them, and best.safetensors.
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../checkpoint/atomic-file.js';
 import { decodeModel, encodeModel, type ModelFile } from '../checkpoint/model-file.js';
+import { readFileBounded } from '../data/read-file.js';
 import { PixelCnnError } from '../errors.js';
 
 const stepFile = /^step-(\d{8,})\.safetensors$/;
@@ -63,7 +64,7 @@ export class CheckpointFolder {
 
 /** Reads a checkpoint that train() can resume from. @throws PixelCnnError CKPT_*. */
 export async function readTrainingCheckpoint(path: string): Promise<ModelFile> {
-  const file = decodeModel(await readFile(path), {}, path);
+  const file = decodeModel(await readFileBounded(path), {}, path);
   if (file.training === undefined || file.average === undefined) {
     throw new PixelCnnError('CKPT_NO_TRAINING_STATE', `${path} holds a model but no state to resume from`);
   }

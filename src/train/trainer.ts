@@ -147,7 +147,9 @@ class Trainer {
     let saved = submitted;
     this.#lastTime = performance.now();
     if (submitted % this.#stepsPerEpoch === 0 && this.#position.epochImages > 0) {
-      await this.#endEpoch(submitted / this.#stepsPerEpoch - 1);
+      // The interrupted run saved before its validation; this save replaces it, and may be the best one.
+      const best = await this.#endEpoch(submitted / this.#stepsPerEpoch - 1);
+      await this.#save(step, best);
     }
     try {
       while (submitted < this.#totalSteps && !this.#run.stopSignal.aborted) {

@@ -96,8 +96,7 @@ export class TrainingStep {
   /** Submits one step. At most two are in flight; the Promise resolves when this one has run. */
   async run(batch: Batch, hyper: Hyper): Promise<StepResult> {
     const program = this.#programs.get(batch.count) ?? (await this.#compile(batch.count));
-    const inputs: ArrayBufferView[] = [batch.bytes, hyperArray(hyper)];
-    if (this.#dynamic) inputs.push(batch.index, Uint32Array.of(...batch.random, 0));
+    const inputs = this.#inputs(batch, hyper);
     this.#model.version += 1;
     const [nats, state] = await this.#model.device.submit([program.step(inputs)]);
     const [gradientNorm, taken, skipped] = new Float64Array(state!) as unknown as [number, number, number];
@@ -107,8 +106,7 @@ export class TrainingStep {
   /** Time, shape and non-finite values of every op of one step, which counts as a step. */
   async trace(batch: Batch, hyper: Hyper) {
     const program = this.#programs.get(batch.count) ?? (await this.#compile(batch.count));
-    const inputs: ArrayBufferView[] = [batch.bytes, hyperArray(hyper)];
-    if (this.#dynamic) inputs.push(batch.index, Uint32Array.of(...batch.random, 0));
+    const inputs = this.#inputs(batch, hyper);
     this.#model.version += 1;
     return program.trace(inputs);
   }
@@ -148,6 +146,12 @@ export class TrainingStep {
     for (const program of this.#programs.values()) program.dispose();
     this.#programs.clear();
     this.#arena.release();
+  }
+
+  /** In the order in which #compile records them. */
+  #inputs(batch: Batch, hyper: Hyper): ArrayBufferView[] {
+    const random = this.#dynamic ? [batch.index, Uint32Array.of(...batch.random, 0)] : [];
+    return [batch.bytes, hyperArray(hyper), ...random];
   }
 
   async #compile(count: number): Promise<Program> {

@@ -123,10 +123,10 @@ describe('resume', () => {
   });
 
   it('a stop during validation leaves the epoch open, and the resumed run ends it', async () => {
-    const whole = await run(26, join(folder, 'open-whole'));
+    const whole = await run(20, join(folder, 'open-whole'));
     const own = join(folder, 'open');
     const model = await PixelCNN.create(device, config);
-    const first = train(model, dataset(), { ...options, steps: 26, checkpointFolder: own });
+    const first = train(model, dataset(), { ...options, steps: 20, checkpointFolder: own });
     const metrics: string[] = [];
     for await (const event of first) {
       if (metricOf(event) !== '') metrics.push(metricOf(event));
@@ -135,8 +135,11 @@ describe('resume', () => {
     }
     expect(metrics.some((line) => line.startsWith('epoch'))).toBe(false);
     await model.dispose();
-    const rest = await run(26, own, { resume: true });
+    const rest = await run(20, own, { resume: true });
     expect([...metrics, ...rest.metrics]).toEqual(whole.metrics);
+    expect(await readdir(own)).toContain('best.safetensors');
+    const expected = await stateOf(join(folder, 'open-whole', 'best.safetensors'));
+    expect(isDeepStrictEqual(await stateOf(join(own, 'best.safetensors')), expected)).toBe(true);
   });
 
   it.each([
