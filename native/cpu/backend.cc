@@ -9,6 +9,12 @@
 #include "processor.h"
 #include "thread_pool.h"
 
+#if __has_include(<sanitizer/asan_interface.h>)
+#include <sanitizer/asan_interface.h>  // its macros do nothing in other builds
+#else
+#define ASAN_POISON_MEMORY_REGION(address, bytes)
+#endif
+
 namespace pixelcnn::cpu {
 
 namespace {
@@ -34,6 +40,8 @@ class CpuBackend final : public Backend {
     auto* aligned =
         block + ((start + kAlignment - 1) / kAlignment * kAlignment - reinterpret_cast<uintptr_t>(block));
     std::memcpy(aligned - sizeof(void*), &block, sizeof(void*));
+    // What alignment left over behind the block is out of bounds too.
+    ASAN_POISON_MEMORY_REGION(aligned + bytes, static_cast<size_t>(block + kAlignment + sizeof(void*) - aligned));
     return aligned;
   }
   void release(void* memory) override {
