@@ -28,6 +28,7 @@ class Backend {
   virtual void write(void* device, const void* host, int64_t bytes) = 0;
   virtual void read(void* host, const void* device, int64_t bytes) = 0;
   virtual void reserve_workspace(int64_t bytes) = 0;
+  virtual void close() = 0;  // gives back threads and workspace; nothing runs after it
 
   virtual int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const = 0;
 #define PIXELCNN_X(Op)                               \

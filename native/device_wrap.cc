@@ -14,7 +14,8 @@ const napi_type_tag ArenaHandle::kTag = {0x7069786c636e6e02, 0x4c7a0e8f5d2b4912}
 
 namespace {
 constexpr int64_t kMaxArenaBytes = int64_t{1} << 39;
-}
+constexpr int64_t kMaxTransferBytes = int64_t{1} << 31;
+}  // namespace
 
 // Outlives the environment's side of the thread-safe function: calls after its end are dropped under the
 // mutex.
@@ -85,10 +86,9 @@ std::shared_ptr<Device> Device::open(Napi::Env env, std::shared_ptr<Backend> bac
 void Device::at_environment_end(void* device) { static_cast<Device*>(device)->shut_down(); }
 
 Device::~Device() {
-  if (executor_ != nullptr) {
-    napi_remove_env_cleanup_hook(env_, at_environment_end, this);
-    shut_down();
-  }
+  // Without an executor `open` failed half-way and no hook was registered.
+  if (executor_ != nullptr) napi_remove_env_cleanup_hook(env_, at_environment_end, this);
+  if (notifier_ != nullptr) shut_down();
 }
 
 void Device::shut_down() {
@@ -119,11 +119,12 @@ void Device::add_arena(const std::shared_ptr<Arena>& arena) {
   arenas_.push_back(arena);
 }
 
-void Device::free_arenas() {
+void Device::close_backend() {
   for (const auto& known : arenas_) {
     if (const auto arena = known.lock()) arena->free();
   }
   arenas_.clear();
+  backend_->close();
 }
 
 namespace {
@@ -131,10 +132,13 @@ namespace {
 class CloseJob final : public PromiseJob {
  public:
   CloseJob(Napi::Env env, std::shared_ptr<Device> device) : PromiseJob(env), device_(std::move(device)) {}
-  void run(const std::atomic<bool>&) override { device_->free_arenas(); }
+  void run(const std::atomic<bool>&) override { device_->close_backend(); }
 
  protected:
-  Napi::Value result(Napi::Env env) override { return env.Undefined(); }
+  Napi::Value result(Napi::Env env) override {
+    device_->end_executor();
+    return env.Undefined();
+  }
 
  private:
   std::shared_ptr<Device> device_;
@@ -181,7 +185,7 @@ class ReadJob final : public PromiseJob {
  public:
   ReadJob(Napi::Env env, std::shared_ptr<Arena> arena, int64_t offset, int64_t bytes)
       : PromiseJob(env), arena_(std::move(arena)), offset_(offset) {
-    Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, static_cast<size_t>(bytes));
+    Napi::ArrayBuffer buffer = new_array_buffer(env, bytes);
     data_ = static_cast<std::byte*>(buffer.Data());
     bytes_ = bytes;
     reference_ = Napi::Persistent(Napi::Object(env, buffer));
@@ -295,6 +299,8 @@ Napi::Value read_arena(const Napi::CallbackInfo& info) {
     const int64_t offset = integer_argument(info, 1, "byteOffset", 0, kMaxArenaBytes);
     const int64_t bytes = integer_argument(info, 2, "byteLength", 0, kMaxArenaBytes);
     check_region(*live_arena(*handle), offset, bytes);
+    PIXELCNN_CHECK(bytes <= kMaxTransferBytes, "ERR_LIMIT",
+                   "one transfer may have at most 2 GiB, got " + std::to_string(bytes) + " bytes");
     return handle->device->submit(info.Env(),
                                   std::make_unique<ReadJob>(info.Env(), handle->arena, offset, bytes));
   });

@@ -40,9 +40,11 @@ class Device : public std::enable_shared_from_this<Device> {
   Napi::Promise submit(Napi::Env env, std::unique_ptr<PromiseJob> job);
   // Refuses queued work, lets the work in progress end, then resolves.
   Napi::Promise close(Napi::Env env);
-  // Executor thread: an arena to free when the device closes, and the freeing of all of them.
+  // Executor thread: an arena to free when the device closes, and the end of all its memory and threads.
   void add_arena(const std::shared_ptr<Arena>& arena);
-  void free_arenas();
+  void close_backend();
+  // After that: the executor's own thread. The device object may live on until it is collected as garbage.
+  void end_executor() { executor_->stop(); }
 
  private:
   struct Notifier;

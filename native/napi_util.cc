@@ -2,6 +2,7 @@
 #include "napi_util.h"
 
 #include <cmath>
+#include <cstdlib>
 
 namespace pixelcnn {
 
@@ -70,6 +71,18 @@ std::span<const int32_t> int32_array_argument(const Napi::CallbackInfo& info, si
 Napi::Array array_argument(const Napi::CallbackInfo& info, size_t index, const char* name) {
   PIXELCNN_CHECK(info[index].IsArray(), "ERR_INVALID_ARG_TYPE", std::string(name) + " must be an array");
   return info[index].As<Napi::Array>();
+}
+
+Napi::ArrayBuffer new_array_buffer(Napi::Env env, int64_t bytes) {
+  // V8 ends the process when it cannot have a buffer's memory, so a large one is tried for first.
+  constexpr int64_t kLarge = 1 << 20;
+  if (bytes >= kLarge) {
+    const std::unique_ptr<void, decltype(&std::free)> probe(std::calloc(1, static_cast<size_t>(bytes)),
+                                                            std::free);
+    PIXELCNN_CHECK(probe != nullptr, "ERR_OUT_OF_MEMORY",
+                   "could not allocate a buffer of " + std::to_string(bytes) + " bytes");
+  }
+  return Napi::ArrayBuffer::New(env, static_cast<size_t>(bytes));
 }
 
 }  // namespace pixelcnn

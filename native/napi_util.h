@@ -40,6 +40,9 @@ Napi::Array array_argument(const Napi::CallbackInfo& info, size_t index, const c
 // The bytes of any typed array or DataView over a live, unshared buffer.
 std::span<const std::byte> bytes_of(const Napi::Value& value, const std::string& name);
 
+// A zeroed ArrayBuffer. Throws ERR_OUT_OF_MEMORY.
+Napi::ArrayBuffer new_array_buffer(Napi::Env env, int64_t bytes);
+
 // A JavaScript object that owns a std::shared_ptr<T> and is tagged, so that no other object passes for it.
 // T has `static const napi_type_tag kTag` and `static const char* const kName`.
 template <class T>

@@ -67,8 +67,7 @@ class RunJob final : public ProgramJob {
       : ProgramJob(env, std::move(program), inputs), repeat_(repeat) {
     Napi::Array outputs = Napi::Array::New(env, program_->outputs().size());
     for (uint32_t i = 0; i < program_->outputs().size(); ++i) {
-      Napi::ArrayBuffer buffer =
-          Napi::ArrayBuffer::New(env, static_cast<size_t>(program_->outputs()[i].bytes));
+      Napi::ArrayBuffer buffer = new_array_buffer(env, program_->outputs()[i].bytes);
       outputs_.push_back(buffer.Data());
       outputs.Set(i, buffer);
     }

@@ -1,5 +1,6 @@
 // Devices: opening one, its memory, and the rule that at most two steps are in flight.
 import { PixelCnnError } from './errors.js';
+import { CallQueue, type DeviceLimits, limitsSchema } from './limits.js';
 import { callNative, type NativeArena, type NativeDevice, type NativeProgram, native } from './native.js';
 import { parseOptions, z } from './options.js';
 import { blockBytes, blocksOf, type DType, describeTensor, type Tensor } from './tensor.js';
@@ -11,6 +12,8 @@ const deviceOptions = z.strictObject({
   index: z.int().min(0).max(1023).default(0),
   /** CPU threads; by default all processors that this process may use (affinity, cgroup quota). */
   threads: z.int().min(1).max(1024).optional(),
+  /** What one call may ask and how many may wait; every limit has a default. `train` has none. */
+  limits: limitsSchema.prefault({}),
 });
 export type DeviceOptions = z.input<typeof deviceOptions>;
 
@@ -37,14 +40,17 @@ const maxStepsInFlight = 2;
 /** A processor with its own executor thread. Open one with {@link openDevice}; dispose it when done. */
 export class Device {
   readonly info: DeviceInfo;
+  /** @internal Calls on the device and its models. */
+  readonly calls: CallQueue;
   readonly #handle: NativeDevice;
   readonly #waiting: (() => void)[] = [];
   #inFlight = 0;
   #closing: Promise<void> | undefined;
 
   /** @internal Use {@link openDevice}. */
-  constructor(handle: NativeDevice, rejected: readonly RejectedBackend[]) {
+  constructor(handle: NativeDevice, limits: DeviceLimits, rejected: readonly RejectedBackend[]) {
     this.#handle = handle;
+    this.calls = new CallQueue(limits);
     this.info = { ...callNative(() => native().deviceInfo(handle)), rejected };
   }
 
@@ -76,13 +82,13 @@ export class Device {
 
   /**
    * @internal Runs programs back to back as one step. Waits until fewer than two steps are in flight, then submits
-   * all of `runs` at once; resolves with the outputs of the last.
+   * all of `runs` at once; resolves with the outputs of the last. A `signal` ends the waiting at once.
    */
   async submit(
     runs: readonly { program: NativeProgram; inputs: ArrayBufferView[]; repeat: number }[],
+    signal?: AbortSignal,
   ): Promise<ArrayBuffer[]> {
-    while (this.#inFlight >= maxStepsInFlight && !this.disposed)
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    while (this.#inFlight >= maxStepsInFlight && !this.disposed) await this.#turn(signal);
     this.requireOpen();
     this.#inFlight += 1;
     try {
@@ -98,6 +104,20 @@ export class Device {
     }
   }
 
+  /** Resolves when a step has ended. @throws the signal's reason; its turn then goes to the next. */
+  async #turn(signal: AbortSignal | undefined): Promise<void> {
+    const { promise, resolve } = withResolver();
+    this.#waiting.push(resolve);
+    signal?.addEventListener('abort', resolve, { once: true });
+    await promise;
+    signal?.removeEventListener('abort', resolve);
+    if (!signal?.aborted) return;
+    const at = this.#waiting.indexOf(resolve);
+    if (at >= 0) this.#waiting.splice(at, 1);
+    else this.#waiting.shift()?.();
+    throw signal.reason;
+  }
+
   /**
    * Lets the step in progress end, refuses queued work with ERR_DISPOSED and frees all memory of the device, models
    * included. A second call returns the same Promise.
@@ -111,6 +131,14 @@ export class Device {
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
+}
+
+function withResolver(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {};
+  const promise = new Promise<void>((now) => {
+    resolve = now;
+  });
+  return { promise, resolve };
 }
 
 /** @internal A block of device memory in which tensors are placed one after the other. */
@@ -186,17 +214,17 @@ type Placeable = Omit<Tensor, 'placed'> & { placed?: { arena: Arena; block: numb
  * @throws PixelCnnError ERR_NATIVE_LOAD, ERR_BACKEND_UNAVAILABLE, ERR_NO_DEVICE, or an argument error.
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
-  const { backend, index, threads } = parseOptions('openDevice', deviceOptions, options);
+  const { backend, index, threads, limits } = parseOptions('openDevice', deviceOptions, options);
   const instructionSet = process.env.PIXELCNN_CPU_ISA ?? '';
   const open = (name: string, at: number) =>
     callNative(() => native().openDevice(name, at, threads ?? 0, instructionSet));
-  if (backend !== 'auto') return new Device(open(backend, index), []);
+  if (backend !== 'auto') return new Device(open(backend, index), limits, []);
   const rejected: RejectedBackend[] = [];
   try {
-    return new Device(open('cuda', index), rejected);
+    return new Device(open('cuda', index), limits, rejected);
   } catch (error) {
     if (!(error instanceof PixelCnnError) || error.code === 'ERR_NATIVE_LOAD') throw error;
     rejected.push({ backend: 'cuda', code: error.code, reason: error.message });
   }
-  return new Device(open('cpu', 0), rejected);
+  return new Device(open('cpu', 0), limits, rejected);
 }

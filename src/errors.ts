@@ -16,6 +16,18 @@ export class PixelCnnError extends Error {
   }
 }
 
+/** Calls `body`, which may allocate large arrays: JavaScript's RangeError for those becomes ERR_OUT_OF_MEMORY. */
+export async function allocating<R>(caller: string, body: () => Promise<R>): Promise<R> {
+  try {
+    return await body();
+  } catch (cause) {
+    const failed = /allocation failed|invalid (typed )?array( buffer)? length/i;
+    if (!(cause instanceof RangeError) || !failed.test(cause.message)) throw cause;
+    const remedy = 'ask for less at a time';
+    throw new PixelCnnError('ERR_OUT_OF_MEMORY', `${caller}: ${cause.message}`, { remedy, cause });
+  }
+}
+
 /** Throws a PixelCnnError with `code` unless `condition` holds; `message` is only built on failure. */
 export function check(condition: boolean, code: string, message: () => string): asserts condition {
   if (!condition) throw new PixelCnnError(code, message());

@@ -11,6 +11,7 @@ export {
   type RejectedBackend,
 } from './device.js';
 export { PixelCnnError } from './errors.js';
+export type { DeviceLimits } from './limits.js';
 export {
   type MaskedConv2dBackwardOptions,
   type MaskedConv2dOptions,

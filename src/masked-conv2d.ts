@@ -63,7 +63,7 @@ export async function maskedConv2d(device: Device, options: MaskedConv2dOptions)
   const b = r.input('bias', [g.k]);
   const packed = pack(r, g, forward, w);
   r.output(maskedConv2dForward(r, 'maskedConv2d', g, { x, packed, bias: b, relu: false }));
-  const [y] = await runOnce(r, [parsed.input, parsed.weight, bias]);
+  const [y] = await runOnce('maskedConv2d', r, g, [parsed.input, parsed.weight, bias]);
   return y!;
 }
 
@@ -89,7 +89,11 @@ export async function maskedConv2dBackward(
   maskedConv2dBackwardWeight(r, 'maskedConv2dBackward', g, { x, gradY, gradWeight, gradBias });
   r.output(gradWeight);
   r.output(gradBias);
-  const [gradInput, ...rest] = await runOnce(r, [parsed.input, parsed.weight, parsed.gradOutput]);
+  const [gradInput, ...rest] = await runOnce('maskedConv2dBackward', r, g, [
+    parsed.input,
+    parsed.weight,
+    parsed.gradOutput,
+  ]);
   return { gradInput: gradInput!, gradWeight: rest[0]!, gradBias: rest[1]! };
 }
 
@@ -134,13 +138,20 @@ function pack(
   return packed;
 }
 
-async function runOnce(r: Recorder, inputs: Float32Array[]): Promise<Float32Array[]> {
-  // Copied now: compiling awaits, and the caller may change or detach its arrays meanwhile.
-  const copies = inputs.map((array) => array.slice());
-  const program = await Program.compile(r);
-  try {
-    return (await program.run(copies)).map((buffer) => new Float32Array(buffer));
-  } finally {
-    program.dispose();
-  }
+function runOnce(
+  caller: string,
+  r: Recorder,
+  { n, h, w }: MaskedConv2dGeometry,
+  inputs: Float32Array[],
+): Promise<Float32Array[]> {
+  return r.device.calls.run(caller, { count: n, height: h, width: w }, undefined, async (signal) => {
+    // Copied now: compiling awaits, and the caller may change or detach its arrays meanwhile.
+    const copies = inputs.map((array) => array.slice());
+    const program = await Program.compile(r);
+    try {
+      return (await program.run(copies, 1, signal)).map((buffer) => new Float32Array(buffer));
+    } finally {
+      program.dispose();
+    }
+  });
 }

@@ -89,8 +89,8 @@ export class Program {
   }
 
   /** Runs the ops `repeat` times and resolves with the outputs in the order they were recorded. */
-  async run(inputs: ArrayBufferView[] = [], repeat = 1): Promise<ArrayBuffer[]> {
-    return this.device.submit([this.step(inputs, repeat)]);
+  async run(inputs: ArrayBufferView[] = [], repeat = 1, signal?: AbortSignal): Promise<ArrayBuffer[]> {
+    return this.device.submit([this.step(inputs, repeat)], signal);
   }
 
   /** Runs once, op by op, and tells time, shape and non-finite values of each. */

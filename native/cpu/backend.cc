@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "../error.h"
 #include "kernels.h"
@@ -23,8 +24,9 @@ constexpr int64_t kAlignment = 256;
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(const Kernels& kernels, int threads) : kernels_(kernels), pool_(threads) {
-    info_ = {"cpu", processor_name(), kernels.isa, pool_.threads()};
+  CpuBackend(const Kernels& kernels, int threads)
+      : kernels_(kernels), pool_(std::make_unique<ThreadPool>(threads)) {
+    info_ = {"cpu", processor_name(), kernels.isa, threads};
   }
   ~CpuBackend() override { std::free(workspace_); }
 
@@ -41,7 +43,8 @@ class CpuBackend final : public Backend {
         block + ((start + kAlignment - 1) / kAlignment * kAlignment - reinterpret_cast<uintptr_t>(block));
     std::memcpy(aligned - sizeof(void*), &block, sizeof(void*));
     // What alignment left over behind the block is out of bounds too.
-    ASAN_POISON_MEMORY_REGION(aligned + bytes, static_cast<size_t>(block + kAlignment + sizeof(void*) - aligned));
+    ASAN_POISON_MEMORY_REGION(aligned + bytes,
+                              static_cast<size_t>(block + kAlignment + sizeof(void*) - aligned));
     return aligned;
   }
   void release(void* memory) override {
@@ -64,23 +67,28 @@ class CpuBackend final : public Backend {
                    "could not allocate a workspace of " + std::to_string(bytes) + " bytes");
     workspace_bytes_ = bytes;
   }
+  void close() override {
+    pool_.reset();
+    std::free(std::exchange(workspace_, nullptr));
+    workspace_bytes_ = 0;
+  }
 
   int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const override {
     return kernels_.packed_bytes(shape, direction);
   }
 
-#define PIXELCNN_X(Op)                                                                                    \
-  int64_t workspace(const Op& op) const override { return kernels_.workspace_##Op(op, pool_.threads()); } \
-  void run(const Op& op) override {                                                                       \
-    Context context{pool_, workspace_};                                                                   \
-    kernels_.run_##Op(op, context);                                                                       \
+#define PIXELCNN_X(Op)                                                                                  \
+  int64_t workspace(const Op& op) const override { return kernels_.workspace_##Op(op, info_.threads); } \
+  void run(const Op& op) override {                                                                     \
+    Context context{*pool_, workspace_};                                                                \
+    kernels_.run_##Op(op, context);                                                                     \
   }
   PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X
 
  private:
   const Kernels& kernels_;
-  ThreadPool pool_;
+  std::unique_ptr<ThreadPool> pool_;
   BackendInfo info_;
   std::byte* workspace_ = nullptr;
   int64_t workspace_bytes_ = 0;

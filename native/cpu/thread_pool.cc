@@ -1,6 +1,11 @@
 // Threads spin briefly between the many short loops of one step, then sleep.
 #include "thread_pool.h"
 
+#include <string>
+#include <system_error>
+
+#include "../error.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -20,10 +25,20 @@ void relax() {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::system_error& error) {
+    // A thread that runs when its object goes would end the process.
+    const std::string started = std::to_string(workers_.size() + 1);
+    join();
+    throw Error("ERR_THREADS", "could not start " + std::to_string(threads) + " threads, only " + started +
+                                   ": " + error.what());
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { join(); }
+
+void ThreadPool::join() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;

@@ -13,7 +13,7 @@ namespace pixelcnn::cpu {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);
+  explicit ThreadPool(int threads);  // throws ERR_THREADS
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -34,6 +34,7 @@ class ThreadPool {
   void run_erased(int64_t tasks, const void* object, Function function);
   void work(int thread);
   void drain(int thread);
+  void join();
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;

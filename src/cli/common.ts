@@ -4,6 +4,7 @@ import type { ImageBatch } from '../data/image-batch.js';
 import { type ImageSpec, parseImageSpec } from '../data/image-spec.js';
 import { loadImages } from '../data/load-images.js';
 import { type Device, openDevice } from '../device.js';
+import { widestLimits } from '../limits.js';
 import { PixelCNN } from '../models/pixelcnn.js';
 import { z } from '../options.js';
 import { Terminal } from './terminal.js';
@@ -54,7 +55,12 @@ export interface DeviceFlags {
 export async function openNamedDevice(options: DeviceFlags, terminal: Terminal): Promise<Device> {
   const { device: backend, gpu, threads } = options;
   const index = backend === 'cpu' ? 0 : gpu;
-  const device = await openDevice({ backend, index, ...(threads !== undefined && { threads }) });
+  const device = await openDevice({
+    backend,
+    index,
+    limits: widestLimits,
+    ...(threads !== undefined && { threads }),
+  });
   terminal.note(deviceLine(device), 'dim');
   return device;
 }

@@ -1,6 +1,5 @@
 // Forward passes over batches of images: logits and likelihoods, a chunk of images per run.
 import type { ImageBatch } from '../data/image-batch.js';
-import { PixelCnnError } from '../errors.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { binarise } from '../ops/random.js';
 import { type OpTrace, Program } from '../program.js';
@@ -33,11 +32,15 @@ class ForwardUnit {
     this.#forward = forward;
   }
 
-  async run(model: ModelInternals, inputs: ArrayBufferView[]): Promise<ArrayBuffer> {
+  async run(
+    model: ModelInternals,
+    inputs: ArrayBufferView[],
+    signal: AbortSignal | undefined,
+  ): Promise<ArrayBuffer> {
     const steps = [this.#forward.step(inputs)];
     if (this.#packedVersion !== model.version) steps.unshift(this.#pack.step([]));
     this.#packedVersion = model.version;
-    const [output] = await model.device.submit(steps);
+    const [output] = await model.device.submit(steps, signal);
     return output!;
   }
 
@@ -80,7 +83,9 @@ async function runChunks(
     }
     const key = [what, n, height, width, options.algorithm, options.weights, draw !== undefined].join();
     const build = () => buildUnit(model, [n, height, width, channels], options, record);
-    const output = await model.programs.use(key, build, (unit) => (unit as ForwardUnit).run(model, inputs));
+    const output = await model.programs.use(key, build, (unit) =>
+      (unit as ForwardUnit).run(model, inputs, options.signal),
+    );
     collect(output, first);
   }
   options.signal?.throwIfAborted();
@@ -115,7 +120,7 @@ export async function runLogits(
   const { count, height, width, channels } = images;
   const { levels } = model.config;
   const perImage = height * width * channels * levels;
-  const data = allocate(count * perImage);
+  const data = new Float32Array(count * perImage);
   const network = model.networks[options.weights];
   await runChunks(
     model,
@@ -143,15 +148,6 @@ export async function traceNats(
     return await unit.trace(model, [images.data]);
   } finally {
     unit.dispose();
-  }
-}
-
-function allocate(values: number): Float32Array<ArrayBuffer> {
-  try {
-    return new Float32Array(values);
-  } catch (cause) {
-    const message = `logits: ${values} values need ${values * 4} bytes, more than can be allocated`;
-    throw new PixelCnnError('ERR_OUT_OF_MEMORY', message, { remedy: 'pass fewer images at a time', cause });
   }
 }
 

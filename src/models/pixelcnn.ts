@@ -1,10 +1,10 @@
 // The model: parameters on a device and what can be asked of them.
 import { writeFileAtomic } from '../checkpoint/atomic-file.js';
 import { decodeModel, encodeModel } from '../checkpoint/model-file.js';
-import { checkImageBatch, type ImageBatch } from '../data/image-batch.js';
+import type { ImageBatch } from '../data/image-batch.js';
 import { readFileBounded } from '../data/read-file.js';
 import { type Arena, ArenaLayout, Device } from '../device.js';
-import { check, PixelCnnError } from '../errors.js';
+import { allocating, check, PixelCnnError } from '../errors.js';
 import { MaskedConv2d } from '../layers/masked-conv2d.js';
 import { algorithms } from '../ops/masked-conv2d.js';
 import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
@@ -20,6 +20,7 @@ import {
   streamImages,
 } from '../sample/sampler.js';
 import { configSchema, layersOf, type PixelCnnConfig, type PixelCnnOptions, parseConfig } from './config.js';
+import { copyImages, requireImages } from './given-images.js';
 import { runLogits, runNats, traceNats } from './likelihood.js';
 import type { Network } from './network.js';
 import { initialParameters, type NamedArrays, ParameterSet } from './parameters.js';
@@ -93,7 +94,9 @@ export class PixelCNN {
     requireDevice('PixelCNN.create', device);
     const { seed, ...rest } = parseOptions('PixelCNN.create', createOptions, options);
     const config = parseConfig('PixelCNN.create', rest);
-    return PixelCNN.#allocate(device, config, initialParameters(layersOf(config), seed));
+    return allocating('PixelCNN.create', async () =>
+      PixelCNN.#allocate(device, config, initialParameters(layersOf(config), seed)),
+    );
   }
 
   /**
@@ -111,11 +114,13 @@ export class PixelCNN {
     check(typeof source === 'string' || source instanceof Uint8Array, 'ERR_INVALID_ARG_TYPE', () => {
       return `PixelCNN.load: expected a path or a Uint8Array, got ${show(source)}`;
     });
-    const bytes = typeof source === 'string' ? await readFileBounded(source) : source;
-    const file = decodeModel(bytes, options, typeof source === 'string' ? source : undefined);
-    const model = await PixelCNN.#allocate(device, file.config, file.parameters, file.average);
-    model.imageSize = file.imageSize;
-    return model;
+    return allocating('PixelCNN.load', async () => {
+      const bytes = typeof source === 'string' ? await readFileBounded(source) : source;
+      const file = decodeModel(bytes, options, typeof source === 'string' ? source : undefined);
+      const model = await PixelCNN.#allocate(device, file.config, file.parameters, file.average);
+      model.imageSize = file.imageSize;
+      return model;
+    });
   }
 
   static async #allocate(
@@ -179,17 +184,21 @@ export class PixelCNN {
   async logits(images: ImageBatch, options: InferenceOptions = {}): Promise<Logits> {
     const model = this.internals();
     const parsed = parseOptions('logits', inferenceOptions, options);
-    const batch = this.#requireImages('logits', images);
-    return runLogits(model, batch, parsed);
+    const given = requireImages('logits: images', images, this.config);
+    return this.device.calls.run('logits', given, parsed.signal, (signal) =>
+      runLogits(model, copyImages(given), { ...parsed, signal }),
+    );
   }
 
   /** The exact negative log-likelihood of each image, in nats and bits per dimension. Throws as {@link logits}. */
   async logLikelihood(images: ImageBatch, options: InferenceOptions = {}): Promise<LogLikelihood> {
     const model = this.internals();
     const parsed = parseOptions('logLikelihood', inferenceOptions, options);
-    const batch = this.#requireImages('logLikelihood', images);
-    const nats = await runNats(model, batch, parsed);
-    const scale = 1 / (batch.height * batch.width * batch.channels * Math.LN2);
+    const given = requireImages('logLikelihood: images', images, this.config);
+    const nats = await this.device.calls.run('logLikelihood', given, parsed.signal, (signal) =>
+      runNats(model, copyImages(given), { ...parsed, signal }),
+    );
+    const scale = 1 / (given.height * given.width * given.channels * Math.LN2);
     return { nats, bitsPerDim: nats.map((value) => value * scale) };
   }
 
@@ -200,7 +209,10 @@ export class PixelCNN {
   async trace(images: ImageBatch, options: InferenceOptions = {}): Promise<OpTrace[]> {
     const model = this.internals();
     const parsed = parseOptions('trace', inferenceOptions, options);
-    return traceNats(model, this.#requireImages('trace', images), parsed);
+    const given = requireImages('trace: images', images, this.config);
+    return this.device.calls.run('trace', given, parsed.signal, (signal) =>
+      traceNats(model, copyImages(given), { ...parsed, signal }),
+    );
   }
 
   /**
@@ -245,19 +257,6 @@ export class PixelCNN {
     this.device.requireOpen();
     return this.#internals;
   }
-
-  #requireImages(caller: string, images: ImageBatch): ImageBatch {
-    return requireImages(caller, images, this.config);
-  }
-}
-
-/** Checks images and that they fit the model; returns a copy whose buffers the caller cannot change. */
-export function requireImages(caller: string, images: ImageBatch, config: PixelCnnConfig): ImageBatch {
-  checkImageBatch(images, `${caller}: images`);
-  check(images.channels === config.channels, 'ERR_IMAGE_CHANNELS', () => {
-    return `${caller}: the model has ${config.channels} channels, the images have ${images.channels}`;
-  });
-  return { ...images, data: images.data.slice() };
 }
 
 /** @internal */

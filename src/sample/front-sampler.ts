@@ -50,18 +50,18 @@ export class FrontSampler {
   }
 
   /** Packs the weights if they changed, clears the canvas and draws the uniforms. */
-  async begin(model: ModelInternals, batch: SamplerBatch): Promise<void> {
+  async begin(model: ModelInternals, batch: SamplerBatch, signal?: AbortSignal): Promise<void> {
     const { index, random, temperature, known, level, uniforms } = batch;
     const inputs = [temperature, known, level, ...(uniforms === undefined ? [index, random] : [uniforms])];
     const steps = [this.#begin.step(inputs)];
     if (this.#packedVersion !== model.version) steps.unshift(this.#pack.step([]));
     this.#packedVersion = model.version;
-    await model.device.submit(steps);
+    await model.device.submit(steps, signal);
   }
 
   /** Advances the wavefront by `steps` and returns what is drawn then; only pixels that it reached have logits. */
-  async advance(steps: number): Promise<Drawn> {
-    const [level, logits] = await this.#advance.run([], steps);
+  async advance(steps: number, signal?: AbortSignal): Promise<Drawn> {
+    const [level, logits] = await this.#advance.run([], steps, signal);
     return {
       level: new Uint8Array(level!),
       logits: logits === undefined ? new Float32Array(0) : new Float32Array(logits),

@@ -1,8 +1,9 @@
 // Sampling and completion: the wavefront of design.md, one native step per front, in chunks short enough to abort.
 import { randomBytes } from 'node:crypto';
-import { checkBytes } from '../data/byte-array.js';
-import { checkImageBatch, type ImageBatch } from '../data/image-batch.js';
+import { checkBytes, plainBytes } from '../data/byte-array.js';
+import type { ImageBatch } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
+import { copyImages, requireImages } from '../models/given-images.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
 import { bytesOfLevels, levelOfByte } from '../ops/quantise.js';
 import { frontSteps } from '../ops/sample.js';
@@ -33,6 +34,7 @@ const sizes = {
   height: z.int().min(1).max(4096).optional(),
   width: z.int().min(1).max(4096).optional(),
 };
+const sizesSchema = z.strictObject(sizes);
 const sampleSchema = z.strictObject({
   ...sizes,
   ...common,
@@ -84,6 +86,22 @@ export async function sampleImages(
   options: SampleOptions,
   size: { height: number; width: number } | undefined,
 ): Promise<SampledImages> {
+  const job = sampleJob(model, options, size);
+  return model.device.calls.run('sample', job, job.signal, (signal) =>
+    finish(draw(model, { ...job, signal })),
+  );
+}
+
+/** @internal The same for work that is no call of its own, like the samples of a training run. */
+export function drawImages(model: ModelInternals, options: SampleOptions): Promise<SampledImages> {
+  return finish(draw(model, sampleJob(model, options, undefined)));
+}
+
+function sampleJob(
+  model: ModelInternals,
+  options: SampleOptions,
+  size: { height: number; width: number } | undefined,
+): Job {
   const parsed = parseOptions('sample', sampleSchema, options);
   const job = newJob(model, 'sample', parsed, size);
   if (parsed.uniforms !== undefined) {
@@ -97,7 +115,7 @@ export async function sampleImages(
     });
     job.uniforms = parsed.uniforms.slice();
   }
-  return finish(draw(model, job));
+  return job;
 }
 
 /** @internal */
@@ -110,7 +128,17 @@ export function streamImages(
   const job = newJob(model, 'sampleStream', parsed, size);
   job.stepsPerFrame =
     parsed.stepsPerFrame ?? Math.ceil(frontSteps(frontOf(model), job.height, job.width) / 40);
-  return draw(model, job);
+  return drawAsCall(model, job);
+}
+
+/** The call begins with the first frame that is asked for. */
+async function* drawAsCall(model: ModelInternals, job: Job): AsyncGenerator<SampleFrame, SampledImages> {
+  const call = model.device.calls.admit('sampleStream', job, job.signal);
+  try {
+    return yield* draw(model, { ...job, signal: call.signal });
+  } finally {
+    call.end();
+  }
 }
 
 /** @internal */
@@ -119,28 +147,26 @@ export async function completeImages(
   options: CompleteOptions,
 ): Promise<SampledImages> {
   const parsed = parseOptions('complete', completeSchema, options);
-  const { images } = parsed;
-  checkImageBatch(images, 'complete: images');
-  const { count, height, width } = images;
+  const given = requireImages('complete: images', parsed.images, model.config);
+  const { count, height, width } = given;
   const { channels, levels } = model.config;
-  check(images.channels === channels, 'ERR_IMAGE_CHANNELS', () => {
-    return `complete: the model has ${channels} channels, the images have ${images.channels}`;
-  });
   checkBytes(parsed.known, 'complete: known');
   check(parsed.known.length === count * height * width, 'ERR_BUFFER_SIZE', () => {
     return `complete: known must have count*height*width = ${count * height * width} values, got ${parsed.known.length}`;
   });
   const job = newJob(model, 'complete', { ...parsed, count, height, width }, undefined);
-  const levelOf = Uint8Array.from({ length: 256 }, (_, byte) => levelOfByte(byte, levels));
-  job.known = parsed.known.slice();
-  job.given = images.data.map((byte, i) => (job.known![Math.floor(i / channels)] ? levelOf[byte]! : 0));
-  const original = images.data.slice();
-  const completed = await finish(draw(model, job));
-  // Known pixels keep the byte they had, not the byte their level stands for.
-  completed.data.forEach((_, i) => {
-    if (job.known![Math.floor(i / channels)]) completed.data[i] = original[i]!;
+  return model.device.calls.run('complete', job, job.signal, async (signal) => {
+    const levelOf = Uint8Array.from({ length: 256 }, (_, byte) => levelOfByte(byte, levels));
+    const known = plainBytes(parsed.known).slice();
+    const { data: original } = copyImages(given);
+    const level = original.map((byte, i) => (known[Math.floor(i / channels)] ? levelOf[byte]! : 0));
+    const completed = await finish(draw(model, { ...job, known, given: level, signal }));
+    // Known pixels keep the byte they had, not the byte their level stands for.
+    completed.data.forEach((_, i) => {
+      if (known[Math.floor(i / channels)]) completed.data[i] = original[i]!;
+    });
+    return completed;
   });
-  return completed;
 }
 
 /** What one call draws. */
@@ -175,6 +201,8 @@ function newJob(
       { remedy: 'pass height and width; only a model trained on images knows their size' },
     );
   }
+  // The model's own size is a field that anyone may set.
+  parseOptions(caller, sizesSchema, { height, width });
   check(height * width * model.config.channels <= 2 ** 22, 'ERR_LIMIT', () => {
     return `${caller}: images of ${height}x${width} exceed the limit of ${2 ** 22} values per image`;
   });
@@ -231,13 +259,13 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
     const lease = await model.programs.lease(key, build);
     try {
       const sampler = lease.value as FrontSampler;
-      await sampler.begin(model, batch);
+      await sampler.begin(model, batch, job.signal);
       for (let step = 0, chunk = 4; step < stepsPerBatch; ) {
         job.signal?.throwIfAborted();
         const frame = job.stepsPerFrame ?? stepsPerBatch;
         const repeat = Math.min(chunk, stepsPerBatch - step, frame - (step % frame));
         const start = performance.now();
-        const { level: drawn } = await sampler.advance(repeat);
+        const { level: drawn } = await sampler.advance(repeat, job.signal);
         const perStep = (performance.now() - start) / repeat;
         chunk = Math.max(1, Math.min(4096, Math.round(chunkMilliseconds / Math.max(perStep, 0.01))));
         step += repeat;

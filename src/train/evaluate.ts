@@ -1,8 +1,9 @@
 // Likelihood of a whole dataset, no image dropped, under a named protocol.
 import type { ImageBatch } from '../data/image-batch.js';
 import { check } from '../errors.js';
+import { copyImages, requireImages } from '../models/given-images.js';
 import { runNats } from '../models/likelihood.js';
-import { type ModelInternals, PixelCNN, requireImages, type Weights } from '../models/pixelcnn.js';
+import { type ModelInternals, PixelCNN, type Weights } from '../models/pixelcnn.js';
 import { algorithms } from '../ops/masked-conv2d.js';
 import { parseOptions, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
@@ -41,7 +42,10 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const internals = requireModel('evaluate', model);
   const parsed = parseOptions('evaluate', evaluateSchema, options);
-  return evaluateImages(internals, requireImages('evaluate', dataset, model.config), parsed);
+  const given = requireImages('evaluate: images', dataset, model.config);
+  return model.device.calls.run('evaluate', given, parsed.signal, (signal) =>
+    evaluateImages(internals, copyImages(given), { ...parsed, signal }),
+  );
 }
 
 /** @internal The model's internals. @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_DISPOSED. */

@@ -1,10 +1,12 @@
 // The training loop: batches in, steps submitted two at a time, events out, checkpoints that resume bit for bit.
-import { checkImageBatch, type ImageBatch, selectImages } from '../data/image-batch.js';
-import { check, PixelCnnError } from '../errors.js';
+import { checkBytes } from '../data/byte-array.js';
+import { type ImageBatch, selectImages } from '../data/image-batch.js';
+import { allocating, check, PixelCnnError } from '../errors.js';
+import { requireImages } from '../models/given-images.js';
 import type { ModelInternals, PixelCNN } from '../models/pixelcnn.js';
 import { parseOptions } from '../options.js';
 import { seedKey } from '../random/philox.js';
-import { type SampledImages, sampleImages } from '../sample/sampler.js';
+import { drawImages, type SampledImages } from '../sample/sampler.js';
 import { batchIndices, gatherBytes, shuffledIndices, splitIndices } from './batches.js';
 import { CheckpointFolder, readTrainingCheckpoint } from './checkpoint-folder.js';
 import { type Evaluation, evaluateImages, requireModel, requireProtocol } from './evaluate.js';
@@ -23,17 +25,15 @@ import { type StepResult, TrainingStep } from './training-step.js';
 export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOptions = {}): TrainingRun {
   const internals = requireModel('train', model);
   const settings = parseOptions('train', trainSchema, options);
-  checkImageBatch(dataset, 'train: dataset');
-  for (const images of [dataset, settings.validation]) {
-    if (typeof images === 'number') continue;
-    check(images.channels === model.config.channels, 'ERR_IMAGE_CHANNELS', () => {
-      return `train: the model has ${model.config.channels} channels, the images have ${images.channels}`;
-    });
-  }
+  const images = requireImages('train: dataset', dataset, model.config);
+  if (typeof settings.validation !== 'number')
+    settings.validation = requireImages('train: validation', settings.validation, model.config);
   requireProtocol('train', settings.protocol, model.config.levels);
   settings.signal?.throwIfAborted();
-  model.imageSize = { height: dataset.height, width: dataset.width };
-  return new TrainingRun((run) => new Trainer(internals, dataset, settings, run).start());
+  model.imageSize = { height: images.height, width: images.width };
+  return new TrainingRun((run) =>
+    allocating('train', async () => new Trainer(internals, images, settings, run).start()),
+  );
 }
 
 class Trainer {
@@ -160,6 +160,8 @@ class Trainer {
           shuffledEpoch = epoch;
         }
         const index = batchIndices(shuffled, submitted % this.#stepsPerEpoch, batchSize);
+        // The dataset is too large to copy, so it may have been transferred away meanwhile.
+        checkBytes(this.#dataset.data, 'train: dataset.data');
         const bytes = gatherBytes(this.#dataset, index);
         const learningRate = learningRateAt(this.#settings, submitted, this.#totalSteps);
         const batch = { bytes, count: index.length, index, random: [...key, epoch] as const };
@@ -251,7 +253,7 @@ class Trainer {
         const options = { protocol, weights, draws: 1, seed, algorithm, signal } as const;
         validation = await evaluateImages(this.#model, this.#validation, options);
       }
-      if (samples > 0) images = await sampleImages(this.#model, draw, undefined);
+      if (samples > 0) images = await drawImages(this.#model, draw);
     } catch (error) {
       this.#settings.signal?.throwIfAborted();
       if (this.#run.stopSignal.aborted) return false;

@@ -1,7 +1,7 @@
 // The fuzz target of the program decoder: whatever it accepts is run, and must stay inside its arenas.
-// Every tensor that the generator makes has an arena of exactly its size, so that the address sanitizer sees the
-// first byte beyond. PIXELCNN_PLANT=1 closes the last bytes of every arena: what a decoder that lets tensors end too
-// late would do; it must be found.
+// Every tensor that the generator makes has an arena of exactly its size, so that the address sanitizer sees
+// the first byte beyond. PIXELCNN_PLANT=1 closes the last bytes of every arena: what a decoder that lets
+// tensors end too late would do; it must be found.
 #include <sanitizer/asan_interface.h>
 
 #include <algorithm>
@@ -29,8 +29,8 @@ const std::shared_ptr<Backend>& backend() {
   return opened;
 }
 
-// An input of the fuzzer as 32-bit words: what the arenas are filled with, their number and sizes, the number of
-// regions (fed and returned), three words each, and the command buffer.
+// An input of the fuzzer as 32-bit words: what the arenas are filled with, their number and sizes, the number
+// of regions (fed and returned), three words each, and the command buffer.
 struct Case {
   int32_t fill = 0;
   std::vector<int32_t> arenas;
@@ -68,7 +68,8 @@ size_t encode(const Case& input, uint8_t* data, size_t max_size) {
   return bytes;
 }
 
-// Writes an op as its `describe` would read it: small numbers in their ranges, tensors that fit or nearly fit.
+// Writes an op as its `describe` would read it: small numbers in their ranges, tensors that fit or nearly
+// fit.
 class Generator {
  public:
   Generator(Case& target, std::minstd_rand& random) : case_(target), random_(random) {}
