@@ -1,4 +1,4 @@
-// Strict JSON for safetensors headers: exact integers, no duplicate keys, bounded depth, length and number of values.
+// Strict JSON for safetensors headers and the objects in their metadata: exact integers, no duplicate keys, bounded depth, length and number of values.
 import { check, PixelCnnError } from '../errors.js';
 
 export type HeaderValue =
@@ -19,6 +19,12 @@ const NUMBER = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y;
 const ESCAPES = new Map(
   Object.entries({ '"': '"', '\\': '\\', '/': '/', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }),
 );
+
+const LITERALS = new Map([
+  ['true', true],
+  ['false', false],
+  ['null', null],
+]);
 
 /** True for a character that stands for itself in a string; false for `"`, `\\`, controls and the end (NaN). */
 function isPlain(code: number): boolean {
@@ -124,7 +130,7 @@ class HeaderParser {
       // Beyond every 64-bit integer the value no longer matters, and a million digits must not become a BigInt.
       return { kind: 'integer', value: BigInt(text.slice(0, MAXIMUM_DIGITS)) };
     }
-    for (const text of ['true', 'false', 'null']) {
+    for (const text of LITERALS.keys()) {
       if (!this.text.startsWith(text, this.#at)) continue;
       this.#at += text.length;
       return { kind: 'other', text };
@@ -183,4 +189,34 @@ export function parseHeaderJson(bytes: Uint8Array, where: string): HeaderValue {
     });
   }
   return new HeaderParser(text, where).parse();
+}
+
+/**
+ * A JSON object by the same rules as plain values, for the objects that metadata hold as text.
+ * Errors: CKPT_HEADER_JSON, CKPT_DUPLICATE_KEY, CKPT_LIMIT, CKPT_SCHEMA (not an object).
+ */
+export function parseJsonObject(text: string, where: string): Record<string, unknown> {
+  const value = new HeaderParser(text, where).parse();
+  check(
+    value.kind === 'object',
+    'CKPT_SCHEMA',
+    () => `expected a JSON object, got a JSON ${value.kind}${where}`,
+  );
+  return plainValue(value) as Record<string, unknown>;
+}
+
+function plainValue(value: HeaderValue): unknown {
+  switch (value.kind) {
+    case 'object':
+      // Defines own properties, whatever their names.
+      return Object.fromEntries([...value.fields].map(([key, field]) => [key, plainValue(field)]));
+    case 'array':
+      return value.items.map(plainValue);
+    case 'other':
+      return LITERALS.has(value.text) ? LITERALS.get(value.text) : Number(value.text);
+    case 'integer':
+      return Number(value.value);
+    case 'string':
+      return value.value;
+  }
 }
