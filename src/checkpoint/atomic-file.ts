@@ -118,8 +118,7 @@ export async function writeFileAtomic(
   try {
     const target = (await ifExists(fileSystem.realpath(path))) ?? path;
     const mode = (await ifExists(fileSystem.stat(target)))?.mode;
-    const suffix = `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`;
-    const temporary = join(dirname(target), `${basename(target).slice(0, 200)}${suffix}`);
+    const temporary = temporaryName(target);
     await writeNewFile(fileSystem, temporary, bytes, mode === undefined ? undefined : mode & 0o777);
     try {
       await fileSystem.rename(temporary, target);
@@ -134,6 +133,12 @@ export async function writeFileAtomic(
       cause,
     });
   }
+}
+
+/** A new name beside `path` for a file that removeTemporaries may remove. */
+export function temporaryName(path: string): string {
+  const suffix = `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`;
+  return join(dirname(path), `${basename(path).slice(0, 200)}${suffix}`);
 }
 
 /**

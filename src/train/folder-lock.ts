@@ -4,6 +4,7 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { constants, copyFile, link, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { temporaryName } from '../checkpoint/atomic-file.js';
 import { PixelCnnError } from '../errors.js';
 
 const fileName = 'run.lock';
@@ -43,10 +44,10 @@ export class FolderLock {
     const nonce = randomBytes(6).toString('hex');
     const owner: Owner = { pid: process.pid, started: startOf(process.pid) ?? null, place: place(), nonce };
     const text = JSON.stringify(owner);
-    const own = `${path}.tmp-${process.pid}-${nonce}`;
+    const own = temporaryName(path);
     try {
       await writeFile(own, text, { flag: 'wx' });
-      while (!(await createExclusively(own, path))) await removeStale(folder, path, `${own}-stale`);
+      while (!(await createExclusively(own, path))) await removeStale(folder, path);
     } catch (cause) {
       if (cause instanceof PixelCnnError) throw cause;
       const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'ERR_IO';
@@ -84,7 +85,7 @@ async function createExclusively(source: string, path: string): Promise<boolean>
 }
 
 /** Removes a lock whose owner is gone. @throws PixelCnnError ERR_FOLDER_LOCKED if it is in use. */
-async function removeStale(folder: string, path: string, aside: string): Promise<void> {
+async function removeStale(folder: string, path: string): Promise<void> {
   const text = await textOf(path);
   const stats = await stat(path).catch(() => undefined);
   if (text === undefined || stats === undefined) return;
@@ -105,6 +106,7 @@ async function removeStale(folder: string, path: string, aside: string): Promise
     );
   }
   // Another process may have taken the lock over since: then this is its lock, and goes back.
+  const aside = temporaryName(path);
   await rename(path, aside).catch(() => undefined);
   const taken = await textOf(aside);
   if (taken !== undefined && taken !== text) await createExclusively(aside, path);

@@ -181,15 +181,10 @@ class Trainer {
         await drain(1);
 
         const epochEnds = submitted % this.#stepsPerEpoch === 0;
-        if (epochEnds) {
-          await drain(0);
-          const best = await this.#endEpoch(epoch);
-          if ((checkpointEvery === 0 || best) && (await this.#trySave(step, best))) saved = submitted;
-        }
-        if (checkpointEvery > 0 && submitted % checkpointEvery === 0 && saved < submitted) {
-          await drain(0);
-          if (await this.#trySave(step, false)) saved = submitted;
-        }
+        const due = checkpointEvery === 0 ? epochEnds : submitted % checkpointEvery === 0;
+        if (epochEnds || due) await drain(0);
+        const best = epochEnds && (await this.#endEpoch(epoch));
+        if ((due || best) && (await this.#trySave(step, best))) saved = submitted;
       }
       await drain(0);
     } finally {
