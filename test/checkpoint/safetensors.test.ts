@@ -173,6 +173,12 @@ describe('encodeSafetensors', () => {
     expect(verdict(() => encodeSafetensors(new Map([[name, bad]])))).toBe(code);
   });
 
+  it('does not carry over the checksum of another file', () => {
+    const { metadata, tensors } = parseSafetensors(encodeSafetensors(SAMPLE, { a: '1' }, { checksum: true }));
+    tensors.delete('mask');
+    expect({ ...parseSafetensors(encodeSafetensors(tensors, metadata)).metadata }).toEqual({ a: '1' });
+  });
+
   it('refuses a lone surrogate in metadata', () => {
     expect(verdict(() => encodeSafetensors(SAMPLE, { a: '\ud800' }))).toBe('ERR_INVALID_ARG_VALUE');
   });
