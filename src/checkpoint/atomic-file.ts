@@ -1,7 +1,7 @@
 // Durable, atomic file writes: after a crash at any moment the file holds the old bytes or the new ones, whole.
 import { randomBytes } from 'node:crypto';
-import { open, realpath, rename, stat, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { mkdir, open, readdir, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { checkBytes, describeValue } from '../data/byte-array.js';
 import { check, PixelCnnError } from '../errors.js';
 
@@ -31,6 +31,7 @@ export interface AtomicFileSystem {
 const NODE_FILE_SYSTEM: AtomicFileSystem = { open, stat, realpath, rename, unlink };
 const DEFAULT_MODE = 0o666; // before umask
 const WRITE_BYTES = 2 ** 26;
+const TEMPORARY = /\.tmp-\d+-[0-9a-f]{12}$/;
 
 function errnoCode(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'ERR_IO';
@@ -117,8 +118,7 @@ export async function writeFileAtomic(
   try {
     const target = (await ifExists(fileSystem.realpath(path))) ?? path;
     const mode = (await ifExists(fileSystem.stat(target)))?.mode;
-    const suffix = `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`;
-    const temporary = join(dirname(target), `${basename(target).slice(0, 200)}${suffix}`);
+    const temporary = temporaryName(target);
     await writeNewFile(fileSystem, temporary, bytes, mode === undefined ? undefined : mode & 0o777);
     try {
       await fileSystem.rename(temporary, target);
@@ -132,5 +132,32 @@ export async function writeFileAtomic(
     throw new PixelCnnError(errnoCode(cause), `cannot save ${path} (${bytes.length} bytes): ${reason}`, {
       cause,
     });
+  }
+}
+
+/** A new name beside `path` for a file that removeTemporaries may remove. */
+export function temporaryName(path: string): string {
+  const suffix = `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`;
+  return join(dirname(path), `${basename(path).slice(0, 200)}${suffix}`);
+}
+
+/**
+ * Removes what writes that a crash cut short left in `folder`. Only for a folder that nobody else writes to: a process
+ * number in a name says little, since in a container every process may have the same one.
+ * Errors: the errno of the failed call.
+ */
+export async function removeTemporaries(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (TEMPORARY.test(name)) await rm(join(folder, name), { force: true });
+  }
+}
+
+/** Creates a folder and the folders above it, durably. Errors: the errno of the failed call. */
+export async function makeFolder(path: string): Promise<void> {
+  const topmost = await mkdir(path, { recursive: true });
+  if (topmost === undefined) return;
+  for (let folder = resolve(path); ; folder = dirname(folder)) {
+    await syncFolder(NODE_FILE_SYSTEM, dirname(folder));
+    if (folder === resolve(topmost) || folder === dirname(folder)) return;
   }
 }

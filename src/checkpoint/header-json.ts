@@ -1,4 +1,4 @@
-// Strict JSON for safetensors headers: exact integers, no duplicate keys, bounded depth, length and number of values.
+// Strict JSON for safetensors headers and the objects in their metadata: exact integers, no duplicate keys, bounded depth, length and number of values.
 import { check, PixelCnnError } from '../errors.js';
 
 export type HeaderValue =
@@ -20,10 +20,18 @@ const ESCAPES = new Map(
   Object.entries({ '"': '"', '\\': '\\', '/': '/', b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }),
 );
 
-/** True for a character that stands for itself in a string; false for `"`, `\\`, controls and the end (NaN). */
-function isPlain(code: number): boolean {
-  return code >= 0x20 && code !== 0x22 && code !== 0x5c;
-}
+const LITERALS = new Map([
+  ['true', true],
+  ['false', false],
+  ['null', null],
+]);
+
+/** Characters that stand for themselves in a string. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not stand there
+const PLAIN = /[^"\\\u0000-\u001f]*/y;
+
+/** What is done with a key of the outermost object and its value as soon as they are read. */
+export type FieldReader = (key: string, value: HeaderValue) => void;
 
 class HeaderParser {
   readonly text: string;
@@ -37,11 +45,17 @@ class HeaderParser {
     this.where = where;
   }
 
-  parse(): HeaderValue {
-    const value = this.#value();
+  /** Reads an object, field by field, up to the end of the text. */
+  parse(read: FieldReader): void {
+    if (this.#take('{')) {
+      this.#depth = 1;
+      this.#fields(read);
+    } else {
+      const { kind } = this.#value();
+      throw new PixelCnnError('CKPT_SCHEMA', `expected a JSON object, got a JSON ${kind}${this.where}`);
+    }
     this.#skipSpace();
     if (this.#at < this.text.length) this.#fail('text after the end of the header');
-    return value;
   }
 
   #fail(problem: string): never {
@@ -59,13 +73,17 @@ class HeaderParser {
   }
 
   #skipSpace(): void {
-    while (this.#at < this.text.length && ' \t\n\r'.includes(this.text.charAt(this.#at))) ++this.#at;
+    for (;;) {
+      const code = this.text.charCodeAt(this.#at);
+      if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return;
+      ++this.#at;
+    }
   }
 
   /** Takes `character` after optional space, or leaves it and returns false. */
   #take(character: string): boolean {
     this.#skipSpace();
-    if (this.text.charAt(this.#at) !== character) return false;
+    if (this.text[this.#at] !== character) return false;
     ++this.#at;
     return true;
   }
@@ -87,19 +105,26 @@ class HeaderParser {
 
   #object(): HeaderValue {
     const fields = new Map<string, HeaderValue>();
-    if (this.#take('}')) return { kind: 'object', fields };
+    this.#fields((key, value) => fields.set(key, value));
+    return { kind: 'object', fields };
+  }
+
+  /** The rest of an object after its opening brace. */
+  #fields(read: FieldReader): void {
+    if (this.#take('}')) return;
+    const keys = new Set<string>();
     do {
       if (!this.#take('"')) this.#fail('expected a key in double quotes');
       const key = this.#string();
-      check(!fields.has(key), 'CKPT_DUPLICATE_KEY', () => {
+      check(!keys.has(key), 'CKPT_DUPLICATE_KEY', () => {
         return `key ${JSON.stringify(key.slice(0, 80))} appears twice in the header${this.where}`;
       });
+      keys.add(key);
+      this.#limit(keys.size, MAXIMUM_FIELDS, 'keys in one object');
       if (!this.#take(':')) this.#fail('expected ":" after a key');
-      fields.set(key, this.#value());
-      this.#limit(fields.size, MAXIMUM_FIELDS, 'keys in one object');
+      read(key, this.#value());
     } while (this.#take(','));
     if (!this.#take('}')) this.#fail('expected "," or "}"');
-    return { kind: 'object', fields };
   }
 
   #array(): HeaderValue {
@@ -124,7 +149,7 @@ class HeaderParser {
       // Beyond every 64-bit integer the value no longer matters, and a million digits must not become a BigInt.
       return { kind: 'integer', value: BigInt(text.slice(0, MAXIMUM_DIGITS)) };
     }
-    for (const text of ['true', 'false', 'null']) {
+    for (const text of LITERALS.keys()) {
       if (!this.text.startsWith(text, this.#at)) continue;
       this.#at += text.length;
       return { kind: 'other', text };
@@ -134,15 +159,15 @@ class HeaderParser {
 
   /** The rest of a string after its opening quote. */
   #string(): string {
-    const parts: string[] = [];
+    let value = '';
     for (;;) {
-      const start = this.#at;
-      while (isPlain(this.text.charCodeAt(this.#at))) ++this.#at;
-      parts.push(this.text.slice(start, this.#at));
+      PLAIN.lastIndex = this.#at;
+      const plain = PLAIN.exec(this.text)![0];
+      this.#at += plain.length;
+      value += plain;
       const character = this.text.charAt(this.#at);
       if (character === '"') {
         ++this.#at;
-        const value = parts.join('');
         // The header is valid UTF-8, so a lone surrogate can only come from an escape.
         check(!/\p{Surrogate}/u.test(value), 'CKPT_HEADER_UTF8', () => {
           return `lone surrogate in the string that ends at ${this.#at}${this.where}`;
@@ -150,7 +175,7 @@ class HeaderParser {
         return value;
       }
       if (character !== '\\') this.#fail('unfinished string or control character in it');
-      parts.push(this.#escape());
+      value += this.#escape();
     }
   }
 
@@ -168,12 +193,26 @@ class HeaderParser {
   }
 }
 
+/** How many objects a JSON text has; braces in strings do not count. */
+function countObjects(text: string): number {
+  let count = 0;
+  let inString = false;
+  for (let i = 0; i < text.length; ++i) {
+    const code = text.charCodeAt(i);
+    if (code === 0x5c) ++i;
+    else if (code === 0x22) inString = !inString;
+    else if (code === 0x7b && !inString) ++count;
+  }
+  return count;
+}
+
 /**
- * Parses the bytes of a safetensors header; `where` is appended to messages.
- * Errors: CKPT_HEADER_UTF8, CKPT_HEADER_JSON, CKPT_DUPLICATE_KEY, CKPT_LIMIT (depth > 4, array > 8 items,
- * object > 65,537 keys, more than 2^20 values).
+ * Reads the bytes of a safetensors header, a JSON object, and gives its fields to `read` one by one, so that a long
+ * header never is in memory as a tree; `where` is appended to messages.
+ * Errors: what `read` throws; CKPT_SCHEMA (not an object), CKPT_HEADER_UTF8, CKPT_HEADER_JSON, CKPT_DUPLICATE_KEY,
+ * CKPT_LIMIT (depth > 4, array > 8 items, more than 65,537 keys in an object, 65,538 objects or 2^20 values).
  */
-export function parseHeaderJson(bytes: Uint8Array, where: string): HeaderValue {
+export function parseHeaderJson(bytes: Uint8Array, where: string, read: FieldReader): void {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -182,5 +221,34 @@ export function parseHeaderJson(bytes: Uint8Array, where: string): HeaderValue {
       cause,
     });
   }
-  return new HeaderParser(text, where).parse();
+  // Looked at first, since reading that many costs much more.
+  check(countObjects(text) <= MAXIMUM_FIELDS + 1, 'CKPT_LIMIT', () => {
+    return `header has more than ${MAXIMUM_FIELDS} tensors and metadata${where}`;
+  });
+  new HeaderParser(text, where).parse(read);
+}
+
+/**
+ * A JSON object by the same rules as plain values, for the objects that metadata hold as text.
+ * Errors: CKPT_HEADER_JSON, CKPT_DUPLICATE_KEY, CKPT_LIMIT, CKPT_SCHEMA (not an object).
+ */
+export function parseJsonObject(text: string, where: string): Record<string, unknown> {
+  const fields = new Map<string, unknown>();
+  new HeaderParser(text, where).parse((key, value) => fields.set(key, plainValue(value)));
+  return Object.fromEntries(fields); // defines own properties, whatever their names
+}
+
+function plainValue(value: HeaderValue): unknown {
+  switch (value.kind) {
+    case 'object':
+      return Object.fromEntries([...value.fields].map(([key, field]) => [key, plainValue(field)]));
+    case 'array':
+      return value.items.map(plainValue);
+    case 'other':
+      return LITERALS.has(value.text) ? LITERALS.get(value.text) : Number(value.text);
+    case 'integer':
+      return Number(value.value);
+    case 'string':
+      return value.value;
+  }
 }

@@ -2,11 +2,22 @@
 // of a training run under prefixed names.
 import { check, PixelCnnError } from '../errors.js';
 import { layersOf, type PixelCnnConfig, type PixelCnnOptions, parseConfig } from '../models/config.js';
-import type { NamedArrays } from '../models/parameters.js';
-import { encodeSafetensors, float32Of, parseSafetensors, type SafetensorsTensor } from './safetensors.js';
+import { isFinite32, type NamedArrays, requireParameters } from '../models/parameters.js';
+import { parseJsonObject } from './header-json.js';
+import {
+  CHECKSUM_KEY,
+  encodeSafetensors,
+  float32Of,
+  parseSafetensors,
+  type SafetensorsTensor,
+} from './safetensors.js';
 
 const formatVersion = '1';
-const maxConfigLength = 4096;
+const maxObjectLength = 4096;
+const versionKey = 'pixelcnn.version';
+const configKey = 'pixelcnn.config';
+const imageSizeKey = 'pixelcnn.imageSize';
+const trainingKey = 'pixelcnn.training';
 /** Prefixes of tensors that are not weights of the network itself. */
 const averagePrefix = 'ema.';
 const trainingPrefix = 'training.';
@@ -21,11 +32,19 @@ export interface ModelFile {
   readonly training?: { readonly arrays: NamedArrays; readonly state: Record<string, unknown> } | undefined;
 }
 
-/** The bytes of a model file, with a checksum over all of them. */
+/**
+ * The bytes of a model file, with a checksum over all of them.
+ * @throws PixelCnnError CKPT_NONFINITE: no file is written that could not be read back.
+ */
 export function encodeModel(file: ModelFile): Uint8Array {
   const tensors = new Map<string, SafetensorsTensor>();
   const add = (prefix: string, arrays: NamedArrays | undefined) => {
     for (const [name, { shape, data }] of arrays ?? []) {
+      check(
+        isFinite32(data),
+        'CKPT_NONFINITE',
+        () => `tensor '${prefix}${name}' has values that are not finite`,
+      );
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
       tensors.set(prefix + name, { dtype: 'F32', shape: [...shape], data: bytes });
     }
@@ -35,18 +54,19 @@ export function encodeModel(file: ModelFile): Uint8Array {
   add(trainingPrefix, file.training?.arrays);
   const metadata: Record<string, string> = {
     format: 'pixelcnn',
-    'pixelcnn.version': formatVersion,
-    'pixelcnn.config': JSON.stringify(file.config),
+    [versionKey]: formatVersion,
+    [configKey]: JSON.stringify(file.config),
   };
-  if (file.imageSize) metadata['pixelcnn.imageSize'] = JSON.stringify(file.imageSize);
-  if (file.training) metadata['pixelcnn.training'] = JSON.stringify(file.training.state);
+  if (file.imageSize) metadata[imageSizeKey] = JSON.stringify(file.imageSize);
+  if (file.training) metadata[trainingKey] = JSON.stringify(file.training.state);
   return encodeSafetensors(tensors, metadata, { checksum: true });
 }
 
 /**
- * Reads a model file or a PyTorch state dict. Configuration: metadata first, then `options`, then the shapes.
- * @throws PixelCnnError CKPT_* for malformed files; CKPT_VERSION, CKPT_CONFIG, CKPT_MISSING_TENSOR,
- * CKPT_UNKNOWN_TENSOR, CKPT_SHAPE, CKPT_NONFINITE for files that do not describe a model.
+ * Reads a model file or a PyTorch state dict. Configuration: metadata first, then `options`, then the shapes. A file of
+ * pixelcnn's must have its checksum. All is checked here, before anything is allocated for the model.
+ * @throws PixelCnnError CKPT_* for malformed files; CKPT_VERSION, CKPT_CHECKSUM, CKPT_CONFIG, CKPT_MISSING_TENSOR,
+ * CKPT_UNKNOWN_TENSOR, CKPT_SHAPE, CKPT_DTYPE, CKPT_NONFINITE for files that do not describe a model.
  */
 export function decodeModel(bytes: Uint8Array, options: PixelCnnOptions = {}, file?: string): ModelFile {
   const where = file === undefined ? 'model file' : file;
@@ -55,54 +75,76 @@ export function decodeModel(bytes: Uint8Array, options: PixelCnnOptions = {}, fi
     ...(file !== undefined && { file }),
     allowNonfinite: true,
   });
-  const version = metadata['pixelcnn.version'];
-  check(version === undefined || version === formatVersion, 'CKPT_VERSION', () => {
-    return `${where} has format version '${version}', this release reads '${formatVersion}'`;
-  });
-  const stored = metadata['pixelcnn.config'];
+  // One flipped bit may hide one of these entries, but not all of them.
+  const own = Object.keys(metadata).some((key) => key.startsWith('pixelcnn.'));
+  if (own) checkOrigin(metadata, tensors, where);
+  const object = (key: string, text: string) => metadataObject(text, key, where);
+  const stored = metadata[configKey];
   const config =
-    stored === undefined
-      ? inferConfig(tensors, options, where)
-      : configOf(jsonObject(stored, 'pixelcnn.config', where), where);
-
-  const names = new Set(layersOf(config).flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]));
-  const parameters: NamedArrays = new Map();
-  const average: NamedArrays = new Map();
-  const arrays: NamedArrays = new Map();
-  for (const [name, tensor] of tensors) {
-    if (name.startsWith(trainingPrefix)) {
-      arrays.set(name.slice(trainingPrefix.length), { shape: tensor.shape, data: float32Of(tensor) });
-      continue;
-    }
-    const own = name.startsWith(averagePrefix) ? name.slice(averagePrefix.length) : name;
-    check(names.has(own), 'CKPT_UNKNOWN_TENSOR', () => `${where}: tensor '${name}' is not part of the model`);
-    const target = own === name ? parameters : average;
-    target.set(own, { shape: tensor.shape, data: float32Of(tensor) });
-  }
-  const size = metadata['pixelcnn.imageSize'];
-  const state = metadata['pixelcnn.training'];
+    stored === undefined ? inferConfig(tensors, options, where) : configOf(object(configKey, stored), where);
+  const { parameters, average, arrays } = arraysOf(tensors, where);
+  const size = metadata[imageSizeKey];
+  const state = metadata[trainingKey];
+  check(state !== undefined || arrays.size === 0, 'CKPT_UNKNOWN_TENSOR', () => {
+    return `${where}: tensors of a training run ('${trainingPrefix}…') but no '${trainingKey}' in the metadata`;
+  });
+  const layers = layersOf(config);
+  requireParameters(layers, parameters, where);
+  if (average.size > 0) requireParameters(layers, average, where, averagePrefix);
   return {
     config,
-    imageSize:
-      size === undefined ? undefined : imageSizeOf(jsonObject(size, 'pixelcnn.imageSize', where), where),
+    imageSize: size === undefined ? undefined : imageSizeOf(object(imageSizeKey, size), where),
     parameters,
     average: average.size > 0 ? average : undefined,
-    training:
-      state === undefined ? undefined : { arrays, state: jsonObject(state, 'pixelcnn.training', where) },
+    training: state === undefined ? undefined : { arrays, state: object(trainingKey, state) },
   };
 }
 
-function jsonObject(text: string, key: string, where: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    if (text.length <= maxConfigLength) value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  check(typeof value === 'object' && value !== null && !Array.isArray(value), 'CKPT_CONFIG', () => {
-    return `${where}: metadata '${key}' must be a JSON object of at most ${maxConfigLength} characters`;
+/** What a file of pixelcnn's must have. */
+function checkOrigin(
+  metadata: Readonly<Record<string, string>>,
+  tensors: ReadonlyMap<string, SafetensorsTensor>,
+  where: string,
+): void {
+  const version = metadata[versionKey];
+  check(version === formatVersion, 'CKPT_VERSION', () => {
+    return `${where} has format version ${JSON.stringify(version)}, this release reads '${formatVersion}'`;
   });
-  return value as Record<string, unknown>;
+  check(metadata[CHECKSUM_KEY] !== undefined, 'CKPT_CHECKSUM', () => `${where} has no '${CHECKSUM_KEY}'`);
+  check(metadata[configKey] !== undefined, 'CKPT_CONFIG', () => `${where} has no '${configKey}'`);
+  for (const [name, { dtype }] of tensors) {
+    check(dtype === 'F32', 'CKPT_DTYPE', () => `${where}: tensor '${name}' must be F32, got ${dtype}`);
+  }
+}
+
+/** The tensors by what they are, as float32. */
+function arraysOf(tensors: ReadonlyMap<string, SafetensorsTensor>, where: string) {
+  const [parameters, average, arrays]: NamedArrays[] = [new Map(), new Map(), new Map()];
+  for (const [name, tensor] of tensors) {
+    const [prefix, target] = name.startsWith(trainingPrefix)
+      ? [trainingPrefix, arrays]
+      : name.startsWith(averagePrefix)
+        ? [averagePrefix, average]
+        : ['', parameters];
+    target!.set(name.slice(prefix.length), {
+      shape: tensor.shape,
+      data: float32Of(tensor, ` in tensor '${name}' of ${where}`),
+    });
+  }
+  return { parameters: parameters!, average: average!, arrays: arrays! };
+}
+
+function metadataObject(text: string, key: string, where: string): Record<string, unknown> {
+  check(text.length <= maxObjectLength, 'CKPT_CONFIG', () => {
+    return `${where}: metadata '${key}' has ${text.length} characters, limit ${maxObjectLength}`;
+  });
+  try {
+    return parseJsonObject(text, '');
+  } catch (cause) {
+    throw new PixelCnnError('CKPT_CONFIG', `${where}: metadata '${key}': ${(cause as Error).message}`, {
+      cause,
+    });
+  }
 }
 
 function configOf(options: unknown, where: string): PixelCnnConfig {

@@ -42,7 +42,7 @@ function checkTensor(name: string, tensor: SafetensorsTensor): void {
 /**
  * Writes a safetensors file: tensors by falling element size, then by name (as the reference writer does), metadata by
  * key, header padded with spaces to 8 bytes; the same input gives the same bytes. With `checksum` (default false) a
- * SHA-256 of the whole file is put into the metadata under CHECKSUM_KEY.
+ * SHA-256 of the whole file is put into the metadata under CHECKSUM_KEY; one that `metadata` have is dropped.
  * Errors: ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE, ERR_DETACHED, CKPT_NAME,
  * CKPT_LIMIT (a name of more than 512 bytes, too many tensors), CKPT_HEADER_TOO_LARGE.
  */
@@ -59,7 +59,8 @@ export function encodeSafetensors(
   for (const [name, tensor] of tensors) checkTensor(name, tensor);
   const bits = (tensor: SafetensorsTensor) => DTYPE_BITS.get(tensor.dtype) ?? 0;
   const order = [...tensors].sort(([a, x], [b, y]) => bits(y) - bits(x) || (a < b ? -1 : 1));
-  const entries = Object.entries(metadata).filter(([key]) => key !== CHECKSUM_KEY || !options.checksum);
+  // The checksum of another file would make this one unreadable.
+  const entries = Object.entries(metadata).filter(([key]) => key !== CHECKSUM_KEY);
   if (options.checksum) entries.push([CHECKSUM_KEY, ZERO_CHECKSUM]);
   for (const [key, value] of entries) {
     check(

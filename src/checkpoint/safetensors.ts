@@ -152,9 +152,8 @@ function checkLayout(entries: TensorEntry[], dataBytes: number, where: string): 
   );
 }
 
-function readMetadata(value: HeaderValue | undefined, where: string): Record<string, string> {
+function readMetadata(value: HeaderValue, where: string): Record<string, string> {
   const metadata: Record<string, string> = Object.create(null);
-  if (value === undefined) return metadata;
   check(
     value.kind === 'object',
     'CKPT_SCHEMA',
@@ -208,20 +207,17 @@ export function parseSafetensors(bytes: Uint8Array, options: ParseSafetensorsOpt
     return `header of ${headerBytes} bytes, but only ${bytes.length - 8} follow${where}`;
   });
   const headerEnd = 8 + Number(headerBytes);
-  const root = parseHeaderJson(bytes.subarray(8, headerEnd), where);
-  check(
-    root.kind === 'object',
-    'CKPT_SCHEMA',
-    () => `the header must be a JSON object, got a JSON ${root.kind}${where}`,
-  );
-  const metadata = readMetadata(root.fields.get('__metadata__'), where);
-  root.fields.delete('__metadata__');
-  check(
-    root.fields.size <= MAXIMUM_TENSORS,
-    'CKPT_LIMIT',
-    () => `more than ${MAXIMUM_TENSORS} tensors${where}`,
-  );
-  const entries = [...root.fields].map(([name, value]) => readEntry(name, value, where));
+  const entries: TensorEntry[] = [];
+  let metadata: Record<string, string> = Object.create(null);
+  parseHeaderJson(bytes.subarray(8, headerEnd), where, (name, value) => {
+    if (name === '__metadata__') metadata = readMetadata(value, where);
+    else entries.push(readEntry(name, value, where));
+    check(
+      entries.length <= MAXIMUM_TENSORS,
+      'CKPT_LIMIT',
+      () => `more than ${MAXIMUM_TENSORS} tensors${where}`,
+    );
+  });
   checkLayout(entries, bytes.length - headerEnd, where);
   const stated = metadata[CHECKSUM_KEY];
   check(

@@ -62,9 +62,9 @@ function float16(bits: number): number {
 
 /**
  * The elements of an F32, F64, F16 or BF16 tensor as a new Float32Array (F64 is rounded to nearest); a copy, so the
- * alignment of the file never matters. Errors: CKPT_DTYPE for any other dtype.
+ * alignment of the file never matters; `where` is appended to messages. Errors: CKPT_DTYPE for any other dtype.
  */
-export function float32Of(tensor: SafetensorsTensor): Float32Array {
+export function float32Of(tensor: SafetensorsTensor, where = ''): Float32Array {
   const { dtype, data } = tensor;
   switch (dtype) {
     case 'F32':
@@ -81,7 +81,7 @@ export function float32Of(tensor: SafetensorsTensor): Float32Array {
       const shape = `[${tensor.shape.join(', ')}]`;
       throw new PixelCnnError(
         'CKPT_DTYPE',
-        `cannot read ${dtype} ${shape} as float32: F32, F64, F16 and BF16 only`,
+        `cannot read ${dtype} ${shape} as float32: F32, F64, F16 and BF16 only${where}`,
       );
     }
   }

@@ -1,7 +1,7 @@
 // metrics.jsonl: one JSON object per line, appended as the run goes, cut where a resumed run begins.
-import { constants } from 'node:fs';
 import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { writeFileAtomic } from '../checkpoint/atomic-file.js';
+import { PixelCnnError } from '../errors.js';
 
 /** A line of the file; what else it has depends on its type. */
 export interface MetricsLine {
@@ -11,21 +11,26 @@ export interface MetricsLine {
 }
 
 export class MetricsFile {
+  readonly #path: string;
   readonly #file: FileHandle;
+  /** Bytes of whole lines in the file; what a failed write left after them is written over. */
+  #size: number;
   #pending = '';
   #writing: Promise<void> | undefined;
   #failure: unknown;
 
-  private constructor(file: FileHandle) {
+  private constructor(path: string, file: FileHandle, size: number) {
+    this.#path = path;
     this.#file = file;
+    this.#size = size;
   }
 
   /** Opens the file; lines after `step`, written by a run that ended without a checkpoint, are removed. */
   static async open(path: string, step: number): Promise<{ metrics: MetricsFile; kept: MetricsLine[] }> {
     const kept = (await readMetrics(path)).filter((line) => line.step <= step);
-    await writeFileAtomic(path, Buffer.from(kept.map((line) => `${JSON.stringify(line)}\n`).join('')));
-    const file = await open(path, constants.O_WRONLY | constants.O_APPEND);
-    return { metrics: new MetricsFile(file), kept };
+    const bytes = Buffer.from(kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    await writeFileAtomic(path, bytes);
+    return { metrics: new MetricsFile(path, await open(path, 'r+'), bytes.length), kept };
   }
 
   /** Appends a line. Lines go to the file at once, as many together as have come up meanwhile. */
@@ -34,11 +39,20 @@ export class MetricsFile {
     this.#writing ??= this.#write();
   }
 
-  /** Makes all lines durable. @throws the system's error of any write so far. */
+  /**
+   * Makes all lines durable, those included that could not be written before.
+   * @throws PixelCnnError the errno of a failed call; the lines stay for a later flush.
+   */
   async flush(): Promise<void> {
     await this.#writing;
-    if (this.#failure !== undefined) throw this.#failure;
-    await this.#file.datasync();
+    await this.#write();
+    try {
+      if (this.#failure !== undefined) throw this.#failure;
+      await this.#file.datasync();
+    } catch (cause) {
+      const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'ERR_IO';
+      throw new PixelCnnError(code, `cannot write ${this.#path}: ${String(cause)}`, { cause });
+    }
   }
 
   async close(): Promise<void> {
@@ -47,14 +61,19 @@ export class MetricsFile {
   }
 
   async #write(): Promise<void> {
+    this.#failure = undefined;
     try {
       while (this.#pending !== '') {
         const text = this.#pending;
-        this.#pending = '';
-        await this.#file.writeFile(text);
+        const bytes = Buffer.from(text);
+        for (let at = 0; at < bytes.length; ) {
+          at += (await this.#file.write(bytes, at, bytes.length - at, this.#size + at)).bytesWritten;
+        }
+        this.#size += bytes.length;
+        this.#pending = this.#pending.slice(text.length);
       }
     } catch (error) {
-      this.#failure ??= error;
+      this.#failure = error;
     } finally {
       this.#writing = undefined;
     }

@@ -1,6 +1,7 @@
 // The folder of a training run: its config, metrics, samples, curve, summary and checkpoints.
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { makeFolder, removeTemporaries } from '../checkpoint/atomic-file.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { PixelCnnError } from '../errors.js';
 import { UsageError } from './failure.js';
@@ -21,7 +22,7 @@ export class RunFolder {
   }
 
   static async create(path: string): Promise<RunFolder> {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
     return new RunFolder(path);
   }
 
@@ -29,8 +30,14 @@ export class RunFolder {
     return join(this.path, 'checkpoints');
   }
 
-  /** Writes the config and starts the metrics, or continues them after `step`. */
+  get #samples(): string {
+    return join(this.path, 'samples');
+  }
+
+  /** Writes the config and starts the metrics, or continues them after `step`. The run holds its folder's lock. */
   async begin(config: object, step: number): Promise<void> {
+    await removeTemporaries(this.path);
+    await removeTemporaries(this.#samples).catch(() => undefined); // not there before the first sample
     await this.#writeJson('config.json', config);
     const { metrics, kept } = await MetricsFile.open(join(this.path, 'metrics.jsonl'), step);
     for (const line of kept) this.#curve.add(line);
@@ -50,7 +57,7 @@ export class RunFolder {
 
   /** Writes a grid; `epoch` counts from 1 in its name. */
   async writeSamples(epoch: number, images: ImageBatch): Promise<string> {
-    const path = join(this.path, 'samples', `epoch-${String(epoch).padStart(3, '0')}.png`);
+    const path = join(this.#samples, `epoch-${String(epoch).padStart(3, '0')}.png`);
     await writeGrid(path, images, { scale: images.width <= 64 ? 2 : 1 });
     return path;
   }

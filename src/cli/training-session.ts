@@ -2,6 +2,7 @@
 import { constants } from 'node:os';
 import { join, relative } from 'node:path';
 import type { Device } from '../device.js';
+import { PixelCnnError } from '../errors.js';
 import { layersOf } from '../models/config.js';
 import { PixelCNN } from '../models/pixelcnn.js';
 import { evaluate } from '../train/evaluate.js';
@@ -178,7 +179,22 @@ class Session {
     this.#folder.append(line);
     this.#terminal.record(line);
     this.#show(event);
-    if (event.type === 'checkpoint') await this.#folder.flush();
+    if (event.type === 'checkpoint') await this.#attempt('metrics', event.step, () => this.#folder.flush());
+  }
+
+  /** Saves something that a run can do without for a while: a full disk may be free again by the next time. */
+  async #attempt<Result>(
+    what: string,
+    step: number,
+    save: () => Promise<Result>,
+  ): Promise<Result | undefined> {
+    try {
+      return await save();
+    } catch (error) {
+      if (!(error instanceof PixelCnnError)) throw error;
+      this.#terminal.note(`step ${step}: ${what} not saved, training goes on: ${error.message}`, 'yellow');
+      return undefined;
+    }
   }
 
   async #lineOf(event: TrainEvent) {
@@ -193,9 +209,11 @@ class Session {
         return { ...event, split: 'validation' };
       case 'sample': {
         const { type, step, epoch, images } = event;
-        const path = await this.#folder.writeSamples(epoch + 1, images);
-        return { type, step, epoch, path: this.#within(path) };
+        const path = await this.#attempt('samples', step, () => this.#folder.writeSamples(epoch + 1, images));
+        return { type, step, epoch, path: path === undefined ? null : this.#within(path) };
       }
+      case 'checkpointFailed':
+        return event;
       default:
         return { ...event, path: this.#within(event.path) };
     }
@@ -221,6 +239,12 @@ class Session {
         for (const { path, reason } of event.skipped)
           terminal.note(`skipped checkpoint ${path}: ${reason}`, 'yellow');
         terminal.note(`resumed at step ${event.step} from ${event.path}`);
+        break;
+      case 'checkpointFailed':
+        terminal.note(
+          `step ${event.step}: checkpoint not saved, training goes on: ${event.message}`,
+          'yellow',
+        );
         break;
       case 'sample':
       case 'checkpoint':

@@ -29,25 +29,10 @@ export class ParameterSet {
     this.flat = layout.span(what, from);
   }
 
-  /** Values for every parameter as the flat tensor's. Entries under the mask become 0. */
+  /** Values for every parameter, as {@link requireParameters} leaves them, as the flat tensor's. */
   encode(values: NamedArrays): Float32Array {
     const flat = new Float32Array(elements(this.flat.shape));
-    for (const { name, tensor, config } of this.#entries()) {
-      const value = values.get(name);
-      check(value !== undefined, 'CKPT_MISSING_TENSOR', () => `there is no tensor '${name}'`);
-      check(shapeText(value.shape) === shapeText(tensor.shape), 'CKPT_SHAPE', () => {
-        return `tensor '${name}' must be ${shapeText(tensor.shape)}, got ${shapeText(value.shape)}`;
-      });
-      const start = this.#start(tensor);
-      flat.set(value.data, start);
-      const written = flat.subarray(start, start + elements(tensor.shape));
-      if (name.endsWith('.weight')) applyMask(written, config);
-      check(
-        written.every(Number.isFinite),
-        'CKPT_NONFINITE',
-        () => `tensor '${name}' has values that are not finite`,
-      );
-    }
+    for (const { name, tensor } of this.#entries()) flat.set(values.get(name)!.data, this.#start(tensor));
     return flat;
   }
 
@@ -71,12 +56,56 @@ export class ParameterSet {
     return ((tensor.placed!.block - this.flat.placed!.block) * blockBytes) / 4;
   }
 
-  #entries(): { name: string; tensor: Tensor; config: LayerConfig }[] {
+  #entries(): { name: string; tensor: Tensor }[] {
     return this.layers.flatMap(({ config, weight, bias }) => [
-      { name: `${config.name}.weight`, tensor: weight, config },
-      { name: `${config.name}.bias`, tensor: bias, config },
+      { name: `${config.name}.weight`, tensor: weight },
+      { name: `${config.name}.bias`, tensor: bias },
     ]);
   }
+}
+
+/**
+ * Checks that `values` are the parameters of these layers, each of its shape and finite, and sets the weights under
+ * the mask, which may hold anything, to 0. `where` begins the messages, `prefix` the names in them.
+ * @throws PixelCnnError CKPT_MISSING_TENSOR, CKPT_UNKNOWN_TENSOR, CKPT_SHAPE, CKPT_NONFINITE.
+ */
+export function requireParameters(
+  configs: readonly LayerConfig[],
+  values: NamedArrays,
+  where: string,
+  prefix = '',
+): void {
+  const shapes = new Map<string, { shape: readonly number[]; config: LayerConfig }>();
+  for (const config of configs) {
+    shapes.set(`${config.name}.weight`, { shape: weightShape(config), config });
+    shapes.set(`${config.name}.bias`, { shape: [config.k], config });
+  }
+  for (const name of values.keys()) {
+    check(shapes.has(name), 'CKPT_UNKNOWN_TENSOR', () => {
+      return `${where}: tensor '${prefix}${name}' is not part of the model`;
+    });
+  }
+  for (const [name, { shape, config }] of shapes) {
+    const value = values.get(name);
+    check(
+      value !== undefined,
+      'CKPT_MISSING_TENSOR',
+      () => `${where}: there is no tensor '${prefix}${name}'`,
+    );
+    check(shapeText(value.shape) === shapeText(shape), 'CKPT_SHAPE', () => {
+      return `${where}: tensor '${prefix}${name}' must be ${shapeText(shape)}, got ${shapeText(value.shape)}`;
+    });
+    if (name.endsWith('.weight')) applyMask(value.data, config);
+    check(isFinite32(value.data), 'CKPT_NONFINITE', () => {
+      return `${where}: tensor '${prefix}${name}' has values that are not finite`;
+    });
+  }
+}
+
+/** Whether no value is NaN or infinite. */
+export function isFinite32(values: Float32Array): boolean {
+  for (let i = 0; i < values.length; i += 1) if (!Number.isFinite(values[i])) return false;
+  return true;
 }
 
 export function weightShape({ c, k, kernelSize }: LayerConfig): [number, number, number, number] {

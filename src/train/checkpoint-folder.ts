@@ -1,81 +1,134 @@
 // The checkpoints of a run: step-00000100.safetensors …, the last N of them, and best.safetensors.
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { writeFileAtomic } from '../checkpoint/atomic-file.js';
+import { makeFolder, removeTemporaries, writeFileAtomic } from '../checkpoint/atomic-file.js';
 import { decodeModel, encodeModel, type ModelFile } from '../checkpoint/model-file.js';
 import { readFileBounded } from '../data/read-file.js';
-import { PixelCnnError } from '../errors.js';
+import { check, PixelCnnError } from '../errors.js';
+import { FolderLock } from './folder-lock.js';
+import { trainingState } from './run-state.js';
 
 const stepFile = /^step-(\d{8,})\.safetensors$/;
-const temporaryFile = /\.safetensors\.tmp-(\d+)-[0-9a-f]+$/;
+
+/** A checkpoint that was passed over, and why. */
+export interface SkippedCheckpoint {
+  readonly path: string;
+  readonly reason: string;
+}
 
 export class CheckpointFolder {
   readonly #path: string;
   readonly #keepLast: number;
+  readonly #lock: FolderLock;
 
-  private constructor(path: string, keepLast: number) {
+  private constructor(path: string, keepLast: number, lock: FolderLock) {
     this.#path = path;
     this.#keepLast = keepLast;
+    this.#lock = lock;
   }
 
-  /** Creates the folder if need be and removes what dead processes left half written. */
+  /**
+   * Creates the folder if need be, locks it and removes what a crash left half written.
+   * @throws PixelCnnError ERR_FOLDER_LOCKED, or the errno of a failed call.
+   */
   static async open(path: string, keepLast: number): Promise<CheckpointFolder> {
-    await mkdir(path, { recursive: true });
-    for (const name of await readdir(path)) {
-      const owner = temporaryFile.exec(name)?.[1];
-      if (owner !== undefined && !isAlive(Number(owner))) await rm(join(path, name), { force: true });
+    let lock: FolderLock | undefined;
+    try {
+      await makeFolder(path);
+      lock = await FolderLock.acquire(path);
+      await removeTemporaries(path);
+      return new CheckpointFolder(path, keepLast, lock);
+    } catch (cause) {
+      await lock?.release();
+      if (cause instanceof PixelCnnError) throw cause;
+      const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'ERR_IO';
+      throw new PixelCnnError(code, `cannot open the checkpoint folder ${path}: ${String(cause)}`, { cause });
     }
-    return new CheckpointFolder(path, keepLast);
   }
 
-  /** Saves a step durably, then removes the oldest beyond the last N. Returns the file's path. */
+  /** Lets others use the folder. */
+  close(): Promise<void> {
+    return this.#lock.release();
+  }
+
+  /**
+   * Saves a step durably, then removes the oldest beyond the last N. Returns the file's path. The best one goes first:
+   * a run cut short in between finds it best again.
+   */
   async save(step: number, file: ModelFile, best: boolean): Promise<string> {
     const bytes = encodeModel(file);
+    if (best) await writeFileAtomic(join(this.#path, 'best.safetensors'), bytes);
     const path = join(this.#path, `step-${String(step).padStart(8, '0')}.safetensors`);
     await writeFileAtomic(path, bytes);
-    if (best) await writeFileAtomic(join(this.#path, 'best.safetensors'), bytes);
-    for (const old of (await this.#steps()).slice(this.#keepLast)) await rm(old, { force: true });
+    // What cannot be removed now goes with a later save; this one has succeeded.
+    await this.#removeOldest().catch(() => undefined);
     return path;
   }
 
-  /** The newest complete checkpoint, and the newer ones that are not. */
+  /**
+   * The newest complete checkpoint, if there is any, and the newer ones that are not.
+   * @throws PixelCnnError ERR_NO_CHECKPOINT if all are damaged; CKPT_VERSION or the errno of a failed read, when a
+   * checkpoint may well be whole and only cannot be read now or by this release.
+   */
   async newest(): Promise<{
     found: { path: string; file: ModelFile } | undefined;
-    skipped: { path: string; reason: string }[];
+    skipped: SkippedCheckpoint[];
   }> {
-    const skipped: { path: string; reason: string }[] = [];
-    for (const path of await this.#steps()) {
+    const skipped: SkippedCheckpoint[] = [];
+    for (const { path } of await this.#steps()) {
       try {
         return { found: { path, file: await readTrainingCheckpoint(path) }, skipped };
       } catch (error) {
-        skipped.push({ path, reason: error instanceof Error ? error.message : String(error) });
+        if (!isDamage(error)) throw error;
+        skipped.push({ path, reason: (error as PixelCnnError).message });
       }
     }
+    check(skipped.length === 0, 'ERR_NO_CHECKPOINT', () => {
+      return `none of the ${skipped.length} checkpoints in ${this.#path} can be read; the newest: ${skipped[0]!.reason}`;
+    });
     return { found: undefined, skipped };
   }
 
-  /** Paths of the step checkpoints, newest first. */
-  async #steps(): Promise<string[]> {
-    const names = (await readdir(this.#path)).filter((name) => stepFile.test(name));
-    const step = (name: string) => Number(stepFile.exec(name)![1]);
-    return names.sort((a, b) => step(b) - step(a)).map((name) => join(this.#path, name));
+  /**
+   * Makes `step` the newest checkpoint of the folder: damaged newer ones are renamed to NAME.damaged, so that they
+   * neither count as checkpoints to keep nor come up again.
+   * @throws PixelCnnError ERR_FOLDER_IN_USE if there are newer ones that are not damaged.
+   */
+  async continueFrom(step: number, damaged: readonly SkippedCheckpoint[]): Promise<void> {
+    for (const { path } of damaged) await rename(path, `${path}.damaged`);
+    const newest = (await this.#steps())[0];
+    if (newest === undefined || newest.step <= step) return;
+    const start = step === 0 ? 'a new run' : `a run resumed at step ${step}`;
+    throw new PixelCnnError(
+      'ERR_FOLDER_IN_USE',
+      `${this.#path} holds checkpoints up to step ${newest.step}, which ${start} would mix with its own`,
+      { remedy: 'resume the run they belong to with resume: true, or choose another checkpointFolder' },
+    );
+  }
+
+  async #removeOldest(): Promise<void> {
+    for (const { path } of (await this.#steps()).slice(this.#keepLast)) await rm(path, { force: true });
+  }
+
+  /** The step checkpoints, newest first. */
+  async #steps(): Promise<{ path: string; step: number }[]> {
+    const found = (await readdir(this.#path)).flatMap((name) => {
+      const step = stepFile.exec(name)?.[1];
+      return step === undefined ? [] : [{ path: join(this.#path, name), step: Number(step) }];
+    });
+    return found.sort((a, b) => b.step - a.step);
   }
 }
 
-/** Reads a checkpoint that train() can resume from. @throws PixelCnnError CKPT_*. */
+/** Whether a checkpoint is at fault, and not the system it is read on. */
+function isDamage(error: unknown): boolean {
+  if (!(error instanceof PixelCnnError) || error.code === 'CKPT_VERSION') return false;
+  return /^CKPT_|^ERR_/.test(error.code) || error.code === 'EIO';
+}
+
+/** Reads a checkpoint that train() can resume from. @throws PixelCnnError CKPT_*, or the errno of a failed read. */
 export async function readTrainingCheckpoint(path: string): Promise<ModelFile> {
   const file = decodeModel(await readFileBounded(path), {}, path);
-  if (file.training === undefined || file.average === undefined) {
-    throw new PixelCnnError('CKPT_NO_TRAINING_STATE', `${path} holds a model but no state to resume from`);
-  }
+  trainingState(file, path);
   return file;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }

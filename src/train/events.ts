@@ -1,5 +1,6 @@
 // What a training run tells, and the handle through which it tells it.
 import type { SampledImages } from '../sample/sampler.js';
+import type { SkippedCheckpoint } from './checkpoint-folder.js';
 
 export interface StepEvent {
   readonly type: 'step';
@@ -47,12 +48,21 @@ export interface CheckpointEvent {
   readonly path: string;
 }
 
+/** A checkpoint could not be saved. The one before is as it was, and the run goes on; its last save must succeed. */
+export interface CheckpointFailedEvent {
+  readonly type: 'checkpointFailed';
+  readonly step: number;
+  /** Of the error, e.g. ENOSPC. */
+  readonly code: string;
+  readonly message: string;
+}
+
 export interface ResumeEvent {
   readonly type: 'resume';
   readonly step: number;
   readonly path: string;
   /** Newer checkpoints that could not be used. */
-  readonly skipped: readonly { readonly path: string; readonly reason: string }[];
+  readonly skipped: readonly SkippedCheckpoint[];
 }
 
 export interface SampleEvent {
@@ -67,6 +77,7 @@ export type TrainEvent =
   | EpochEvent
   | ValidationEvent
   | CheckpointEvent
+  | CheckpointFailedEvent
   | ResumeEvent
   | SampleEvent;
 

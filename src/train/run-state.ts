@@ -3,11 +3,14 @@ import { createHash } from 'node:crypto';
 import type { ModelFile } from '../checkpoint/model-file.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { check } from '../errors.js';
-import type { PixelCnnConfig } from '../models/config.js';
-import type { NamedArrays } from '../models/parameters.js';
+import { layersOf, type PixelCnnConfig } from '../models/config.js';
+import { type NamedArrays, requireParameters } from '../models/parameters.js';
 import { z } from '../options.js';
 import type { TrainSettings } from './options.js';
 import type { OptimizerSnapshot } from './training-step.js';
+
+/** Adam's, each with the names of the parameters. */
+const moments = ['moment1', 'moment2'] as const;
 
 /** Where a run is. Shuffle, binarisation and learning rate follow from `step` and the settings. */
 export interface RunPosition {
@@ -21,13 +24,15 @@ export interface RunPosition {
   digest: string;
 }
 
+const count = z.int().min(0);
 const stateSchema = z.strictObject({
-  step: z.int().min(0),
+  step: count,
   epochNats: z.number(),
-  epochImages: z.int().min(0),
+  epochImages: count,
   bestNats: z.number().nullable(),
-  counters: z.array(z.number()).length(4),
-  seed: z.int().min(0),
+  /** Of the optimizer on the device: norm of the last gradient, steps taken, steps skipped, unused. */
+  counters: z.tuple([z.number(), count, count, z.number()]),
+  seed: count,
   batchSize: z.int().min(1),
   protocol: z.string(),
   validation: z.number(),
@@ -64,21 +69,64 @@ export async function toCheckpoint(
   if (position.digest === '') position.digest = await digestOf(dataset);
   const { digest, ...where } = position;
   const arrays: NamedArrays = new Map();
-  for (const moment of ['moment1', 'moment2'] as const) {
+  for (const moment of moments) {
     for (const [name, value] of snapshot[moment]) arrays.set(`${moment}.${name}`, value);
   }
+  // The norm is an output of a step, not state; of a skipped step it is not finite, which JSON cannot say.
+  const counters = [0, ...snapshot.counters.slice(1)];
+  const state = { ...where, counters, ...identity(settings, digest) };
+  requireState(state, `the run at step ${position.step}`);
   return {
     config,
     imageSize: { height: dataset.height, width: dataset.width },
     parameters: snapshot.parameters,
     average: snapshot.average,
-    training: { arrays, state: { ...where, counters: snapshot.counters, ...identity(settings, digest) } },
+    training: { arrays, state },
   };
 }
 
+function requireState(state: unknown, where: string): z.output<typeof stateSchema> {
+  const parsed = stateSchema.safeParse(state);
+  const issue = parsed.error?.issues[0];
+  check(parsed.success, 'CKPT_TRAINING_STATE', () => {
+    return `${where}: training state: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'malformed'}`;
+  });
+  const { step, counters } = parsed.data;
+  check(counters[1] + counters[2] === step, 'CKPT_TRAINING_STATE', () => {
+    return `${where}: training state: step ${step}, but the optimizer took ${counters[1]} steps and skipped ${counters[2]}`;
+  });
+  return parsed.data;
+}
+
 /**
- * What a checkpoint says of the run.
- * @throws PixelCnnError CKPT_TRAINING_STATE, CKPT_MISMATCH when it belongs to another model, dataset or run.
+ * What a checkpoint says of its run and its optimizer.
+ * @throws PixelCnnError CKPT_NO_TRAINING_STATE, CKPT_TRAINING_STATE, CKPT_MISSING_TENSOR, CKPT_UNKNOWN_TENSOR,
+ * CKPT_SHAPE, CKPT_NONFINITE.
+ */
+export function trainingState(file: ModelFile, path: string) {
+  const { config, parameters, average, training } = file;
+  check(training !== undefined && average !== undefined, 'CKPT_NO_TRAINING_STATE', () => {
+    return `${path} holds a model but no state to resume from`;
+  });
+  const state = requireState(training.state, path);
+  const [moment1, moment2]: NamedArrays[] = [new Map(), new Map()];
+  for (const [name, value] of training.arrays) {
+    const [moment, ...rest] = name.split('.');
+    check(moments.includes(moment as never), 'CKPT_UNKNOWN_TENSOR', () => {
+      return `${path}: tensor 'training.${name}' is not part of a training run`;
+    });
+    (moment === 'moment1' ? moment1 : moment2)!.set(rest.join('.'), value);
+  }
+  const layers = layersOf(config);
+  requireParameters(layers, moment1!, path, 'training.moment1.');
+  requireParameters(layers, moment2!, path, 'training.moment2.');
+  const { counters } = state;
+  return { state, snapshot: { parameters, average, moment1: moment1!, moment2: moment2!, counters } };
+}
+
+/**
+ * The position and the optimizer of the run that a checkpoint is of.
+ * @throws PixelCnnError as {@link trainingState}; CKPT_MISMATCH when it is of another model, dataset or run.
  */
 export async function fromCheckpoint(
   file: ModelFile,
@@ -87,12 +135,7 @@ export async function fromCheckpoint(
   settings: TrainSettings,
   dataset: ImageBatch,
 ): Promise<{ position: RunPosition; snapshot: OptimizerSnapshot }> {
-  const parsed = stateSchema.safeParse(file.training?.state);
-  check(
-    parsed.success,
-    'CKPT_TRAINING_STATE',
-    () => `${path}: the training state is malformed: ${parsed.error}`,
-  );
+  const { state, snapshot } = trainingState(file, path);
   for (const [name, value] of Object.entries(config)) {
     const stored = file.config[name as keyof PixelCnnConfig];
     check(
@@ -103,24 +146,11 @@ export async function fromCheckpoint(
   }
   const digest = await digestOf(dataset);
   for (const [name, value] of Object.entries(identity(settings, digest))) {
-    const stored = parsed.data[name as keyof typeof parsed.data];
+    const stored = state[name as keyof typeof state];
     check(stored === value, 'CKPT_MISMATCH', () => {
       return `${path} is of a run with ${name} ${stored}, this one has ${value}`;
     });
   }
-  const { step, epochNats, epochImages, bestNats, counters } = parsed.data;
-  const moment = (prefix: string): NamedArrays => {
-    const entries = [...file.training!.arrays].filter(([name]) => name.startsWith(prefix));
-    return new Map(entries.map(([name, value]) => [name.slice(prefix.length), value]));
-  };
-  return {
-    position: { step, epochNats, epochImages, bestNats, digest },
-    snapshot: {
-      parameters: file.parameters,
-      average: file.average!,
-      moment1: moment('moment1.'),
-      moment2: moment('moment2.'),
-      counters,
-    },
-  };
+  const { step, epochNats, epochImages, bestNats } = state;
+  return { position: { step, epochNats, epochImages, bestNats, digest }, snapshot };
 }

@@ -20,7 +20,8 @@ import { type StepResult, TrainingStep } from './training-step.js';
  * Trains `model` on `dataset` with Adam. Returns at once; await the run for its summary, iterate it for its events:
  * `for await (const event of run)`.
  * @throws PixelCnnError for options or images that do not fit (at once); the run rejects with ERR_DIVERGED,
- * ERR_DISPOSED, CKPT_* when resuming fails, or the signal's reason.
+ * ERR_DISPOSED, CKPT_* and ERR_NO_CHECKPOINT when resuming fails, ERR_FOLDER_LOCKED and ERR_FOLDER_IN_USE for a
+ * checkpoint folder of another run, the errno of a failed last save, or the signal's reason.
  */
 export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOptions = {}): TrainingRun {
   const internals = requireModel('train', model);
@@ -47,6 +48,8 @@ class Trainer {
   readonly #totalSteps: number;
   readonly #dimensions: number;
   #position: RunPosition = { step: 0, epochNats: 0, epochImages: 0, bestNats: null, digest: '' };
+  /** Of the best checkpoint that was saved. */
+  #savedBest: number | null = null;
   #folder: CheckpointFolder | undefined;
   #checkpoint: string | undefined;
   #lastNats = Number.NaN;
@@ -84,6 +87,7 @@ class Trainer {
       await this.#loop(step);
     } finally {
       step.dispose();
+      await this.#folder?.close();
     }
     return {
       steps: this.#position.step,
@@ -110,7 +114,7 @@ class Trainer {
         return 'train: resume: true needs a checkpointFolder to resume from, got none';
       },
     );
-    if (resume === false) return;
+    if (resume === false) return this.#folder?.continueFrom(0, []);
     const { found, skipped } =
       typeof resume === 'string'
         ? { found: { path: resume, file: await readTrainingCheckpoint(resume) }, skipped: [] }
@@ -123,8 +127,10 @@ class Trainer {
       this.#settings,
       this.#dataset,
     );
+    await this.#folder?.continueFrom(position.step, skipped);
     await step.restore(snapshot);
     this.#position = position;
+    this.#savedBest = position.bestNats;
     this.#skipped = snapshot.counters[2]!;
     this.#checkpoint = found.path;
     this.#run.emit({ type: 'resume', step: position.step, path: found.path, skipped });
@@ -149,7 +155,7 @@ class Trainer {
     if (submitted % this.#stepsPerEpoch === 0 && this.#position.epochImages > 0) {
       // The interrupted run saved before its validation; this save replaces it, and may be the best one.
       const best = await this.#endEpoch(submitted / this.#stepsPerEpoch - 1);
-      await this.#save(step, best);
+      if (!(await this.#trySave(step, best))) saved = 0;
     }
     try {
       while (submitted < this.#totalSteps && !this.#run.stopSignal.aborted) {
@@ -177,15 +183,10 @@ class Trainer {
         await drain(1);
 
         const epochEnds = submitted % this.#stepsPerEpoch === 0;
-        if (epochEnds) {
-          await drain(0);
-          const best = await this.#endEpoch(epoch);
-          if (checkpointEvery === 0 || best) saved = await this.#save(step, best);
-        }
-        if (checkpointEvery > 0 && submitted % checkpointEvery === 0 && saved < submitted) {
-          await drain(0);
-          saved = await this.#save(step, false);
-        }
+        const due = checkpointEvery === 0 ? epochEnds : submitted % checkpointEvery === 0;
+        if (epochEnds || due) await drain(0);
+        const best = epochEnds && (await this.#endEpoch(epoch));
+        if ((due || best) && (await this.#trySave(step, best))) saved = submitted;
       }
       await drain(0);
     } finally {
@@ -277,8 +278,24 @@ class Trainer {
     return best;
   }
 
-  async #save(step: TrainingStep, best: boolean): Promise<number> {
-    if (this.#folder === undefined) return this.#position.step;
+  /** Saves, or tells that it failed: a full disk must not end a run that may save again later. */
+  async #trySave(step: TrainingStep, best: boolean): Promise<boolean> {
+    try {
+      await this.#save(step, best);
+      if (best) this.#savedBest = this.#position.bestNats;
+      return true;
+    } catch (error) {
+      if (!(error instanceof PixelCnnError) || error.code === 'ERR_DISPOSED') throw error;
+      const { code, message } = error;
+      // The next validation must beat what is on the disk.
+      this.#position.bestNats = this.#savedBest;
+      this.#run.emit({ type: 'checkpointFailed', step: this.#position.step, code, message });
+      return false;
+    }
+  }
+
+  async #save(step: TrainingStep, best: boolean): Promise<void> {
+    if (this.#folder === undefined) return;
     const file = await toCheckpoint(
       this.#model.config,
       this.#position,
@@ -289,7 +306,6 @@ class Trainer {
     this.#checkpoint = await this.#folder.save(this.#position.step, file, best);
     this.#run.emit({ type: 'checkpoint', step: this.#position.step, path: this.#checkpoint });
     this.#lastTime = performance.now();
-    return this.#position.step;
   }
 
   /** Averages over few steps at first, so that the initial weights do not linger. */

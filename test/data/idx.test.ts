@@ -1,5 +1,5 @@
 // The IDX and CIFAR-10 readers on good files and on every row of the bad-input table (reliability.md §2.3).
-import { deflateRawSync, gzipSync } from 'node:zlib';
+import { constants, deflateRawSync, gzipSync, inflateRawSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { parseCifar } from '../../src/data/cifar.js';
 import { decodeIdx, idxImages, idxLabels, parseIdx } from '../../src/data/idx.js';
@@ -20,6 +20,12 @@ const codeOf = (run: () => unknown): unknown => {
     return error instanceof PixelCnnError ? error.code : error;
   }
 };
+
+function flipped(bytes: Uint8Array, bit: number): Uint8Array {
+  const damaged = Uint8Array.from(bytes);
+  damaged[bit >> 3]! ^= 1 << (bit & 7);
+  return damaged;
+}
 
 const images = idxFile(
   8,
@@ -50,17 +56,26 @@ describe('parseIdx', () => {
 
   it.each<[string, Uint8Array, string]>([
     ['I01 empty', new Uint8Array(0), 'IDX_TRUNCATED'],
+    ['I01 1 byte', new Uint8Array(1), 'IDX_TRUNCATED'],
     ['I01 3 bytes', new Uint8Array(3), 'IDX_TRUNCATED'],
-    ['I02 magic', Uint8Array.of(0, 1, 8, 1, 0, 0, 0, 1, 0), 'IDX_MAGIC'],
+    ['I02 first byte', Uint8Array.of(1, 0, 8, 1, 0, 0, 0, 1, 0), 'IDX_MAGIC'],
+    ['I02 second byte', Uint8Array.of(0, 1, 8, 1, 0, 0, 0, 1, 0), 'IDX_MAGIC'],
     ['I03 type 0x00', idxFile(0x00, [1], 1), 'IDX_DTYPE'],
     ['I03 type 0x07', idxFile(0x07, [1], 1), 'IDX_DTYPE'],
     ['I03 type 0x0A', idxFile(0x0a, [1], 1), 'IDX_DTYPE'],
     ['I03 type 0x0F', idxFile(0x0f, [1], 1), 'IDX_DTYPE'],
     ['I03 type 0xFF', idxFile(0xff, [1], 1), 'IDX_DTYPE'],
     ['I04 rank 0', Uint8Array.of(0, 0, 8, 0), 'IDX_RANK'],
-    ['I04 rank 5', idxFile(8, [1, 1, 1, 1, 1], 1), 'IDX_RANK'],
-    ['I04 rank 255', Uint8Array.of(0, 0, 8, 255), 'IDX_RANK'],
-    ['I05 header cut', images.subarray(0, 14), 'IDX_TRUNCATED'],
+    ...Array.from({ length: 251 }, (_, i): [string, Uint8Array, string] => [
+      `I04 rank ${i + 5}`,
+      idxFile(8, Array(i + 5).fill(1), 1),
+      'IDX_RANK',
+    ]),
+    ...[4, 5, 7, 8, 11, 12, 15].map((length): [string, Uint8Array, string] => [
+      `I05 header cut after ${length} bytes`,
+      images.subarray(0, length),
+      'IDX_TRUNCATED',
+    ]),
     ['I06 size 0', idxFile(8, [2, 0, 28], 0), 'IDX_SHAPE'],
     ['I07 overflow', idxFile(8, [0xffffffff, 0xffffffff, 0xffffffff], 0), 'IDX_OVERFLOW'],
     ['I08 65536x65536x1 in 16 bytes', idxFile(8, [65536, 65536, 1], 0), 'IDX_TRUNCATED'],
@@ -77,6 +92,32 @@ describe('parseIdx', () => {
 
   it('I15: hints at gzip, with the file name', () => {
     expect(() => parseIdx(gzipSync(images), { file: 'a.gz' })).toThrow(/in a\.gz.*gzip/);
+  });
+
+  it('I08: allocates nothing for what a header states', () => {
+    const bytes = idxFile(8, [65536, 65536, 1], 0);
+    const before = process.memoryUsage().rss;
+    for (let i = 0; i < 100; ++i) expect(codeOf(() => parseIdx(bytes))).toBe('IDX_TRUNCATED');
+    expect(process.memoryUsage().rss - before).toBeLessThan(2 ** 24);
+  });
+
+  it('gives the right pixels or a typed error on every bit flip; a flipped pixel shows as that pixel alone', () => {
+    const small = idxFile(8, [2, 3, 4], 24);
+    const expected = idxImages(parseIdx(small));
+    for (let bit = 0; bit < 8 * small.length; ++bit) {
+      const damaged = flipped(small, bit);
+      if (bit < 8 * 16) {
+        expect(
+          codeOf(() => idxImages(parseIdx(damaged))),
+          `bit ${bit}`,
+        ).toMatch(/^IDX_/);
+        continue;
+      }
+      // The format has no checksum; gzip adds one.
+      const { data, ...shape } = idxImages(parseIdx(damaged));
+      const differing = Array.from(data.keys()).filter((i) => data[i] !== expected.data[i]);
+      expect([shape, differing]).toEqual([{ ...expected, data: undefined }, [(bit >> 3) - 16]]);
+    }
   });
 
   it('I19: refuses every truncation', () => {
@@ -104,7 +145,24 @@ describe('decodeIdx', () => {
     expect(Array.from(labels.data)).toEqual([1, 2, 3]);
   });
 
-  it('I16: stops unpacking a bomb at the stated size', () => {
+  it('I16: stops unpacking 10 GB at the stated size', () => {
+    // One deflate block of 1 MiB, over and over: 10 MB that unpack to 10 GB.
+    const zeros = Buffer.alloc(2 ** 20);
+    const block = deflateRawSync(zeros, { finishFlush: constants.Z_FULL_FLUSH });
+    const header = deflateRawSync(images, { finishFlush: constants.Z_FULL_FLUSH });
+    const gzipHeader = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
+    const bomb = Buffer.concat([
+      gzipHeader,
+      header,
+      ...Array.from({ length: 10_240 }, () => block),
+      Buffer.alloc(8),
+    ]);
+    const before = process.memoryUsage().rss;
+    expect(codeOf(() => decodeIdx(bomb))).toBe('IDX_LIMIT');
+    expect(process.memoryUsage().rss - before).toBeLessThan(2 ** 26);
+  });
+
+  it('I16: stops unpacking at the stated size, and refuses an honest size above the limit', () => {
     const bomb = gzipSync(Buffer.concat([images, Buffer.alloc(2 ** 26)]));
     expect(codeOf(() => decodeIdx(bomb))).toBe('IDX_LIMIT');
     const honestBomb = gzipSync(idxFile(8, [2 ** 20, 64, 64], 1000));
@@ -142,11 +200,19 @@ describe('decodeIdx', () => {
     );
     const expected = decodeIdx(small);
     for (let bit = 0; bit < 8 * small.length; ++bit) {
-      const damaged = Uint8Array.from(small);
-      damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7));
-      const result = codeOf(() => expect(decodeIdx(damaged), `bit ${bit}`).toEqual(expected));
+      const result = codeOf(() => expect(decodeIdx(flipped(small, bit)), `bit ${bit}`).toEqual(expected));
       expect(result === 'accept' || /^IDX_/.test(String(result)), `bit ${bit}: ${result}`).toBe(true);
     }
+  });
+
+  it('would notice a reader that does not verify the checksum', () => {
+    const small = gzipSync(idxFile(8, [1, 4, 4], 16), { level: 0 });
+    const careless = (bytes: Uint8Array) => inflateRawSync(bytes.subarray(10)).subarray(16);
+    const wrong = Array.from({ length: 8 * 16 }, (_, i) => {
+      const bit = 8 * (small.length - 24) + i; // of the stored pixels
+      return careless(flipped(small, bit)).equals(careless(small)) ? 0 : 1;
+    });
+    expect(wrong.filter((one) => one === 1).length).toBe(128);
   });
 
   it('is not fooled by raw deflate data', () => {

@@ -4,12 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { encodeModel } from '../../src/checkpoint/model-file.js';
 import type { ImageBatch } from '../../src/data/image-batch.js';
 import { type Device, openDevice } from '../../src/device.js';
 import { type TrainOptions, train } from '../../src/index.js';
 import { PixelCNN } from '../../src/models/pixelcnn.js';
 import { readTrainingCheckpoint } from '../../src/train/checkpoint-folder.js';
 import type { TrainEvent } from '../../src/train/events.js';
+import { TestRandom } from '../helpers/random.js';
 
 let device: Device;
 let folder: string;
@@ -76,36 +78,66 @@ async function stateOf(path: string) {
   return { parameters, average, training };
 }
 
-describe('resume', () => {
-  it('1,000 steps with 5 interruptions end bit-identical', { timeout: 240_000 }, async () => {
-    const whole = await run(1000, join(folder, 'whole'), { checkpointEvery: 1000 });
-    const expected = await stateOf(whole.summary.checkpoint!);
-    const parts = join(folder, 'parts');
-    const metrics: string[] = [];
-    // The schedule's length is part of the run, so an interruption is a stop, not a smaller number of steps.
-    for (const stopAt of [37, 205, 481, 640, 999, 1000]) {
-      // Only the first part starts from the seed's weights; the others must not need them.
-      const model = await PixelCNN.create(device, { ...config, seed: stopAt === 37 ? config.seed : stopAt });
-      const training = train(model, dataset(), {
-        ...options,
-        steps: 1000,
-        checkpointFolder: parts,
-        resume: true,
-      });
-      for await (const event of training) {
-        if (metricOf(event) !== '') metrics.push(metricOf(event));
-        if (event.type === 'step' && event.step >= stopAt) training.stop();
-      }
-      await training;
-      await model.dispose();
+/** Trains in `parts`, stopped and resumed at each of these steps. Returns its metrics and its newest checkpoint. */
+async function interrupted(parts: string, steps: number, stops: readonly number[]) {
+  const metrics: string[] = [];
+  // The schedule's length is part of the run, so an interruption is a stop, not a smaller number of steps.
+  for (const stopAt of [...stops, steps]) {
+    // Only the first part starts from the seed's weights; the others must not need them.
+    const seed = metrics.length === 0 ? config.seed : 1000 + stopAt;
+    const model = await PixelCNN.create(device, { ...config, seed });
+    const training = train(model, dataset(), { ...options, steps, checkpointFolder: parts, resume: true });
+    for await (const event of training) {
+      if (metricOf(event) !== '') metrics.push(metricOf(event));
+      if (event.type === 'step' && event.step >= stopAt) training.stop();
     }
-    const newest = (await readdir(parts))
-      .filter((name) => name.startsWith('step-'))
-      .sort()
-      .at(-1)!;
-    expect(isDeepStrictEqual(await stateOf(join(parts, newest)), expected), 'states differ').toBe(true);
-    expect(metrics).toEqual(whole.metrics);
+    await training;
+    await model.dispose();
+  }
+  const names = (await readdir(parts)).filter((name) => name.startsWith('step-'));
+  return { metrics, newest: join(parts, names.sort().at(-1)!) };
+}
+
+describe('resume', () => {
+  it('1,000 steps with 20 interruptions end bit-identical', { timeout: 400_000 }, async () => {
+    const random = new TestRandom(19);
+    const stops = new Set<number>();
+    while (stops.size < 20) stops.add(random.int(1, 999));
+    const whole = await run(1000, join(folder, 'whole'), { checkpointEvery: 1000 });
+    const parts = await interrupted(
+      join(folder, 'parts'),
+      1000,
+      [...stops].sort((a, b) => a - b),
+    );
+    const same = isDeepStrictEqual(await stateOf(parts.newest), await stateOf(whole.summary.checkpoint!));
+    expect(same, 'states differ').toBe(true);
+    expect(parts.metrics).toEqual(whole.metrics);
   });
+
+  it.each(['moment1.net.0.weight', 'moment2.net.2.weight', 'average', 'taken'])(
+    'the comparison would show a resume that loses some of %s',
+    async (what) => {
+      const whole = await run(40, join(folder, `${what}-whole`));
+      const parts = join(folder, `${what}-parts`);
+      const { newest } = await interrupted(parts, 40, [20, 20]);
+      expect(isDeepStrictEqual(await stateOf(newest), await stateOf(whole.summary.checkpoint!))).toBe(true);
+      await rm(newest);
+
+      const names = (await readdir(parts)).filter((name) => name.startsWith('step-'));
+      const path = join(parts, names.sort().at(-1)!);
+      const file = await readTrainingCheckpoint(path);
+      const { arrays, state } = file.training!;
+      const data = what === 'average' ? file.average!.get('net.0.weight')!.data : arrays.get(what)?.data;
+      if (data !== undefined) for (let i = 0; i < data.length; i += 1) data[i]! *= 1 + 2 ** -20;
+      const [norm, taken, skipped, unused] = state.counters as number[];
+      if (what === 'taken') state.counters = [norm, taken! - 1, skipped! + 1, unused];
+      await writeFile(path, encodeModel(file));
+      const damaged = await interrupted(parts, 40, []);
+      expect(isDeepStrictEqual(await stateOf(damaged.newest), await stateOf(whole.summary.checkpoint!))).toBe(
+        false,
+      );
+    },
+  );
 
   it('walks back over a damaged checkpoint and says so', async () => {
     const own = join(folder, 'damaged');

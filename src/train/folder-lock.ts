@@ -1,0 +1,161 @@
+// The lock of a checkpoint folder: two runs in one folder would remove each other's checkpoints.
+import { randomBytes } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { constants, copyFile, link, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { temporaryName } from '../checkpoint/atomic-file.js';
+import { PixelCnnError } from '../errors.js';
+
+const fileName = 'run.lock';
+const renewalMilliseconds = 10_000;
+/** A lock of another machine that was not renewed for so long belongs to nobody. */
+const staleMilliseconds = 60_000;
+
+/** Who holds a lock. Node has no lock that ends with its process, so the file must say enough to tell. */
+interface Owner {
+  readonly pid: number;
+  /** When the process started, in the kernel's units; tells it from a later one of the same number. */
+  readonly started: string | null;
+  /** Machine, its boot and its process namespace: where `pid` means something. */
+  readonly place: string;
+  /** Tells locks of one process apart. */
+  readonly nonce: string;
+}
+
+export class FolderLock {
+  readonly #path: string;
+  readonly #text: string;
+  readonly #renewal: NodeJS.Timeout;
+
+  private constructor(path: string, text: string) {
+    this.#path = path;
+    this.#text = text;
+    this.#renewal = setInterval(() => void this.#renew(), renewalMilliseconds).unref();
+  }
+
+  /**
+   * Locks a folder until `release` or the end of the process, however it ends: the lock of a process that is gone is
+   * taken over at once, that of another machine when it was not renewed for a minute.
+   * @throws PixelCnnError ERR_FOLDER_LOCKED, or the errno of a failed call.
+   */
+  static async acquire(folder: string): Promise<FolderLock> {
+    const path = join(folder, fileName);
+    const nonce = randomBytes(6).toString('hex');
+    const owner: Owner = { pid: process.pid, started: startOf(process.pid) ?? null, place: place(), nonce };
+    const text = JSON.stringify(owner);
+    const own = temporaryName(path);
+    try {
+      await writeFile(own, text, { flag: 'wx' });
+      while (!(await createExclusively(own, path))) await removeStale(folder, path);
+    } catch (cause) {
+      if (cause instanceof PixelCnnError) throw cause;
+      const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'ERR_IO';
+      throw new PixelCnnError(code, `cannot lock ${folder}: ${String(cause)}`, { cause });
+    } finally {
+      await rm(own, { force: true });
+    }
+    return new FolderLock(path, text);
+  }
+
+  async release(): Promise<void> {
+    clearInterval(this.#renewal);
+    if ((await textOf(this.#path)) === this.#text) await rm(this.#path, { force: true });
+  }
+
+  async #renew(): Promise<void> {
+    const now = new Date();
+    await utimes(this.#path, now, now).catch(() => undefined);
+  }
+}
+
+/** Gives `path` the content of `source`, whole at once where there are hard links; false if it exists already. */
+async function createExclusively(source: string, path: string): Promise<boolean> {
+  const exists = (error: NodeJS.ErrnoException) => error.code === 'EEXIST';
+  try {
+    await link(source, path).catch((error) => {
+      if (exists(error)) throw error;
+      return copyFile(source, path, constants.COPYFILE_EXCL);
+    });
+    return true;
+  } catch (error) {
+    if (exists(error as NodeJS.ErrnoException)) return false;
+    throw error;
+  }
+}
+
+/** Removes a lock whose owner is gone. @throws PixelCnnError ERR_FOLDER_LOCKED if it is in use. */
+async function removeStale(folder: string, path: string): Promise<void> {
+  const text = await textOf(path);
+  const stats = await stat(path).catch(() => undefined);
+  if (text === undefined || stats === undefined) return;
+  const age = Date.now() - stats.mtimeMs;
+  const owner = parseOwner(text);
+  const here = owner?.place === place();
+  if (owner !== undefined && here ? isRunning(owner) : age < staleMilliseconds) {
+    const who =
+      owner === undefined ? 'another run' : `process ${owner.pid}${here ? '' : ` of ${owner.place}`}`;
+    throw new PixelCnnError(
+      'ERR_FOLDER_LOCKED',
+      `${folder} is in use by ${who}, whose lock is ${Math.round(age / 1000)} s old`,
+      {
+        remedy: here
+          ? 'wait for that run to end, or train into another folder'
+          : `train into another folder, or try again: the lock ends ${staleMilliseconds / 1000} s after that run`,
+      },
+    );
+  }
+  // Another process may have taken the lock over since: then this is its lock, and goes back.
+  const aside = temporaryName(path);
+  await rename(path, aside).catch(() => undefined);
+  const taken = await textOf(aside);
+  if (taken !== undefined && taken !== text) await createExclusively(aside, path);
+  await rm(aside, { force: true });
+}
+
+async function textOf(path: string): Promise<string | undefined> {
+  return readFile(path, 'utf8').catch(() => undefined);
+}
+
+function parseOwner(text: string): Owner | undefined {
+  try {
+    const { pid, started, place, nonce } = JSON.parse(text) as Owner;
+    const valid = Number.isSafeInteger(pid) && pid > 0 && typeof place === 'string';
+    return valid ? { pid, started, place, nonce } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isRunning({ pid, started }: Owner): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
+  }
+  return started === null || startOf(pid) === started;
+}
+
+/** When a process started; undefined for one that has ended and where the system does not tell. */
+function startOf(pid: number): string | undefined {
+  // The fields after the name: state, …, and as the 20th the start in clock ticks since boot.
+  const fields = read(() => readFileSync(`/proc/${pid}/stat`, 'utf8'))
+    ?.replace(/^.*\) /s, '')
+    .split(' ');
+  return fields === undefined || /[ZX]/.test(fields[0]!) ? undefined : fields[19];
+}
+
+function place(): string {
+  const boot = read(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim());
+  const processes = read(() => readlinkSync('/proc/self/ns/pid'));
+  return [hostname(), boot, processes].filter((part) => part !== undefined).join(' ');
+}
+
+/** The result of `call`, or undefined where the system has no such file. */
+function read(call: () => string): string | undefined {
+  try {
+    return call();
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,289 @@
+// Model files: everything that can be wrong with one beyond its being safetensors, every truncation, every bit flip.
+import { describe, expect, it } from 'vitest';
+import { decodeModel, encodeModel, type ModelFile } from '../../src/checkpoint/model-file.js';
+import {
+  CHECKSUM_KEY,
+  encodeSafetensors,
+  parseSafetensors,
+  type SafetensorsTensor,
+} from '../../src/checkpoint/safetensors.js';
+import { checksum } from '../../src/checkpoint/safetensors-format.js';
+import { PixelCnnError } from '../../src/errors.js';
+import { layersOf, parseConfig } from '../../src/models/config.js';
+import { initialParameters, type NamedArrays } from '../../src/models/parameters.js';
+import { trainingState } from '../../src/train/run-state.js';
+import { TestRandom } from '../helpers/random.js';
+
+const config = parseConfig('test', { hiddenChannels: 2, layers: 2, levels: 2, kernelSize: 3 });
+const state = {
+  step: 7,
+  epochNats: 1.5,
+  epochImages: 3,
+  bestNats: null,
+  counters: [0.25, 6, 1, 0],
+  seed: 3,
+  batchSize: 4,
+  protocol: 'levels',
+  validation: 0.1,
+  dataset: '0123456789abcdef',
+};
+
+function arrays(seed: number, prefix = ''): NamedArrays {
+  return new Map(
+    [...initialParameters(layersOf(config), seed)].map(([name, value]) => [prefix + name, value]),
+  );
+}
+
+/** A checkpoint as a training run saves it. */
+const checkpoint: ModelFile = {
+  config,
+  imageSize: { height: 4, width: 4 },
+  parameters: arrays(1),
+  average: arrays(2),
+  training: { arrays: new Map([...arrays(3, 'moment1.'), ...arrays(4, 'moment2.')]), state },
+};
+const valid = encodeModel(checkpoint);
+
+/** A reader of checkpoints, as resuming uses it. */
+function read(bytes: Uint8Array): void {
+  trainingState(decodeModel(bytes, {}, 'a.safetensors'), 'a.safetensors');
+}
+
+/** The code of the typed error that `run` throws, 'accept' when it returns, the error itself when it is not typed. */
+function verdict(run: () => unknown): unknown {
+  try {
+    run();
+    return 'accept';
+  } catch (error) {
+    return error instanceof PixelCnnError ? error.code : error;
+  }
+}
+
+type Edit = (tensors: Map<string, SafetensorsTensor>, metadata: Record<string, string>) => void;
+
+/** The checkpoint, changed, with a checksum that fits. */
+function edited(edit: Edit): Uint8Array {
+  const { metadata, tensors } = parseSafetensors(valid.slice());
+  edit(tensors, metadata);
+  return encodeSafetensors(tensors, metadata, { checksum: true });
+}
+
+const float32 = (shape: number[]): SafetensorsTensor => ({
+  dtype: 'F32',
+  shape,
+  data: new Uint8Array(4 * shape.reduce((product, size) => product * size, 1)),
+});
+const withConfig =
+  (change: object): Edit =>
+  (_, metadata) => {
+    metadata['pixelcnn.config'] = JSON.stringify({ ...config, ...change });
+  };
+const withState =
+  (change: object): Edit =>
+  (_, metadata) => {
+    metadata['pixelcnn.training'] = JSON.stringify({ ...state, ...change });
+  };
+const withText =
+  (key: string, text: string | undefined): Edit =>
+  (_, metadata) => {
+    if (text === undefined) delete metadata[key];
+    else metadata[key] = text;
+  };
+
+describe('a checkpoint', () => {
+  it('round trips', () => {
+    const decoded = decodeModel(valid);
+    expect(decoded).toEqual(checkpoint);
+    expect(verdict(() => read(valid))).toBe('accept');
+    expect(verdict(() => read(edited(() => undefined)))).toBe('accept');
+    expect(encodeModel(decoded)).toEqual(valid);
+  });
+
+  it('with values that are not finite is not written', () => {
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const parameters = arrays(1);
+      parameters.get('net.0.bias')!.data[1] = value;
+      expect(verdict(() => encodeModel({ ...checkpoint, parameters }))).toBe('CKPT_NONFINITE');
+    }
+  });
+
+  it.each<[string, Edit, string]>([
+    ['tensor missing', (tensors) => tensors.delete('net.2.bias'), 'CKPT_MISSING_TENSOR'],
+    ['average incomplete', (tensors) => tensors.delete('ema.net.0.weight'), 'CKPT_MISSING_TENSOR'],
+    ['tensor too many', (tensors) => tensors.set('net.9.bias', float32([2])), 'CKPT_UNKNOWN_TENSOR'],
+    ['training tensor too many', (tensors) => tensors.set('training.x', float32([2])), 'CKPT_UNKNOWN_TENSOR'],
+    ['wrong shape', (tensors) => tensors.set('net.0.bias', float32([3])), 'CKPT_SHAPE'],
+    ['wrong rank', (tensors) => tensors.set('net.0.bias', float32([2, 1])), 'CKPT_SHAPE'],
+    ['empty tensor', (tensors) => tensors.set('net.0.bias', float32([0])), 'CKPT_SHAPE'],
+    [
+      'wrong dtype',
+      (tensors) => tensors.set('net.0.bias', { dtype: 'I32', shape: [2], data: new Uint8Array(8) }),
+      'CKPT_DTYPE',
+    ],
+    [
+      'wider dtype',
+      (tensors) => tensors.set('net.0.bias', { dtype: 'F64', shape: [2], data: new Uint8Array(16) }),
+      'CKPT_DTYPE',
+    ],
+    ['NaN', (tensors) => tensors.get('net.0.bias')!.data.fill(255), 'CKPT_NONFINITE'],
+    [
+      'NaN in a moment',
+      (tensors) => tensors.get('training.moment2.net.0.bias')!.data.fill(255),
+      'CKPT_NONFINITE',
+    ],
+    ['moment missing', (tensors) => tensors.delete('training.moment1.net.0.bias'), 'CKPT_MISSING_TENSOR'],
+    [
+      'moment of another length',
+      (tensors) => tensors.set('training.moment2.net.0.bias', float32([3])),
+      'CKPT_SHAPE',
+    ],
+    ['config absent', withText('pixelcnn.config', undefined), 'CKPT_CONFIG'],
+    ['config empty', withText('pixelcnn.config', ''), 'CKPT_CONFIG'],
+    ['config an array', withText('pixelcnn.config', '[]'), 'CKPT_CONFIG'],
+    ['config null', withText('pixelcnn.config', 'null'), 'CKPT_CONFIG'],
+    ['config of 5,000 characters', withText('pixelcnn.config', `{"a":"${'x'.repeat(5000)}"}`), 'CKPT_CONFIG'],
+    ['config nested', withText('pixelcnn.config', '{"a":'.repeat(9)), 'CKPT_CONFIG'],
+    ['config with a key twice', withText('pixelcnn.config', '{"layers":2,"layers":3}'), 'CKPT_CONFIG'],
+    ['config with __proto__', withText('pixelcnn.config', '{"__proto__":{"layers":2}}'), 'CKPT_CONFIG'],
+    ['config with another key', withConfig({ colour: 1 }), 'CKPT_CONFIG'],
+    ['channels 10^9', withConfig({ channels: 1e9 }), 'CKPT_CONFIG'],
+    ['channels 10^20', withText('pixelcnn.config', '{"channels":100000000000000000000}'), 'CKPT_CONFIG'],
+    ['layers -1', withConfig({ layers: -1 }), 'CKPT_CONFIG'],
+    ['layers 2.5', withConfig({ layers: 2.5 }), 'CKPT_CONFIG'],
+    ['layers 1e400', withText('pixelcnn.config', '{"layers":1e400}'), 'CKPT_CONFIG'],
+    ['levels 0', withConfig({ levels: 0 }), 'CKPT_CONFIG'],
+    ['levels 257', withConfig({ levels: 257 }), 'CKPT_CONFIG'],
+    ['levels NaN', withText('pixelcnn.config', '{"levels":NaN}'), 'CKPT_CONFIG'],
+    ['levels null', withConfig({ levels: null }), 'CKPT_CONFIG'],
+    ['levels a string', withConfig({ levels: '256' }), 'CKPT_CONFIG'],
+    ['kernel even', withConfig({ kernelSize: 4 }), 'CKPT_CONFIG'],
+    ['too many parameters', withConfig({ hiddenChannels: 2048, layers: 128, kernelSize: 31 }), 'CKPT_CONFIG'],
+    ['config of fewer layers', withConfig({ hiddenChannels: 3 }), 'CKPT_SHAPE'],
+    ['config of more layers', withConfig({ layers: 3 }), 'CKPT_SHAPE'],
+    ['image size 0', withText('pixelcnn.imageSize', '{"height":0,"width":4}'), 'CKPT_CONFIG'],
+    ['image size huge', withText('pixelcnn.imageSize', '{"height":1e9,"width":4}'), 'CKPT_CONFIG'],
+    ['version newer', withText('pixelcnn.version', '2'), 'CKPT_VERSION'],
+    ['version absent', withText('pixelcnn.version', undefined), 'CKPT_VERSION'],
+    ['version odd', withText('pixelcnn.version', ' 1'), 'CKPT_VERSION'],
+    ['state absent', withText('pixelcnn.training', undefined), 'CKPT_UNKNOWN_TENSOR'],
+    ['step -1', withState({ step: -1 }), 'CKPT_TRAINING_STATE'],
+    ['step 1.5', withState({ step: 1.5 }), 'CKPT_TRAINING_STATE'],
+    ['step NaN', withState({ step: Number.NaN }), 'CKPT_TRAINING_STATE'],
+    ['step 2^53', withState({ step: 2 ** 53 }), 'CKPT_TRAINING_STATE'],
+    ['step of another optimizer', withState({ step: 8 }), 'CKPT_TRAINING_STATE'],
+    ['three counters', withState({ counters: [0, 7, 0] }), 'CKPT_TRAINING_STATE'],
+    ['counter of half a step', withState({ counters: [0, 6.5, 0.5, 0] }), 'CKPT_TRAINING_STATE'],
+    ['state with another key', withState({ speed: 1 }), 'CKPT_TRAINING_STATE'],
+    ['dataset a number', withState({ dataset: 3 }), 'CKPT_TRAINING_STATE'],
+  ])('%s', (_, edit, code) => {
+    expect(verdict(() => read(edited(edit)))).toBe(code);
+  });
+
+  it('without a state to resume from', () => {
+    const { training: _, ...model } = checkpoint;
+    expect(verdict(() => read(encodeModel(model)))).toBe('CKPT_NO_TRAINING_STATE');
+  });
+
+  it('with a checksum that is wrong, malformed, under another key or absent', () => {
+    const at = Buffer.from(valid).indexOf(CHECKSUM_KEY);
+    const changed = (offset: number, character: string) => {
+      const bytes = valid.slice();
+      bytes[at + offset] = character.charCodeAt(0);
+      return bytes;
+    };
+    const digit = String.fromCharCode(valid[at + CHECKSUM_KEY.length + 3]!);
+    expect(verdict(() => read(changed(CHECKSUM_KEY.length + 3, digit === '0' ? '1' : '0')))).toBe(
+      'CKPT_CHECKSUM',
+    );
+    expect(verdict(() => read(changed(CHECKSUM_KEY.length + 3, 'g')))).toBe('CKPT_CHECKSUM');
+    expect(verdict(() => read(changed(CHECKSUM_KEY.length - 1, '7')))).toBe('CKPT_CHECKSUM');
+    const { metadata, tensors } = parseSafetensors(valid.slice());
+    delete metadata[CHECKSUM_KEY];
+    expect(verdict(() => read(encodeSafetensors(tensors, metadata)))).toBe('CKPT_CHECKSUM');
+  });
+
+  it('names the file, the tensor and both shapes', () => {
+    const file = edited((tensors) => tensors.set('ema.net.0.bias', float32([3])));
+    expect(() => read(file)).toThrow(/a\.safetensors.*'ema\.net\.0\.bias'.*2.*3/);
+  });
+});
+
+describe('a PyTorch state dict', () => {
+  it('needs neither version nor checksum, and may have anything under the mask', () => {
+    const tensors = new Map([...parseSafetensors(valid).tensors].filter(([name]) => name.startsWith('net.')));
+    const weight = tensors.get('net.0.weight')!;
+    const last = weight.data.slice();
+    last.fill(255, last.length - 4); // NaN at the last tap of the last filter
+    tensors.set('net.0.weight', { ...weight, data: last });
+    const { parameters } = decodeModel(encodeSafetensors(tensors), { levels: 2 });
+    expect(parameters.get('net.0.weight')!.data.at(-1)).toBe(0);
+  });
+});
+
+/** How many of the damaged files `reader` accepts, and whatever it throws that is not a typed error. */
+function survivors(files: Iterable<Uint8Array>, reader: (bytes: Uint8Array) => void) {
+  const foreign: unknown[] = [];
+  let [count, accepted] = [0, 0];
+  for (const bytes of files) {
+    count += 1;
+    const result = verdict(() => reader(bytes));
+    if (result === 'accept') accepted += 1;
+    else if (!/^CKPT_/.test(String(result))) foreign.push(result);
+  }
+  return { files: count, accepted, foreign };
+}
+
+function* bitFlips(): Generator<Uint8Array> {
+  for (let bit = 0; bit < 8 * valid.length; bit += 1) {
+    const bytes = valid.slice();
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
+    yield bytes;
+  }
+}
+
+/** Reads as if the file had no checksum: puts the one that fits in its place first. */
+function readWithoutHash(damaged: Uint8Array): void {
+  const bytes = damaged.slice();
+  const at = Buffer.from(bytes).indexOf(`"${CHECKSUM_KEY}":"`) + CHECKSUM_KEY.length + 4;
+  bytes.set(Buffer.from(checksum(bytes, at)), at);
+  read(bytes);
+}
+
+describe('damage', () => {
+  it('every truncation is refused', () => {
+    const truncations = Array.from({ length: valid.length }, (_, length) => valid.subarray(0, length));
+    expect(survivors(truncations, read)).toEqual({ files: valid.length, accepted: 0, foreign: [] });
+  });
+
+  it('every single-bit flip is refused', () => {
+    const result = survivors(bitFlips(), read);
+    expect(result).toEqual({ files: 8 * valid.length, accepted: 0, foreign: [] });
+    expect(result.files).toBeGreaterThan(10_000);
+    console.log(`${result.files} bit flips and ${valid.length} truncations refused`);
+  });
+
+  it('flips in a larger file are refused: 1,000 at random', () => {
+    const larger = parseConfig('test', { hiddenChannels: 32, layers: 4 });
+    const parameters = initialParameters(layersOf(larger), 1);
+    const file = encodeModel({ config: larger, imageSize: undefined, parameters });
+    const random = new TestRandom(17);
+    const flips = (function* () {
+      for (let i = 0; i < 1000; i += 1) {
+        const at = random.int(0, file.length - 1);
+        const bit = 1 << random.int(0, 7);
+        file[at]! ^= bit;
+        yield file;
+        file[at]! ^= bit;
+      }
+    })();
+    expect(survivors(flips, (bytes) => decodeModel(bytes))).toEqual({
+      files: 1000,
+      accepted: 0,
+      foreign: [],
+    });
+  });
+
+  it('would show a reader that skips the hash', () => {
+    expect(survivors(bitFlips(), readWithoutHash).accepted).toBeGreaterThan(1000);
+  });
+});
