@@ -2,6 +2,7 @@
 // Usage: npm run prebuild [-- --arch x64]
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { inspectElf } from './elf.mjs';
 import { npmCommand, root, step } from './steps.mjs';
@@ -13,16 +14,20 @@ const architectures = values.arch ?? ['x64', 'arm64'];
 const { name } = JSON.parse(readFileSync(`${root}package.json`, 'utf8'));
 
 rmSync(`${root}prebuilds`, { recursive: true, force: true });
+const plainBuilds = new Map();
 for (const arch of architectures) prebuild(arch);
 writeManifest();
 
+/** Builds into prebuilds/linux-ARCH; objects stay in .cache/prebuild-ARCH. */
 function prebuild(arch) {
   const cross = arch !== process.arch;
   requireTools([...buildTools, ...(cross ? [`${arch}Compiler`] : [])], `the prebuild for ${arch}`);
   const sysroot = fetchSysroot(arch);
   const { triplet } = sysrootPaths(arch);
-  if (sysroot.reason !== undefined)
+  if (sysroot.reason !== undefined) {
+    plainBuilds.set(`linux-${arch}`, sysroot.reason);
     process.stderr.write(`── ${arch}: a plain build instead of one for glibc ${sysrootGlibc}: ${sysroot.reason}\n`);
+  }
   const work = `${root}.cache/prebuild-${arch}`;
   // CMake keeps a compiler and a sysroot for life.
   const toolchain = sysroot.folder ?? 'plain';
@@ -40,7 +45,10 @@ function prebuild(arch) {
   });
 }
 
-/** Sizes, checksums and needs of the binaries: `pixelcnn doctor` and the checks of the tarball read it. */
+/**
+ * Size, checksum and needed glibc of each binary, and why it is a plain build if it is one: `pixelcnn doctor` and the
+ * checks of the tarball read it.
+ */
 function writeManifest() {
   const files = readdirSync(`${root}prebuilds`, { recursive: true })
     .filter((file) => /\.(node|so)$/.test(file))
@@ -51,7 +59,8 @@ function writeManifest() {
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     const { glibc } = inspectElf(path);
     process.stderr.write(`── prebuilds/${file}: ${bytes.length} bytes, needs glibc ${glibc}\n`);
-    return [file, { bytes: bytes.length, sha256, glibc }];
+    const plainBuild = plainBuilds.get(dirname(file));
+    return [file, { bytes: bytes.length, sha256, glibc, plainBuild }];
   });
   writeFileSync(`${root}prebuilds/manifest.json`, `${JSON.stringify(Object.fromEntries(entries), null, 2)}\n`);
 }
