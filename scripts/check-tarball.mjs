@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compareVersions, inspectElf } from './elf.mjs';
-import { fail, outputOf, root, succeeds } from './steps.mjs';
+import { fail, outputOf, succeeds } from './steps.mjs';
 import { sysrootGlibc } from './sysroot.mjs';
 
 const largest = 15e6;
@@ -42,7 +42,9 @@ gate('files', `${packed.length} files`, () => {
   return [...surplus, ...missing];
 });
 gate('scripts', 'nothing runs at installation', () => {
-  const found = ['preinstall', 'install', 'postinstall', 'prepare'].filter((name) => packageJson.scripts?.[name]);
+  const found = ['preinstall', 'install', 'postinstall', 'prepare'].filter(
+    (name) => packageJson.scripts?.[name],
+  );
   return [
     ...found.map((name) => `package.json has a script '${name}'`),
     ...(packed.includes('binding.gyp') ? ['binding.gyp makes npm run node-gyp'] : []),
@@ -52,48 +54,87 @@ gate('scripts', 'nothing runs at installation', () => {
 });
 gate('checksums', `${binaries.length} binaries as in prebuilds/manifest.json`, () =>
   binaries.flatMap(({ file, entry }) => {
-    const sha256 = createHash('sha256').update(readFileSync(folder + file)).digest('hex');
+    const sha256 = createHash('sha256')
+      .update(readFileSync(folder + file))
+      .digest('hex');
     return entry?.sha256 === sha256 ? [] : [`${file} has SHA-256 ${sha256}, the manifest ${entry?.sha256}`];
   }),
 );
-gateBinaries('machine', () => '', ({ file, elf }) => {
-  const platform = file.split('/')[1];
-  return elf.machine === machines[platform] ? [] : [`is for '${elf.machine}'`];
-});
-gateBinaries('glibc', ({ elf }) => elf.glibc, ({ elf, entry }) => {
-  if (elf.glibc !== entry?.glibc) return [`needs glibc ${elf.glibc}, the manifest says ${entry?.glibc}`];
-  const old = elf.glibc === undefined || compareVersions(elf.glibc, sysrootGlibc) <= 0;
-  if (old || entry.plainBuild !== undefined) return [];
-  return [`needs glibc ${elf.glibc}, newer than ${sysrootGlibc}`];
-});
+gateBinaries(
+  'machine',
+  () => '',
+  ({ file, elf }) => {
+    const platform = file.split('/')[1];
+    return elf.machine === machines[platform] ? [] : [`is for '${elf.machine}'`];
+  },
+);
+gateBinaries(
+  'glibc',
+  ({ elf }) => elf.glibc,
+  ({ elf, entry }) => {
+    if (elf.glibc !== entry?.glibc) return [`needs glibc ${elf.glibc}, the manifest says ${entry?.glibc}`];
+    const old = elf.glibc === undefined || compareVersions(elf.glibc, sysrootGlibc) <= 0;
+    if (old || entry.plainBuild !== undefined) return [];
+    return [`needs glibc ${elf.glibc}, newer than ${sysrootGlibc}`];
+  },
+);
 for (const { file, entry } of binaries.filter((binary) => binary.entry?.plainBuild !== undefined))
   skip(`${file} may need a glibc newer than ${sysrootGlibc} (${entry.glibc}): ${entry.plainBuild}`);
-gateBinaries('libstdc++', () => 'none', ({ elf }) =>
-  elf.libstdcxx === undefined ? [] : [`needs GLIBCXX_${elf.libstdcxx} of the system's libstdc++`],
+gateBinaries(
+  'libstdc++',
+  () => 'none',
+  ({ elf }) =>
+    elf.libstdcxx === undefined ? [] : [`needs GLIBCXX_${elf.libstdcxx} of the system's libstdc++`],
 );
-gateBinaries('needed', ({ elf }) => elf.needed.join(' '), ({ elf }) =>
-  elf.needed.filter((library) => !systemLibraries.test(library)).map((library) => `is linked to ${library}`),
+gateBinaries(
+  'symbols',
+  () => 'only those of Node-API and versioned ones of the system',
+  ({ elf }) =>
+    elf.undefinedSymbols
+      .filter((name) => !/^napi_/.test(name))
+      .map((name) => `needs ${name}, which nothing defines`),
 );
-gateBinaries('search path', ({ elf }) => elf.searchPath.join(':'), ({ elf }) =>
-  elf.searchPath.join(':') === '$ORIGIN' ? [] : [`has RUNPATH '${elf.searchPath.join(':')}' instead of '$ORIGIN'`],
+gateBinaries(
+  'needed',
+  ({ elf }) => elf.needed.join(' '),
+  ({ elf }) =>
+    elf.needed
+      .filter((library) => !systemLibraries.test(library))
+      .map((library) => `is linked to ${library}`),
 );
-gateBinaries('stack', ({ elf }) => elf.stack, ({ elf }) =>
-  elf.stack === 'RW' ? [] : [`asks for a stack with flags '${elf.stack}' instead of 'RW'`],
+gateBinaries(
+  'search path',
+  ({ elf }) => elf.searchPath.join(':'),
+  ({ elf }) =>
+    elf.searchPath.join(':') === '$ORIGIN'
+      ? []
+      : [`has RUNPATH '${elf.searchPath.join(':')}' instead of '$ORIGIN'`],
+);
+gateBinaries(
+  'stack',
+  ({ elf }) => elf.stack,
+  ({ elf }) => (elf.stack === 'RW' ? [] : [`asks for a stack with flags '${elf.stack}' instead of 'RW'`]),
 );
 gate('gpu', cudaLibraries.length === 0 ? 'no CUDA library' : gpuArchitectures.join(' '), () =>
   cudaLibraries.flatMap(({ file, elf }) => {
     const missing = gpuArchitectures.filter((name) => !elf.gpuArchitectures.includes(name));
     const surplus = elf.gpuArchitectures.filter((name) => !gpuArchitectures.includes(name));
-    return [...missing.map((name) => `${file} lacks ${name}`), ...surplus.map((name) => `${file} has ${name} as well`)];
+    return [
+      ...missing.map((name) => `${file} lacks ${name}`),
+      ...surplus.map((name) => `${file} has ${name} as well`),
+    ];
   }),
 );
 if (cudaLibraries.length === 0)
-  skip('GPU architectures were not checked: the build had no nvcc or no cuDNN headers, so there is no CUDA library');
+  skip(
+    'GPU architectures were not checked: the build had no nvcc or no cuDNN headers, so there is no CUDA library',
+  );
 
 function gate(name, text, violations) {
   const found = violations();
   if (found.length > 0) process.exitCode = 1;
-  const line = found.length === 0 ? `✓ ${name}: ${text}` : found.map((what) => `✗ ${name}: ${what}`).join('\n');
+  const line =
+    found.length === 0 ? `✓ ${name}: ${text}` : found.map((what) => `✗ ${name}: ${what}`).join('\n');
   process.stdout.write(`${line}\n`);
 }
 

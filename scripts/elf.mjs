@@ -4,7 +4,14 @@ import { outputOf } from './steps.mjs';
 
 /** Reads an ELF file with readelf (binutils). Undefined if it is none. */
 export function inspectElf(file) {
-  const text = outputOf('readelf', ['--file-header', '--program-headers', '--dynamic', '--version-info', '--wide', file]);
+  const text = outputOf('readelf', [
+    '--file-header',
+    '--program-headers',
+    '--dynamic',
+    '--version-info',
+    '--wide',
+    file,
+  ]);
   if (text === undefined) return undefined;
   const all = (pattern) => [...text.matchAll(pattern)].map((match) => match[1]);
   return {
@@ -15,6 +22,7 @@ export function inspectElf(file) {
     stack: all(/^ +GNU_STACK(?: +0x\w+){5} +([RWE ]+?) +0x/gm)[0],
     glibc: newest(all(/Name: GLIBC_([\d.]+)/g)),
     libstdcxx: newest(all(/Name: GLIBCXX_([\d.]+)/g)),
+    undefinedSymbols: undefinedSymbols(file),
     gpuArchitectures: gpuArchitectures(file),
   };
 }
@@ -33,12 +41,20 @@ function newest(versions) {
   return versions.toSorted(compareVersions).at(-1);
 }
 
+/** What must come from outside and is no versioned symbol of a system library. Weak symbols may stay undefined. */
+function undefinedSymbols(file) {
+  const symbols = outputOf('nm', ['--dynamic', '--undefined-only', file])?.split('\n') ?? [];
+  return symbols.map((line) => / U ([^@\s]+)$/.exec(line)?.[1]).filter((name) => name !== undefined);
+}
+
 /** `sm_80` for machine code and `compute_75` for PTX in the fat binaries of a CUDA library, sorted. */
 function gpuArchitectures(file) {
   const sections = outputOf('readelf', ['--section-headers', '--wide', file]) ?? '';
   const bytes = readFileSync(file);
   const found = new Set();
-  for (const [, offset, size] of sections.matchAll(/ (?:\.nv_fatbin|__nv_relfatbin) +\w+ +\w+ +(\w+) +(\w+)/g)) {
+  for (const [, offset, size] of sections.matchAll(
+    / (?:\.nv_fatbin|__nv_relfatbin) +\w+ +\w+ +(\w+) +(\w+)/g,
+  )) {
     const start = Number.parseInt(offset, 16);
     readFatbin(bytes.subarray(start, start + Number.parseInt(size, 16)), found);
   }

@@ -26,7 +26,9 @@ function prebuild(arch) {
   const { triplet } = sysrootPaths(arch);
   if (sysroot.reason !== undefined) {
     plainBuilds.set(`linux-${arch}`, sysroot.reason);
-    process.stderr.write(`── ${arch}: a plain build instead of one for glibc ${sysrootGlibc}: ${sysroot.reason}\n`);
+    process.stderr.write(
+      `── ${arch}: a plain build instead of one for glibc ${sysrootGlibc}: ${sysroot.reason}\n`,
+    );
   }
   const work = `${root}.cache/prebuild-${arch}`;
   // CMake keeps a compiler and a sysroot for life.
@@ -62,5 +64,8 @@ function writeManifest() {
     const plainBuild = plainBuilds.get(dirname(file));
     return [file, { bytes: bytes.length, sha256, glibc, plainBuild }];
   });
-  writeFileSync(`${root}prebuilds/manifest.json`, `${JSON.stringify(Object.fromEntries(entries), null, 2)}\n`);
+  writeFileSync(
+    `${root}prebuilds/manifest.json`,
+    `${JSON.stringify(Object.fromEntries(entries), null, 2)}\n`,
+  );
 }

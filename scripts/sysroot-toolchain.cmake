@@ -14,7 +14,8 @@ if(sysroot)
   set(cxx "${sysroot}/usr/include/c++/10")
   set(compile "-nostdinc++ -isystem ${cxx} -isystem ${sysroot}/usr/include/${triplet}/c++/10")
   set(link "-B${gcc} -L${gcc} -L${sysroot}/usr/lib/${triplet} -L${sysroot}/lib/${triplet}")
-  set(CMAKE_CXX_FLAGS_INIT "${compile}")
+  # Not CMAKE_CXX_FLAGS_INIT: cmake-js sets CMAKE_CXX_FLAGS.
+  add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:SHELL:${compile}>")
   set(CMAKE_SHARED_LINKER_FLAGS_INIT "${link}")
   string(APPEND CMAKE_EXE_LINKER_FLAGS_INIT " ${link}")
   # nvcc hands these to the same compiler.

@@ -1,5 +1,13 @@
 // An older C library to link against: Debian 11's (glibc 2.31), fetched with apt into .cache/sysroot-ARCH of the clone.
-import { existsSync, mkdirSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { outputOf, root, succeeds } from './steps.mjs';
 
@@ -37,13 +45,18 @@ export function fetchSysroot(arch) {
   if (existsSync(`${paths.folder}/complete`)) return paths;
   const mirror = debianMirror();
   if (mirror === undefined)
-    return { reason: 'this machine has no Debian mirror among its apt sources to take an older C library from' };
+    return {
+      reason: 'this machine has no Debian mirror among its apt sources to take an older C library from',
+    };
   rmSync(paths.folder, { recursive: true, force: true });
   const apt = `${paths.folder}/apt`;
   for (const folder of ['state/lists/partial', 'cache/archives/partial'])
     mkdirSync(`${apt}/${folder}`, { recursive: true });
   const { debian } = architectures[arch];
-  writeFileSync(`${apt}/sources.list`, `deb [arch=${debian} signed-by=${keyring}] ${mirror} ${release} main\n`);
+  writeFileSync(
+    `${apt}/sources.list`,
+    `deb [arch=${debian} signed-by=${keyring}] ${mirror} ${release} main\n`,
+  );
   const options = {
     'Dir::State': `${apt}/state`,
     'Dir::State::status': '/dev/null',
@@ -58,7 +71,15 @@ export function fetchSysroot(arch) {
   const debs = () => readdirSync(`${apt}/cache/archives`).filter((name) => name.endsWith('.deb'));
   const fetched =
     succeeds('apt-get', [...flags, 'update', '-qq']) &&
-    succeeds('apt-get', [...flags, 'install', '--download-only', '-y', '-qq', '--no-install-recommends', ...packages]);
+    succeeds('apt-get', [
+      ...flags,
+      'install',
+      '--download-only',
+      '-y',
+      '-qq',
+      '--no-install-recommends',
+      ...packages,
+    ]);
   if (!fetched) return { reason: `Debian's mirror did not give the C library of ${release} for ${debian}` };
   for (const deb of debs()) {
     if (!succeeds('dpkg-deb', ['-x', `${apt}/cache/archives/${deb}`, paths.folder]))
@@ -74,7 +95,9 @@ export function fetchSysroot(arch) {
 function debianMirror() {
   if (!existsSync(keyring)) return undefined;
   const filters = ['Origin: Debian', 'Label: Debian', 'Created-By: Packages'];
-  return outputOf('apt-get', ['indextargets', '--format', '$(REPO_URI)', ...filters])?.split('\n')[0] || undefined;
+  return (
+    outputOf('apt-get', ['indextargets', '--format', '$(REPO_URI)', ...filters])?.split('\n')[0] || undefined
+  );
 }
 
 /** Absolute links of the packages would lead out of the sysroot. */

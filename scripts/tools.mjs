@@ -5,11 +5,7 @@ const has = (command) => () => succeeds(command, ['--version']);
 const known = {
   compiler: { name: 'a C++20 compiler', packages: ['g++'], found: has('c++') },
   cmake: { name: 'cmake', packages: ['cmake'], found: has('cmake') },
-  make: {
-    name: 'make or ninja',
-    packages: ['ninja-build'],
-    found: () => has('ninja')() || has('make')(),
-  },
+  make: { name: 'make or ninja', packages: ['ninja-build'], found: () => has('ninja')() || has('make')() },
   clangFormat: { name: 'clang-format', packages: ['clang-format'], found: has('clang-format') },
   arm64Compiler: {
     name: 'a C++20 cross compiler for arm64',
@@ -21,11 +17,8 @@ const known = {
     packages: ['g++-x86-64-linux-gnu'],
     found: has('x86_64-linux-gnu-g++'),
   },
-  qemu: {
-    name: 'qemu-user',
-    packages: ['qemu-user-static'],
-    found: has('qemu-aarch64-static'),
-  },
+  qemu: { name: 'qemu-user', packages: ['qemu-user-static'], found: has('qemu-aarch64-static') },
+  iproute2: { name: 'iproute2', packages: ['iproute2'], found: () => succeeds('ip', ['-V']) },
 };
 
 /** What programs build the native part. */
