@@ -3,12 +3,13 @@
 
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { fail, npmCommand, outputOf, root, step, succeeds } from './steps.mjs';
+import { fail, npmCommand, outputOf, root, step } from './steps.mjs';
+import { buildTools, requireTools } from './tools.mjs';
 
 const tests = process.argv.includes('--tests');
 
 requireNode();
-installTools();
+requireTools([...buildTools, ...(tests ? ['clangFormat'] : [])], 'building pixelcnn from source');
 installPackages();
 step('native build', 'node', ['scripts/build-native.mjs', ...(tests ? ['--tests'] : [])]);
 step('TypeScript build', npmCommand('tsc'), ['-p', 'tsconfig.build.json']);
@@ -18,46 +19,6 @@ function requireNode() {
   if (major < 20 || (major === 20 && minor < 19)) {
     fail(`pixelcnn needs Node.js 20.19 or newer, this is ${process.versions.node}.`);
   }
-}
-
-/** Compiler, cmake and (for tests) clang-format: through apt for root on Debian and its kin, else one sentence. */
-function installTools() {
-  const tools = [
-    { name: 'a C++20 compiler', packages: ['g++'], found: () => succeeds('c++', ['--version']) },
-    { name: 'cmake', packages: ['cmake'], found: () => succeeds('cmake', ['--version']) },
-    {
-      name: 'make or ninja',
-      packages: ['ninja-build'],
-      found: () => succeeds('ninja', ['--version']) || succeeds('make', ['--version']),
-    },
-    ...(tests
-      ? [
-          {
-            name: 'clang-format',
-            packages: ['clang-format'],
-            found: () => succeeds('clang-format', ['--version']),
-          },
-        ]
-      : []),
-  ];
-  const missing = tools.filter(({ found }) => !found());
-  if (missing.length === 0) return;
-  const packages = missing.flatMap((tool) => tool.packages);
-  const isRoot = process.getuid?.() === 0;
-  if (!isRoot || !succeeds('apt-get', ['--version'])) {
-    const names = missing.map(({ name }) => name).join(', ');
-    fail(
-      `pixelcnn is built from source here and needs ${names}. On Debian or Ubuntu: sudo apt-get install ${packages.join(' ')}`,
-    );
-  }
-  const quiet = { env: { DEBIAN_FRONTEND: 'noninteractive' } };
-  step('package lists', 'apt-get', ['update', '-qq'], quiet);
-  step(
-    `installing ${packages.join(' ')}`,
-    'apt-get',
-    ['install', '-y', '-qq', '--no-install-recommends', ...packages],
-    quiet,
-  );
 }
 
 /**

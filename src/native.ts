@@ -1,7 +1,6 @@
-// Loads the addon and describes it: the only file that knows what the native side looks like.
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+// The addon and its description: the only file that knows what the native side looks like.
 import { PixelCnnError } from './errors.js';
+import { loadBinary } from './native-binary.js';
 
 declare const tag: unique symbol;
 /** Opaque native objects; their memory is managed natively. */
@@ -38,7 +37,6 @@ export interface Native {
 }
 
 const abi = 1;
-const packageRoot = fileURLToPath(new URL('..', import.meta.url));
 let loaded: Native | undefined;
 
 /**
@@ -47,35 +45,18 @@ let loaded: Native | undefined;
  */
 export function native(): Native {
   if (loaded !== undefined) return loaded;
-  let addon: Native;
-  try {
-    const load = createRequire(import.meta.url)('node-gyp-build') as (folder: string) => Native;
-    addon = load(packageRoot);
-  } catch (cause) {
-    throw new PixelCnnError(
-      'ERR_NATIVE_LOAD',
-      `could not load the native part of pixelcnn: ${messageOf(cause)}`,
-      {
-        remedy: 'in a clone of the repository run `npm run setup`; otherwise run `npx pixelcnn doctor`',
-        cause,
-      },
-    );
-  }
+  const addon = loadBinary() as Native;
   if (addon.abi !== abi) {
     throw new PixelCnnError(
       'ERR_NATIVE_LOAD',
       `the native part has ABI ${addon.abi}, this package needs ${abi}`,
       {
-        remedy: 'rebuild the native part: `npm run build:native`',
+        remedy: 'build it again: `npx pixelcnn build`, in a clone `npm run setup`',
       },
     );
   }
   loaded = addon;
   return addon;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** Turns an error of the addon into a PixelCnnError; passes others through. */

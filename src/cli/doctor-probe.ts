@@ -1,19 +1,12 @@
 // The checks of `pixelcnn doctor` that run native code, in a process of their own: a crash there is a finding too.
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { openDevice } from '../device.js';
 import { PixelCnnError } from '../errors.js';
 import { maskedConv2d } from '../masked-conv2d.js';
 import { PixelCNN } from '../models/pixelcnn.js';
+import { native } from '../native.js';
+import { changedFiles, findBinary } from '../native-binary.js';
 import { isLiveTap } from '../ops/masked-conv2d.js';
 import type { Finding } from './commands/doctor.js';
-
-const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
-
-/** Where the error itself would send the reader here. */
-const fixes: Readonly<Record<string, string>> = {
-  addon: 'run `npm install pixelcnn` on this machine; in a clone of the repository `npm run build:native`',
-};
 
 /** Runs a check and prints its finding as a line of JSON, at once: what comes after it may crash. */
 async function probe(name: string, body: () => Promise<string>, failure: 'failed' | 'note' = 'failed') {
@@ -23,16 +16,26 @@ async function probe(name: string, body: () => Promise<string>, failure: 'failed
   } catch (error) {
     const text = (error instanceof Error ? error.message : String(error)).split('\n')[0]!;
     const remedy = error instanceof PixelCnnError ? error.remedy : undefined;
-    const fix = fixes[name] ?? remedy ?? (failure === 'failed' ? 'report it with this output' : undefined);
+    const fix = remedy ?? (failure === 'failed' ? 'report it with this output' : undefined);
     finding = { name, state: failure, text, ...(fix !== undefined && { fix }) };
   }
   process.stdout.write(`${JSON.stringify(finding)}\n`);
   return finding.state === 'ok';
 }
 
-function addonPath(): string {
-  const gypBuild = createRequire(import.meta.url)('node-gyp-build') as { path(folder: string): string };
-  return gypBuild.path(packageRoot);
+/** Which file is loaded, and whether it is what was published. */
+async function checkBinary(): Promise<string> {
+  const file = findBinary();
+  const changed = changedFiles(file);
+  if (changed === undefined) return `${file}, built here`;
+  if (changed.length === 0) return `${file}, SHA-256 as published`;
+  throw new PixelCnnError(
+    'ERR_CHECKSUM',
+    `${changed.join(', ')} differs from what was published (loading ${file})`,
+    {
+      remedy: 'install pixelcnn again',
+    },
+  );
 }
 
 /** The masked convolution against loops written from its formula. */
@@ -87,12 +90,8 @@ async function checkSample(): Promise<string> {
   return `one image of 12x12 drawn twice, the same, in ${(performance.now() - began).toFixed(0)} ms`;
 }
 
-const loaded = await probe('addon', async () => {
-  const path = addonPath();
-  const device = await openDevice({ backend: 'cpu' });
-  await device.dispose();
-  return path;
-});
+const found = await probe('binary', checkBinary);
+const loaded = found && (await probe('addon', async () => `loads, ABI ${native().abi}`));
 if (loaded) {
   const describe = async (backend: 'cpu' | 'cuda') => {
     await using device = await openDevice({ backend });
@@ -101,8 +100,9 @@ if (loaded) {
       ? `${name}, ${instructionSet}, ${threads} threads`
       : `${name}, ${instructionSet}`;
   };
-  await probe('cpu', () => describe('cpu'));
   await probe('cuda', () => describe('cuda'), 'note');
-  await probe('convolution', checkConvolution);
-  await probe('sampling', checkSample);
+  if (await probe('cpu', () => describe('cpu'))) {
+    await probe('convolution', checkConvolution);
+    await probe('sampling', checkSample);
+  }
 }

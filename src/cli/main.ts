@@ -4,6 +4,7 @@ import { constants } from 'node:os';
 import { nearest } from '../options.js';
 import { type Command, runCommand } from './command.js';
 import { benchCommand } from './commands/bench.js';
+import { buildCommand } from './commands/build.js';
 import { completeCommand } from './commands/complete.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evaluateCommand } from './commands/evaluate.js';
@@ -23,6 +24,7 @@ const commands = [
   inspectCommand,
   doctorCommand,
   benchCommand,
+  buildCommand,
 ] as readonly Command[];
 
 async function main(args: readonly string[]): Promise<number> {

@@ -203,14 +203,23 @@ describe('doctor', () => {
     expect(healthy).toBe(true);
     const names = (findings as { name: string }[]).map(({ name }) => name);
     expect(names).toEqual(
-      expect.arrayContaining(['node', 'platform', 'addon', 'cpu', 'cuda', 'convolution', 'sampling']),
+      expect.arrayContaining([
+        'node',
+        'platform',
+        'binary',
+        'addon',
+        'cpu',
+        'cuda',
+        'convolution',
+        'sampling',
+      ]),
     );
   });
 
   it('says what is wrong and exits with 1', async () => {
     const { code, stdout } = await run(['doctor'], { PIXELCNN_CPU_ISA: 'none-such' });
     expect(code).toBe(1);
-    expect(stdout).toMatch(/✗ addon [\s\S]*\n +fix: /);
+    expect(stdout).toMatch(/✗ cpu [\s\S]*\n +fix: /);
   });
 });
 

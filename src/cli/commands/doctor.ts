@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import os from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { thisMachine } from '../../native-binary.js';
 import { z } from '../../options.js';
 import type { Command } from '../command.js';
 import { outputOptions } from '../common.js';
@@ -64,9 +65,8 @@ function checkNode(): Finding {
 
 function libc(): string {
   if (process.platform !== 'linux') return os.release();
-  const report = process.report.getReport() as { header?: { glibcVersionRuntime?: string } };
-  const glibc = report.header?.glibcVersionRuntime;
-  return glibc === undefined ? 'musl' : `glibc ${glibc}`;
+  const { glibc } = thisMachine();
+  return glibc === undefined ? 'not glibc' : `glibc ${glibc}`;
 }
 
 /** What the machine has, what this process may use, and the quota of its control group. */
@@ -86,7 +86,7 @@ async function gpuDriver(): Promise<Finding> {
 /** The findings of the child process, and its crash if it comes to one. */
 async function probeNative(): Promise<Finding[]> {
   const file = fileURLToPath(new URL('../doctor-probe.js', import.meta.url));
-  const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [...process.execArgv, file], { stdio: ['ignore', 'pipe', 'pipe'] });
   const findings: Finding[] = [];
   let complaint = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -1,0 +1,38 @@
+// The rows of the install matrix: each a shell command in a folder, with a check of its output.
+import { spawnSync } from 'node:child_process';
+
+/** Throws with `message` unless `condition` holds. */
+export function require(condition, message) {
+  if (!condition) throw new Error(message);
+}
+
+export class Rows {
+  passed = 0;
+  failed = 0;
+
+  /** Runs a command; the row passes if it ends with 0 and `check` of its output throws nothing. Returns seconds. */
+  run(name, { folder, env, command, check = () => {} }) {
+    const began = performance.now();
+    const result = spawnSync('/bin/sh', ['-c', `set -e\n${command}`], { cwd: folder, env, encoding: 'utf8' });
+    const seconds = (performance.now() - began) / 1000;
+    let complaint = result.status === 0 ? undefined : `exit code ${result.status ?? result.signal}`;
+    try {
+      if (complaint === undefined) check(result.stdout);
+    } catch (error) {
+      complaint = error.message;
+    }
+    this.record(`${name.padEnd(48)} ${seconds.toFixed(1).padStart(5)} s`, complaint);
+    if (complaint !== undefined) process.stdout.write(`$ ${command}\n${result.stdout}${result.stderr}\n`);
+    return seconds;
+  }
+
+  /** A row that has been decided: it passes without a complaint. */
+  record(name, complaint) {
+    this[complaint === undefined ? 'passed' : 'failed'] += 1;
+    process.stdout.write(complaint === undefined ? `✓ ${name}\n` : `✗ ${name}: ${complaint}\n`);
+  }
+
+  skip(name, reason) {
+    process.stdout.write(`– ${name} SKIPPED: ${reason}\n`);
+  }
+}

@@ -1,0 +1,44 @@
+// Programs that the scripts need: installed through apt for root on Debian and its kin, else named in one sentence.
+import { fail, step, succeeds } from './steps.mjs';
+
+const has = (command) => () => succeeds(command, ['--version']);
+const known = {
+  compiler: { name: 'a C++20 compiler', packages: ['g++'], found: has('c++') },
+  cmake: { name: 'cmake', packages: ['cmake'], found: has('cmake') },
+  make: { name: 'make or ninja', packages: ['ninja-build'], found: () => has('ninja')() || has('make')() },
+  clangFormat: { name: 'clang-format', packages: ['clang-format'], found: has('clang-format') },
+  arm64Compiler: {
+    name: 'a C++20 cross compiler for arm64',
+    packages: ['g++-aarch64-linux-gnu'],
+    found: has('aarch64-linux-gnu-g++'),
+  },
+  x64Compiler: {
+    name: 'a C++20 cross compiler for x86-64',
+    packages: ['g++-x86-64-linux-gnu'],
+    found: has('x86_64-linux-gnu-g++'),
+  },
+  qemu: { name: 'qemu-user', packages: ['qemu-user-static'], found: has('qemu-aarch64-static') },
+  iproute2: { name: 'iproute2', packages: ['iproute2'], found: () => succeeds('ip', ['-V']) },
+};
+
+/** What programs build the native part. */
+export const buildTools = ['compiler', 'cmake', 'make'];
+
+/** Makes sure of programs of the list above, by name. `purpose` begins the sentence that names what is missing. */
+export function requireTools(names, purpose) {
+  const missing = names.map((name) => known[name]).filter(({ found }) => !found());
+  if (missing.length === 0) return;
+  const packages = missing.flatMap((tool) => tool.packages);
+  if (process.getuid?.() !== 0 || !succeeds('apt-get', ['--version'])) {
+    const list = missing.map(({ name }) => name).join(', ');
+    fail(`${purpose} needs ${list}. On Debian or Ubuntu: sudo apt-get install ${packages.join(' ')}`);
+  }
+  const quiet = { env: { DEBIAN_FRONTEND: 'noninteractive' } };
+  step('package lists', 'apt-get', ['update', '-qq'], quiet);
+  step(
+    `installing ${packages.join(' ')}`,
+    'apt-get',
+    ['install', '-y', '-qq', '--no-install-recommends', ...packages],
+    quiet,
+  );
+}

@@ -1,0 +1,5 @@
+// A consumer that is an ES module.
+import * as pixelcnn from 'pixelcnn';
+import { draw } from './draw.mjs';
+
+console.log(JSON.stringify(await draw(pixelcnn)));

@@ -1,0 +1,6 @@
+// The thread of worker.mjs.
+import { parentPort } from 'node:worker_threads';
+import * as pixelcnn from 'pixelcnn';
+import { draw } from './draw.mjs';
+
+parentPort.postMessage(await draw(pixelcnn));

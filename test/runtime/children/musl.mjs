@@ -1,0 +1,7 @@
+// Preloaded: makes Node look as it does on a system without glibc.
+const original = process.report.getReport.bind(process.report);
+process.report.getReport = () => {
+  const report = original();
+  delete report.header.glibcVersionRuntime;
+  return report;
+};
