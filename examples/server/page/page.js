@@ -1,0 +1,342 @@
+// The page: draws a digit as the server streams it, lets a person erase part of it, and has the rest completed.
+import { drawingMask, Picture } from './picture.js';
+import { ask, healthOf, stream } from './requests.js';
+
+/** Completions to ask for. */
+const completionCount = 8;
+const drawnCount = 8;
+
+const canvas = /** @type {HTMLCanvasElement} */ (element('canvas'));
+const drawButton = /** @type {HTMLButtonElement} */ (element('draw'));
+const completeButton = /** @type {HTMLButtonElement} */ (element('complete'));
+const temperature = /** @type {HTMLInputElement} */ (element('temperature'));
+const speed = /** @type {HTMLInputElement} */ (element('speed'));
+const seed = /** @type {HTMLInputElement} */ (element('seed'));
+
+let picture = new Picture(28, 28, 1);
+/** Aborts what is being drawn, when something else begins. */
+let current = new AbortController();
+
+/** @param {string} id */
+function element(id) {
+  const found = document.getElementById(id);
+  if (found === null) throw new Error(`the page has no #${id}`);
+  return found;
+}
+
+/** @param {string} text @param {'waiting' | 'busy' | 'done' | 'error'} state */
+function say(text, state) {
+  const status = element('status');
+  status.textContent = text;
+  status.dataset.state = state;
+}
+
+function show() {
+  picture.paint(canvas, 28);
+  completeButton.disabled = !ready || !picture.hasUnknown();
+}
+
+// ── The server
+
+let ready = false;
+
+async function waitForModel() {
+  for (;;) {
+    const health = await healthOf();
+    const waiting = element('waiting');
+    if (health.status === 'ready') {
+      waiting.hidden = true;
+      const { levels, imageSize, channels } = health.model;
+      picture = new Picture(imageSize?.height ?? 28, imageSize?.width ?? 28, channels);
+      const { name, backend, instructionSet, threads } = health.device;
+      const facts = [
+        'ready',
+        `${picture.height}×${picture.width}, ${levels} levels`,
+        `${health.model.layers} layers of ${health.model.hiddenChannels} channels`,
+        `${name} · ${backend === 'cpu' ? `${instructionSet}, ${threads} threads` : backend}`,
+      ];
+      element('facts').replaceChildren(...facts.map((text) => textElement('li', text)));
+      ready = true;
+      drawButton.disabled = false;
+      return;
+    }
+    waiting.hidden = false;
+    const progress = /** @type {HTMLProgressElement} */ (element('waiting-progress'));
+    if (health.status === 'training') {
+      const { step, totalSteps, nats } = health.training;
+      const percent = Math.floor((100 * step) / totalSteps);
+      element('waiting-text').textContent =
+        `First start: training a small model on MNIST, ${percent} % (step ${step} of ${totalSteps}, ${nats.toFixed(1)} nats)`;
+      progress.value = step / totalSteps;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 400));
+  }
+}
+
+// ── Drawing
+
+async function draw() {
+  const signal = begin('drawing');
+  if (signal === undefined) return;
+  const body = { ...settings(), stepsPerFrame: 1 };
+  const { height, width, channels } = picture;
+  /** @type {{ step: number, steps: number, images: string[] }[]} */
+  const frames = [];
+  const playing = play(
+    () => frames.length,
+    (at) => {
+      const { step, steps, images } = /** @type {typeof frames[0]} */ (frames[at]);
+      picture = Picture.decode(/** @type {string} */ (images[0]), { height, width, channels });
+      picture.state = drawingMask(picture, step, steps);
+      say(`step ${step} of ${steps}`, 'busy');
+      canvas.dataset.step = String(step);
+      show();
+    },
+    signal,
+  );
+  const answer = await stream('/sample', body, signal, (frame) => frames.push(frame));
+  playing.end();
+  await playing.done;
+  picture = Picture.decode(answer.images[0], answer);
+  show();
+  addDrawn(picture, answer.seed);
+  say(`drawn from seed ${answer.seed}`, 'done');
+}
+
+/** @type {{ picture: Picture, seed: number }[]} */
+const drawn = [];
+
+/** @param {Picture} newest @param {number} itsSeed */
+function addDrawn(newest, itsSeed) {
+  drawn.unshift({ picture: newest.copy(), seed: itsSeed });
+  drawn.length = Math.min(drawn.length, drawnCount);
+  const tiles = drawn.map((one) => {
+    const tile = tileOf(one.picture, `seed ${one.seed}`, () => {
+      if (begin('ready') === undefined) return;
+      picture = one.picture.copy();
+      show();
+      say(`drawn from seed ${one.seed}`, 'done');
+    });
+    return tile;
+  });
+  element('drawn').replaceChildren(...tiles, ...emptyTiles(drawnCount - tiles.length));
+}
+
+// ── Completing
+
+async function complete() {
+  const signal = begin('completing');
+  if (signal === undefined) return;
+  const asked = picture.copy();
+  const { height, width } = asked;
+  const copies = (/** @type {string} */ text) => Array.from({ length: completionCount }, () => text);
+  const images = copies(asked.encode());
+  const answer = await ask(
+    '/complete',
+    { images, known: copies(asked.encodeKnown()), height, width, ...settings() },
+    signal,
+  );
+  const { nats } = await ask('/log-likelihood', { images: answer.images, height, width }, signal);
+  const found = answer.images
+    .map((/** @type {string} */ text, /** @type {number} */ i) => ({
+      picture: Picture.decode(text, answer).completing(asked),
+      nats: /** @type {number} */ (nats[i]),
+    }))
+    .toSorted((/** @type {{nats: number}} */ a, /** @type {{nats: number}} */ b) => a.nats - b.nats);
+  await playCompletions(found, asked, signal);
+  say(`completed from seed ${answer.seed}`, 'done');
+}
+
+/**
+ * Shows all completions as they were drawn, pixel after pixel, the most likely one on the canvas too.
+ * @param {{ picture: Picture, nats: number }[]} found
+ * @param {Picture} asked
+ * @param {AbortSignal} signal
+ */
+async function playCompletions(found, asked, signal) {
+  const tiles = found.map(({ picture: one, nats }, i) => {
+    const tile = tileOf(asked, `${nats.toFixed(1)} nats${i === 0 ? ' · likeliest' : ''}`, () => {
+      if (begin('ready') === undefined) return;
+      picture = one.copy();
+      show();
+      say('a completion', 'done');
+    });
+    if (i === 0) tile.classList.add('best');
+    return tile;
+  });
+  element('completions').replaceChildren(...tiles);
+  const order = asked.unknownPixels();
+  // A step of the sampler draws several pixels; so does a step here.
+  const perStep = Math.max(1, Math.ceil(order.length / 100));
+  const steps = Math.ceil(order.length / perStep);
+  const playing = play(
+    () => steps,
+    (at) => {
+      const until = order.slice(0, (at + 1) * perStep);
+      found.forEach(({ picture: one }, i) => {
+        const partial = one.revealed(asked, until, perStep);
+        partial.paint(/** @type {HTMLCanvasElement} */ (tiles[i]?.querySelector('canvas')), 6);
+        if (i === 0) {
+          picture = partial;
+          show();
+        }
+      });
+      say(`pixel ${until.length} of ${order.length}`, 'busy');
+    },
+    signal,
+  );
+  playing.end();
+  await playing.done;
+  const best = /** @type {typeof found[0]} */ (found[0]);
+  picture = best.picture.copy();
+  show();
+  found.forEach(({ picture: one }, i) => {
+    one.paint(/** @type {HTMLCanvasElement} */ (tiles[i]?.querySelector('canvas')), 6);
+  });
+}
+
+// ── What drawing and completing share
+
+/** Ends what is going on; undefined while the model is not ready. @param {string} what */
+function begin(what) {
+  if (!ready) return undefined;
+  current.abort();
+  current = new AbortController();
+  say(what, 'busy');
+  return current.signal;
+}
+
+/** Runs an action of a button and tells when it fails. @param {() => Promise<void>} action */
+async function run(action) {
+  try {
+    await action();
+  } catch (error) {
+    // Something else began.
+    if (error instanceof DOMException && error.name === 'AbortError') return;
+    say(error instanceof Error ? error.message : String(error), 'error');
+  }
+}
+
+function settings() {
+  const chosen = seed.value.trim();
+  return { temperature: Number(temperature.value), ...(chosen === '' ? {} : { seed: Number(chosen) }) };
+}
+
+/**
+ * Calls `step` with 0, 1, 2 … at the chosen speed while fewer than `available()` have been shown.
+ * @param {() => number} available
+ * @param {(at: number) => void} step
+ * @param {AbortSignal} signal
+ */
+function play(available, step, signal) {
+  let ended = false;
+  /** @type {Promise<void>} */
+  const done = new Promise((resolve, reject) => {
+    let shown = 0;
+    let due = 0;
+    let before = performance.now();
+    const tick = (/** @type {number} */ now) => {
+      if (signal.aborted) return reject(signal.reason);
+      due += (Math.max(0, now - before) / 1000) * Number(speed.value);
+      before = now;
+      const next = Math.min(available(), Math.floor(due));
+      if (next > shown) step(next - 1);
+      shown = Math.max(shown, next);
+      due = Math.min(due, available() + 1);
+      if (ended && shown >= available()) return resolve();
+      requestAnimationFrame(tick);
+    };
+    requestAnimationFrame(tick);
+  });
+  // Whoever awaits it hears of a failure; when the stream failed first, nobody does.
+  done.catch(() => undefined);
+  return {
+    done,
+    end: () => {
+      ended = true;
+    },
+  };
+}
+
+/** @param {string} tag @param {string} text */
+function textElement(tag, text) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
+}
+
+/** @param {Picture} shown @param {string} text @param {() => void} onClick */
+function tileOf(shown, text, onClick) {
+  const tile = document.createElement('li');
+  const button = document.createElement('button');
+  const small = document.createElement('canvas');
+  shown.paint(small, 6);
+  button.append(small);
+  button.title = text;
+  button.addEventListener('click', onClick);
+  tile.append(button, textElement('p', text));
+  return tile;
+}
+
+/** @param {number} count */
+function emptyTiles(count) {
+  return Array.from({ length: count }, () => {
+    const tile = document.createElement('li');
+    tile.className = 'empty';
+    return tile;
+  });
+}
+
+// ── Erasing and writing
+
+/** @param {PointerEvent} event */
+function touch(event) {
+  const box = canvas.getBoundingClientRect();
+  const column = Math.floor(((event.clientX - box.left) / box.width) * picture.width);
+  const row = Math.floor(((event.clientY - box.top) / box.height) * picture.height);
+  const tool = /** @type {HTMLInputElement} */ (document.querySelector('[name=tool]:checked')).value;
+  // The eraser is 4 pixels wide, the pen 2, about as wide as the strokes of MNIST.
+  if (tool === 'erase') picture.erase(row - 1, column - 1, 4);
+  else picture.write(row, column, 2);
+  show();
+}
+
+canvas.addEventListener('pointerdown', (event) => {
+  if (begin('erase what you like, then have it completed') === undefined) return;
+  canvas.setPointerCapture(event.pointerId);
+  say('erase what you like, then have it completed', 'done');
+  picture.settle();
+  touch(event);
+});
+canvas.addEventListener('pointermove', (event) => {
+  if (!canvas.hasPointerCapture(event.pointerId)) return;
+  for (const part of event.getCoalescedEvents?.() ?? [event]) touch(part);
+});
+
+element('erase-lower').addEventListener('click', () => {
+  if (begin('lower half erased') === undefined) return;
+  picture.settle();
+  picture.eraseRows(Math.floor(picture.height / 2));
+  say('lower half erased', 'done');
+  show();
+});
+element('clear').addEventListener('click', () => {
+  if (begin('blank') === undefined) return;
+  picture = new Picture(picture.height, picture.width, picture.channels);
+  say('write with the pen, erase a part, complete it', 'done');
+  show();
+});
+drawButton.addEventListener('click', () => run(draw));
+completeButton.addEventListener('click', () => run(complete));
+temperature.addEventListener('input', () => {
+  element('temperature-value').textContent = Number(temperature.value).toFixed(2);
+});
+speed.addEventListener('input', () => {
+  element('speed-value').textContent = `${speed.value} steps/s`;
+});
+
+element('completions').replaceChildren(...emptyTiles(completionCount));
+element('drawn').replaceChildren(...emptyTiles(drawnCount));
+show();
+await run(waitForModel);
+if (ready) await run(draw);

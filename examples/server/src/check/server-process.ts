@@ -1,0 +1,104 @@
+// A server in a process of its own, and what that process tells of itself while it is under load.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+
+/** What the probe has seen since it was last asked to begin. */
+export interface ProbeReport {
+  /** Delay of the event loop in milliseconds. */
+  readonly delay: { readonly p50: number; readonly p99: number; readonly max: number };
+  readonly unhandledRejections: number;
+}
+
+const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+/** Of Linux, in bytes. */
+const pageSize = 4096;
+
+export class ServerProcess implements AsyncDisposable {
+  readonly port: number;
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<string>;
+
+  private constructor(child: ChildProcess, port: number, ended: Promise<string>) {
+    this.#child = child;
+    this.port = port;
+    this.#ended = ended;
+  }
+
+  /**
+   * Starts `script`, which prints `listening on ADDRESS`, and waits until its /healthz says it is ready.
+   * @throws Error when it ends before, with what it wrote to stderr.
+   */
+  static async start(args: readonly string[], script: string = here('../main.js')): Promise<ServerProcess> {
+    const child = spawn(process.execPath, ['--import', here('probe.js'), script, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    });
+    let errors = '';
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      errors = (errors + text).slice(-10_000);
+    });
+    const ended = new Promise<string>((resolve) => {
+      child.once('close', (code, signal) =>
+        resolve(`the server ended (${signal ?? `exit code ${code}`}): ${errors}`),
+      );
+    });
+    const port = await new Promise<number>((resolve, reject) => {
+      let text = '';
+      child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
+        text = (text + chunk).slice(-1000);
+        const found = /listening on \S+:(\d+)/.exec(text);
+        if (found !== null) resolve(Number(found[1]));
+      });
+      void ended.then((why) => reject(new Error(why)));
+    });
+    const server = new ServerProcess(child, port, ended);
+    await server.#ready();
+    return server;
+  }
+
+  get running(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Resident memory in bytes. */
+  async residentBytes(): Promise<number> {
+    const statm = await readFile(`/proc/${this.#child.pid}/statm`, 'utf8');
+    return Number(statm.split(' ')[1]) * pageSize;
+  }
+
+  /** Begins a measurement. */
+  begin(): void {
+    this.#child.send('begin');
+  }
+
+  /** What was measured since {@link begin}. */
+  report(): Promise<ProbeReport> {
+    return new Promise((resolve, reject) => {
+      this.#child.once('message', (message) => resolve(message as ProbeReport));
+      void this.#ended.then((why) => reject(new Error(why)));
+      this.#child.send('report');
+    });
+  }
+
+  async #ready(): Promise<void> {
+    for (;;) {
+      const health = await fetch(`http://127.0.0.1:${this.port}/healthz`).catch(() => undefined);
+      if (health?.ok) return;
+      if (!this.running) throw new Error(await this.#ended);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  /** Ends it in order; one that does not end within five seconds is killed. Tells how it ended. */
+  async stop(): Promise<string> {
+    this.#child.kill('SIGTERM');
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), 5000);
+    const how = await this.#ended;
+    clearTimeout(timer);
+    return how;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.running) await this.stop();
+  }
+}

@@ -1,0 +1,80 @@
+// The model the server answers with: loaded from a file, or trained on MNIST first when there is none yet.
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { type Device, loadImages, openDevice, PixelCNN, presets, train } from 'pixelcnn';
+import { HttpError } from './http-error.js';
+
+export interface TrainingProgress {
+  readonly step: number;
+  readonly totalSteps: number;
+  /** Of the last batch, -log p per image. */
+  readonly nats: number;
+}
+
+/** Steps of training: under a minute on two cores, enough for digits one can read. */
+const defaultSteps = 1300;
+
+export class ModelHost implements AsyncDisposable {
+  #device: Device | undefined;
+  #model: PixelCNN | undefined;
+  #progress: TrainingProgress | undefined;
+
+  /** The model. @throws HttpError 503 with Retry-After while there is none. */
+  get model(): PixelCNN {
+    if (this.#model === undefined) {
+      throw new HttpError(503, 'ERR_NOT_READY', 'the model is not ready yet', 5);
+    }
+    return this.#model;
+  }
+
+  /** Loads the model of `file`; with `trainIfMissing` makes that file first where there is none. */
+  async start(
+    file: string,
+    options: { trainIfMissing?: boolean; steps?: number; tell?: (progress: TrainingProgress) => void } = {},
+  ): Promise<void> {
+    this.#device = await openDevice();
+    if (options.trainIfMissing && !existsSync(file)) {
+      await this.#train(this.#device, file, options.steps ?? defaultSteps, options.tell);
+    }
+    this.#model = await PixelCNN.load(this.#device, file);
+  }
+
+  /** What /healthz tells of the model. */
+  health(): object {
+    if (this.#model !== undefined) {
+      const { config, imageSize, device } = this.#model;
+      const { backend, name, instructionSet, threads } = device.info;
+      return {
+        status: 'ready',
+        model: { ...config, imageSize },
+        device: { backend, name, instructionSet, threads },
+      };
+    }
+    return this.#progress === undefined
+      ? { status: 'starting' }
+      : { status: 'training', training: this.#progress };
+  }
+
+  async #train(
+    device: Device,
+    file: string,
+    steps: number,
+    tell: ((progress: TrainingProgress) => void) | undefined,
+  ): Promise<void> {
+    const { data, model: shape, training } = presets['mnist-demo'];
+    const images = await loadImages(data);
+    await using model = await PixelCNN.create(device, { ...shape, channels: images.channels });
+    for await (const event of train(model, images, { ...training, steps })) {
+      if (event.type !== 'step') continue;
+      this.#progress = { step: event.step, totalSteps: event.totalSteps, nats: event.nats };
+      tell?.(this.#progress);
+    }
+    await mkdir(dirname(file), { recursive: true });
+    await model.save(file, { weights: 'ema' });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#device?.dispose();
+  }
+}

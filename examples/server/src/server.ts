@@ -1,0 +1,144 @@
+// The server: its routes, and what every request passes through.
+import { randomInt } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify';
+import type { z } from 'zod';
+import { BoundedQueue, type QueueLimits } from './bounded-queue.js';
+import { cancellationSignal } from './cancellation.js';
+import { sampleEvents } from './event-stream.js';
+import { answerError, HttpError } from './http-error.js';
+import type { ModelHost } from './model-host.js';
+import {
+  type CompleteRequest,
+  imagesAnswer,
+  imagesOf,
+  knownOf,
+  type LogLikelihoodRequest,
+  type RequestLimits,
+  requestSchemas,
+  type SampleRequest,
+} from './requests.js';
+
+export interface ServerOptions extends RequestLimits, QueueLimits {
+  /** Milliseconds after which a request is given up. */
+  readonly deadline: number;
+  readonly logger: FastifyServerOptions['logger'];
+}
+
+const defaults: ServerOptions = {
+  maxCount: 64,
+  maxSide: 64,
+  // Two, so that the device has the next step at hand when one ends.
+  running: 2,
+  waiting: 64,
+  deadline: 30_000,
+  logger: false,
+};
+
+/** A Fastify server over the model of `host`, which may still be training. */
+export function buildServer(host: ModelHost, options: Partial<ServerOptions> = {}): FastifyInstance {
+  const settings = { ...defaults, ...options };
+  const { deadline, logger } = settings;
+  const app = fastify({ logger: logger ?? false, bodyLimit: 2 ** 20, requestTimeout: 10_000 });
+  const queue = new BoundedQueue({ running: settings.running, waiting: settings.waiting });
+  const schemas = requestSchemas(settings);
+
+  app.setValidatorCompiler<z.ZodType>(({ schema }) => (body) => {
+    const result = schema.safeParse(body);
+    return result.success ? { value: result.data } : { error: invalidRequest(result.error) };
+  });
+  app.setErrorHandler(answerError);
+  app.setNotFoundHandler((request) => {
+    throw new HttpError(404, 'ERR_NOT_FOUND', `there is no ${request.method} ${request.url.slice(0, 100)}`);
+  });
+
+  app.get('/healthz', (_request, reply) => {
+    const health = host.health();
+    const { running, waiting } = queue;
+    const ready = 'model' in health;
+    return reply.code(ready ? 200 : 503).send({ ...health, queue: { running, waiting } });
+  });
+
+  app.post<{ Body: SampleRequest }>(
+    '/sample',
+    { schema: { body: schemas.sample } },
+    async (request, reply) => {
+      const { model } = host;
+      const signal = cancellationSignal(reply, deadline);
+      const { stepsPerFrame, ...drawing } = { seed: randomSeed(), ...request.body };
+      if (request.headers.accept?.includes('text/event-stream')) {
+        const frames = model.sampleStream({
+          ...drawing,
+          ...(stepsPerFrame === undefined ? {} : { stepsPerFrame }),
+          signal,
+        });
+        const place = await queue.enter(signal);
+        const events = sampleEvents(frames, signal).once('close', () => place[Symbol.dispose]());
+        return reply.type('text/event-stream').header('cache-control', 'no-store').send(events);
+      }
+      using _place = await queue.enter(signal);
+      return imagesAnswer(await model.sample({ ...drawing, signal }));
+    },
+  );
+
+  app.post<{ Body: CompleteRequest }>(
+    '/complete',
+    { schema: { body: schemas.complete } },
+    async (request, reply) => {
+      const { model } = host;
+      const images = imagesOf(request.body, model);
+      const known = knownOf(request.body, images);
+      const { seed = randomSeed(), temperature } = request.body;
+      const signal = cancellationSignal(reply, deadline);
+      using _place = await queue.enter(signal);
+      return imagesAnswer(await model.complete({ images, known, seed, temperature, signal }));
+    },
+  );
+
+  app.post<{ Body: LogLikelihoodRequest }>(
+    '/log-likelihood',
+    { schema: { body: schemas.logLikelihood } },
+    async (request, reply) => {
+      const { model } = host;
+      const images = imagesOf(request.body, model);
+      const signal = cancellationSignal(reply, deadline);
+      using _place = await queue.enter(signal);
+      const { nats, bitsPerDim } = await model.logLikelihood(images, { signal });
+      return { nats: [...nats], bitsPerDim: [...bitsPerDim] };
+    },
+  );
+
+  addPage(app);
+  return app;
+}
+
+/** The page and what it loads, read once. */
+function addPage(app: FastifyInstance): void {
+  const files = {
+    '/': ['index.html', 'text/html; charset=utf-8'],
+    '/style.css': ['style.css', 'text/css; charset=utf-8'],
+    '/page.js': ['page.js', 'text/javascript; charset=utf-8'],
+    '/picture.js': ['picture.js', 'text/javascript; charset=utf-8'],
+    '/requests.js': ['requests.js', 'text/javascript; charset=utf-8'],
+  } as const;
+  for (const [url, [name, type]] of Object.entries(files)) {
+    const content = readFileSync(new URL(`../page/${name}`, import.meta.url));
+    app.get(url, (_request, reply) => {
+      return reply
+        .type(type)
+        .header('content-security-policy', "default-src 'self'; img-src 'self' data:")
+        .send(content);
+    });
+  }
+}
+
+function invalidRequest(error: z.ZodError): HttpError {
+  const [issue] = error.issues;
+  const where = issue?.path.length ? `${issue.path.join('.')}: ` : '';
+  return new HttpError(400, 'ERR_INVALID_REQUEST', `${where}${issue?.message}`);
+}
+
+/** Exact as a JSON number. */
+function randomSeed(): number {
+  return randomInt(2 ** 48 - 1);
+}
