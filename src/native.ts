@@ -19,6 +19,9 @@ export interface Native {
     name: string;
     instructionSet: string;
     threads: number;
+    cudnn: string;
+    /** Numbers of the precisions it computes in (native/ops.h: Precision). */
+    precisions: number[];
   };
   closeDevice(device: NativeDevice): Promise<void>;
   packedBytes(device: NativeDevice, shape: Int32Array, direction: number): number;
@@ -37,7 +40,7 @@ export interface Native {
   traceProgram(program: NativeProgram, inputs: ArrayBufferView[]): Promise<Float64Array>;
 }
 
-const abi = 1;
+const abi = 2;
 const packageRoot = fileURLToPath(new URL('..', import.meta.url));
 let loaded: Native | undefined;
 
@@ -81,9 +84,13 @@ function messageOf(error: unknown): string {
 /** Turns an error of the addon into a PixelCnnError; passes others through. */
 export function fromNative(error: unknown): unknown {
   if (error instanceof PixelCnnError || !(error instanceof Error)) return error;
-  const code = (error as Error & { code?: unknown }).code;
+  const { code, remedy } = error as Error & { code?: unknown; remedy?: unknown };
   if (typeof code !== 'string') return error;
-  return new PixelCnnError(code, error.message, { cause: error });
+  return new PixelCnnError(
+    code,
+    error.message,
+    typeof remedy === 'string' ? { remedy, cause: error } : { cause: error },
+  );
 }
 
 /** Calls `body`, converting what it throws or rejects with. */
