@@ -30,6 +30,8 @@ static PIXELCNN_HOST_DEVICE inline PhiloxWords philox(PhiloxWords counter, uint3
 }
 
 // Uniform in [0, 1), 24 bits.
-static PIXELCNN_HOST_DEVICE inline float uniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+static PIXELCNN_HOST_DEVICE inline float uniform(uint32_t word) {
+  return static_cast<float>(word >> 8) * 0x1p-24f;
+}
 
 }  // namespace pixelcnn
