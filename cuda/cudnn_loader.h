@@ -27,9 +27,13 @@ struct CudnnLibrary {
   std::vector<CudnnAttempt> attempts;
 };
 
-// `folder`: where to look, and nowhere else; "" for PIXELCNN_CUDNN or, without that, the usual places: what the
-// process has loaded, the loader's path, pip wheels of the active Python, Conda, CUDA's folders. Never throws for
-// a missing or broken cuDNN. The result of a folder is found once and kept for the life of the process.
+// "9.24.0".
+std::string cudnn_version_text(int version);
+
+// `folder`: where to look, and nowhere else; "" for PIXELCNN_CUDNN or, without that, the usual places: what
+// the process has loaded, the loader's path, pip wheels of the active Python, Conda, CUDA's folders. Never
+// throws for a missing or broken cuDNN. The result of a folder is found once and kept for the life of the
+// process.
 std::shared_ptr<const CudnnLibrary> load_cudnn(const std::string& folder = "");
 
 }  // namespace pixelcnn::cuda

@@ -1,5 +1,5 @@
-// Convolutions by cuDNN: which plans a device has, the fastest among them and our own kernels, and running it.
-// No cuDNN header is needed here; the interface is abstract so that code using it links without cuDNN.
+// Convolutions by cuDNN: which plans a device has, the fastest among them and our own kernels, and running
+// it. No cuDNN header is needed here; the interface is abstract so that code using it links without cuDNN.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -54,7 +54,7 @@ class ConvolutionPlan {
   // for kInputGradient, one for kWeightGradient a plan for kWeightGradientRounded; the caller does the rest.
   virtual Convolution convolution() const = 0;
   virtual int64_t workspace_bytes() const = 0;
-  // The engine, in a form that Cudnn::exclude takes: "forward:62".
+  // The engine, in a form that Cudnn::exclude takes: "9.24.0/forward/62".
   virtual const std::string& engine() const = 0;
   // Only enqueues, also under stream capture. Throws ERR_CUDNN.
   virtual void execute(const ConvolutionOperands& operands, std::byte* workspace,
@@ -75,7 +75,8 @@ class Cudnn {
   virtual ~Cudnn() = default;
 
   // Chooses how to run a request, once: from the cache on disk, or by timing our kernels and the candidates.
-  // Null where our kernels are fastest or cuDNN offers nothing. Not under capture. Plans live as long as this.
+  // Null where our kernels are fastest or cuDNN offers nothing. Not under capture. Plans live as long as
+  // this.
   virtual const ConvolutionPlan* prepare(const ConvolutionRequest& request,
                                          const ConvolutionTrial& trial) = 0;
   // What `prepare` chose; null as well for a request it has not seen.
@@ -92,8 +93,8 @@ class Cudnn {
 // Plans for the current CUDA device. Throws ERR_CUDNN where cuDNN does not accept the device.
 std::unique_ptr<Cudnn> open_cudnn(std::shared_ptr<const CudnnLibrary> library);
 
-// Plans for the device that a JSON text describes (cuDNN's device properties), without a device: they cannot be
-// executed, and `prepare` takes the first candidate.
+// Plans for the device that a JSON text describes (cuDNN's device properties), without a device: they cannot
+// be executed, and `prepare` takes the first candidate.
 std::unique_ptr<Cudnn> open_cudnn_for_profile(std::shared_ptr<const CudnnLibrary> library,
                                               const std::string& device_properties);
 
