@@ -8,7 +8,7 @@
 #include <cstring>
 
 #ifdef PIXELCNN_CUDA_EMULATOR
-#include "emulator.h"
+#include "device_builtins.h"
 
 #define LAUNCH(kernel, grid, block, shared_bytes, stream) \
   ::emulator::launcher(kernel, {#kernel, grid, block, static_cast<size_t>(shared_bytes), stream, false})
