@@ -206,7 +206,10 @@ void CudaDevice::cancel_recording(CudaReplay& replay) {
 }
 
 void CudaDevice::enter() {
-  PIXELCNN_CHECK(!lost_, "ERR_DEVICE_LOST", "the GPU failed earlier and this device cannot be used any more");
+  if (lost_) {
+    throw Error("ERR_DEVICE_LOST", "the GPU failed earlier and this process cannot use it any more",
+                "start a new process; training resumes from its last checkpoint");
+  }
   PIXELCNN_CUDA(cudaSetDevice(index_));
 }
 

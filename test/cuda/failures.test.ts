@@ -1,14 +1,11 @@
-// What goes wrong with a GPU: none there, no memory left, a kernel that fails.
+// What goes wrong with a GPU: none there, no memory left, a kernel that fails. Each case in a process of its own.
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { openDevice } from '../../src/device.js';
-import { PixelCNN } from '../../src/models/pixelcnn.js';
-import { openGpu, withEnvironment } from '../helpers/cuda.js';
-
-const small = { hiddenChannels: 8, layers: 3, levels: 4, kernelSize: 3 };
-const size = { count: 1, height: 6, width: 6, seed: 1 };
+import { runChild } from '../helpers/child.js';
+import { emulatedLibrary, realGpu, withEnvironment } from '../helpers/cuda.js';
 
 describe('a machine without a usable GPU', () => {
   const missing = { PIXELCNN_CUDA_LIBRARY: '/nonexistent/libpixelcnn_cuda.so' };
@@ -35,61 +32,67 @@ describe('a machine without a usable GPU', () => {
     const file = path.join(await mkdtemp(path.join(tmpdir(), 'pixelcnn-')), 'libpixelcnn_cuda.so');
     await writeFile(file, 'not a library');
     await withEnvironment({ PIXELCNN_CUDA_LIBRARY: file }, async () => {
-      await expect(openDevice({ backend: 'cuda' })).rejects.toMatchObject({
-        code: 'ERR_BACKEND_UNAVAILABLE',
-      });
+      const opening = openDevice({ backend: 'cuda' });
+      await expect(opening).rejects.toMatchObject({ code: 'ERR_BACKEND_UNAVAILABLE' });
     });
   });
 });
 
-describe('a GPU', () => {
+/** Runs children/device.mjs on an emulated GPU of these properties. */
+async function useGpu(
+  variables: Readonly<Record<string, string>>,
+  options: object,
+  ...counts: readonly number[]
+) {
+  const { stdout, stderr, code } = await runChild('cuda/children/device.mjs', {
+    args: [JSON.stringify(options), ...counts.map(String)],
+    env: { PIXELCNN_CUDA_LIBRARY: emulatedLibrary, ...variables },
+    timeout: 120_000,
+  });
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  return JSON.parse(stdout);
+}
+
+describe.skipIf(realGpu)('an emulated GPU', () => {
   it('tells what it is', async () => {
-    await using device = await openGpu({ precision: 'auto' });
-    expect(device.info).toMatchObject({
-      backend: 'cuda',
-      instructionSet: 'sm_90',
-      precision: 'bf16',
-      rejected: [],
-    });
-    expect(device.info.cudnn).toMatch(/^none: /);
+    const { info } = await useGpu({}, {});
+    const expected = { backend: 'cuda', instructionSet: 'sm_90', precision: 'bf16', rejected: [] };
+    expect(info).toMatchObject(expected);
+    expect(info.cudnn).toMatch(/^none: /);
   });
 
   it('without bf16 takes f16, and refuses what it lacks', async () => {
-    const turing = { PIXELCNN_EMULATED_CAPABILITY: '7.5' };
-    await using device = await openGpu({ precision: 'auto' }, turing);
-    expect(device.info).toMatchObject({ instructionSet: 'sm_75', precision: 'f16' });
-    await expect(openGpu({ precision: 'bf16' }, turing)).rejects.toMatchObject({ code: 'ERR_PRECISION' });
-    await expect(openGpu({}, { PIXELCNN_EMULATED_CAPABILITY: '7.0' })).rejects.toMatchObject({
-      code: 'ERR_BACKEND_UNAVAILABLE',
-    });
+    const turing = { PIXELCNN_EMULATOR_CAPABILITY: '75' };
+    const { info } = await useGpu(turing, {});
+    expect(info).toMatchObject({ instructionSet: 'sm_75', precision: 'f16' });
+    const { error } = await useGpu(turing, { precision: 'bf16' });
+    expect(error).toMatchObject({ code: 'ERR_PRECISION', message: expect.stringContaining('f32, f16') });
   });
 
-  it('refuses an index that is not there', async () => {
-    await expect(openGpu({ index: 1 })).rejects.toMatchObject({ code: 'ERR_NO_DEVICE' });
+  it('is refused if it is too old, or not there', async () => {
+    const old = await useGpu({ PIXELCNN_EMULATOR_CAPABILITY: '70' }, {});
+    expect(old.error).toMatchObject({ code: 'ERR_BACKEND_UNAVAILABLE' });
+    const index = await useGpu({}, { index: 1 });
+    expect(index.error).toMatchObject({ code: 'ERR_NO_DEVICE' });
+    const none = await useGpu({ PIXELCNN_EMULATOR_DEVICES: '0' }, {});
+    expect(none.error).toMatchObject({ code: 'ERR_BACKEND_UNAVAILABLE', remedy: expect.any(String) });
   });
 
-  it('out of memory is an error after which it works', async () => {
-    await using device = await openGpu({}, { PIXELCNN_EMULATED_MEMORY: String(8 << 20) });
-    const model = await PixelCNN.create(device, small);
-    const before = await model.sample(size);
-    await expect(model.sample({ ...size, count: 600 })).rejects.toMatchObject({
-      code: 'ERR_OUT_OF_MEMORY',
-      remedy: expect.any(String),
-    });
-    expect(await model.sample(size)).toEqual(before);
+  it('works again after it was out of memory', async () => {
+    const memory = { PIXELCNN_EMULATOR_MEMORY: String(4 << 20) };
+    const { calls } = await useGpu(memory, { precision: 'f32' }, 1, 1000, 1);
+    expect(calls[1]).toMatchObject({ code: 'ERR_OUT_OF_MEMORY', remedy: expect.any(String) });
+    expect(calls[0].drawn).toHaveLength(72);
+    expect(calls[2]).toEqual(calls[0]);
   });
 
   it('is lost after an error that CUDA does not recover from', async () => {
-    const device = await openGpu({}, { PIXELCNN_EMULATED_LAUNCH_FAILURE: '12' });
-    const model = await PixelCNN.create(device, small);
-    await expect(model.sample(size)).rejects.toMatchObject({
+    const { calls } = await useGpu({ PIXELCNN_EMULATOR_FAIL_LAUNCH: '12' }, { precision: 'f32' }, 1, 1);
+    expect(calls[0]).toMatchObject({
       code: 'ERR_CUDA',
-      message: expect.stringMatching(/op \d+ \(\w+\): .+/),
+      message: expect.stringMatching(/op \d+ \(\w+\): .*unspecified launch failure/),
     });
-    await expect(model.sample(size)).rejects.toMatchObject({ code: 'ERR_DEVICE_LOST' });
-    await device.dispose();
-    await using fresh = await openGpu();
-    const again = await PixelCNN.create(fresh, small);
-    expect((await again.sample(size)).count).toBe(1);
+    expect(calls[1]).toMatchObject({ code: 'ERR_DEVICE_LOST', remedy: expect.any(String) });
   });
 });
