@@ -33,7 +33,7 @@ __device__ inline int draw_level(const float* logits, int levels, float temperat
     const int other_most = __shfl_xor_sync(kFullWarp, most, bits);
     if (other > best || (other == best && other_most < most)) best = other, most = other_most;
   }
-  if (isnan(logits[0])) most = 0;  // nothing is larger
+  if (logits[0] != logits[0]) most = 0;  // nothing is larger than NaN
   if (temperature == 0) return most;
 
   const float largest = logits[most];
