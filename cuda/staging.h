@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 namespace pixelcnn::cuda {
@@ -16,6 +17,7 @@ struct FreePinned {
 struct DestroyEvent {
   void operator()(cudaEvent_t event) const { static_cast<void>(cudaEventDestroy(event)); }
 };
+using Event = std::unique_ptr<std::remove_pointer_t<cudaEvent_t>, DestroyEvent>;
 
 // All copies are ordered with the stream's other work. The host never waits for them but in `wait`, so the
 // next step is enqueued while one is running.
@@ -44,7 +46,7 @@ class Staging {
   };
   struct Mark {
     uint64_t id = 0;
-    std::unique_ptr<CUevent_st, DestroyEvent> event;
+    Event event;
     std::vector<Block> blocks;  // in use until the mark is reached
     std::vector<Delivery> deliveries;
   };
@@ -57,7 +59,7 @@ class Staging {
   Mark open_;                // what the next fence will cover
   std::deque<Mark> marks_;   // in order, not reached yet
   std::vector<Block> free_;  // blocks for reuse
-  std::vector<std::unique_ptr<CUevent_st, DestroyEvent>> events_;
+  std::vector<Event> events_;
 };
 
 }  // namespace pixelcnn::cuda

@@ -6,7 +6,7 @@ import { type Device, type DeviceOptions, openDevice } from '../../src/device.js
 
 export const realGpu = process.env.PIXELCNN_TEST_GPU === '1';
 export const emulatedLibrary = fileURLToPath(
-  new URL('../../build/libpixelcnn_cuda_emulated.so', import.meta.url),
+  new URL('../../build/libpixelcnn_cuda_emulated_plain.so', import.meta.url),
 );
 
 /** Runs `body` with environment variables that native code reads; undefined removes one. */
