@@ -112,7 +112,8 @@ void check_alignment(const Fiber& fiber, const void* memory, size_t bytes, Acces
 }
 
 std::string text(const uint3& index) {
-  return "(" + std::to_string(index.x) + "," + std::to_string(index.y) + "," + std::to_string(index.z) + ")";
+  return std::string("(") + std::to_string(index.x) + "," + std::to_string(index.y) + "," +
+         std::to_string(index.z) + ")";
 }
 
 std::string text(const Fiber& fiber) {

@@ -15,7 +15,8 @@ extern "C" __attribute__((visibility("hidden"))) const char _end;
 namespace emulator {
 
 bool same(const Site& a, const Site& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  if (a.line() != b.line() || a.column() != b.column()) return false;
+  return a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
 std::string text(const Site& site) {

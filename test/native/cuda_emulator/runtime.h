@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 
@@ -15,7 +16,8 @@ struct Runtime {
   cudaError_t sticky = cudaSuccess;     // once set, the answer to every call until cudaDeviceReset
   cudaError_t explained = cudaSuccess;  // the latest error, and its story
   std::string explanation;
-  bool told = false;  // by the function that runs
+  bool told = false;                           // by the function that runs
+  std::map<const void*, size_t> shared_bytes;  // dynamic, that kernels may use where more than 48 KB
 };
 // Never destroyed: other threads may still call while the process ends.
 Runtime& runtime();

@@ -193,6 +193,7 @@ cudaError_t cudaDeviceReset() {
   for (const auto& [base, region] : all.blocks) emulator::release_region(*region);
   all.blocks.clear();
   all.used = 0;
+  emulator::runtime().shared_bytes.clear();
   emulator::runtime().sticky = emulator::runtime().explained = emulator::last_error = cudaSuccess;
   return cudaSuccess;
 }

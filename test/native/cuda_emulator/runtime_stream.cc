@@ -1,6 +1,5 @@
 // Streams, events, launches, and their capture into graphs. Work is done as it is enqueued.
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -30,7 +29,6 @@ struct Capture {
 
 struct Streams {
   std::vector<std::shared_ptr<Capture>> captures;
-  std::map<const void*, int> shared_bytes;  // that kernels may use, where more than 48 KB
 };
 
 Streams& streams() {
@@ -59,9 +57,8 @@ cudaError_t check_shape(const LaunchShape& shape, const void* kernel) {
                                                      " x " + std::to_string(grid.z) + " blocks of " +
                                                      std::to_string(threads) + " threads");
   }
-  const auto permission = streams().shared_bytes.find(kernel);
-  const size_t most =
-      permission != streams().shared_bytes.end() ? static_cast<size_t>(permission->second) : kSharedBytes;
+  const auto permission = runtime().shared_bytes.find(kernel);
+  const size_t most = permission != runtime().shared_bytes.end() ? permission->second : kSharedBytes;
   if (shape.shared_bytes > most) {
     return refuse(cudaErrorInvalidValue,
                   std::string(shape.kernel) + ": " + std::to_string(shape.shared_bytes) +
@@ -132,7 +129,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int byte
                                                " bytes of dynamic shared memory, the device has " +
                                                std::to_string(emulator::shared_bytes_with_permission()));
     }
-    streams().shared_bytes[kernel] = bytes;
+    emulator::runtime().shared_bytes[kernel] = static_cast<size_t>(bytes);
     return cudaSuccess;
   });
 }

@@ -25,16 +25,15 @@ void warp_instruction(const char* name, WarpWork work, uint32_t mask, Lane io, S
          ", which has ended or does not exist; called by " + text(fiber));
   }
   const uint32_t others = warp.in_instruction & mask;
-  const bool last = (others | bit) == mask;
-  // Before the last comes, comparing with one is enough.
-  for (uint32_t rest = last ? others : others & -others; rest != 0; rest &= rest - 1) {
-    const Fiber& other = warp.fibers[std::countr_zero(rest)];
+  // Whoever comes compares with one that waits, so in the end all are the same.
+  if (others != 0) {
+    const Fiber& other = warp.fibers[std::countr_zero(others)];
     if (other.mask != mask || other.work != work || !same(other.site, site)) {
       fail("divergent warp: " + text(fiber) + " is in " + name + " at " + text(site) + " while " +
            text(other) + " is in " + other.name + " at " + text(other.site));
     }
   }
-  if (!last) {
+  if ((others | bit) != mask) {
     warp.in_instruction |= bit;
     wait();
     return;
