@@ -4,7 +4,8 @@
 
 namespace pixelcnn::cuda {
 
-// n / divisor for n < 2^31 (Granlund & Montgomery 1994, "Division by invariant integers using multiplication").
+// n / divisor for n < 2^31 (Granlund & Montgomery 1994, "Division by invariant integers using
+// multiplication").
 class Divider {
  public:
   explicit Divider(int32_t divisor) : divisor_(static_cast<uint32_t>(divisor)) {

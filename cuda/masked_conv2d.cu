@@ -1,5 +1,5 @@
-// Masked convolutions, each by the fastest of cuDNN's plans and our own kernels. The direct algorithm is ours:
-// exactly causal, with the bits of the sampler's front.
+// Masked convolutions, each by the fastest of cuDNN's plans and our own kernels. The direct algorithm is
+// ours: exactly causal, with the bits of the sampler's front.
 #include <optional>
 
 #include "cudnn_plans.h"
@@ -86,7 +86,8 @@ void enqueue(const MaskedConv2dForward& op, const ConvolutionPlan* plan, const L
 // ---- input gradient
 
 std::optional<ConvolutionRequest> request(const MaskedConv2dBackwardInput& op) {
-  return ConvolutionRequest{op.gate ? Convolution::kInputGradientGated : Convolution::kInputGradient, op.shape};
+  return ConvolutionRequest{op.gate ? Convolution::kInputGradientGated : Convolution::kInputGradient,
+                            op.shape};
 }
 
 void take_operands(MaskedConv2dBackwardInput& op, Pieces& pieces) {

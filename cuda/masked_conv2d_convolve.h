@@ -1,6 +1,6 @@
 // The convolution kernel: rows of the product are pixels, columns output channels, the depth is the live taps
-// of all input channels. Forward, the input gradient and the sampler's front differ in where pixels lie and in
-// how the one packed layout [K][slots][C] is read.
+// of all input channels. Forward, the input gradient and the sampler's front differ in where pixels lie and
+// in how the one packed layout [K][slots][C] is read.
 #pragma once
 #include "masked_conv2d.h"
 #include "tile.h"
@@ -9,8 +9,8 @@ namespace pixelcnn::cuda {
 
 template <class T>
 struct ConvolveArguments {
-  const T* x;        // (pixels, taps.channels())
-  const T* weights;  // [K][slots][C]
+  const T* x;         // (pixels, taps.channels())
+  const T* weights;   // [K][slots][C]
   const float* bias;  // or null
   const T* gate;      // (pixels, outputs) or null
   void* y;            // (pixels, outputs), float32 if float_y
@@ -136,9 +136,8 @@ __device__ inline void store_pair(T* to, float low, float high, bool both, bool 
 }
 
 template <Precision precision, Direction direction, class Shape>
-using ConvolveTile =
-    BlockTile<precision, Shape, Lines::kAlongDepth,
-              direction == Direction::kForward ? Lines::kAlongDepth : Lines::kAcrossDepth>;
+using ConvolveTile = BlockTile<precision, Shape, Lines::kAlongDepth,
+                               direction == Direction::kForward ? Lines::kAlongDepth : Lines::kAcrossDepth>;
 
 template <Precision precision, Direction direction, class Shape, class Pixels>
 __global__ void __launch_bounds__(ConvolveTile<precision, direction, Shape>::kThreads)
@@ -198,8 +197,8 @@ void launch_convolve(const ConvolveArguments<Element<precision>>& conv, const Pi
                      const Launch& launch) {
   using Tile = ConvolveTile<precision, direction, Shape>;
   constexpr auto kernel = convolve<precision, direction, Shape, Pixels>;
-  const int64_t blocks = blocks_of(most, Shape::kRows) *
-                         blocks_of(conv.end_output - conv.first_output, Shape::kColumns);
+  const int64_t blocks =
+      blocks_of(most, Shape::kRows) * blocks_of(conv.end_output - conv.first_output, Shape::kColumns);
   allow_shared_memory(kernel, Tile::kSharedBytes);
   LAUNCH(kernel, static_cast<unsigned>(blocks), Tile::kThreads, Tile::kSharedBytes, launch.stream)
   (conv, pixels);

@@ -1,7 +1,7 @@
 // The gradients of a masked convolution's weights and bias.
 //
-// Weights: rows of the product are (tap, input channel), columns output channels, the depth is the pixels. The
-// pixels are split into parts of a fixed size; each block writes its part's sums in the packed layout
+// Weights: rows of the product are (tap, input channel), columns output channels, the depth is the pixels.
+// The pixels are split into parts of a fixed size; each block writes its part's sums in the packed layout
 // [K][slots][C] and the parts are added in order. Bias: the same in two rounds of one kernel.
 #include "masked_conv2d.h"
 #include "tile.h"
@@ -202,7 +202,8 @@ void bias_gradient(const MaskedConv2dBackwardWeight& op, float* workspace, const
   const int64_t pixels = int64_t{shape.n} * shape.h * shape.w;
   const Parts parts = bias_parts(shape, launch.multiprocessors);
   with_precision(shape.precision, [&]<Precision precision>() {
-    launch_sum_pixels(static_cast<const Element<precision>*>(op.grad_y), workspace, pixels, parts, shape.k, 1, launch);
+    launch_sum_pixels(static_cast<const Element<precision>*>(op.grad_y), workspace, pixels, parts, shape.k, 1,
+                      launch);
   });
   launch_sum_pixels<float>(workspace, op.grad_bias, parts.count, Parts(parts.count, 1, 1), shape.k,
                            1 / gradient_scale(shape.precision, pixels), launch);

@@ -1,5 +1,5 @@
-// Weights between OIHW float32 and the packed filter [K][slots][C]: masked, cropped and rounded on the way in;
-// added up, unscaled and with exact zeros under the mask on the way out.
+// Weights between OIHW float32 and the packed filter [K][slots][C]: masked, cropped and rounded on the way
+// in; added up, unscaled and with exact zeros under the mask on the way out.
 #include "masked_conv2d.h"
 #include "tile.h"
 
@@ -52,9 +52,9 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) unpack_filters(const T* packed, int parts, float* weight,
-                                                           const FilterShape shape, int slots, int centre,
-                                                           float scale) {
+__global__ void __launch_bounds__(kThreads)
+    unpack_filters(const T* packed, int parts, float* weight, const FilterShape shape, int slots, int centre,
+                   float scale) {
   const int output = static_cast<int>(blockIdx.x), count = shape.window * shape.c;
   const int seen = shape.seen_at_centre(output);
   const int64_t part = int64_t{shape.k} * slots * shape.c;

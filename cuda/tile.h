@@ -1,5 +1,5 @@
-// The block-tile product under every kernel that multiplies matrices: rows x columns of sums over a depth that
-// is streamed through shared memory in stages.
+// The block-tile product under every kernel that multiplies matrices: rows x columns of sums over a depth
+// that is streamed through shared memory in stages.
 //
 // In every precision a thread owns the sums that mma gives it, so one kernel body serves all of them. A sum
 // runs over the depth in ascending order, in pieces of 32 bytes that begin at multiples of 32: it does not
@@ -100,7 +100,9 @@ class BlockTile {
     for (int step = 0; step < Shape::kStages - 1; ++step) load(step);
     for (int step = 0; step < steps; ++step) {
       cp_async_wait<Shape::kStages - 2>();
+#if PLANT != 202        // no barrier
       __syncthreads();  // everyone's copies are there, and nobody reads the stage that is filled next
+#endif
       load(step + Shape::kStages - 1);
       const T* stage = shared + step % Shape::kStages * (A::kSize + B::kSize);
       if constexpr (precision == Precision::kF32)
@@ -203,7 +205,11 @@ class BlockTile {
 #pragma unroll
         for (int m = 0; m < kRowTiles; ++m) {
           mma(sums_[m][n], rows[m], {columns[0], columns[1]});
+#if PLANT == 204  // the halves of a fragment swapped
+          mma(sums_[m][n + 1], rows[m], {columns[3], columns[2]});
+#else
           mma(sums_[m][n + 1], rows[m], {columns[2], columns[3]});
+#endif
         }
       }
     }
