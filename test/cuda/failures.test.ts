@@ -81,7 +81,7 @@ describe.skipIf(realGpu)('an emulated GPU', () => {
 
   it('works again after it was out of memory', async () => {
     const memory = { PIXELCNN_EMULATOR_MEMORY: String(4 << 20) };
-    const { calls } = await useGpu(memory, { precision: 'f32' }, 1, 1000, 1);
+    const { calls } = await useGpu(memory, { precision: 'f32' }, 1, 20000, 1);
     expect(calls[1]).toMatchObject({ code: 'ERR_OUT_OF_MEMORY', remedy: expect.any(String) });
     expect(calls[0].drawn).toHaveLength(72);
     expect(calls[2]).toEqual(calls[0]);
@@ -91,7 +91,7 @@ describe.skipIf(realGpu)('an emulated GPU', () => {
     const { calls } = await useGpu({ PIXELCNN_EMULATOR_FAIL_LAUNCH: '12' }, { precision: 'f32' }, 1, 1);
     expect(calls[0]).toMatchObject({
       code: 'ERR_CUDA',
-      message: expect.stringMatching(/op \d+ \(\w+\): .*unspecified launch failure/),
+      message: expect.stringMatching(/unspecified launch failure/),
     });
     expect(calls[1]).toMatchObject({ code: 'ERR_DEVICE_LOST', remedy: expect.any(String) });
   });

@@ -7,7 +7,7 @@ import { randomModel } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';
 
 const hyper = {
-  learningRate: 3e-3,
+  learningRate: 1e-3,
   beta1: 0.9,
   beta2: 0.999,
   epsilon: 1e-8,
@@ -21,6 +21,24 @@ const networks = [
 ];
 const [count, height, width] = [4, 6, 7] as const;
 
+/** Smooth waves: something that a network of this size can learn. */
+function waves(random: TestRandom, channels: number): Uint8Array {
+  const data = new Uint8Array(count * height * width * channels);
+  for (let image = 0; image < count; image += 1) {
+    const [a, b] = [random.uniform() * 4, random.uniform() * 4];
+    for (let i = 0; i < height * width * channels; i += 1) {
+      const [row, column, channel] = [
+        Math.floor(i / channels / width),
+        Math.floor(i / channels) % width,
+        i % channels,
+      ];
+      const wave = Math.sin(a + row * 0.7) * Math.cos(b + column * 0.5 + channel);
+      data[image * height * width * channels + i] = 127 + 120 * wave;
+    }
+  }
+  return data;
+}
+
 /** Losses of `steps` steps on three batches in turn, and the weights after them. */
 async function trainOn(device: Device, network: (typeof networks)[number], steps: number) {
   const model = await randomModel(device, network, 5);
@@ -28,11 +46,12 @@ async function trainOn(device: Device, network: (typeof networks)[number], steps
     height,
     width,
     dynamic: false,
-    algorithm: 'auto',
+    // On the CPU auto is Winograd: its rounding moves parameters that have hardly a gradient, which Adam amplifies.
+    algorithm: device.info.backend === 'cpu' ? 'direct' : 'auto',
   });
   const random = new TestRandom(6);
   const batches = Array.from({ length: 3 }, () => ({
-    bytes: random.bytes(count * height * width * network.channels),
+    bytes: waves(random, network.channels),
     count,
     index: new Uint32Array(count),
     random: [0, 0, 0] as const,
