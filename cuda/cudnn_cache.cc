@@ -135,7 +135,8 @@ std::optional<CachedChoice> CudnnCache::read(const std::string& key) const {
   if (folder_.empty()) return std::nullopt;
   std::optional<std::string> text = read_file(path_of(key));
   if (!text || take_line(*text) != kFormat || take_line(*text) != key) return std::nullopt;
-  if (take_line(*text) != hash(*text)) return std::nullopt;
+  const std::string expected_hash = take_line(*text);
+  if (hash(*text) != expected_hash) return std::nullopt;
   const std::string convolution = take_line(*text);
   if (convolution == kOwnKernels) return CachedChoice{.own_kernels = true};
   CachedChoice choice{.own_kernels = false};

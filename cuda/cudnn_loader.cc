@@ -23,6 +23,8 @@ constexpr const char* kShim = "libcudnn.so.9";
 // What convolution needs of cuDNN 9 besides the shim; whatever else lies beside it is opened too.
 constexpr const char* kNeeded[] = {"libcudnn_graph.so.9", "libcudnn_engines_precompiled.so.9",
                                    "libcudnn_engines_runtime_compiled.so.9", "libcudnn_heuristic.so.9"};
+// Opening takes about a second once the files are in memory; from a slow disk it is over a gigabyte.
+constexpr int kSecondsForTrial = 120;
 constexpr const char* kInstall =
     "Install it with `pip install nvidia-cudnn-cu13 nvidia-cublas`, or from NVIDIA's apt repository "
     "(libcudnn9-cuda-13), or set PIXELCNN_CUDNN to the folder that holds libcudnn.so.9.";
@@ -99,13 +101,15 @@ std::vector<fs::path> usual_folders(const char* package) {
 // The file that the loader picks for a bare name, links resolved; "" if none. In a child: what is opened
 // stays.
 std::string loader_path(const char* name) {
-  const ChildResult result = run_in_child([name]() -> std::string {
-    void* handle = dlopen(name, RTLD_LAZY | RTLD_LOCAL);
-    link_map* map = nullptr;
-    if (handle == nullptr || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) return "";
-    std::error_code missing;
-    return fs::canonical(map->l_name, missing).string();
-  });
+  const ChildResult result = run_in_child(
+      [name]() -> std::string {
+        void* handle = dlopen(name, RTLD_LAZY | RTLD_LOCAL);
+        link_map* map = nullptr;
+        if (handle == nullptr || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) return "";
+        std::error_code missing;
+        return fs::canonical(map->l_name, missing).string();
+      },
+      kSecondsForTrial);
   return result.ended ? result.answer : "";
 }
 
@@ -201,7 +205,7 @@ std::string try_in_child(const fs::path& shim) {
 
 // Fills `library` and returns true if the libcudnn.so.9 at `shim` works; else says why not.
 bool try_library(const fs::path& shim, CudnnLibrary& library) {
-  const ChildResult result = run_in_child([&shim] { return try_in_child(shim); });
+  const ChildResult result = run_in_child([&shim] { return try_in_child(shim); }, kSecondsForTrial);
   const auto refuse = [&](const std::string& code, const std::string& reason, const std::string& remedy) {
     library.attempts.push_back({shim, reason});
     if (!library.code.empty()) return false;  // the first place is the one that was meant

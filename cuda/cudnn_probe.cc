@@ -16,7 +16,6 @@
 namespace pixelcnn::cuda {
 namespace {
 
-constexpr int kSecondsAllowed = 60;
 constexpr char kEndOfAnswer = '\0';  // a child that was cut off has not written it
 
 class Pipe {
@@ -79,9 +78,9 @@ bool read_some(int file, std::string& text) {
 }
 
 // Reads both pipes to their ends; false if time ran out.
-bool read_both(int answer, int error, ChildResult& result) {
+bool read_both(int answer, int error, int seconds, ChildResult& result) {
   using Clock = std::chrono::steady_clock;
-  const auto limit = Clock::now() + std::chrono::seconds(kSecondsAllowed);
+  const auto limit = Clock::now() + std::chrono::seconds(seconds);
   pollfd files[] = {{answer, POLLIN, 0}, {error, POLLIN, 0}};
   while (files[0].fd >= 0 || files[1].fd >= 0) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(limit - Clock::now()).count();
@@ -97,7 +96,7 @@ bool read_both(int answer, int error, ChildResult& result) {
   return true;
 }
 
-ChildResult run_once(const std::function<std::string()>& work) {
+ChildResult run_once(const std::function<std::string()>& work, int seconds) {
   Pipe answer, error;
   if (!answer.open() || !error.open()) return {false, "", std::strerror(errno)};
   const pid_t pid = fork();
@@ -107,7 +106,7 @@ ChildResult run_once(const std::function<std::string()>& work) {
   error.close_end(1);
 
   ChildResult result{false, "", ""};
-  const bool in_time = read_both(answer.reader(), error.reader(), result);
+  const bool in_time = read_both(answer.reader(), error.reader(), seconds, result);
   if (!in_time) kill(pid, SIGKILL);
   int status = 0;
   pid_t waited;
@@ -130,9 +129,9 @@ ChildResult run_once(const std::function<std::string()>& work) {
 
 }  // namespace
 
-ChildResult run_in_child(const std::function<std::string()>& work) {
-  const ChildResult first = run_once(work);
-  return first.ended ? first : run_once(work);
+ChildResult run_in_child(const std::function<std::string()>& work, int seconds) {
+  const ChildResult first = run_once(work, seconds);
+  return first.ended ? first : run_once(work, seconds);
 }
 
 }  // namespace pixelcnn::cuda

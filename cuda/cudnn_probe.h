@@ -19,6 +19,6 @@ struct ChildResult {
 // which it is tried once more and then given up: the worst case is a library that is reported as unusable.
 // Spawning a program instead would avoid this, but asks for an executable file beside the shared library
 // wherever the package goes.
-ChildResult run_in_child(const std::function<std::string()>& work);
+ChildResult run_in_child(const std::function<std::string()>& work, int seconds);
 
 }  // namespace pixelcnn::cuda
