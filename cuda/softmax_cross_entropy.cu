@@ -45,8 +45,8 @@ struct alignas(16) Vector {
   T at[16 / sizeof(T)];
 };
 
-// The part of a row that a lane holds: neighbours where rows are a multiple of 16 bytes, else every
-// `lanes`-th logit.
+// The part of a row of `levels` logits (0 for a row that is not there) that a lane holds: neighbours where
+// rows are a multiple of 16 bytes, else every `lanes`-th logit.
 template <class T, bool kVector>
 struct Part {
   int levels, lanes, lane;
@@ -59,7 +59,7 @@ struct Part {
     if constexpr (kVector) {
       constexpr int kCount = 16 / sizeof(T);
       for (int first = 0; first < kHeld; first += kCount) {
-        Vector<T> vector;
+        Vector<T> vector = {};
         const bool inside = index(first) < levels;
         if (inside) vector = *reinterpret_cast<const Vector<T>*>(row + index(first));
         for (int i = 0; i < kCount; ++i) value[first + i] = inside ? to_float(vector.at[i]) : -INFINITY;
@@ -73,7 +73,7 @@ struct Part {
     if constexpr (kVector) {
       constexpr int kCount = 16 / sizeof(T);
       for (int first = 0; first < kHeld; first += kCount) {
-        Vector<T> vector;
+        Vector<T> vector = {};
         for (int i = 0; i < kCount; ++i) vector.at[i] = from_float<T>(value[first + i]);
         if (index(first) < levels) *reinterpret_cast<Vector<T>*>(row + index(first)) = vector;
       }
@@ -97,7 +97,6 @@ __global__ void __launch_bounds__(kThreads, 3)
     cross_entropy_kernel(T* __restrict__ logits, const uint8_t* __restrict__ level, double* __restrict__ sums,
                          Rows rows) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const Part<T, kVector> part = {rows.levels, rows.lanes, lane % rows.lanes};
   const int64_t image = blockIdx.x / rows.blocks;
   const int64_t begin = blockIdx.x % rows.blocks * rows.per_block;
   double nats = 0;
@@ -105,7 +104,12 @@ __global__ void __launch_bounds__(kThreads, 3)
     const int64_t first = begin + int64_t{pass * kWarps + warp} * rows.per_warp;
     if (first >= rows.per_image) break;  // the whole warp
     const int64_t in_image = first + lane / rows.lanes;
+#if PLANT == 104  // rows beyond the image's last one
+    const bool inside = true;
+#else
     const bool inside = in_image < rows.per_image;
+#endif
+    const Part<T, kVector> part = {inside ? rows.levels : 0, rows.lanes, lane % rows.lanes};
     const int64_t at = image * rows.per_image + (inside ? in_image : first);
     T* row = logits + at * rows.levels;
     const int target = min(static_cast<int>(level[at]), rows.levels - 1);
@@ -124,7 +128,7 @@ __global__ void __launch_bounds__(kThreads, 3)
     largest = warp_max(largest, rows.lanes);
     target_logit = __shfl_sync(kFullWarp, target_logit, part.owner(target), rows.lanes);
     for (int i = 0; i < kHeld; ++i) {
-      value[i] = part.index(i) < rows.levels ? exponential<T>(value[i] - largest) : 0;
+      value[i] = part.index(i) < part.levels ? exponential<T>(value[i] - largest) : 0;
       sum += value[i];
     }
     sum = warp_sum(sum, rows.lanes);
@@ -137,11 +141,7 @@ __global__ void __launch_bounds__(kThreads, 3)
       for (int i = 0; i < kHeld; ++i) {
         value[i] = value[i] * factor - (part.index(i) == target ? rows.scale : 0);
       }
-#if PLANT == 104  // rows beyond the image's last one
-      part.store(logits + (image * rows.per_image + in_image) * rows.levels, value);
-#else
-      if (inside) part.store(row, value);
-#endif
+      part.store(row, value);
     }
   }
   nats = block_sum<kWarps>(nats);

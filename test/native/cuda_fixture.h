@@ -136,8 +136,8 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
 }
 
-// ||a - b|| / ||b||; NaN counts as infinite.
-inline double relative_distance(const std::vector<float>& a, const std::vector<float>& b) {
+// ||a - b|| / max(||b||, scale); NaN counts as infinite.
+inline double relative_distance(const std::vector<float>& a, const std::vector<float>& b, double scale = 0) {
   double difference = 0, norm = 0;
   for (size_t i = 0; i < a.size(); ++i) {
     const double d = double{a[i]} - b[i];
@@ -145,7 +145,8 @@ inline double relative_distance(const std::vector<float>& a, const std::vector<f
     difference += d * d;
     norm += double{b[i]} * b[i];
   }
-  return norm == 0 ? std::sqrt(difference) : std::sqrt(difference / norm);
+  const double size = std::max(std::sqrt(norm), scale);
+  return size == 0 ? std::sqrt(difference) : std::sqrt(difference) / size;
 }
 
 }  // namespace pixelcnn::test
