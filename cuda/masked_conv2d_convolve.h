@@ -205,9 +205,17 @@ void launch_convolve(const ConvolveArguments<Element<precision>>& conv, const Pi
 }
 
 // Fewer, larger blocks are faster, as long as they fill the device.
-inline bool takes_large_tiles(int64_t rows, int64_t columns, int multiprocessors) {
-  return columns > SmallTile::kColumns &&
-         blocks_of(rows, LargeTile::kRows) * blocks_of(columns, LargeTile::kColumns) >= multiprocessors;
+template <Precision precision, Direction direction, class Pixels>
+void launch_in_tiles(const ConvolveArguments<Element<precision>>& conv, const Pixels& pixels, int64_t most,
+                     const Launch& launch) {
+  const int columns = conv.end_output - conv.first_output;
+  const bool large =
+      columns > SmallTile::kColumns &&
+      blocks_of(most, LargeTile::kRows) * blocks_of(columns, LargeTile::kColumns) >= launch.multiprocessors;
+  if (large)
+    launch_convolve<precision, direction, LargeTile>(conv, pixels, most, launch);
+  else
+    launch_convolve<precision, direction, SmallTile>(conv, pixels, most, launch);
 }
 
 }  // namespace pixelcnn::cuda

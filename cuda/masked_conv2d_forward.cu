@@ -3,20 +3,6 @@
 
 namespace pixelcnn::cuda {
 
-namespace {
-
-template <Precision precision, Direction direction>
-void convolve_images(const ConvolveArguments<Element<precision>>& conv, const MaskedConv2dShape& shape,
-                     const Launch& launch) {
-  const ImagePixels pixels(shape);
-  if (takes_large_tiles(pixels.count(), conv.outputs, launch.multiprocessors))
-    launch_convolve<precision, direction, LargeTile>(conv, pixels, pixels.count(), launch);
-  else
-    launch_convolve<precision, direction, SmallTile>(conv, pixels, pixels.count(), launch);
-}
-
-}  // namespace
-
 void forward(const MaskedConv2dForward& op, const Launch& launch) {
   const MaskedConv2dShape& shape = op.shape;
   with_precision(shape.precision, [&]<Precision precision>() {
@@ -34,7 +20,8 @@ void forward(const MaskedConv2dForward& op, const Launch& launch) {
                                        filter_slots(shape),
                                        op.relu != 0,
                                        op.float_y != 0};
-    convolve_images<precision, Direction::kForward>(conv, shape, launch);
+    const ImagePixels pixels(shape);
+    launch_in_tiles<precision, Direction::kForward>(conv, pixels, pixels.count(), launch);
   });
 }
 
@@ -55,7 +42,8 @@ void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch) {
                                        filter_slots(shape),
                                        false,
                                        false};
-    convolve_images<precision, Direction::kBackward>(conv, shape, launch);
+    const ImagePixels pixels(shape);
+    launch_in_tiles<precision, Direction::kBackward>(conv, pixels, pixels.count(), launch);
   });
 }
 

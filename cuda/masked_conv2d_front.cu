@@ -27,7 +27,7 @@ void run(const MaskedConv2dFront& op, const Launch& launch) {
                                        filter_slots(shape),
                                        true,
                                        false};
-    launch_convolve<precision, Direction::kForward, SmallTile>(conv, pixels, pixels.most(), launch);
+    launch_in_tiles<precision, Direction::kForward>(conv, pixels, pixels.most(), launch);
   });
 }
 
