@@ -15,7 +15,9 @@ inline void check_cuda(cudaError_t status, const char* call) {
   static_cast<void>(cudaGetLastError());
   const std::string text =
       std::string(call) + ": " + cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ")";
-  throw Error(status == cudaErrorMemoryAllocation ? "ERR_OUT_OF_MEMORY" : "ERR_CUDA", text);
+  if (status == cudaErrorMemoryAllocation) throw Error("ERR_OUT_OF_MEMORY", text);
+  // A kernel's failure is seen by whichever call comes next.
+  throw Error("ERR_CUDA", text, "run again with PIXELCNN_SYNC=1: the error then names the op that caused it");
 }
 
 #define PIXELCNN_CUDA(call) ::pixelcnn::cuda::check_cuda(call, #call)
