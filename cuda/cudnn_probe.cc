@@ -123,7 +123,8 @@ ChildResult run_once(const std::function<std::string()>& work, int seconds) {
   const char* how = !in_time                               ? "no answer in time"
                     : waited == pid && WIFSIGNALED(status) ? strsignal(WTERMSIG(status))
                                                            : "no answer";
-  result.error += (result.error.empty() ? "" : " ") + ("(" + std::string(how) + ")");
+  if (!result.error.empty()) result.error += ' ';
+  result.error.append("(").append(how).append(")");
   return result;
 }
 

@@ -49,6 +49,9 @@ MaskedConv2dShape shape_of(int n, int size, int c, int k, int kernel_size, Preci
 struct GraphCase {
   ConvolutionRequest request;
   bool needed;  // else our own kernels do without
+
+  // Plans for tensors whose channels do not fill vectors take ten seconds to compile: those are left out.
+  bool compiles() const { return request.shape.c % 8 == 0; }
 };
 
 // The graphs of a model's training step, by layer. Not needed: weight gradients in float32 of the first
@@ -105,7 +108,8 @@ void test_graph(const CudnnApi& api, const CudnnTarget& target, const GraphCase&
       check(configuration.tensor_cores == (precision != Precision::kF32), name + ": tensor cores as asked");
       check(configuration.deterministic && configuration.float_sums && !configuration.transforms,
             name + ": exact");
-      const bool first = configuration.compiled_at_run_time ? compiled++ == 0 : passed == compiled;
+      const bool first =
+          configuration.compiled_at_run_time ? compiled++ == 0 && graph_case.compiles() : passed == compiled;
       ++passed;
       if (!first) continue;
       const Descriptor plan = make_plan(api, target, configuration);
@@ -267,6 +271,13 @@ void test_cache(const std::shared_ptr<const CudnnLibrary>& library, const std::s
   const auto candidates = cudnn->candidates(forward);
   check(candidates.size() > 10 && candidates.front()->engine() == engine, "candidates in cuDNN's order");
 
+  try {
+    candidates.front()->execute({}, nullptr, nullptr);
+    check(false, "a plan without a device does not run");
+  } catch (const Error& error) {
+    check(error.code() == "ERR_CUDNN", "and says so");
+  }
+
   cudnn = open();
   cudnn->prepare(forward, none);
   cudnn->exclude(engine);
@@ -280,12 +291,6 @@ void test_cache(const std::shared_ptr<const CudnnLibrary>& library, const std::s
   plan = cudnn->prepare(forward, none);
   check(plan == nullptr || (plan->engine() != engine && plan->engine() != second),
         "nor those of the environment");
-  try {
-    if (plan != nullptr) plan->execute({}, nullptr, nullptr);
-    check(false, "a plan without a device does not run");
-  } catch (const Error& error) {
-    check(error.code() == "ERR_CUDNN", "and says so");
-  }
 }
 
 }  // namespace
