@@ -180,7 +180,7 @@ std::string try_in_child(const fs::path& shim) {
     const CudnnApi api = open_all(shim);
     const int version = static_cast<int>(api.cudnnGetVersion());
     if (version >= kLeastCudnnVersion) {
-      // The call that a broken installation does not survive; that it is answered is all that counts here.
+      // The call that a broken installation does not survive.
       try {
         const CudnnTarget target{.properties = device_properties(api, kSomeGpu)};
         const MaskedConv2dShape shape{.n = 16,
@@ -194,7 +194,10 @@ std::string try_in_child(const fs::path& shim) {
                                       .algorithm = Algorithm::kAuto,
                                       .precision = Precision::kBf16};
         offered_configurations(api, target, build_graph(api, target, {Convolution::kForwardRelu, shape}));
-      } catch (const Error&) {
+      } catch (const Error& error) {
+        // Other failures may be for want of a device, which a child has not.
+        const std::string text = error.what();
+        if (text.find("SUBLIBRARY") != std::string::npos) throw Error("ERR_CUDNN_INCOMPLETE", text);
       }
     }
     return "version " + std::to_string(version);
@@ -220,7 +223,9 @@ bool try_library(const fs::path& shim, CudnnLibrary& library) {
   }
   if (!result.answer.starts_with("version ")) {
     const size_t space = result.answer.find(' ');
-    return refuse(result.answer.substr(0, space), result.answer.substr(space + 1),
+    std::string reason = result.answer.substr(space + 1);
+    if (!result.error.empty()) reason.append(" (").append(result.error).append(")");
+    return refuse(result.answer.substr(0, space), reason,
                   "All of cuDNN's files and libcublasLt must be there. " + std::string(kInstall));
   }
   const int version = std::atoi(result.answer.c_str() + 8);

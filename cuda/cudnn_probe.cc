@@ -113,13 +113,13 @@ ChildResult run_once(const std::function<std::string()>& work, int seconds) {
   do {
     waited = waitpid(pid, &status, 0);
   } while (waited < 0 && errno == EINTR);
+  while (!result.error.empty() && result.error.back() == '\n') result.error.pop_back();
   result.ended = !result.answer.empty() && result.answer.back() == kEndOfAnswer;
   if (result.ended) {
     result.answer.pop_back();
     return result;
   }
   result.answer.clear();
-  while (!result.error.empty() && result.error.back() == '\n') result.error.pop_back();
   const char* how = !in_time                               ? "no answer in time"
                     : waited == pid && WIFSIGNALED(status) ? strsignal(WTERMSIG(status))
                                                            : "no answer";
