@@ -1,6 +1,7 @@
 // Sets up everything a clone needs: compiler and cmake, npm packages, the native build and dist/. Safe to run again.
 // Usage: node scripts/setup.mjs [--tests]   (--tests adds what only `npm test` needs)
 
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fail, npmCommand, outputOf, root, step, succeeds } from './steps.mjs';
@@ -10,6 +11,7 @@ const tests = process.argv.includes('--tests');
 requireNode();
 installTools();
 installPackages();
+if (tests && process.platform === 'linux') fetchCuda();
 step('native build', 'node', ['scripts/build-native.mjs', ...(tests ? ['--tests'] : [])]);
 step('TypeScript build', npmCommand('tsc'), ['-p', 'tsconfig.build.json']);
 
@@ -58,6 +60,13 @@ function installTools() {
     ['install', '-y', '-qq', '--no-install-recommends', ...packages],
     quiet,
   );
+}
+
+/** What the tests of cuda/ need. Where it is not to be had, they say what they leave out. */
+function fetchCuda() {
+  const parts = ['cudnn', 'cublas'];
+  if (!succeeds('nvcc', ['--version'])) parts.unshift('compiler');
+  spawnSync('node', ['scripts/fetch-cuda.mjs', ...parts], { cwd: root, stdio: 'inherit' });
 }
 
 /**
