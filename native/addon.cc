@@ -9,7 +9,7 @@
 namespace pixelcnn {
 
 // Raised whenever the meaning of a command buffer changes.
-constexpr int kAbi = 1;
+constexpr int kAbi = 2;
 
 class Addon : public Napi::Addon<Addon> {
  public:

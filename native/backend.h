@@ -12,27 +12,52 @@ namespace pixelcnn {
 struct BackendInfo {
   std::string backend;          // "cpu" or "cuda"
   std::string name;             // of the processor
-  std::string instruction_set;  // CPU kernels in use
+  std::string instruction_set;  // of the kernels in use: "avx512", "sm_90"
   int threads = 1;
+  std::string cudnn;  // version in use, or why there is none; empty on the CPU
 };
 
-// All functions but `info` and `packed_bytes` are called on the device's executor thread only. A `run` only
-// enqueues or computes: no allocation, no host read.
+// What a backend keeps to run a program again without walking its ops. Released by whatever thread drops it.
+class Replay {
+ public:
+  virtual ~Replay() = default;
+};
+
+// All functions but `info`, `supports`, `packed_bytes` and `release` are called on the device's executor
+// thread only. A backend may compute at once, as the CPU does, or enqueue; then what a call reads or writes
+// is ordered by the calls, and errors may come with a later one.
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual const BackendInfo& info() const = 0;
+  virtual bool supports(Precision precision) const = 0;
 
   virtual void* allocate(int64_t bytes) = 0;  // zeroed; throws ERR_OUT_OF_MEMORY
-  virtual void release(void* memory) = 0;
-  virtual void write(void* device, const void* host, int64_t bytes) = 0;
-  virtual void read(void* host, const void* device, int64_t bytes) = 0;
+  virtual void release(void* memory) = 0;     // any thread; what is enqueued may still use the memory
+  virtual void write(void* device, const void* host, int64_t bytes) = 0;  // `host` is free on return
+  virtual void read(void* host, const void* device, int64_t bytes) = 0;   // arrives with the next fence
   virtual void reserve_workspace(int64_t bytes) = 0;
   virtual void close() = 0;  // gives back threads and workspace; nothing runs after it
 
+  // A mark after everything enqueued so far, 0 if all of it has run; `wait` returns once it is reached and
+  // the reads before it have arrived.
+  virtual uint64_t fence() { return 0; }
+  virtual void wait(uint64_t /*fence*/) {}
+
+  // A program runs the same ops every time. `replay` runs them as a whole and returns true if `state` holds a
+  // recording; else the ops are run one by one between `begin_recording` and `end_recording`, or
+  // `cancel_recording` if one of them threw.
+  virtual bool replay(std::unique_ptr<Replay>& /*state*/) { return false; }
+  virtual void begin_recording(std::unique_ptr<Replay>& /*state*/) {}
+  virtual void end_recording(std::unique_ptr<Replay>& /*state*/) {}
+  virtual void cancel_recording(std::unique_ptr<Replay>& /*state*/) {}
+
   virtual int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const = 0;
-#define PIXELCNN_X(Op)                               \
-  virtual int64_t workspace(const Op& op) const = 0; \
+
+  // workspace: called once per op before its program's first run; it may measure what is fastest. run: no
+  // allocation, no host read.
+#define PIXELCNN_X(Op)                         \
+  virtual int64_t workspace(const Op& op) = 0; \
   virtual void run(const Op& op) = 0;
   PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X

@@ -2,6 +2,7 @@
 #include "backend_loader.h"
 
 #include "cpu/backend.h"
+#include "cuda_backend.h"
 #include "error.h"
 
 namespace pixelcnn {
@@ -15,7 +16,7 @@ std::shared_ptr<Backend> open_backend(const std::string& backend, int index, int
   }
   PIXELCNN_CHECK(backend == "cuda", "ERR_BACKEND_UNAVAILABLE",
                  "unknown backend '" + backend + "': expected 'cpu' or 'cuda'");
-  throw Error("ERR_BACKEND_UNAVAILABLE", "this build of pixelcnn has no CUDA library");
+  return open_cuda_backend(index);
 }
 
 }  // namespace pixelcnn

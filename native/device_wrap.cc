@@ -192,7 +192,10 @@ class ReadJob final : public PromiseJob {
   }
   void run(const std::atomic<bool>&) override {
     arena_->backend()->read(data_, arena_->data() + offset_, bytes_);
+    fence_ = arena_->backend()->fence();
   }
+  bool in_flight() const override { return fence_ != 0; }
+  void finish() override { arena_->backend()->wait(fence_); }
 
  protected:
   Napi::Value result(Napi::Env) override { return reference_.Value(); }
@@ -201,6 +204,7 @@ class ReadJob final : public PromiseJob {
   std::shared_ptr<Arena> arena_;
   int64_t offset_;
   int64_t bytes_;
+  uint64_t fence_ = 0;
   std::byte* data_;
   Napi::ObjectReference reference_;
 };
@@ -241,12 +245,20 @@ Napi::Value open_device(const Napi::CallbackInfo& info) {
 
 Napi::Value device_info(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const BackendInfo& backend = handle_of<Device>(info[0], "device")->backend()->info();
+    const auto device = handle_of<Device>(info[0], "device");
+    const BackendInfo& backend = device->backend()->info();
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("backend", backend.backend);
     result.Set("name", backend.name);
     result.Set("instructionSet", backend.instruction_set);
     result.Set("threads", backend.threads);
+    result.Set("cudnn", backend.cudnn);
+    Napi::Array precisions = Napi::Array::New(info.Env());
+    for (const Precision precision : {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kF16}) {
+      const auto number = static_cast<double>(precision);
+      if (device->backend()->supports(precision)) precisions.Set(precisions.Length(), number);
+    }
+    result.Set("precisions", precisions);
     return result;
   });
 }

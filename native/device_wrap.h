@@ -73,7 +73,7 @@ struct ArenaHandle {
 // The functions that addon.cc exports.
 // (backend, index, threads, instructionSet) -> Device
 Napi::Value open_device(const Napi::CallbackInfo& info);
-// (device) -> { backend, name, instructionSet, threads }
+// (device) -> { backend, name, instructionSet, threads, cudnn, precisions (numbers of ops.h) }
 Napi::Value device_info(const Napi::CallbackInfo& info);
 // (device) -> Promise<void>
 Napi::Value close_device(const Napi::CallbackInfo& info);

@@ -1,4 +1,5 @@
-// The one error type of the native code: a stable code for programs and a sentence for people.
+// The one error type of the native code: a stable code for programs, a sentence for people and, where there
+// is something to do about it, a remedy.
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -8,11 +9,14 @@ namespace pixelcnn {
 
 class Error : public std::runtime_error {
  public:
-  Error(std::string code, const std::string& message) : std::runtime_error(message), code_(std::move(code)) {}
+  Error(std::string code, const std::string& message, std::string remedy = "")
+      : std::runtime_error(message), code_(std::move(code)), remedy_(std::move(remedy)) {}
   const std::string& code() const { return code_; }
+  const std::string& remedy() const { return remedy_; }
 
  private:
   std::string code_;
+  std::string remedy_;
 };
 
 // Throws Error(code, message) unless the condition holds. The message is only built on failure.

@@ -58,31 +58,56 @@ void Executor::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+namespace {
+
+// Runs body(), keeping what it throws as the job's error.
+template <class Body>
+void guarded(Job& job, const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    job.error = error;
+  } catch (const std::bad_alloc&) {
+    job.error = Error("ERR_OUT_OF_MEMORY", "out of memory");
+  } catch (const std::exception& error) {
+    job.error = Error("ERR_INTERNAL", error.what());
+  }
+}
+
+}  // namespace
+
 void Executor::loop() {
+  std::unique_ptr<Job> flying;  // has run; what it enqueued may not be done
   for (;;) {
     std::unique_ptr<Job> job;
     {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return !queue_.empty() || closed_; });
-      if (queue_.empty()) return;
-      job = std::move(queue_.front());
-      queue_.pop_front();
+      wake_.wait(lock, [&] { return !queue_.empty() || closed_ || flying != nullptr; });
+      if (!queue_.empty()) {
+        job = std::move(queue_.front());
+        queue_.pop_front();
+      } else if (flying == nullptr) {
+        return;
+      }
     }
-    try {
-      job->run(stopping_);
-    } catch (const Error& error) {
-      job->error = error;
-    } catch (const std::bad_alloc&) {
-      job->error = Error("ERR_OUT_OF_MEMORY", "out of memory");
-    } catch (const std::exception& error) {
-      job->error = Error("ERR_INTERNAL", error.what());
+    if (job != nullptr) guarded(*job, [&] { job->run(stopping_); });
+    if (flying != nullptr) complete(std::move(flying));
+    if (job == nullptr) continue;
+    if (job->in_flight() && !job->error) {
+      flying = std::move(job);
+    } else {
+      complete(std::move(job));
     }
-    {
-      std::lock_guard lock(mutex_);
-      done_.push_back(std::move(job));
-    }
-    completed_();
   }
+}
+
+void Executor::complete(std::unique_ptr<Job> job) {
+  if (!job->error) guarded(*job, [&] { job->finish(); });
+  {
+    std::lock_guard lock(mutex_);
+    done_.push_back(std::move(job));
+  }
+  completed_();
 }
 
 }  // namespace pixelcnn

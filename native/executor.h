@@ -18,8 +18,12 @@ namespace pixelcnn {
 class Job {
  public:
   virtual ~Job() = default;
-  virtual void run(const std::atomic<bool>& stopping) = 0;  // on the executor thread; may throw
-  std::optional<Error> error;                               // what run threw
+  // On the executor thread; both may throw. A job whose run leaves work in flight is finished later, after
+  // the next job has been run: at most two are on the device.
+  virtual void run(const std::atomic<bool>& stopping) = 0;
+  virtual bool in_flight() const { return false; }
+  virtual void finish() {}
+  std::optional<Error> error;  // what they threw
 };
 
 class Executor {
@@ -44,6 +48,7 @@ class Executor {
 
  private:
   void loop();
+  void complete(std::unique_ptr<Job> job);
 
   std::function<void()> completed_;
   std::mutex mutex_;

@@ -9,6 +9,7 @@ namespace pixelcnn {
 Napi::Error to_js_error(Napi::Env env, const Error& error) {
   Napi::Error result = Napi::Error::New(env, error.what());
   result.Set("code", Napi::String::New(env, error.code()));
+  if (!error.remedy().empty()) result.Set("remedy", Napi::String::New(env, error.remedy()));
   return result;
 }
 

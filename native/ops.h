@@ -2,7 +2,8 @@
 // functions and the names in errors and traces are all made from PIXELCNN_OPS.
 //
 // Shape letters: N images, H W height and width, C input channels, K output channels, R S filter height and
-// width. Activations are NHWC float32, weights OIHW (K, C, R, S) float32, images and levels NHWC uint8.
+// width. Weights are OIHW (K, C, R, S) float32, images and levels NHWC uint8. Activations and their gradients
+// are NHWC in the element type of the op's precision, here `void`: float32 on the CPU.
 // `describe` lists an op's fields in wire order, numbers first, then tensors with the element counts that the
 // program's validator holds them to.
 #pragma once
@@ -14,6 +15,22 @@ enum class MaskType : int32_t { kA = 0, kB = 1 };
 enum class Algorithm : int32_t { kAuto = 0, kDirect = 1, kWinograd = 2 };
 enum class Direction : int32_t { kForward = 0, kBackward = 1 };
 
+// How activations are stored and multiplied; sums are float32 always. kTf32 stores float32 and rounds the
+// factors of a convolution to 10 bits of mantissa. Every backend has kF32.
+enum class Precision : int32_t { kF32 = 0, kTf32 = 1, kBf16 = 2, kF16 = 3 };
+
+constexpr int64_t element_bytes(Precision precision) {
+  return precision == Precision::kBf16 || precision == Precision::kF16 ? 2 : 4;
+}
+
+// Gradients of activations in kF16 are stored times this power of two: the mean over n * h * w pixels would
+// vanish below its smallest number otherwise.
+constexpr float gradient_scale(Precision precision, int64_t pixels) {
+  float scale = 1;
+  while (precision == Precision::kF16 && 2 * scale <= static_cast<float>(pixels)) scale *= 2;
+  return scale;
+}
+
 // A k x k masked convolution, stride 1, "same" zero padding. At the centre tap an output channel of group g
 // sees the input channels of groups < g (mask A) or <= g (mask B), where group(c) = floor(c * groups /
 // channels).
@@ -23,6 +40,7 @@ struct MaskedConv2dShape {
   MaskType mask;
   int32_t groups;
   Algorithm algorithm;
+  Precision precision = Precision::kF32;
 
   int64_t weight_count() const { return int64_t{k} * c * kernel_size * kernel_size; }
   int64_t x_count() const { return int64_t{n} * h * w * c; }
@@ -39,6 +57,7 @@ struct MaskedConv2dShape {
     v.choice("mask", mask, 2);
     v.number("groups", groups, 1, 256);
     v.choice("algorithm", algorithm, 3);
+    v.precision("precision", precision);
     v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
     v.require(groups <= c && groups <= k, "there must be a channel for every group");
   }
@@ -68,16 +87,18 @@ struct Binarise {
 struct Quantise {
   const uint8_t* bytes;  // (count)
   uint8_t* level;        // (count)
-  float* x;              // (count)
+  void* x;               // (count)
   int32_t count, levels;
+  Precision precision = Precision::kF32;
 
   template <class V>
   void describe(V& v) {
     v.number("count", count, 1, INT32_MAX);
     v.number("levels", levels, 2, 256);
+    v.precision("precision", precision);
     v.input("bytes", bytes, count);
     v.output("level", level, count);
-    v.output("x", x, count);
+    v.activation_output("x", x, count, precision);
   }
 };
 
@@ -115,74 +136,81 @@ struct MaskedConv2dPack {
   }
 };
 
-// y = conv(x, weight * mask) + bias, followed by ReLU if `relu`. ReLU keeps NaN.
+// y = conv(x, weight * mask) + bias, followed by ReLU if `relu`. ReLU keeps NaN. With `float_y` y is float32
+// whatever the precision: logits that are returned.
 struct MaskedConv2dForward {
-  const float* x;      // (N, H, W, C)
+  const void* x;       // (N, H, W, C)
   const void* packed;  // forward
   const float* bias;   // (K)
-  float* y;            // (N, H, W, K)
+  void* y;             // (N, H, W, K)
   MaskedConv2dShape shape;
   int32_t relu;
+  int32_t float_y = 0;
+
+  Precision y_precision() const { return float_y ? Precision::kF32 : shape.precision; }
 
   template <class V>
   void describe(V& v) {
     shape.describe(v);
     v.number("relu", relu, 0, 1);
-    v.input("x", x, shape.x_count());
+    v.number("floatY", float_y, 0, 1);
+    v.activation_input("x", x, shape.x_count(), shape.precision);
     v.packed_input("packed", packed, shape, Direction::kForward);
     v.input("bias", bias, shape.k);
-    v.output("y", y, shape.y_count());
+    v.activation_output("y", y, shape.y_count(), y_precision());
   }
 };
 
 // grad_x = the input gradient; where `gate` is given, 0 where gate <= 0 (x is then the output of a ReLU).
 struct MaskedConv2dBackwardInput {
-  const float* grad_y;  // (N, H, W, K)
-  const void* packed;   // backward
-  const float* gate;    // (N, H, W, C) or null
-  float* grad_x;        // (N, H, W, C)
+  const void* grad_y;  // (N, H, W, K)
+  const void* packed;  // backward
+  const void* gate;    // (N, H, W, C) or null
+  void* grad_x;        // (N, H, W, C)
   MaskedConv2dShape shape;
 
   template <class V>
   void describe(V& v) {
     shape.describe(v);
-    v.input("gradY", grad_y, shape.y_count());
+    v.activation_input("gradY", grad_y, shape.y_count(), shape.precision);
     v.packed_input("packed", packed, shape, Direction::kBackward);
-    v.optional_input("gate", gate, shape.x_count());
-    v.output("gradX", grad_x, shape.x_count());
+    v.optional_activation_input("gate", gate, shape.x_count(), shape.precision);
+    v.activation_output("gradX", grad_x, shape.x_count(), shape.precision);
   }
 };
 
-// Gradients under the mask are exactly 0.
+// Gradients under the mask are exactly 0. The gradients of parameters are not scaled (gradient_scale of
+// grad_y, N * H * W pixels, is taken out).
 struct MaskedConv2dBackwardWeight {
-  const float* x;       // (N, H, W, C)
-  const float* grad_y;  // (N, H, W, K)
-  float* grad_weight;   // (K, C, R, S)
-  float* grad_bias;     // (K)
+  const void* x;       // (N, H, W, C)
+  const void* grad_y;  // (N, H, W, K)
+  float* grad_weight;  // (K, C, R, S)
+  float* grad_bias;    // (K)
   MaskedConv2dShape shape;
 
   template <class V>
   void describe(V& v) {
     shape.describe(v);
-    v.input("x", x, shape.x_count());
-    v.input("gradY", grad_y, shape.y_count());
+    v.activation_input("x", x, shape.x_count(), shape.precision);
+    v.activation_input("gradY", grad_y, shape.y_count(), shape.precision);
     v.output("gradWeight", grad_weight, shape.weight_count());
     v.output("gradBias", grad_bias, shape.k);
   }
 };
 
 // The model's head: a 1 x 1 masked convolution (type B, `channels` groups) to channels * levels logits and
-// the cross-entropy of each image against `level`, in nats. Logits live in a thread's scratch only.
+// the cross-entropy of each image against `level`, in nats. Logits live in scratch only.
 struct SoftmaxCrossEntropy {
-  const float* x;        // (N, H, W, C)
+  const void* x;         // (N, H, W, C)
   const void* packed;    // forward, kernel_size 1, direct
   const float* bias;     // (channels * levels)
   const uint8_t* level;  // (N, H, W, channels), values >= levels count as levels - 1
   double* nats;          // (N)
   int32_t n, h, w, c, channels, levels;
+  Precision precision = Precision::kF32;
 
   MaskedConv2dShape head() const {
-    return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect};
+    return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect, precision};
   }
 
   template <class V>
@@ -193,9 +221,10 @@ struct SoftmaxCrossEntropy {
     v.number("c", c, 1, 1 << 14);
     v.number("channels", channels, 1, 256);
     v.number("levels", levels, 2, 256);
+    v.precision("precision", precision);
     v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
     v.require(channels <= c, "there must be a hidden channel for every image channel");
-    v.input("x", x, head().x_count());
+    v.activation_input("x", x, head().x_count(), precision);
     v.packed_input("packed", packed, head(), Direction::kForward);
     v.input("bias", bias, int64_t{channels} * levels);
     v.input("level", level, int64_t{n} * h * w * channels);
@@ -206,19 +235,20 @@ struct SoftmaxCrossEntropy {
 // The same, with the gradients of the mean over N * H * W * channels. x is the output of a ReLU: grad_x is
 // gated by x > 0.
 struct SoftmaxCrossEntropyBackward {
-  const float* x;               // (N, H, W, C)
+  const void* x;                // (N, H, W, C)
   const void* packed;           // forward
   const void* packed_backward;  // backward
   const float* bias;            // (channels * levels)
   const uint8_t* level;         // (N, H, W, channels)
   double* nats;                 // (N)
-  float* grad_x;                // (N, H, W, C)
+  void* grad_x;                 // (N, H, W, C), times gradient_scale
   float* grad_weight;           // (channels * levels, C, 1, 1)
   float* grad_bias;             // (channels * levels)
   int32_t n, h, w, c, channels, levels;
+  Precision precision = Precision::kF32;
 
   MaskedConv2dShape head() const {
-    return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect};
+    return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect, precision};
   }
 
   template <class V>
@@ -229,15 +259,16 @@ struct SoftmaxCrossEntropyBackward {
     v.number("c", c, 1, 1 << 14);
     v.number("channels", channels, 1, 256);
     v.number("levels", levels, 2, 256);
+    v.precision("precision", precision);
     v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
     v.require(channels <= c, "there must be a hidden channel for every image channel");
-    v.input("x", x, head().x_count());
+    v.activation_input("x", x, head().x_count(), precision);
     v.packed_input("packed", packed, head(), Direction::kForward);
     v.packed_input("packedBackward", packed_backward, head(), Direction::kBackward);
     v.input("bias", bias, int64_t{channels} * levels);
     v.input("level", level, int64_t{n} * h * w * channels);
     v.output("nats", nats, n);
-    v.output("gradX", grad_x, head().x_count());
+    v.activation_output("gradX", grad_x, head().x_count(), precision);
     v.output("gradWeight", grad_weight, head().weight_count());
     v.output("gradBias", grad_bias, int64_t{channels} * levels);
   }
@@ -283,8 +314,9 @@ struct Adam {
   }
 };
 
+// Clears `count` words of 32 bits.
 struct Zero {
-  float* y;  // (count)
+  uint32_t* y;  // (count)
   int32_t count;
 
   template <class V>
@@ -313,11 +345,11 @@ struct FrontShape {
 // One hidden layer with ReLU at the pixels of the front, for the output channels of one group. The same bits
 // as MaskedConv2dForward with Algorithm::kDirect.
 struct MaskedConv2dFront {
-  const float* x;       // padded, C channels
+  const void* x;        // padded, C channels
   const void* packed;   // forward, direct
   const float* bias;    // (K)
   const int32_t* step;  // (1) t
-  float* y;             // padded, K channels
+  void* y;              // padded, K channels
   MaskedConv2dShape shape;
   FrontShape front;
   int32_t group;
@@ -330,11 +362,11 @@ struct MaskedConv2dFront {
     v.require(front.pad >= shape.kernel_size / 2, "pad must be at least kernelSize / 2");
     v.require(front.slope > front.pad, "slope must exceed pad");
     v.require(shape.algorithm == Algorithm::kDirect, "the front runs the direct algorithm only");
-    v.input("x", x, front.pixels(shape.n, shape.h, shape.w) * shape.c);
+    v.activation_input("x", x, front.pixels(shape.n, shape.h, shape.w) * shape.c, shape.precision);
     v.packed_input("packed", packed, shape, Direction::kForward);
     v.input("bias", bias, shape.k);
     v.input("step", step, 1);
-    v.in_out("y", y, front.pixels(shape.n, shape.h, shape.w) * shape.k);
+    v.activation_in_out("y", y, front.pixels(shape.n, shape.h, shape.w) * shape.k, shape.precision);
   }
 };
 
@@ -342,7 +374,7 @@ struct MaskedConv2dFront {
 // temperature))[v] > u; temperature 0 takes the argmax. Pixels marked in `known` keep the level they have.
 // The drawn level is written to `level` and, as level / (levels - 1), to the network's input `image`.
 struct SampleFront {
-  const float* x;            // padded, C channels: the last hidden layer
+  const void* x;             // padded, C channels: the last hidden layer
   const void* packed;        // forward, kernel_size 1, direct
   const float* bias;         // (channels * levels)
   const float* uniforms;     // (N, H, W, channels)
@@ -350,14 +382,15 @@ struct SampleFront {
   const int32_t* step;       // (1) t
   const uint8_t* known;      // (N, H, W), non-zero where the pixel is given; or null
   uint8_t* level;            // (N, H, W, channels)
-  float* image;              // padded, `channels` channels
+  void* image;               // padded, `channels` channels
   float* logits;             // (N, H, W, channels, levels) before the temperature, or null
   int32_t n, h, w, c, channels, levels;
   FrontShape front;
   int32_t channel;
+  Precision precision = Precision::kF32;
 
   MaskedConv2dShape head() const {
-    return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect};
+    return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect, precision};
   }
 
   template <class V>
@@ -368,12 +401,13 @@ struct SampleFront {
     v.number("c", c, 1, 1 << 14);
     v.number("channels", channels, 1, 256);
     v.number("levels", levels, 2, 256);
+    v.precision("precision", precision);
     v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
     v.require(channels <= c, "there must be a hidden channel for every image channel");
     front.describe(v);
     v.number("channel", channel, 0, channels - 1);
     v.require(front.slope > front.pad, "slope must exceed pad");
-    v.input("x", x, front.pixels(n, h, w) * c);
+    v.activation_input("x", x, front.pixels(n, h, w) * c, precision);
     v.packed_input("packed", packed, head(), Direction::kForward);
     v.input("bias", bias, int64_t{channels} * levels);
     v.input("uniforms", uniforms, int64_t{n} * h * w * channels);
@@ -381,7 +415,7 @@ struct SampleFront {
     v.input("step", step, 1);
     v.optional_input("known", known, int64_t{n} * h * w);
     v.in_out("level", level, int64_t{n} * h * w * channels);
-    v.in_out("image", image, front.pixels(n, h, w) * channels);
+    v.activation_in_out("image", image, front.pixels(n, h, w) * channels, precision);
     v.optional_output("logits", logits, int64_t{n} * h * w * channels * levels);
   }
 };

@@ -3,14 +3,20 @@
 #pragma once
 #include <cstdint>
 
+#ifdef __CUDACC__
+#define PIXELCNN_HOST_DEVICE __host__ __device__
+#else
+#define PIXELCNN_HOST_DEVICE
+#endif
+
 namespace pixelcnn {
 
-// Internal linkage: each instruction set compiles its own copy.
+// Internal linkage: each instruction set compiles its own copy; CUDA kernels compile it too.
 struct PhiloxWords {
   uint32_t word[4];
 };
 
-static inline PhiloxWords philox(PhiloxWords counter, uint32_t key0, uint32_t key1) {
+static PIXELCNN_HOST_DEVICE inline PhiloxWords philox(PhiloxWords counter, uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t product0 = uint64_t{0xD2511F53} * counter.word[0];
     const uint64_t product1 = uint64_t{0xCD9E8D57} * counter.word[2];
@@ -24,6 +30,8 @@ static inline PhiloxWords philox(PhiloxWords counter, uint32_t key0, uint32_t ke
 }
 
 // Uniform in [0, 1), 24 bits.
-static inline float uniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+static PIXELCNN_HOST_DEVICE inline float uniform(uint32_t word) {
+  return static_cast<float>(word >> 8) * 0x1p-24f;
+}
 
 }  // namespace pixelcnn

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <type_traits>
 
 #include "error.h"
@@ -68,6 +67,26 @@ class Decoder {
   void in_out(const char* name, T*& tensor, int64_t count) {
     input(name, tensor, count);
   }
+  void precision(const char* name, Precision& value) {
+    choice(name, value, 4);
+    // A shape that stands alone (decode_shape) has no arena and is checked by whoever uses it.
+    PIXELCNN_CHECK(arenas_.empty() || arenas_[0]->backend()->supports(value), "ERR_PROGRAM",
+                   where_ + ": this device does not compute in precision " + text(static_cast<int>(value)));
+  }
+  template <class T>
+  void activation_input(const char* name, T*& tensor, int64_t count, Precision precision) {
+    tensor = locate(name, count, element_bytes(precision), false);
+  }
+  template <class T>
+  void optional_activation_input(const char* name, T*& tensor, int64_t count, Precision precision) {
+    tensor = locate(name, count, element_bytes(precision), true);
+  }
+  void activation_output(const char* name, void*& tensor, int64_t count, Precision precision) {
+    activation_input(name, tensor, count, precision);
+  }
+  void activation_in_out(const char* name, void*& tensor, int64_t count, Precision precision) {
+    activation_input(name, tensor, count, precision);
+  }
   template <class T>
   void packed_input(const char* name, T*& packed, const MaskedConv2dShape& shape, Direction direction) {
     packed = locate(name, arenas_[0]->backend()->packed_bytes(shape, direction), 1, false);
@@ -112,7 +131,7 @@ class Decoder {
   size_t position_ = 0;
 };
 
-// Counts NaN and infinite values in an op's float outputs.
+// Counts NaN and infinite values in an op's floating-point outputs.
 class FiniteCheck {
  public:
   explicit FiniteCheck(Backend& backend) : backend_(backend) {}
@@ -122,11 +141,16 @@ class FiniteCheck {
   void odd(const char*, int32_t&, int64_t, int64_t) {}
   template <class Enum>
   void choice(const char*, Enum&, int32_t) {}
+  void precision(const char*, Precision&) {}
   void require(bool, const char*) {}
   template <class T>
   void input(const char*, T*&, int64_t) {}
   template <class T>
   void optional_input(const char*, T*&, int64_t) {}
+  template <class T>
+  void activation_input(const char*, T*&, int64_t, Precision) {}
+  template <class T>
+  void optional_activation_input(const char*, T*&, int64_t, Precision) {}
   template <class T>
   void packed_input(const char*, T*&, const MaskedConv2dShape&, Direction) {}
   void packed_output(const char*, void*&, const MaskedConv2dShape&, Direction) {}
@@ -140,20 +164,56 @@ class FiniteCheck {
   }
   template <class T>
   void output(const char*, T*& tensor, int64_t count) {
-    if constexpr (std::is_floating_point_v<T>) {
-      constexpr int64_t kChunk = 1 << 16;
-      std::vector<T> values(static_cast<size_t>(std::min(count, kChunk)));
-      for (int64_t start = 0; start < count; start += kChunk) {
-        const int64_t part = std::min(kChunk, count - start);
-        backend_.read(values.data(), tensor + start, part * static_cast<int64_t>(sizeof(T)));
-        for (int64_t i = 0; i < part; ++i) non_finite_ += !std::isfinite(values[static_cast<size_t>(i)]);
-      }
+    // All exponent bits set means infinite or NaN.
+    if constexpr (std::is_same_v<T, float>) scan<uint32_t>(tensor, count, 0x7f800000);
+    if constexpr (std::is_same_v<T, double>) scan<uint64_t>(tensor, count, 0x7ff0000000000000);
+  }
+  void activation_output(const char*, void*& tensor, int64_t count, Precision precision) {
+    if (precision == Precision::kBf16) return scan<uint16_t>(tensor, count, 0x7f80);
+    if (precision == Precision::kF16) return scan<uint16_t>(tensor, count, 0x7c00);
+    scan<uint32_t>(tensor, count, 0x7f800000);
+  }
+  void activation_in_out(const char* name, void*& tensor, int64_t count, Precision precision) {
+    activation_output(name, tensor, count, precision);
+  }
+
+ private:
+  template <class Bits>
+  void scan(const void* tensor, int64_t count, Bits exponent) {
+    constexpr int64_t kChunk = 1 << 16;
+    std::vector<Bits> values(static_cast<size_t>(std::min(count, kChunk)));
+    for (int64_t start = 0; start < count; start += kChunk) {
+      const int64_t part = std::min(kChunk, count - start);
+      backend_.read(values.data(), static_cast<const Bits*>(tensor) + start,
+                    part * static_cast<int64_t>(sizeof(Bits)));
+      backend_.wait(backend_.fence());
+      for (int64_t i = 0; i < part; ++i)
+        non_finite_ += (values[static_cast<size_t>(i)] & exponent) == exponent;
     }
+  }
+
+  Backend& backend_;
+  int64_t non_finite_ = 0;
+};
+
+// Ends a recording in any case.
+class Recording {
+ public:
+  Recording(Backend& backend, std::unique_ptr<Replay>& state) : backend_(backend), state_(state) {
+    backend_.begin_recording(state_);
+  }
+  ~Recording() {
+    if (!ended_) backend_.cancel_recording(state_);
+  }
+  void end() {
+    ended_ = true;
+    backend_.end_recording(state_);
   }
 
  private:
   Backend& backend_;
-  int64_t non_finite_ = 0;
+  std::unique_ptr<Replay>& state_;
+  bool ended_ = false;
 };
 
 }  // namespace
@@ -201,12 +261,11 @@ Program::Program(std::span<const int32_t> commands, std::vector<std::shared_ptr<
     const std::string where = index + " (" + op_names()[static_cast<size_t>(id)] + ")";
     Decoder decoder(commands.subspan(position, static_cast<size_t>(length)), arenas_, where);
     int32_t candidate = 0;
-#define PIXELCNN_X(Op)                                                      \
-  if (id == candidate++) {                                                  \
-    Op op{};                                                                \
-    op.describe(decoder);                                                   \
-    workspace_bytes_ = std::max(workspace_bytes_, backend_->workspace(op)); \
-    ops_.emplace_back(op);                                                  \
+#define PIXELCNN_X(Op)     \
+  if (id == candidate++) { \
+    Op op{};               \
+    op.describe(decoder);  \
+    ops_.emplace_back(op); \
   }
     PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X
@@ -236,34 +295,54 @@ std::vector<Region> Program::regions(std::span<const int32_t> wire, const char* 
   return result;
 }
 
-void Program::prepare() { backend_->reserve_workspace(workspace_bytes_); }
+template <class Body>
+void Program::for_each_op(const Body& body) {
+  size_t index = 0;
+  for (Op& op : ops_) {
+    try {
+      std::visit(
+          [&](auto& known) {
+            if constexpr (!std::is_same_v<std::decay_t<decltype(known)>, std::monostate>) body(known);
+          },
+          op);
+    } catch (const Error& error) {
+      const std::string& name = op_names()[op.index() - 1];
+      throw Error(error.code(),
+                  "op " + text(static_cast<int64_t>(index)) + " (" + name + "): " + error.what(),
+                  error.remedy());
+    }
+    ++index;
+  }
+}
+
+void Program::prepare() {
+  if (!prepared_) {
+    for_each_op(
+        [this](const auto& op) { workspace_bytes_ = std::max(workspace_bytes_, backend_->workspace(op)); });
+    prepared_ = true;
+  }
+  backend_->reserve_workspace(workspace_bytes_);
+}
 
 void Program::run() {
-  for (const Op& op : ops_) {
-    std::visit(
-        [this](const auto& known) {
-          if constexpr (!std::is_same_v<std::decay_t<decltype(known)>, std::monostate>) backend_->run(known);
-        },
-        op);
-  }
+  if (backend_->replay(replay_)) return;
+  Recording recording(*backend_, replay_);
+  for_each_op([this](const auto& op) { backend_->run(op); });
+  recording.end();
 }
 
 std::vector<OpTrace> Program::trace() {
   std::vector<OpTrace> result;
-  for (Op& op : ops_) {
-    std::visit(
-        [&](auto& known) {
-          if constexpr (!std::is_same_v<std::decay_t<decltype(known)>, std::monostate>) {
-            const auto start = std::chrono::steady_clock::now();
-            backend_->run(known);
-            const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-            FiniteCheck check(*backend_);
-            known.describe(check);
-            result.push_back({time.count(), static_cast<double>(check.non_finite())});
-          }
-        },
-        op);
-  }
+  for_each_op([&](auto& op) {
+    backend_->wait(backend_->fence());
+    const auto start = std::chrono::steady_clock::now();
+    backend_->run(op);
+    backend_->wait(backend_->fence());
+    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+    FiniteCheck check(*backend_);
+    op.describe(check);
+    result.push_back({time.count(), static_cast<double>(check.non_finite())});
+  });
   return result;
 }
 

@@ -56,6 +56,9 @@ class Program {
 #undef PIXELCNN_X
                           >;
   std::vector<Region> regions(std::span<const int32_t> wire, const char* what) const;
+  // Calls body(op) for every op; what it throws then names the op.
+  template <class Body>
+  void for_each_op(const Body& body);
 
   std::shared_ptr<Backend> backend_;
   std::vector<std::shared_ptr<Arena>> arenas_;
@@ -63,6 +66,8 @@ class Program {
   std::vector<Region> inputs_;
   std::vector<Region> outputs_;
   int64_t workspace_bytes_ = 0;
+  bool prepared_ = false;
+  std::unique_ptr<Replay> replay_;
 };
 
 }  // namespace pixelcnn

@@ -85,13 +85,17 @@ class RunJob final : public ProgramJob {
     for (size_t i = 0; i < outputs_.size(); ++i) {
       program_->backend()->read(outputs_[i], program_->outputs()[i].data, program_->outputs()[i].bytes);
     }
+    fence_ = program_->backend()->fence();
   }
+  bool in_flight() const override { return fence_ != 0; }
+  void finish() override { program_->backend()->wait(fence_); }
 
  protected:
   Napi::Value result(Napi::Env) override { return reference_.Value(); }
 
  private:
   int64_t repeat_;
+  uint64_t fence_ = 0;
   std::vector<void*> outputs_;
   Napi::ObjectReference reference_;
 };

@@ -1,9 +1,10 @@
 // Sets up everything a clone needs: compiler and cmake, npm packages, the native build and dist/. Safe to run again.
 // Usage: node scripts/setup.mjs [--tests]   (--tests adds what only `npm test` needs)
 
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { fail, npmCommand, outputOf, root, step } from './steps.mjs';
+import { fail, npmCommand, outputOf, root, step, succeeds } from './steps.mjs';
 import { buildTools, requireTools } from './tools.mjs';
 
 const tests = process.argv.includes('--tests');
@@ -11,6 +12,7 @@ const tests = process.argv.includes('--tests');
 requireNode();
 requireTools([...buildTools, ...(tests ? ['clangFormat'] : [])], 'building pixelcnn from source');
 installPackages();
+if (tests && process.platform === 'linux') fetchCuda();
 step('native build', 'node', ['scripts/build-native.mjs', ...(tests ? ['--tests'] : [])]);
 step('TypeScript build', npmCommand('tsc'), ['-p', 'tsconfig.build.json']);
 
@@ -19,6 +21,13 @@ function requireNode() {
   if (major < 20 || (major === 20 && minor < 19)) {
     fail(`pixelcnn needs Node.js 20.19 or newer, this is ${process.versions.node}.`);
   }
+}
+
+/** What the tests of cuda/ need. Where it is not to be had, they say what they leave out. */
+function fetchCuda() {
+  const parts = ['cudnn', 'cublas'];
+  if (!succeeds('nvcc', ['--version'])) parts.unshift('compiler');
+  spawnSync('node', ['scripts/fetch-cuda.mjs', ...parts], { cwd: root, stdio: 'inherit' });
 }
 
 /**

@@ -1,9 +1,17 @@
 // Devices: opening one, its memory, and the rule that at most two steps are in flight.
-import { PixelCnnError } from './errors.js';
+import { check, PixelCnnError } from './errors.js';
 import { CallQueue, type DeviceLimits, limitsSchema } from './limits.js';
 import { callNative, type NativeArena, type NativeDevice, type NativeProgram, native } from './native.js';
 import { parseOptions, z } from './options.js';
-import { blockBytes, blocksOf, type DType, describeTensor, type Tensor } from './tensor.js';
+import {
+  blockBytes,
+  blocksOf,
+  type DType,
+  describeTensor,
+  type Precision,
+  precisions,
+  type Tensor,
+} from './tensor.js';
 
 const deviceOptions = z.strictObject({
   /** `cuda`, `cpu`, or the best that works here. */
@@ -12,6 +20,11 @@ const deviceOptions = z.strictObject({
   index: z.int().min(0).max(1023).default(0),
   /** CPU threads; by default all processors that this process may use (affinity, cgroup quota). */
   threads: z.int().min(1).max(1024).optional(),
+  /**
+   * How activations are stored and multiplied: `f32` on the CPU; on a GPU `bf16` where it has it (compute capability
+   * 8.0), else `f16`. `tf32` only when asked for.
+   */
+  precision: z.enum(['auto', ...precisions]).default('auto'),
   /** What one call may ask and how many may wait; every limit has a default. `train` has none. */
   limits: limitsSchema.prefault({}),
 });
@@ -28,9 +41,12 @@ export interface DeviceInfo {
   readonly backend: string;
   /** Name of the processor. */
   readonly name: string;
-  /** Instruction set of the kernels in use, e.g. `avx512`. */
+  /** Instruction set of the kernels in use, e.g. `avx512` or `sm_90`. */
   readonly instructionSet: string;
   readonly threads: number;
+  readonly precision: Precision;
+  /** On a GPU the version of cuDNN in use and its path, or why there is none. */
+  readonly cudnn?: string;
   /** Backends that `auto` tried before this one, and why they did not work. */
   readonly rejected: readonly RejectedBackend[];
 }
@@ -48,15 +64,35 @@ export class Device {
   #closing: Promise<void> | undefined;
 
   /** @internal Use {@link openDevice}. */
-  constructor(handle: NativeDevice, limits: DeviceLimits, rejected: readonly RejectedBackend[]) {
+  constructor(
+    handle: NativeDevice,
+    precision: DeviceOptions['precision'],
+    limits: DeviceLimits,
+    rejected: readonly RejectedBackend[],
+  ) {
     this.#handle = handle;
     this.calls = new CallQueue(limits);
-    this.info = { ...callNative(() => native().deviceInfo(handle)), rejected };
+    const { precisions: supported, cudnn, ...info } = callNative(() => native().deviceInfo(handle));
+    this.info = {
+      ...info,
+      precision: choosePrecision(
+        info,
+        supported.map((number) => precisions[number]!),
+        precision,
+      ),
+      ...(cudnn === '' ? {} : { cudnn }),
+      rejected,
+    };
   }
 
   /** @internal Whether `value` is a device and not merely of its prototype. */
   static isDevice(value: unknown): value is Device {
     return typeof value === 'object' && value !== null && #handle in value;
+  }
+
+  /** @internal Pixels per run: enough to keep the device busy, few enough that an abort is seen soon. */
+  get pixelsPerRun(): number {
+    return (this.info.backend === 'cuda' ? 2048 : 16) * 28 * 28;
   }
 
   get disposed(): boolean {
@@ -141,6 +177,22 @@ function withResolver(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve };
 }
 
+/** @throws PixelCnnError ERR_PRECISION if the device does not compute in the precision asked for. */
+function choosePrecision(
+  { backend, name }: { backend: string; name: string },
+  supported: readonly Precision[],
+  asked: DeviceOptions['precision'],
+): Precision {
+  if (asked === undefined || asked === 'auto') {
+    if (backend === 'cpu') return 'f32';
+    return supported.includes('bf16') ? 'bf16' : 'f16';
+  }
+  check(supported.includes(asked), 'ERR_PRECISION', () => {
+    return `openDevice: ${name} does not compute in ${asked}, only in ${supported.join(', ')}`;
+  });
+  return asked;
+}
+
 /** @internal A block of device memory in which tensors are placed one after the other. */
 export class Arena {
   readonly device: Device;
@@ -211,20 +263,20 @@ type Placeable = Omit<Tensor, 'placed'> & { placed?: { arena: Arena; block: numb
  * Opens a device. `auto` takes a GPU where one works and the CPU otherwise; `device.info.rejected` says why others
  * were passed over.
  *
- * @throws PixelCnnError ERR_NATIVE_LOAD, ERR_BACKEND_UNAVAILABLE, ERR_NO_DEVICE, or an argument error.
+ * @throws PixelCnnError ERR_NATIVE_LOAD, ERR_BACKEND_UNAVAILABLE, ERR_NO_DEVICE, ERR_PRECISION, or an argument error.
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
-  const { backend, index, threads, limits } = parseOptions('openDevice', deviceOptions, options);
+  const { backend, index, threads, precision, limits } = parseOptions('openDevice', deviceOptions, options);
   const instructionSet = process.env.PIXELCNN_CPU_ISA ?? '';
   const open = (name: string, at: number) =>
     callNative(() => native().openDevice(name, at, threads ?? 0, instructionSet));
-  if (backend !== 'auto') return new Device(open(backend, index), limits, []);
+  if (backend !== 'auto') return new Device(open(backend, index), precision, limits, []);
   const rejected: RejectedBackend[] = [];
   try {
-    return new Device(open('cuda', index), limits, rejected);
+    return new Device(open('cuda', index), precision, limits, rejected);
   } catch (error) {
     if (!(error instanceof PixelCnnError) || error.code === 'ERR_NATIVE_LOAD') throw error;
     rejected.push({ backend: 'cuda', code: error.code, reason: error.message });
   }
-  return new Device(open('cpu', 0), limits, rejected);
+  return new Device(open('cpu', 0), precision, limits, rejected);
 }

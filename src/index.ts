@@ -35,6 +35,7 @@ export type {
   SampleOptions,
   SampleStreamOptions,
 } from './sample/sampler.js';
+export type { Precision } from './tensor.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluate.js';
 export type { TrainEvent, TrainingRun, TrainSummary } from './train/events.js';
 export type { Protocol, TrainOptions } from './train/options.js';

@@ -12,7 +12,7 @@ import {
   maskedConv2dBackwardWeight,
   maskedConv2dForward,
   maskedConv2dPack,
-  shapeNumbers,
+  packedBytes,
 } from './ops/masked-conv2d.js';
 import { parseOptions, z } from './options.js';
 import { Program } from './program.js';
@@ -57,7 +57,7 @@ export async function maskedConv2d(device: Device, options: MaskedConv2dOptions)
   const bias = parsed.bias ?? new Float32Array(g.k);
   requireLength('maskedConv2d', 'bias', bias, g.k);
 
-  const r = new Recorder(device);
+  const r = hostRecorder(device);
   const x = r.input('input', [g.n, g.h, g.w, g.c]);
   const w = r.input('weight', [g.k, g.c, g.kernelSize, g.kernelSize]);
   const b = r.input('bias', [g.k]);
@@ -78,7 +78,7 @@ export async function maskedConv2dBackward(
   if (parsed.bias) requireLength('maskedConv2dBackward', 'bias', parsed.bias, g.k);
   requireLength('maskedConv2dBackward', 'gradOutput', parsed.gradOutput, g.n * g.h * g.w * g.k);
 
-  const r = new Recorder(device);
+  const r = hostRecorder(device);
   const x = r.input('input', [g.n, g.h, g.w, g.c]);
   const weight = r.input('weight', [g.k, g.c, g.kernelSize, g.kernelSize]);
   const gradY = r.input('gradOutput', [g.n, g.h, g.w, g.k]);
@@ -95,6 +95,11 @@ export async function maskedConv2dBackward(
     parsed.gradOutput,
   ]);
   return { gradInput: gradInput!, gradWeight: rest[0]!, gradBias: rest[1]! };
+}
+
+/** Host arrays are float32, whatever the device computes in; factors are rounded only if `tf32` was asked for. */
+function hostRecorder(device: Device): Recorder {
+  return new Recorder(device, device.info.precision === 'tf32' ? 'tf32' : 'f32');
 }
 
 function geometryOf(caller: string, options: z.output<typeof forwardSchema>): MaskedConv2dGeometry {
@@ -129,11 +134,7 @@ function pack(
   direction: typeof forward | typeof backward,
   weight: Tensor,
 ): Tensor {
-  const packed = r.tensor(
-    'packed',
-    [r.device.packedBytes(Int32Array.from(shapeNumbers(g)), direction)],
-    'byte',
-  );
+  const packed = r.tensor('packed', [packedBytes(r, g, direction)], 'byte');
   maskedConv2dPack(r, 'pack', g, direction, weight, packed);
   return packed;
 }

@@ -18,6 +18,9 @@ export interface Native {
     name: string;
     instructionSet: string;
     threads: number;
+    cudnn: string;
+    /** Numbers of the precisions it computes in (native/ops.h: Precision). */
+    precisions: number[];
   };
   closeDevice(device: NativeDevice): Promise<void>;
   packedBytes(device: NativeDevice, shape: Int32Array, direction: number): number;
@@ -36,7 +39,7 @@ export interface Native {
   traceProgram(program: NativeProgram, inputs: ArrayBufferView[]): Promise<Float64Array>;
 }
 
-const abi = 1;
+const abi = 2;
 let loaded: Native | undefined;
 
 /**
@@ -62,9 +65,13 @@ export function native(): Native {
 /** Turns an error of the addon into a PixelCnnError; passes others through. */
 export function fromNative(error: unknown): unknown {
   if (error instanceof PixelCnnError || !(error instanceof Error)) return error;
-  const code = (error as Error & { code?: unknown }).code;
+  const { code, remedy } = error as Error & { code?: unknown; remedy?: unknown };
   if (typeof code !== 'string') return error;
-  return new PixelCnnError(code, error.message, { cause: error });
+  return new PixelCnnError(
+    code,
+    error.message,
+    typeof remedy === 'string' ? { remedy, cause: error } : { cause: error },
+  );
 }
 
 /** Calls `body`, converting what it throws or rejects with. */

@@ -2,7 +2,14 @@
 import type { Arena, Device } from './device.js';
 import { check } from './errors.js';
 import { native } from './native.js';
-import { type DType, describeTensor, type Tensor } from './tensor.js';
+import {
+  activationType,
+  type DType,
+  describeTensor,
+  type Precision,
+  precisions,
+  type Tensor,
+} from './tensor.js';
 
 /** One recorded op. Wire format: id, count of the integers that follow, numbers, then (arena, block) per operand. */
 export interface RecordedOp {
@@ -19,14 +26,32 @@ export interface RecordedOp {
 /** Collects the ops and tensors of one program. Turn it into one with {@link Program.compile}. */
 export class Recorder {
   readonly device: Device;
+  /** Of the activations of this program. */
+  readonly precision: Precision;
   readonly ops: RecordedOp[] = [];
   readonly inputs: Tensor[] = [];
   readonly outputs: Tensor[] = [];
   /** Tensors that keep their memory from run to run. */
   readonly states = new Set<Tensor>();
 
-  constructor(device: Device) {
+  constructor(device: Device, precision: Precision = device.info.precision) {
     this.device = device;
+    this.precision = precision;
+  }
+
+  /** The precision as ops encode it. */
+  get precisionNumber(): number {
+    return precisions.indexOf(this.precision);
+  }
+
+  /** A tensor of activations or their gradients. */
+  activation(name: string, shape: readonly number[]): Tensor {
+    return this.tensor(name, shape, activationType[this.precision]);
+  }
+
+  /** A state of activations. */
+  activationState(name: string, shape: readonly number[]): Tensor {
+    return this.state(name, shape, activationType[this.precision]);
   }
 
   /** A tensor that lives from the op that writes it to the last op that reads it. */

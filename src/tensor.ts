@@ -2,8 +2,27 @@
 import type { Arena } from './device.js';
 
 /** Bytes per element. `byte` is for opaque data, e.g. packed weights. */
-export const dtypeBytes = { float32: 4, float64: 8, uint8: 1, int32: 4, uint32: 4, byte: 1 } as const;
+export const dtypeBytes = {
+  float32: 4,
+  float64: 8,
+  bfloat16: 2,
+  float16: 2,
+  uint8: 1,
+  int32: 4,
+  uint32: 4,
+  byte: 1,
+} as const;
 export type DType = keyof typeof dtypeBytes;
+
+/**
+ * How activations are stored and multiplied; sums, weights and the optimizer are float32 always. `tf32` stores float32
+ * and rounds the factors of convolutions to 10 bits. In the order of native/ops.h.
+ */
+export const precisions = ['f32', 'tf32', 'bf16', 'f16'] as const;
+export type Precision = (typeof precisions)[number];
+
+/** Element type of activations in a precision. */
+export const activationType = { f32: 'float32', tf32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const;
 
 /** Offsets are counted in blocks of this many bytes (native/program.h). */
 export const blockBytes = 256;

@@ -26,11 +26,12 @@ class CpuBackend final : public Backend {
  public:
   CpuBackend(const Kernels& kernels, int threads)
       : kernels_(kernels), pool_(std::make_unique<ThreadPool>(threads)) {
-    info_ = {"cpu", processor_name(), kernels.isa, threads};
+    info_ = {"cpu", processor_name(), kernels.isa, threads, ""};
   }
   ~CpuBackend() override { std::free(workspace_); }
 
   const BackendInfo& info() const override { return info_; }
+  bool supports(Precision precision) const override { return precision == Precision::kF32; }
 
   void* allocate(int64_t bytes) override {
     // calloc of a large block maps zero pages, so memory that is never touched costs nothing.
@@ -77,11 +78,11 @@ class CpuBackend final : public Backend {
     return kernels_.packed_bytes(shape, direction);
   }
 
-#define PIXELCNN_X(Op)                                                                                  \
-  int64_t workspace(const Op& op) const override { return kernels_.workspace_##Op(op, info_.threads); } \
-  void run(const Op& op) override {                                                                     \
-    Context context{*pool_, workspace_};                                                                \
-    kernels_.run_##Op(op, context);                                                                     \
+#define PIXELCNN_X(Op)                                                                            \
+  int64_t workspace(const Op& op) override { return kernels_.workspace_##Op(op, info_.threads); } \
+  void run(const Op& op) override {                                                               \
+    Context context{*pool_, workspace_};                                                          \
+    kernels_.run_##Op(op, context);                                                               \
   }
   PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X

@@ -204,8 +204,8 @@ void direct_gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
     std::memset(sums, 0, sizeof(float) * layout.taps() * shape.c * panel.width());
     std::memset(bias, 0, sizeof(float) * panel.width());
     for (int64_t image = shape.n * part / parts; image < shape.n * (part + 1) / parts; ++image) {
-      const float* x = op.x + image * pixels * shape.c;
-      const float* grad_y = op.grad_y + image * pixels * shape.k;
+      const float* x = static_cast<const float*>(op.x) + image * pixels * shape.c;
+      const float* grad_y = static_cast<const float*>(op.grad_y) + image * pixels * shape.k;
       for (int begin = 0; begin < shape.h; begin += pass) {
         const int rows = smaller(pass, shape.h - begin);
         if (gradient_on_strips(shape)) {
@@ -246,14 +246,17 @@ int64_t workspace(const MaskedConv2dForward& op, int threads) {
   return convolve_workspace(op.shape, Direction::kForward, threads);
 }
 void run(const MaskedConv2dForward& op, Context& context) {
-  convolve({op.shape, Direction::kForward, op.x, op.packed, op.bias, nullptr, op.relu != 0, op.y}, context);
+  convolve({op.shape, Direction::kForward, static_cast<const float*>(op.x), op.packed, op.bias, nullptr,
+            op.relu != 0, static_cast<float*>(op.y)},
+           context);
 }
 
 int64_t workspace(const MaskedConv2dBackwardInput& op, int threads) {
   return convolve_workspace(op.shape, Direction::kBackward, threads);
 }
 void run(const MaskedConv2dBackwardInput& op, Context& context) {
-  convolve({op.shape, Direction::kBackward, op.grad_y, op.packed, nullptr, op.gate, false, op.grad_x},
+  convolve({op.shape, Direction::kBackward, static_cast<const float*>(op.grad_y), op.packed, nullptr,
+            static_cast<const float*>(op.gate), false, static_cast<float*>(op.grad_x)},
            context);
 }
 

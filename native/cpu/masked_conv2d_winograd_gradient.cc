@@ -88,8 +88,10 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
     context.pool.run(rows, [&](int64_t row, int) {
       const int64_t image = (begin + row) / per_image;
       const int tile_row = static_cast<int>((begin + row) % per_image);
-      const ImageView x = {op.x + image * pixels * shape.c, shape.h, shape.w, shape.c};
-      const ImageView grad_y = {op.grad_y + image * pixels * shape.k, shape.h, shape.w, shape.k};
+      const ImageView x = {static_cast<const float*>(op.x) + image * pixels * shape.c, shape.h, shape.w,
+                           shape.c};
+      const ImageView grad_y = {static_cast<const float*>(op.grad_y) + image * pixels * shape.k, shape.h,
+                                shape.w, shape.k};
       const auto at = [&](Planes planes, int tiles, int columns) {
         return Planes{planes.data + row * tiles * columns, planes.stride};
       };

@@ -80,7 +80,8 @@ void sample_positions(const SampleFront& op, const Front& front, int64_t image, 
                              nullptr,
                              panel.channels,
                              false};
-    taps.run(ConvolveBlocks::get(count, panel.vectors), op.x + front.padded_pixel(image, begin) * op.c,
+    taps.run(ConvolveBlocks::get(count, panel.vectors),
+             static_cast<const float*>(op.x) + front.padded_pixel(image, begin) * op.c,
              int64_t{front.stride()} * op.c, static_cast<const float*>(op.packed) + layout.offset(panel), 0,
              out);
   }
@@ -90,7 +91,7 @@ void sample_positions(const SampleFront& op, const Front& front, int64_t image, 
     if (!(op.known && op.known[pixel])) {
       op.level[at] = static_cast<uint8_t>(draw_level(logits, levels, *op.temperature, op.uniforms[at]));
     }
-    op.image[front.padded_pixel(image, position) * op.channels + channel] =
+    static_cast<float*>(op.image)[front.padded_pixel(image, position) * op.channels + channel] =
         static_cast<float>(op.level[at]) / static_cast<float>(levels - 1);
   }
 }
@@ -110,13 +111,13 @@ void run(const MaskedConv2dFront& op, Context& context) {
   const auto run_panel = [&](const Panel& panel, const TapList& taps, int64_t image) {
     for_each_run(front.count(), kBlockPixels, [&](int begin, int count) {
       const int64_t pixel = front.padded_pixel(image, begin);
-      const BlockOutput out = {op.y + pixel * shape.k + panel.first,
+      const BlockOutput out = {static_cast<float*>(op.y) + pixel * shape.k + panel.first,
                                int64_t{front.stride()} * shape.k,
                                op.bias + panel.first,
                                nullptr,
                                panel.channels,
                                true};
-      taps.run(ConvolveBlocks::get(count, panel.vectors), op.x + pixel * shape.c,
+      taps.run(ConvolveBlocks::get(count, panel.vectors), static_cast<const float*>(op.x) + pixel * shape.c,
                int64_t{front.stride()} * shape.c, static_cast<const float*>(op.packed) + layout.offset(panel),
                0, out);
     });
@@ -169,7 +170,7 @@ int64_t workspace(const Zero&, int) { return 0; }
 void run(const Zero& op, Context& context) {
   constexpr int64_t kChunk = 1 << 16;
   context.pool.run(divide_up(op.count, kChunk), [&](int64_t task, int) {
-    std::memset(op.y + task * kChunk, 0, sizeof(float) * smaller(kChunk, op.count - task * kChunk));
+    std::memset(op.y + task * kChunk, 0, sizeof(uint32_t) * smaller(kChunk, op.count - task * kChunk));
   });
 }
 

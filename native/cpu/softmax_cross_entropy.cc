@@ -150,7 +150,7 @@ void run(const SoftmaxCrossEntropy& op, Context& context) {
     const int64_t pixel = task / plan.blocks * plan.pixels + task % plan.blocks * plan.block;
     const int pixels = plan.block_pixels(task % plan.blocks);
     float* logits = scratch + thread * plan.scratch_floats();
-    compute_logits(op, op.x + pixel * op.c, pixels, logits);
+    compute_logits(op, static_cast<const float*>(op.x) + pixel * op.c, pixels, logits);
     nats[task] = block_nats<false>(op, op.level + pixel * op.channels, pixels, logits, 0);
   });
   sum_blocks(nats, op.n, plan.blocks, op.nats);
@@ -179,10 +179,10 @@ void run(const SoftmaxCrossEntropyBackward& op, Context& context) {
     for (int64_t block = blocks * part / parts; block < blocks * (part + 1) / parts; ++block) {
       const int64_t pixel = block / plan.blocks * plan.pixels + block % plan.blocks * plan.block;
       const int pixels = plan.block_pixels(block % plan.blocks);
-      const float* x = op.x + pixel * op.c;
+      const float* x = static_cast<const float*>(op.x) + pixel * op.c;
       compute_logits(op, x, pixels, logits);
       nats[block] = block_nats<true>(op, op.level + pixel * op.channels, pixels, logits, scale);
-      backward_block(op, x, logits, pixels, sums, op.grad_x + pixel * op.c);
+      backward_block(op, x, logits, pixels, sums, static_cast<float*>(op.grad_x) + pixel * op.c);
     }
   });
   sum_blocks(nats, op.n, plan.blocks, op.nats);

@@ -7,6 +7,7 @@ import { type Device, openDevice } from '../device.js';
 import { widestLimits } from '../limits.js';
 import { PixelCNN } from '../models/pixelcnn.js';
 import { z } from '../options.js';
+import { type Precision, precisions } from '../tensor.js';
 import { Terminal } from './terminal.js';
 
 export const outputOptions = {
@@ -26,6 +27,10 @@ export const deviceOptions = {
     .max(1024)
     .optional()
     .describe('CPU threads; default: all that this process may use'),
+  precision: z
+    .enum(['auto', ...precisions])
+    .default('auto')
+    .describe('of activations: f32 on the CPU; on a GPU bf16 or f16, tf32 and f32 when asked for'),
 };
 
 export const imageOptions = {
@@ -49,15 +54,17 @@ export interface DeviceFlags {
   readonly device: 'auto' | 'cpu' | 'cuda';
   readonly gpu: number;
   readonly threads?: number | undefined;
+  readonly precision: 'auto' | Precision;
 }
 
 /** Opens the device and says on stderr which, and why not another. */
 export async function openNamedDevice(options: DeviceFlags, terminal: Terminal): Promise<Device> {
-  const { device: backend, gpu, threads } = options;
+  const { device: backend, gpu, threads, precision } = options;
   const index = backend === 'cpu' ? 0 : gpu;
   const device = await openDevice({
     backend,
     index,
+    precision,
     limits: widestLimits,
     ...(threads !== undefined && { threads }),
   });
@@ -67,8 +74,8 @@ export async function openNamedDevice(options: DeviceFlags, terminal: Terminal):
 
 function deviceLine({ info }: Device): string {
   const rejected = info.rejected.map(({ backend, reason }) => `, not ${backend}: ${reason}`).join('');
-  const threads = info.backend === 'cpu' ? `, ${info.threads} threads` : '';
-  return `device ${info.backend}: ${info.name}, ${info.instructionSet}${threads}${rejected}`;
+  const rest = info.backend === 'cpu' ? `${info.threads} threads` : `${info.precision}, cuDNN ${info.cudnn}`;
+  return `device ${info.backend}: ${info.name}, ${info.instructionSet}, ${rest}${rejected}`;
 }
 
 /** Opens device and model, runs `body`, and closes both whatever happens. */

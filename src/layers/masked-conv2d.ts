@@ -10,7 +10,7 @@ import {
   maskedConv2dBackwardWeight,
   maskedConv2dForward,
   maskedConv2dPack,
-  shapeNumbers,
+  packedBytes,
 } from '../ops/masked-conv2d.js';
 import type { Recorder } from '../recorder.js';
 import type { Tensor } from '../tensor.js';
@@ -36,8 +36,7 @@ export class MaskedConv2d {
 
   /** An empty tensor of the size that packed weights take for one direction. */
   describePacked(r: Recorder, direction: Direction, algorithm: Algorithm, keep: boolean): Tensor {
-    const shape = Int32Array.from(shapeNumbers(this.geometry(1, 1, 1, algorithm)));
-    const bytes = r.device.packedBytes(shape, direction);
+    const bytes = packedBytes(r, this.geometry(1, 1, 1, algorithm), direction);
     const name = `${this.config.name} packed`;
     return keep ? r.state(name, [bytes], 'byte') : r.tensor(name, [bytes], 'byte');
   }

@@ -8,9 +8,6 @@ import type { Tensor } from '../tensor.js';
 import { type PackedWeights, recordLogits, recordNats, recordPack } from './network.js';
 import type { Logits, ModelInternals, Weights } from './pixelcnn.js';
 
-/** Pixels per run: short enough that an abort is seen soon, long enough to keep all threads busy. */
-const pixelsPerRun = 16 * 28 * 28;
-
 export interface ForwardOptions {
   readonly algorithm: Algorithm;
   readonly weights: Weights;
@@ -68,7 +65,7 @@ async function runChunks(
 ): Promise<void> {
   const { height, width, channels } = images;
   const imageBytes = height * width * channels;
-  const perRun = Math.max(1, Math.floor(pixelsPerRun / (height * width)));
+  const perRun = Math.max(1, Math.floor(model.device.pixelsPerRun / (height * width)));
   for (let first = 0; first < images.count; first += perRun) {
     options.signal?.throwIfAborted();
     const n = Math.min(perRun, images.count - first);

@@ -59,6 +59,7 @@ export function recordLogits(
     packed: packed.at(-1)!,
     bias: head.filter.bias,
     relu: false,
+    floatY: true,
   });
 }
 

@@ -13,7 +13,8 @@ export type MaskType = 'A' | 'B';
 
 /**
  * `direct` computes every live tap and is exactly causal. `winograd` needs fewer multiplications for kernels 3, 5 and
- * 7 (others run direct), but its rounding mixes neighbouring pixels. `auto` is the faster of the two.
+ * 7 (others run direct), but its rounding mixes neighbouring pixels. `auto` is the fastest there is; on a GPU it is
+ * chosen by timing our kernels and cuDNN's, and `winograd` means the same.
  */
 export type Algorithm = 'auto' | 'direct' | 'winograd';
 export const algorithms = ['auto', 'direct', 'winograd'] as const;
@@ -39,9 +40,15 @@ export const backward = 1;
 export type Direction = typeof forward | typeof backward;
 
 /** The integers of MaskedConv2dShape in native/ops.h. */
-export function shapeNumbers(g: MaskedConv2dGeometry): number[] {
+export function shapeNumbers(r: Recorder, g: MaskedConv2dGeometry): number[] {
   const mask = g.maskType === 'A' ? 0 : 1;
-  return [g.n, g.h, g.w, g.c, g.k, g.kernelSize, mask, g.groups, algorithms.indexOf(g.algorithm)];
+  const algorithm = algorithms.indexOf(g.algorithm);
+  return [g.n, g.h, g.w, g.c, g.k, g.kernelSize, mask, g.groups, algorithm, r.precisionNumber];
+}
+
+/** Bytes of packed weights; they do not depend on n, h and w. */
+export function packedBytes(r: Recorder, g: MaskedConv2dGeometry, direction: Direction): number {
+  return r.device.packedBytes(Int32Array.from(shapeNumbers(r, g)), direction);
 }
 
 /** Whether the weight of output o, input c at row r, column s takes part. */
@@ -59,7 +66,7 @@ export function isLiveTap(
   return g.maskType === 'B' ? inputGroup <= outputGroup : inputGroup < outputGroup;
 }
 
-/** Packs masked weights (K, C, R, S) for one direction; `packed` has Device.packedBytes bytes. */
+/** Packs masked weights (K, C, R, S) for one direction; `packed` has {@link packedBytes} bytes. */
 export function maskedConv2dPack(
   r: Recorder,
   label: string,
@@ -72,27 +79,28 @@ export function maskedConv2dPack(
   r.emit({
     name: 'maskedConv2dPack',
     label,
-    numbers: [...shapeNumbers(g), direction],
+    numbers: [...shapeNumbers(r, g), direction],
     operands: [weight, packed],
     result: packed,
   });
 }
 
-/** y (N, H, W, K) from x (N, H, W, C), with ReLU if `relu`. */
+/** y (N, H, W, K) from x (N, H, W, C), with ReLU if `relu`; float32 in any precision if `floatY`. */
 export function maskedConv2dForward(
   r: Recorder,
   label: string,
   g: MaskedConv2dGeometry,
-  operands: { x: Tensor; packed: Tensor; bias: Tensor; relu: boolean },
+  operands: { x: Tensor; packed: Tensor; bias: Tensor; relu: boolean; floatY?: boolean },
 ): Tensor {
-  const { x, packed, bias, relu } = operands;
+  const { x, packed, bias, relu, floatY = false } = operands;
   requireShape(label, 'x', x, [g.n, g.h, g.w, g.c]);
   requireShape(label, 'bias', bias, [g.k]);
-  const y = r.tensor(`${label} y`, [g.n, g.h, g.w, g.k]);
+  const shape = [g.n, g.h, g.w, g.k];
+  const y = floatY ? r.tensor(`${label} y`, shape) : r.activation(`${label} y`, shape);
   r.emit({
     name: 'maskedConv2dForward',
     label,
-    numbers: [...shapeNumbers(g), relu ? 1 : 0],
+    numbers: [...shapeNumbers(r, g), relu ? 1 : 0, floatY ? 1 : 0],
     operands: [x, packed, bias, y],
     result: y,
   });
@@ -108,11 +116,11 @@ export function maskedConv2dBackwardInput(
 ): Tensor {
   const { gradY, packedBackward, gate } = operands;
   requireShape(label, 'gradY', gradY, [g.n, g.h, g.w, g.k]);
-  const gradX = r.tensor(`${label} gradX`, [g.n, g.h, g.w, g.c]);
+  const gradX = r.activation(`${label} gradX`, [g.n, g.h, g.w, g.c]);
   r.emit({
     name: 'maskedConv2dBackwardInput',
     label,
-    numbers: shapeNumbers(g),
+    numbers: shapeNumbers(r, g),
     operands: [gradY, packedBackward, gate, gradX],
     result: gradX,
   });
@@ -133,7 +141,7 @@ export function maskedConv2dBackwardWeight(
   r.emit({
     name: 'maskedConv2dBackwardWeight',
     label,
-    numbers: shapeNumbers(g),
+    numbers: shapeNumbers(r, g),
     operands: [x, gradY, gradWeight, gradBias],
     result: gradWeight,
   });

@@ -2,7 +2,7 @@
 import type { Recorder } from '../recorder.js';
 import { elements, type Tensor } from '../tensor.js';
 
-/** Level (uint8) and network input (float32), both in the shape of `bytes`. */
+/** Level (uint8) and network input, both in the shape of `bytes`. */
 export function quantise(
   r: Recorder,
   label: string,
@@ -10,11 +10,11 @@ export function quantise(
   levels: number,
 ): { level: Tensor; x: Tensor } {
   const level = r.tensor(`${label} level`, bytes.shape, 'uint8');
-  const x = r.tensor(`${label} x`, bytes.shape);
+  const x = r.activation(`${label} x`, bytes.shape);
   r.emit({
     name: 'quantise',
     label,
-    numbers: [elements(bytes.shape), levels],
+    numbers: [elements(bytes.shape), levels, r.precisionNumber],
     operands: [bytes, level, x],
     result: x,
   });

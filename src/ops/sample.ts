@@ -1,8 +1,8 @@
 // Wavefront sampling: the ops that compute and draw the pixels (i, j) with j + slope * i = t, and the step counter.
 import type { Recorder } from '../recorder.js';
-import { elements, type Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor.js';
 import { type MaskedConv2dGeometry, shapeNumbers } from './masked-conv2d.js';
-import type { HeadGeometry } from './softmax-cross-entropy.js';
+import { type HeadGeometry, headNumbers } from './softmax-cross-entropy.js';
 
 /** The wavefront: `pad` is the largest kernelSize / 2 of the network, `slope` is pad + 1. */
 export interface Front {
@@ -20,9 +20,9 @@ export function paddedShape(front: Front, n: number, h: number, w: number, chann
   return [n, front.pad + h, front.pad + w + front.pad, channels];
 }
 
-/** Zeroes a tensor of float32. */
+/** Zeroes a tensor, up to the end of its last word of 32 bits. */
 export function zero(r: Recorder, label: string, y: Tensor): void {
-  r.emit({ name: 'zero', label, numbers: [elements(y.shape)], operands: [y], result: y });
+  r.emit({ name: 'zero', label, numbers: [Math.ceil(y.bytes / 4)], operands: [y], result: y });
 }
 
 /** One hidden layer with ReLU at the front, for the output channels of one group. */
@@ -38,7 +38,7 @@ export function maskedConv2dFront(
   r.emit({
     name: 'maskedConv2dFront',
     label,
-    numbers: [...shapeNumbers(g), front.pad, front.slope, group],
+    numbers: [...shapeNumbers(r, g), front.pad, front.slope, group],
     operands: [x, packed, bias, step, y],
     result: y,
   });
@@ -68,7 +68,7 @@ export function sampleFront(
   r.emit({
     name: 'sampleFront',
     label,
-    numbers: [g.n, g.h, g.w, g.c, g.channels, g.levels, front.pad, front.slope, channel],
+    numbers: [...headNumbers(r, g), front.pad, front.slope, channel],
     operands: [x, packed, bias, uniforms, temperature, step, known, level, image, logits],
     result: level,
   });

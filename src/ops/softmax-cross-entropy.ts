@@ -12,8 +12,9 @@ export interface HeadGeometry {
   readonly levels: number;
 }
 
-function headNumbers(g: HeadGeometry): number[] {
-  return [g.n, g.h, g.w, g.c, g.channels, g.levels];
+/** The integers of a head in native/ops.h. */
+export function headNumbers(r: Recorder, g: HeadGeometry): number[] {
+  return [g.n, g.h, g.w, g.c, g.channels, g.levels, r.precisionNumber];
 }
 
 /** nats (N, float64): -log p of each image's levels. */
@@ -28,7 +29,7 @@ export function softmaxCrossEntropy(
   r.emit({
     name: 'softmaxCrossEntropy',
     label,
-    numbers: headNumbers(g),
+    numbers: headNumbers(r, g),
     operands: [x, packed, bias, level, nats],
     result: nats,
   });
@@ -52,11 +53,11 @@ export function softmaxCrossEntropyBackward(
 ): { nats: Tensor; gradX: Tensor } {
   const { x, packed, packedBackward, bias, level, gradWeight, gradBias } = operands;
   const nats = r.tensor(`${label} nats`, [g.n], 'float64');
-  const gradX = r.tensor(`${label} gradX`, [g.n, g.h, g.w, g.c]);
+  const gradX = r.activation(`${label} gradX`, [g.n, g.h, g.w, g.c]);
   r.emit({
     name: 'softmaxCrossEntropyBackward',
     label,
-    numbers: headNumbers(g),
+    numbers: headNumbers(r, g),
     operands: [x, packed, packedBackward, bias, level, nats, gradX, gradWeight, gradBias],
     result: gradX,
   });

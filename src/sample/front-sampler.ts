@@ -100,11 +100,11 @@ export async function buildSampler(
     const random = begin.input('random', [4], 'uint32');
     randomUniform(begin, 'uniforms', { index, random, u: uniforms });
   }
-  const image = begin.state('image', paddedShape(front, n, h, w, channels));
+  const image = begin.activationState('image', paddedShape(front, n, h, w, channels));
   const activations = hidden.map((layer) =>
-    begin.state(`${layer.config.name} y`, paddedShape(front, n, h, w, layer.config.k)),
+    begin.activationState(`${layer.config.name} y`, paddedShape(front, n, h, w, layer.config.k)),
   );
-  // An int32 zero and a float32 zero are the same bits.
+  // A zero of any of these types is zero bits.
   const step = begin.state('step', [1], 'int32');
   for (const tensor of [image, ...activations, step]) zero(begin, `clear ${tensor.name}`, tensor);
 

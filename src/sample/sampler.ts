@@ -75,8 +75,6 @@ export interface SampleFrame {
   readonly images: SampledImages;
 }
 
-/** Pixels per wavefront program: its cached activations stay within a processor's caches. */
-const pixelsPerBatch = 16 * 28 * 28;
 /** Milliseconds of work per native call, so that an abort is seen soon. */
 const chunkMilliseconds = 25;
 
@@ -231,7 +229,7 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
   const { count, height, width } = job;
   const { channels, levels } = model.config;
   const perImage = height * width * channels;
-  const perBatch = Math.min(count, Math.max(1, Math.floor(pixelsPerBatch / (height * width))));
+  const perBatch = Math.min(count, Math.max(1, Math.floor(model.device.pixelsPerRun / (height * width))));
   const stepsPerBatch = frontSteps(frontOf(model), height, width);
   const steps = stepsPerBatch * Math.ceil(count / perBatch);
   const byteOf = bytesOfLevels(levels);

@@ -8,13 +8,18 @@ import { layersOf, type PixelCnnOptions, parseConfig } from '../../src/models/co
 import { initialParameters } from '../../src/models/parameters.js';
 import { PixelCNN } from '../../src/models/pixelcnn.js';
 import { bytesOfLevels } from '../../src/ops/quantise.js';
+import { openGpu } from './cuda.js';
 import { TestRandom } from './random.js';
 
-/** One CPU device for a test file: opened before its tests, disposed after them. */
+/**
+ * One device for a test file: opened before its tests, disposed after them. The CPU, or a GPU in strict float32 where
+ * PIXELCNN_TEST_BACKEND is cuda.
+ */
 export function testDevice(options: DeviceOptions = {}): () => Device {
   let device: Device | undefined;
   beforeAll(async () => {
-    device = await openDevice({ backend: 'cpu', ...options });
+    const onGpu = process.env.PIXELCNN_TEST_BACKEND === 'cuda';
+    device = onGpu ? await openGpu(options) : await openDevice({ backend: 'cpu', ...options });
   });
   afterAll(() => device?.dispose());
   return () => {

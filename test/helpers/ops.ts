@@ -4,7 +4,7 @@ import {
   type Direction,
   type MaskedConv2dGeometry,
   maskedConv2dPack,
-  shapeNumbers,
+  packedBytes,
 } from '../../src/ops/masked-conv2d.js';
 import { Program } from '../../src/program.js';
 import { Recorder } from '../../src/recorder.js';
@@ -29,8 +29,7 @@ export async function runOps(
 
 /** Records the packing of `weight` into a tensor of its own. */
 export function packed(r: Recorder, g: MaskedConv2dGeometry, direction: Direction, weight: Tensor): Tensor {
-  const bytes = r.device.packedBytes(Int32Array.from(shapeNumbers(g)), direction);
-  const result = r.tensor('packed', [bytes], 'byte');
+  const result = r.tensor('packed', [packedBytes(r, g, direction)], 'byte');
   maskedConv2dPack(r, 'pack', g, direction, weight, result);
   return result;
 }

@@ -1,0 +1,127 @@
+// The one function that libpixelcnn_cuda.so exports, and the table it returns: no exception leaves it.
+#include <cstring>
+#include <exception>
+#include <new>
+
+#include "backend.h"
+
+#ifdef __CUDACC__
+#include <nvtx3/nvToolsExt.h>
+#endif
+
+namespace pixelcnn {
+
+namespace {
+
+void report(CudaStatus* status, const Error& error) {
+  std::strncpy(status->code, error.code().c_str(), sizeof status->code - 1);
+  std::strncpy(status->message, error.what(), sizeof status->message - 1);
+  std::strncpy(status->remedy, error.remedy().c_str(), sizeof status->remedy - 1);
+}
+
+// Calls body(); what it throws becomes the status and a value of zero.
+template <class Body>
+auto guarded(CudaStatus* status, const Body& body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    report(status, error);
+  } catch (const std::bad_alloc&) {
+    report(status, Error("ERR_OUT_OF_MEMORY", "out of host memory"));
+  } catch (const std::exception& error) {
+    report(status, Error("ERR_INTERNAL", error.what()));
+  }
+  return decltype(body())();
+}
+
+// The same on a device that the calling thread makes its own.
+template <class Body>
+auto on_device(CudaDevice* device, CudaStatus* status, const Body& body) -> decltype(body()) {
+  return guarded(status, [&] {
+    device->enter();
+    try {
+      return body();
+    } catch (const Error& error) {
+      device->leave_failed(error);
+      throw;
+    }
+  });
+}
+
+// A named range around an op, for profilers.
+class Range {
+ public:
+#ifdef __CUDACC__
+  explicit Range(const char* name) { nvtxRangePushA(name); }
+  ~Range() { nvtxRangePop(); }
+#else
+  explicit Range(const char*) {}
+#endif
+  Range(const Range&) = delete;
+};
+
+const CudaFunctions kFunctions = {
+    .open = [](int32_t index, CudaDeviceInfo* info, CudaStatus* status) -> CudaDevice* {
+      return guarded(status, [&] { return std::make_unique<CudaDevice>(index, *info).release(); });
+    },
+    .destroy = [](CudaDevice* device) { std::unique_ptr<CudaDevice>{device}.reset(); },
+    .allocate = [](CudaDevice* device, int64_t bytes, CudaStatus* status) -> void* {
+      return on_device(device, status, [&] { return device->allocate(bytes); });
+    },
+    .release = [](CudaDevice* device, void* memory) { device->release(memory); },
+    .write = [](CudaDevice* device, void* to, const void* host, int64_t bytes,
+                CudaStatus* status) { on_device(device, status, [&] { device->write(to, host, bytes); }); },
+    .read = [](CudaDevice* device, void* host, const void* from, int64_t bytes,
+               CudaStatus* status) { on_device(device, status, [&] { device->read(host, from, bytes); }); },
+    .reserve_workspace =
+        [](CudaDevice* device, int64_t bytes, CudaStatus* status) {
+          on_device(device, status, [&] { device->reserve_workspace(bytes); });
+        },
+    .close = [](CudaDevice* device) { device->close(); },
+    .fence = [](CudaDevice* device, CudaStatus* status) -> uint64_t {
+      return on_device(device, status, [&] { return device->fence(); });
+    },
+    .wait = [](CudaDevice* device, uint64_t fence,
+               CudaStatus* status) { on_device(device, status, [&] { device->wait(fence); }); },
+
+    .create_replay = [](CudaDevice*, CudaStatus* status) -> CudaReplay* {
+      return guarded(status, [] { return std::make_unique<CudaReplay>().release(); });
+    },
+    .release_replay = [](CudaDevice* device, CudaReplay* replay) { device->release_replay(replay); },
+    .replay = [](CudaDevice* device, CudaReplay* replay, CudaStatus* status) -> int32_t {
+      return on_device(device, status, [&] { return device->replay(*replay) ? 1 : 0; });
+    },
+    .begin_recording =
+        [](CudaDevice* device, CudaReplay* replay, CudaStatus* status) {
+          on_device(device, status, [&] { device->begin_recording(*replay); });
+        },
+    .end_recording =
+        [](CudaDevice* device, CudaReplay* replay, CudaStatus* status) {
+          on_device(device, status, [&] { device->end_recording(*replay); });
+        },
+    .cancel_recording = [](CudaDevice* device, CudaReplay* replay) { device->cancel_recording(*replay); },
+
+    .packed_bytes = [](const MaskedConv2dShape* shape,
+                       Direction direction) { return cuda::packed_bytes(*shape, direction); },
+    .supports = [](const CudaDevice* device, Precision precision) -> int32_t {
+      return device->supports(precision) ? 1 : 0;
+    },
+#define PIXELCNN_X(Op)                                                                    \
+  .workspace_##Op = [](CudaDevice* device, const Op* op, CudaStatus* status) -> int64_t { \
+    return on_device(device, status, [&] { return device->workspace(*op); });             \
+  },                                                                                      \
+  .run_##Op = [](CudaDevice* device, const Op* op, CudaStatus* status) {                  \
+    const Range range(#Op);                                                               \
+    on_device(device, status, [&] { device->run(*op); });                                 \
+  },
+    PIXELCNN_OPS(PIXELCNN_X)
+#undef PIXELCNN_X
+};
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const CudaFunctions* pixelcnn_cuda(int32_t abi) {
+  return abi == kCudaAbi ? &kFunctions : nullptr;
+}
+
+}  // namespace pixelcnn

@@ -1,0 +1,229 @@
+// Life of a GPU device: opened once, used by its executor thread, closed when the last program and arena are
+// gone.
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "backend.h"
+
+#ifdef PIXELCNN_WITH_CUDNN
+#include "cudnn_loader.h"
+#endif
+
+namespace pixelcnn {
+
+namespace {
+
+bool is_set(const char* variable, const char* value) {
+  const char* text = std::getenv(variable);
+  return text != nullptr && std::strcmp(text, value) == 0;
+}
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// The number of GPUs; throws ERR_BACKEND_UNAVAILABLE where there is no driver, no GPU, or none to be seen.
+int device_count() {
+  int driver = 0, runtime = 0, count = 0;
+  PIXELCNN_CUDA(cudaDriverGetVersion(&driver));
+  PIXELCNN_CUDA(cudaRuntimeGetVersion(&runtime));
+  if (driver == 0) {
+    throw Error("ERR_BACKEND_UNAVAILABLE", "no NVIDIA driver was found (libcuda.so.1)",
+                "install the NVIDIA driver; in a container, start it with GPU access (--gpus all)");
+  }
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  static_cast<void>(cudaGetLastError());
+  if (status == cudaErrorInsufficientDriver) {
+    throw Error("ERR_BACKEND_UNAVAILABLE",
+                "the NVIDIA driver supports CUDA " + version_text(driver) + ", this library needs CUDA " +
+                    version_text(runtime),
+                "install NVIDIA driver 580 or newer");
+  }
+  if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) {
+    throw Error("ERR_BACKEND_UNAVAILABLE", "the NVIDIA driver shows no GPU",
+                "check nvidia-smi and the variable CUDA_VISIBLE_DEVICES");
+  }
+  if (status != cudaSuccess) {
+    throw Error("ERR_BACKEND_UNAVAILABLE",
+                std::string("CUDA could not be initialised: ") + cudaGetErrorString(status),
+                "check nvidia-smi");
+  }
+  return count;
+}
+
+template <size_t kSize>
+void copy_text(char (&to)[kSize], const std::string& text) {
+  std::strncpy(to, text.c_str(), kSize - 1);
+}
+
+}  // namespace
+
+CudaDevice::CudaDevice(int32_t index, CudaDeviceInfo& info)
+    : index_(index), graphs_(!is_set("PIXELCNN_GRAPHS", "0")), synchronous_(is_set("PIXELCNN_SYNC", "1")) {
+  const int count = device_count();
+  PIXELCNN_CHECK(
+      index < count, "ERR_NO_DEVICE",
+      "there is no GPU " + std::to_string(index) + ": this machine shows " + std::to_string(count));
+  cudaDeviceProp properties{};
+  PIXELCNN_CUDA(cudaGetDeviceProperties(&properties, index));
+  gpu_.multiprocessors = properties.multiProcessorCount;
+  gpu_.compute_capability = 10 * properties.major + properties.minor;
+  PIXELCNN_CHECK(gpu_.compute_capability >= 75, "ERR_BACKEND_UNAVAILABLE",
+                 std::string(properties.name) + " has compute capability " +
+                     std::to_string(properties.major) + "." + std::to_string(properties.minor) +
+                     ", pixelcnn needs 7.5 or newer");
+  enter();
+  PIXELCNN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+  staging_ = std::make_unique<cuda::Staging>(stream_);
+
+  std::string cudnn = "none: this build leaves it out";
+#ifdef PIXELCNN_WITH_CUDNN
+  const auto library = cuda::load_cudnn();
+  if (library->api == nullptr) {
+    cudnn = "none: " + library->message;
+  } else {
+    try {
+      cudnn_ = cuda::open_cudnn(library);
+      gpu_.cudnn = cudnn_.get();
+      cudnn = std::to_string(library->version / 10000) + "." + std::to_string(library->version / 100 % 100) +
+              "." + std::to_string(library->version % 100) + " (" + library->path + ")";
+    } catch (const Error& error) {
+      cudnn = std::string("none: ") + error.what();
+    }
+  }
+#endif
+  copy_text(info.name, properties.name);
+  copy_text(info.cudnn, cudnn);
+  info.compute_capability = gpu_.compute_capability;
+}
+
+CudaDevice::~CudaDevice() {
+  close();
+  if (stream_ != nullptr) static_cast<void>(cudaStreamDestroy(stream_));
+}
+
+// The process may be ending and CUDA with it: whatever fails here has nobody to tell.
+void CudaDevice::close() {
+  static_cast<void>(cudaSetDevice(index_));
+  if (stream_ != nullptr) static_cast<void>(cudaStreamSynchronize(stream_));
+  free_released();
+  static_cast<void>(cudaFree(std::exchange(workspace_, nullptr)));
+  workspace_bytes_ = 0;
+  cudnn_.reset();
+  staging_.reset();
+}
+
+void* CudaDevice::allocate(int64_t bytes) {
+  free_released();
+  const size_t size = static_cast<size_t>(bytes > 0 ? bytes : 1);
+  void* memory = nullptr;
+  const cudaError_t status = cudaMalloc(&memory, size);
+  if (status == cudaErrorMemoryAllocation) {
+    static_cast<void>(cudaGetLastError());
+    size_t free = 0, total = 0;
+    static_cast<void>(cudaMemGetInfo(&free, &total));
+    throw Error("ERR_OUT_OF_MEMORY",
+                "could not allocate " + std::to_string(bytes) + " bytes of GPU memory: " +
+                    std::to_string(free) + " of " + std::to_string(total) + " bytes are free",
+                "use a smaller batch, dispose of models that are not needed, or choose another GPU");
+  }
+  PIXELCNN_CUDA(status);
+  PIXELCNN_CUDA(cudaMemsetAsync(memory, 0, size, stream_));
+  return memory;
+}
+
+void CudaDevice::release(void* memory) {
+  std::lock_guard lock(released_mutex_);
+  released_.push_back(memory);
+}
+
+void CudaDevice::release_replay(CudaReplay* replay) {
+  std::lock_guard lock(released_mutex_);
+  released_replays_.emplace_back(replay);
+}
+
+// cudaFree waits for the device, so nothing that is enqueued loses its memory.
+void CudaDevice::free_released() {
+  std::vector<void*> memory;
+  std::vector<std::unique_ptr<CudaReplay>> replays;
+  {
+    std::lock_guard lock(released_mutex_);
+    memory.swap(released_);
+    replays.swap(released_replays_);
+  }
+  if (replays.empty() && memory.empty()) return;
+  static_cast<void>(cudaStreamSynchronize(stream_));
+  replays.clear();
+  for (void* block : memory) static_cast<void>(cudaFree(block));
+}
+
+void CudaDevice::reserve_workspace(int64_t bytes) {
+  free_released();
+  if (bytes <= workspace_bytes_) return;
+  PIXELCNN_CUDA(cudaStreamSynchronize(stream_));
+  static_cast<void>(cudaFree(workspace_));
+  workspace_ = nullptr;
+  workspace_bytes_ = 0;
+  workspace_ = static_cast<std::byte*>(allocate(bytes));
+  workspace_bytes_ = bytes;
+}
+
+bool CudaDevice::replay(CudaReplay& replay) {
+  if (replay.graph == nullptr) return false;
+  if (replay.workspace != workspace_) {
+    // Another program needed a larger workspace since: capture again.
+    PIXELCNN_CUDA(cudaStreamSynchronize(stream_));
+    replay.drop();
+    return false;
+  }
+  PIXELCNN_CUDA(cudaGraphLaunch(replay.graph, stream_));
+  return true;
+}
+
+void CudaDevice::begin_recording(CudaReplay& replay) {
+  if (!graphs_ || synchronous_ || !replay.has_run) return;
+  PIXELCNN_CUDA(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+  replay.capturing = capturing_ = true;
+}
+
+void CudaDevice::end_recording(CudaReplay& replay) {
+  replay.has_run = true;
+  if (!replay.capturing) return;
+  replay.capturing = capturing_ = false;
+  cudaGraph_t graph = nullptr;
+  PIXELCNN_CUDA(cudaStreamEndCapture(stream_, &graph));
+  const cudaError_t status = cudaGraphInstantiate(&replay.graph, graph, 0);
+  static_cast<void>(cudaGraphDestroy(graph));
+  PIXELCNN_CUDA(status);
+  replay.workspace = workspace_;
+  PIXELCNN_CUDA(cudaGraphLaunch(replay.graph, stream_));
+}
+
+void CudaDevice::cancel_recording(CudaReplay& replay) {
+  if (!replay.capturing) return;
+  replay.capturing = capturing_ = false;
+  cudaGraph_t graph = nullptr;
+  static_cast<void>(cudaStreamEndCapture(stream_, &graph));
+  if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+  static_cast<void>(cudaGetLastError());
+}
+
+void CudaDevice::enter() {
+  if (lost_) {
+    throw Error("ERR_DEVICE_LOST", "the GPU failed earlier and this process cannot use it any more",
+                "start a new process; training resumes from its last checkpoint");
+  }
+  PIXELCNN_CUDA(cudaSetDevice(index_));
+}
+
+void CudaDevice::leave_failed(const Error& error) {
+  if (staging_ != nullptr) staging_->abandon();
+  // An error that stays after it has been read is one that CUDA does not recover from.
+  if (error.code() != "ERR_CUDA" || capturing_) return;
+  static_cast<void>(cudaGetLastError());
+  lost_ = cudaDeviceSynchronize() != cudaSuccess;
+}
+
+}  // namespace pixelcnn

@@ -1,0 +1,94 @@
+// A GPU: its stream, memory, copies and recorded runs. What native/backend.h asks of a backend, op by op in
+// the files named after the ops.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "../native/cuda_api.h"
+#include "check.h"
+#include "cudnn_plans.h"
+#include "launch.h"
+#include "staging.h"
+
+namespace pixelcnn {
+
+// A program's second run is captured into a graph, which later runs launch.
+class CudaReplay {
+ public:
+  ~CudaReplay() { drop(); }
+  void drop() {
+    if (graph != nullptr) static_cast<void>(cudaGraphExecDestroy(graph));
+    graph = nullptr;
+  }
+
+  cudaGraphExec_t graph = nullptr;
+  std::byte* workspace = nullptr;  // that the graph was captured with
+  bool has_run = false;
+  bool capturing = false;
+};
+
+class CudaDevice {
+ public:
+  CudaDevice(int32_t index, CudaDeviceInfo& info);
+  ~CudaDevice();
+  CudaDevice(const CudaDevice&) = delete;
+  CudaDevice& operator=(const CudaDevice&) = delete;
+
+  void* allocate(int64_t bytes);
+  void release(void* memory);
+  void write(void* device, const void* host, int64_t bytes) { staging_->write(device, host, bytes); }
+  void read(void* host, const void* device, int64_t bytes) { staging_->read(host, device, bytes); }
+  void reserve_workspace(int64_t bytes);
+  // Gives back all memory; what is released later goes with the device.
+  void close();
+  uint64_t fence() { return staging_->fence(); }
+  void wait(uint64_t fence) { staging_->wait(fence); }
+
+  void release_replay(CudaReplay* replay);
+  bool replay(CudaReplay& replay);
+  void begin_recording(CudaReplay& replay);
+  void end_recording(CudaReplay& replay);
+  void cancel_recording(CudaReplay& replay);
+
+  bool supports(Precision precision) const { return cuda::supports(gpu_.compute_capability, precision); }
+  template <class Op>
+  int64_t workspace(const Op& op) {
+    return cuda::workspace(op, gpu_);
+  }
+  template <class Op>
+  void run(const Op& op) {
+    cuda::run(op, {stream_, workspace_, gpu_.multiprocessors, gpu_.compute_capability, gpu_.cudnn});
+    PIXELCNN_CUDA(cudaGetLastError());
+    if (synchronous_) PIXELCNN_CUDA(cudaStreamSynchronize(stream_));
+  }
+
+  // Makes the GPU that of the calling thread. Throws ERR_DEVICE_LOST once the device is lost.
+  void enter();
+  // After a call that failed: forgets what it left half done and finds out whether the device still works.
+  void leave_failed(const Error& error);
+
+ private:
+  void free_released();
+
+  int32_t index_;
+  cuda::Gpu gpu_{};
+  cudaStream_t stream_ = nullptr;
+  std::unique_ptr<cuda::Staging> staging_;
+  std::unique_ptr<cuda::Cudnn> cudnn_;
+  std::byte* workspace_ = nullptr;
+  int64_t workspace_bytes_ = 0;
+  bool graphs_;
+  bool synchronous_;
+  bool capturing_ = false;
+  bool lost_ = false;
+
+  // Any thread may release; the executor thread frees.
+  std::mutex released_mutex_;
+  std::vector<void*> released_;
+  std::vector<std::unique_ptr<CudaReplay>> released_replays_;
+};
+
+}  // namespace pixelcnn

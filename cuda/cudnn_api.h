@@ -1,0 +1,31 @@
+// The functions of cuDNN that are called, as pointers: cuDNN is opened at run time, never linked.
+#pragma once
+#include <cudnn_graph.h>
+
+namespace pixelcnn::cuda {
+
+#define PIXELCNN_CUDNN_FUNCTIONS(X) \
+  X(cudnnGetVersion)                \
+  X(cudnnGetCudartVersion)          \
+  X(cudnnGetErrorString)            \
+  X(cudnnGetLastErrorString)        \
+  X(cudnnCreate)                    \
+  X(cudnnDestroy)                   \
+  X(cudnnSetStream)                 \
+  X(cudnnBackendCreateDescriptor)   \
+  X(cudnnBackendDestroyDescriptor)  \
+  X(cudnnBackendSetAttribute)       \
+  X(cudnnBackendGetAttribute)       \
+  X(cudnnBackendFinalize)           \
+  X(cudnnBackendExecute)
+
+struct CudnnApi {
+#define PIXELCNN_X(function) decltype(&::function) function = nullptr;
+  PIXELCNN_CUDNN_FUNCTIONS(PIXELCNN_X)
+#undef PIXELCNN_X
+};
+
+// Device properties (CUDNN_ATTR_DEVICEPROP_*), by which plans are made without a device, are new in 9.8.
+constexpr int kLeastCudnnVersion = 90800;
+
+}  // namespace pixelcnn::cuda

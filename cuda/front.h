@@ -1,0 +1,48 @@
+// The pixels of the sampler's front: (i, j) with j + slope * i = t in every image, in tensors that carry
+// their own zero border.
+#pragma once
+#include "masked_conv2d.h"
+
+namespace pixelcnn::cuda {
+
+// Image by image. None for a t outside the images.
+class FrontPixels {
+ public:
+  FrontPixels(const FrontShape& front, int n, int h, int w, const int32_t* step)
+      : step_(step), n_(n), h_(h), w_(w), pad_(front.pad), slope_(front.slope) {}
+
+  // Of the longest front.
+  int64_t most() const { return int64_t{n_} * (blocks_of(w_, slope_) < h_ ? blocks_of(w_, slope_) : h_); }
+
+  __device__ void begin() {
+    t_ = *step_;
+    first_row_ = rows_ = 0;
+    if (t_ < 0 || t_ > w_ - 1 + slope_ * (h_ - 1)) return;
+    first_row_ = t_ < w_ ? 0 : (t_ - w_) / slope_ + 1;
+    const int last_row = t_ / slope_ < h_ ? t_ / slope_ : h_ - 1;
+    rows_ = last_row < first_row_ ? 0 : last_row + 1 - first_row_;
+  }
+  __device__ int count() const { return n_ * rows_; }
+  __device__ int pitch() const { return w_ + 2 * pad_; }
+  __device__ Place at(int64_t index) const {
+    if (index >= count()) return {0, -1, 0};
+    const int image = static_cast<int>(index) / rows_;
+    const int row = first_row_ + static_cast<int>(index) - image * rows_, column = t_ - slope_ * row;
+    return {(int64_t{image} * (pad_ + h_) + pad_ + row) * pitch() + pad_ + column, row, column};
+  }
+  // The border takes the place of bounds checks.
+  __device__ bool reaches(const Place& place, int, int) const { return place.row >= 0; }
+
+  // Where pixel `index` lies in tensors without a border.
+  __device__ int64_t dense(int index) const {
+    const int image = index / rows_, row = first_row_ + index - image * rows_;
+    return (int64_t{image} * h_ + row) * w_ + t_ - slope_ * row;
+  }
+
+ private:
+  const int32_t* step_;
+  int n_, h_, w_, pad_, slope_;
+  int t_ = 0, first_row_ = 0, rows_ = 0;
+};
+
+}  // namespace pixelcnn::cuda

@@ -1,0 +1,211 @@
+// Masked convolutions, each by the fastest of cuDNN's plans and our own kernels. The direct algorithm is
+// ours: exactly causal, with the bits of the sampler's front.
+#include <optional>
+
+#include "cudnn_plans.h"
+#include "grid.h"
+#include "masked_conv2d.h"
+#include "tile.h"
+
+namespace pixelcnn::cuda {
+
+namespace {
+
+template <class T>
+__global__ void __launch_bounds__(kFlatThreads) round_bias(const float* bias, T* out, int channels) {
+  const int64_t channel = flat_index();
+  if (channel < channels) out[channel] = from_float<T>(bias[channel]);
+}
+
+template <class T>
+__global__ void __launch_bounds__(kFlatThreads) close_gate(const T* gate, T* grad, int64_t count) {
+  for (int64_t i = flat_index(); i < count; i += flat_stride()) {
+    if (to_float(gate[i]) <= 0) grad[i] = from_float<T>(0);
+  }
+}
+
+// Cuts a block of memory into pieces; without memory it only measures.
+struct Pieces {
+  std::byte* memory;
+  int64_t bytes = 0;
+
+  template <class T>
+  void take(T*& piece, int64_t size) {
+    if (memory != nullptr) piece = reinterpret_cast<T*>(memory + bytes);
+    bytes += (size + 255) / 256 * 256;
+  }
+};
+
+// ---- forward
+
+std::optional<ConvolutionRequest> request(const MaskedConv2dForward& op) {
+  if (op.y_precision() != op.shape.precision) return std::nullopt;
+  return ConvolutionRequest{op.relu ? Convolution::kForwardRelu : Convolution::kForward, op.shape};
+}
+
+void take_operands(MaskedConv2dForward& op, Pieces& pieces) {
+  const int64_t element = element_bytes(op.shape.precision);
+  pieces.take(op.x, op.shape.x_count() * element);
+  pieces.take(op.packed, packed_bytes(op.shape, Direction::kForward));
+  pieces.take(op.bias, op.shape.k * int64_t{sizeof(float)});
+  pieces.take(op.y, op.shape.y_count() * element);
+}
+
+struct ForwardScratch {
+  void* bias = nullptr;  // in the element type
+  std::byte* plan = nullptr;
+
+  ForwardScratch(const MaskedConv2dForward& op, const ConvolutionPlan& with, Pieces& pieces) {
+    if (element_bytes(op.shape.precision) < 4) pieces.take(bias, op.shape.k * int64_t{2});
+    pieces.take(plan, with.workspace_bytes());
+  }
+};
+
+int64_t scratch_bytes(const MaskedConv2dForward& op, const ConvolutionPlan* plan, int) {
+  Pieces pieces{nullptr};
+  if (plan != nullptr) ForwardScratch(op, *plan, pieces);
+  return pieces.bytes;
+}
+
+void enqueue(const MaskedConv2dForward& op, const ConvolutionPlan* plan, const Launch& launch) {
+  if (plan == nullptr) return forward(op, launch);
+  Pieces pieces{launch.workspace};
+  const ForwardScratch scratch(op, *plan, pieces);
+  ConvolutionOperands operands{.x = op.x, .packed = op.packed, .bias = op.bias, .y = op.y};
+  if (scratch.bias != nullptr) {
+    with_precision(op.shape.precision, [&]<Precision precision>() {
+      using T = Element<precision>;
+      LAUNCH(round_bias<T>, flat_blocks(op.shape.k, launch), kFlatThreads, 0, launch.stream)
+      (op.bias, static_cast<T*>(scratch.bias), op.shape.k);
+    });
+    operands.bias = scratch.bias;
+  }
+  plan->execute(operands, scratch.plan, launch.stream);
+}
+
+// ---- input gradient
+
+std::optional<ConvolutionRequest> request(const MaskedConv2dBackwardInput& op) {
+  return ConvolutionRequest{op.gate ? Convolution::kInputGradientGated : Convolution::kInputGradient,
+                            op.shape};
+}
+
+void take_operands(MaskedConv2dBackwardInput& op, Pieces& pieces) {
+  const int64_t element = element_bytes(op.shape.precision);
+  pieces.take(op.grad_y, op.shape.y_count() * element);
+  pieces.take(op.packed, packed_bytes(op.shape, Direction::kBackward));
+  if (op.gate != nullptr) pieces.take(op.gate, op.shape.x_count() * element);
+  pieces.take(op.grad_x, op.shape.x_count() * element);
+}
+
+int64_t scratch_bytes(const MaskedConv2dBackwardInput&, const ConvolutionPlan* plan, int) {
+  return plan != nullptr ? plan->workspace_bytes() : 0;
+}
+
+void enqueue(const MaskedConv2dBackwardInput& op, const ConvolutionPlan* plan, const Launch& launch) {
+  if (plan == nullptr) return backward_input(op, launch);
+  plan->execute({.packed = op.packed, .grad_y = op.grad_y, .gate = op.gate, .grad_x = op.grad_x},
+                launch.workspace, launch.stream);
+  if (op.gate == nullptr || plan->convolution() == Convolution::kInputGradientGated) return;
+  with_precision(op.shape.precision, [&]<Precision precision>() {
+    using T = Element<precision>;
+    LAUNCH(close_gate<T>, flat_blocks(op.shape.x_count(), launch), kFlatThreads, 0, launch.stream)
+    (static_cast<const T*>(op.gate), static_cast<T*>(op.grad_x), op.shape.x_count());
+  });
+}
+
+// ---- weight gradient
+
+std::optional<ConvolutionRequest> request(const MaskedConv2dBackwardWeight& op) {
+  return ConvolutionRequest{Convolution::kWeightGradient, op.shape};
+}
+
+void take_operands(MaskedConv2dBackwardWeight& op, Pieces& pieces) {
+  const int64_t element = element_bytes(op.shape.precision);
+  pieces.take(op.x, op.shape.x_count() * element);
+  pieces.take(op.grad_y, op.shape.y_count() * element);
+  pieces.take(op.grad_weight, op.shape.weight_count() * int64_t{sizeof(float)});
+  pieces.take(op.grad_bias, op.shape.k * int64_t{sizeof(float)});
+}
+
+struct WeightGradientScratch {
+  void* packed = nullptr;
+  float* bias = nullptr;
+  std::byte* plan = nullptr;
+
+  WeightGradientScratch(const MaskedConv2dBackwardWeight& op, const ConvolutionPlan& with,
+                        int multiprocessors, Pieces& pieces) {
+    MaskedConv2dShape shape = op.shape;
+    if (with.convolution() == Convolution::kWeightGradient) shape.precision = Precision::kF32;
+    pieces.take(packed, packed_bytes(shape, Direction::kForward));
+    pieces.take(bias, bias_gradient_workspace(shape, multiprocessors));
+    pieces.take(plan, with.workspace_bytes());
+  }
+};
+
+int64_t scratch_bytes(const MaskedConv2dBackwardWeight& op, const ConvolutionPlan* plan,
+                      int multiprocessors) {
+  if (plan == nullptr) return backward_weight_workspace(op.shape, multiprocessors);
+  Pieces pieces{nullptr};
+  WeightGradientScratch(op, *plan, multiprocessors, pieces);
+  return pieces.bytes;
+}
+
+void enqueue(const MaskedConv2dBackwardWeight& op, const ConvolutionPlan* plan, const Launch& launch) {
+  if (plan == nullptr) return backward_weight(op, launch);
+  Pieces pieces{launch.workspace};
+  const WeightGradientScratch scratch(op, *plan, launch.multiprocessors, pieces);
+  plan->execute({.x = op.x, .grad_y = op.grad_y, .grad_packed = scratch.packed}, scratch.plan, launch.stream);
+  unpack_gradient(op, scratch.packed, 1, plan->convolution() == Convolution::kWeightGradientRounded, launch);
+  bias_gradient(op, scratch.bias, launch);
+}
+
+// ---- any of them
+
+// What cuDNN may choose among for this op: nothing where the direct algorithm is asked for.
+template <class Op>
+std::optional<ConvolutionRequest> cudnn_request(const Op& op, const Cudnn* cudnn) {
+  if (cudnn == nullptr || op.shape.algorithm == Algorithm::kDirect) return std::nullopt;
+  return request(op);
+}
+
+template <class Op>
+int64_t plan_op(const Op& op, const Gpu& gpu) {
+  const ConvolutionPlan* plan = nullptr;
+  if (const auto wanted = cudnn_request(op, gpu.cudnn)) {
+    // The op on operands of its own, so that it can be timed before there are any.
+    Op trial_op = op;
+    Pieces operands{nullptr};
+    take_operands(trial_op, operands);
+    const auto bytes = [&](const ConvolutionPlan* with) {
+      return operands.bytes + scratch_bytes(op, with, gpu.multiprocessors);
+    };
+    const auto run_trial = [&](const ConvolutionPlan* with, std::byte* memory, cudaStream_t stream) {
+      Pieces pieces{memory};
+      take_operands(trial_op, pieces);
+      enqueue(trial_op, with,
+              {stream, memory + pieces.bytes, gpu.multiprocessors, gpu.compute_capability, gpu.cudnn});
+    };
+    plan = gpu.cudnn->prepare(*wanted, {bytes, run_trial});
+  }
+  return scratch_bytes(op, plan, gpu.multiprocessors);
+}
+
+template <class Op>
+void run_op(const Op& op, const Launch& launch) {
+  const auto wanted = cudnn_request(op, launch.cudnn);
+  enqueue(op, wanted ? launch.cudnn->find(*wanted) : nullptr, launch);
+}
+
+}  // namespace
+
+int64_t workspace(const MaskedConv2dForward& op, const Gpu& gpu) { return plan_op(op, gpu); }
+void run(const MaskedConv2dForward& op, const Launch& launch) { run_op(op, launch); }
+
+int64_t workspace(const MaskedConv2dBackwardInput& op, const Gpu& gpu) { return plan_op(op, gpu); }
+void run(const MaskedConv2dBackwardInput& op, const Launch& launch) { run_op(op, launch); }
+
+int64_t workspace(const MaskedConv2dBackwardWeight& op, const Gpu& gpu) { return plan_op(op, gpu); }
+void run(const MaskedConv2dBackwardWeight& op, const Launch& launch) { run_op(op, launch); }
+
+}  // namespace pixelcnn::cuda

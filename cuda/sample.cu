@@ -1,0 +1,168 @@
+// Wavefront sampling: the logits of one image channel at the pixels of the front, a draw for each, and the
+// position of the front. t is read from device memory, so one captured graph serves every step.
+#include "check.h"
+#include "front.h"
+#include "masked_conv2d_convolve.h"
+#include "reduce.h"
+
+namespace pixelcnn::cuda {
+
+namespace {
+
+// A block takes kRows pixels: few, because fronts are short and there should be a block for every
+// multiprocessor.
+struct SampleTile {
+  static constexpr int kRows = 16, kColumns = 128, kWarpRows = 16, kWarpColumns = 32;
+  static constexpr int kDepthBytes = 128, kStages = 2;
+};
+constexpr int kLevels = 256, kLogitsStride = kLevels + 4;
+constexpr int kHeld = kLevels / 32;  // levels of a lane
+
+// First level whose cumulative probability exceeds u, by one warp; lane l holds levels kHeld * l and
+// following. As native/cpu/sample.cc: sums in double, the first of the largest at temperature 0, NaN is never
+// larger.
+__device__ inline int draw_level(const float* logits, int levels, float temperature, float u) {
+  const int lane = threadIdx.x % 32, begin = lane * kHeld;
+  float best = -INFINITY;
+  int most = begin;
+  for (int v = begin; v < begin + kHeld; ++v) {
+    if (v < levels && logits[v] > best) best = logits[v], most = v;
+  }
+  for (int bits = 16; bits > 0; bits /= 2) {
+    const float other = __shfl_xor_sync(kFullWarp, best, bits);
+    const int other_most = __shfl_xor_sync(kFullWarp, most, bits);
+    if (other > best || (other == best && other_most < most)) best = other, most = other_most;
+  }
+  if (logits[0] != logits[0]) most = 0;  // nothing is larger than NaN
+  if (temperature == 0) return most;
+
+  const float largest = logits[most];
+  float probability[kHeld];
+  double sum = 0;
+  for (int i = 0; i < kHeld; ++i) {
+    const float exponent = begin + i < levels ? (logits[begin + i] - largest) / temperature : -INFINITY;
+    probability[i] = exponent < -87.3f ? 0 : expf(exponent);  // no denormals
+    sum += probability[i];
+  }
+  for (int delta = 1; delta < 32; delta *= 2) {
+    const double other = __shfl_up_sync(kFullWarp, sum, delta);
+    if (lane >= delta) sum += other;
+  }
+  const double threshold = u * __shfl_sync(kFullWarp, sum, 31);
+  double cumulative = __shfl_up_sync(kFullWarp, sum, 1);
+  if (lane == 0) cumulative = 0;
+  int drawn = -1, last = -1;
+  for (int i = 0; i < kHeld; ++i) {
+    cumulative += probability[i];
+#if PLANT == 106  // the level after the drawn one
+    if (drawn < 0 && cumulative - probability[i] > threshold) drawn = begin + i;
+#else
+    if (drawn < 0 && cumulative > threshold) drawn = begin + i;
+#endif
+    if (probability[i] > 0) last = begin + i;
+  }
+  const unsigned reached = __ballot_sync(kFullWarp, drawn >= 0),
+                 possible = __ballot_sync(kFullWarp, last >= 0);
+  drawn = __shfl_sync(kFullWarp, drawn, reached != 0 ? __ffs(reached) - 1 : 0);
+  last = __shfl_sync(kFullWarp, last, possible != 0 ? 31 - __clz(possible) : 0);
+  return reached != 0 ? drawn : possible != 0 ? last : most;
+}
+
+template <Precision precision>
+using SampleProduct = BlockTile<precision, SampleTile, Lines::kAlongDepth, Lines::kAlongDepth>;
+
+template <Precision precision>
+__global__ void __launch_bounds__(SampleProduct<precision>::kThreads)
+    sample_front_kernel(const SampleFront op, const ConvolveArguments<Element<precision>> conv,
+                        FrontPixels pixels) {
+  using T = Element<precision>;
+  using Tile = SampleProduct<precision>;
+  DYNAMIC_SHARED(unsigned char, shared);
+  T* stages = reinterpret_cast<T*>(shared);
+  float* logits = reinterpret_cast<float*>(shared + Tile::kSharedBytes);  // (kRows, kLogitsStride)
+
+  pixels.begin();
+  const int first = blockIdx.x * SampleTile::kRows, rows = min(SampleTile::kRows, pixels.count() - first);
+  if (rows <= 0) return;  // the whole block
+  ShiftedPixels<T, typename Tile::A, FrontPixels> a(conv.x, conv.taps, pixels, first);
+  for (int column = 0; column < op.levels; column += SampleTile::kColumns) {
+    FilterLines<T, typename Tile::B> b(conv, conv.first_output + column);
+    Tile tile;
+    tile.multiply(stages, (conv.taps.count() + Tile::kDepth - 1) / Tile::kDepth, a, b);
+    tile.for_each_pair([&](int row, int across, float low, float high) {
+      const int v = column + across;
+      float* to = logits + row * kLogitsStride + v;
+      if (v < op.levels) to[0] = low + conv.bias[conv.first_output + v];
+      if (v + 1 < op.levels) to[1] = high + conv.bias[conv.first_output + v + 1];
+    });
+#if PLANT != 107  // no barrier between the product and the draws
+    __syncthreads();
+#endif
+  }
+
+  const int lane = threadIdx.x % 32;
+  for (int row = threadIdx.x / 32; row < rows; row += Tile::kThreads / 32) {
+    const int64_t pixel = pixels.dense(first + row), at = pixel * op.channels + op.channel;
+    const float* own = logits + row * kLogitsStride;
+    if (op.logits != nullptr) {
+      for (int v = lane; v < op.levels; v += 32) op.logits[at * op.levels + v] = own[v];
+    }
+    int level;
+    if (op.known != nullptr && op.known[pixel] != 0) {
+      level = op.level[at];
+    } else {
+      level = draw_level(own, op.levels, *op.temperature, op.uniforms[at]);
+      if (lane == 0) op.level[at] = static_cast<uint8_t>(level);
+    }
+    if (lane == 0) {
+      static_cast<T*>(op.image)[pixels.at(first + row).pixel * op.channels + op.channel] =
+          from_float<T>(static_cast<float>(level) / static_cast<float>(op.levels - 1));
+    }
+  }
+}
+
+__global__ void next_front_kernel(int32_t* step) {
+  *step = static_cast<int32_t>(static_cast<uint32_t>(*step) + 1);
+}
+
+}  // namespace
+
+int64_t workspace(const SampleFront&, const Gpu&) { return 0; }
+
+void run(const SampleFront& op, const Launch& launch) {
+  const FrontPixels pixels(op.front, op.n, op.h, op.w, op.step);
+  const MaskedConv2dShape head = op.head();
+  with_precision(op.precision, [&]<Precision precision>() {
+    using T = Element<precision>;
+    using Tile = SampleProduct<precision>;
+    constexpr int kBytes = Tile::kSharedBytes + SampleTile::kRows * kLogitsStride * int{sizeof(float)};
+    const ConvolveArguments<T> conv = {static_cast<const T*>(op.x),
+                                       static_cast<const T*>(op.packed),
+                                       op.bias,
+                                       nullptr,
+                                       nullptr,
+                                       TapIndex(head, Direction::kForward),
+                                       head.k,
+                                       op.channel * op.levels,
+                                       (op.channel + 1) * op.levels,
+                                       op.c,
+                                       filter_slots(head),
+                                       false,
+                                       true};
+    const auto blocks = static_cast<unsigned>(blocks_of(pixels.most(), SampleTile::kRows));
+    allow_shared_memory(sample_front_kernel<precision>, kBytes);
+    LAUNCH(sample_front_kernel<precision>, blocks, Tile::kThreads, kBytes, launch.stream)(op, conv, pixels);
+  });
+}
+
+int64_t workspace(const NextFront&, const Gpu&) { return 0; }
+void run(const NextFront& op, const Launch& launch) {
+  LAUNCH(next_front_kernel, 1, 1, 0, launch.stream)(op.step);
+}
+
+int64_t workspace(const Zero&, const Gpu&) { return 0; }
+void run(const Zero& op, const Launch& launch) {
+  PIXELCNN_CUDA(cudaMemsetAsync(op.y, 0, int64_t{op.count} * sizeof(uint32_t), launch.stream));
+}
+
+}  // namespace pixelcnn::cuda

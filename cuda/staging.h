@@ -1,0 +1,65 @@
+// Copies between host and device through pinned memory, and the fences that tell when they have arrived.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <type_traits>
+#include <vector>
+
+namespace pixelcnn::cuda {
+
+struct FreePinned {
+  void operator()(std::byte* memory) const { static_cast<void>(cudaFreeHost(memory)); }
+};
+struct DestroyEvent {
+  void operator()(cudaEvent_t event) const { static_cast<void>(cudaEventDestroy(event)); }
+};
+using Event = std::unique_ptr<std::remove_pointer_t<cudaEvent_t>, DestroyEvent>;
+
+// All copies are ordered with the stream's other work. The host never waits for them but in `wait`, so the
+// next step is enqueued while one is running.
+class Staging {
+ public:
+  explicit Staging(cudaStream_t stream) : stream_(stream) {}
+
+  void write(void* device, const void* host, int64_t bytes);
+  // `host` is filled by the `wait` for the next fence.
+  void read(void* host, const void* device, int64_t bytes);
+
+  uint64_t fence();
+  void wait(uint64_t fence);
+  // Forgets the reads since the last fence: nobody will wait for them.
+  void abandon() { open_.deliveries.clear(); }
+
+ private:
+  struct Block {
+    std::unique_ptr<std::byte, FreePinned> memory;
+    int64_t bytes;
+  };
+  struct Delivery {
+    void* host;
+    const std::byte* staged;
+    int64_t bytes;
+  };
+  struct Mark {
+    uint64_t id = 0;
+    Event event;
+    std::vector<Block> blocks;  // in use until the mark is reached
+    std::vector<Delivery> deliveries;
+  };
+
+  std::byte* take_block(int64_t bytes);
+
+  cudaStream_t stream_;
+  uint64_t last_ = 0;
+  int64_t open_bytes_ = 0;
+  Mark open_;                // what the next fence will cover
+  std::deque<Mark> marks_;   // in order, not reached yet
+  std::vector<Block> free_;  // blocks for reuse
+  std::vector<Event> events_;
+};
+
+}  // namespace pixelcnn::cuda

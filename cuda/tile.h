@@ -1,0 +1,257 @@
+// The block-tile product under every kernel that multiplies matrices: rows x columns of sums over a depth
+// that is streamed through shared memory in stages.
+//
+// In every precision a thread owns the sums that mma gives it, so one kernel body serves all of them. A sum
+// runs over the depth in ascending order, in pieces of 32 bytes that begin at multiples of 32: it does not
+// depend on the tile's shape or on its place in it.
+#pragma once
+#include "../native/ops.h"
+#include "ptx.h"
+
+namespace pixelcnn::cuda {
+
+template <Precision precision>
+struct ElementOf {
+  using Type = float;
+};
+template <>
+struct ElementOf<Precision::kBf16> {
+  using Type = bf16;
+};
+template <>
+struct ElementOf<Precision::kF16> {
+  using Type = f16;
+};
+template <Precision precision>
+using Element = typename ElementOf<precision>::Type;
+
+// Calls body.template operator()<precision>().
+template <class Body>
+void with_precision(Precision precision, const Body& body) {
+  switch (precision) {
+    case Precision::kF32:
+      return body.template operator()<Precision::kF32>();
+    case Precision::kTf32:
+      return body.template operator()<Precision::kTf32>();
+    case Precision::kBf16:
+      return body.template operator()<Precision::kBf16>();
+    case Precision::kF16:
+      return body.template operator()<Precision::kF16>();
+  }
+}
+
+// What a block computes and how: kWarpRows x kWarpColumns for each warp, kDepthBytes of every line per stage.
+struct LargeTile {  // 60 KB of shared memory
+  static constexpr int kRows = 128, kColumns = 64, kWarpRows = 64, kWarpColumns = 32;
+  static constexpr int kDepthBytes = 64, kStages = 4;
+};
+struct SmallTile {  // 40 KB
+  static constexpr int kRows = 32, kColumns = 32, kWarpRows = 16, kWarpColumns = 16;
+  static constexpr int kDepthBytes = 128, kStages = 4;
+};
+
+// How an operand lies in memory: a line is a row (column) of the product and runs along the depth, or it is
+// one index of the depth and runs across the rows (columns).
+enum class Lines { kAlongDepth, kAcrossDepth };
+
+// One stage of one operand: lines of 16-byte vectors, padded so that neither ldmatrix nor the loads of 32-bit
+// fragments meet bank conflicts. A thread fills kCopies vectors, all at one element offset.
+template <class T, int kRows, int kDepth, Lines lines, int kThreads>
+struct OperandTile {
+  static constexpr bool kAlong = lines == Lines::kAlongDepth;
+  static constexpr int kLines = kAlong ? kRows : kDepth, kElements = kAlong ? kDepth : kRows;
+  static constexpr int kVector = 16 / sizeof(T), kVectors = kElements / kVector;
+  static constexpr int kStride = kElements + (sizeof(T) == 4 && !kAlong ? 8 : kVector);
+  static constexpr int kSize = kLines * kStride;
+  static constexpr int kLinesAtOnce = kThreads / kVectors, kCopies = kLines / kLinesAtOnce;
+  static_assert(kThreads % kVectors == 0 && kLines % kLinesAtOnce == 0);
+  static constexpr int kStageDepth = kDepth;
+
+  __device__ static int line(int copy) {
+    return static_cast<int>(threadIdx.x) / kVectors + copy * kLinesAtOnce;
+  }
+  __device__ static int element() { return static_cast<int>(threadIdx.x) % kVectors * kVector; }
+};
+
+// sums[row][column] = sum over the depth of a[row][depth] * b[depth][column], for one block.
+template <Precision precision, class Shape, Lines a_lines, Lines b_lines>
+class BlockTile {
+ public:
+  using T = Element<precision>;
+  static constexpr int kWarpsAcross = Shape::kColumns / Shape::kWarpColumns;
+  static constexpr int kThreads = 32 * (Shape::kRows / Shape::kWarpRows) * kWarpsAcross;
+  static constexpr int kDepth = Shape::kDepthBytes / sizeof(T);
+  using A = OperandTile<T, Shape::kRows, kDepth, a_lines, kThreads>;
+  using B = OperandTile<T, Shape::kColumns, kDepth, b_lines, kThreads>;
+  static constexpr int kSharedBytes = Shape::kStages * (A::kSize + B::kSize) * int{sizeof(T)};
+
+  // A source fills its operand's stages in order: begin(step) once per step, then copy(i, to) writes the 16
+  // bytes at line(i), element() of the step, by cp_async or by plain stores.
+  template <class SourceA, class SourceB>
+  __device__ void multiply(T* shared, int steps, SourceA& a, SourceB& b) {
+    const auto load = [&](int step) {
+      if (step < steps) {
+        T* stage = shared + step % Shape::kStages * (A::kSize + B::kSize);
+        fill<A>(stage, step, a);
+        fill<B>(stage + A::kSize, step, b);
+      }
+      cp_async_commit();  // an empty group keeps the count
+    };
+    for (int step = 0; step < Shape::kStages - 1; ++step) load(step);
+    for (int step = 0; step < steps; ++step) {
+      cp_async_wait<Shape::kStages - 2>();
+#if PLANT != 202        // no barrier
+      __syncthreads();  // everyone's copies are there, and nobody reads the stage that is filled next
+#endif
+      load(step + Shape::kStages - 1);
+      const T* stage = shared + step % Shape::kStages * (A::kSize + B::kSize);
+      if constexpr (precision == Precision::kF32)
+        add_products(stage, stage + A::kSize);
+      else
+        add_tensor_core_products(stage, stage + A::kSize);
+    }
+  }
+
+  // Calls body(row, column, sum, sum at column + 1) for all sums of this thread; columns are even.
+  template <class Body>
+  __device__ void for_each_pair(const Body& body) const {
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = warp_row() + m * 16 + half * 8 + lane() / 4;
+#pragma unroll
+        for (int n = 0; n < kColumnTiles; ++n) {
+          body(row, warp_column() + n * 8 + lane() % 4 * 2, sums_[m][n][2 * half], sums_[m][n][2 * half + 1]);
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr int kRowTiles = Shape::kWarpRows / 16, kColumnTiles = Shape::kWarpColumns / 8;
+  static_assert(kColumnTiles % 2 == 0);
+
+  __device__ static int lane() { return static_cast<int>(threadIdx.x) % 32; }
+  __device__ static int warp() { return static_cast<int>(threadIdx.x) / 32; }
+  __device__ static int warp_row() { return warp() / kWarpsAcross * Shape::kWarpRows; }
+  __device__ static int warp_column() { return warp() % kWarpsAcross * Shape::kWarpColumns; }
+
+  template <class Operand, class Source>
+  __device__ static void fill(T* stage, int step, Source& source) {
+    source.begin(step);
+#pragma unroll
+    for (int i = 0; i < Operand::kCopies; ++i)
+      source.copy(i, stage + Operand::line(i) * Operand::kStride + Operand::element());
+  }
+
+  // The 16x16 (32-bit: 16x8) fragment of a at (row, depth).
+  __device__ static void load_a(uint32_t (&fragment)[4], const T* tile, int row, int depth) {
+    if constexpr (A::kAlong) {
+      ldmatrix_x4(fragment, tile + (row + lane() % 16) * A::kStride + depth + lane() / 16 * A::kVector);
+    } else if constexpr (sizeof(T) == 2) {
+      const int line = depth + lane() / 16 * 8 + lane() % 8;
+      ldmatrix_x4_transposed(fragment, tile + line * A::kStride + row + lane() / 8 % 2 * 8);
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int line = depth + i / 2 * 4 + lane() % 4;
+        fragment[i] = bits_of(tile[line * A::kStride + row + i % 2 * 8 + lane() / 4]);
+      }
+    }
+    round_to_tf32(fragment);
+  }
+  // The two 16x8 (32-bit: 8x8) fragments of b at (depth, column) and (depth, column + 8).
+  __device__ static void load_b(uint32_t (&fragment)[4], const T* tile, int depth, int column) {
+    if constexpr (B::kAlong) {
+      const int line = column + lane() / 16 * 8 + lane() % 8;
+      ldmatrix_x4(fragment, tile + line * B::kStride + depth + lane() / 8 % 2 * B::kVector);
+    } else if constexpr (sizeof(T) == 2) {
+      ldmatrix_x4_transposed(fragment, tile + (depth + lane() % 16) * B::kStride + column + lane() / 16 * 8);
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int line = depth + i % 2 * 4 + lane() % 4;
+        fragment[i] = bits_of(tile[line * B::kStride + column + i / 2 * 8 + lane() / 4]);
+      }
+    }
+    round_to_tf32(fragment);
+  }
+  __device__ static void round_to_tf32(uint32_t (&fragment)[4]) {
+    if constexpr (precision == Precision::kTf32) {
+#pragma unroll
+      for (uint32_t& value : fragment) value = to_tf32(float_of_bits(value));
+    }
+  }
+  __device__ static void mma(float (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    if constexpr (precision == Precision::kTf32)
+      mma_m16n8k8_tf32(sums, a, b);
+    else if constexpr (precision == Precision::kBf16)
+      mma_m16n8k16_bf16(sums, a, b);
+    else
+      mma_m16n8k16_f16(sums, a, b);
+  }
+
+  __device__ void add_tensor_core_products(const T* a, const T* b) {
+    constexpr int kPiece = 32 / sizeof(T);
+#pragma unroll
+    for (int depth = 0; depth < kDepth; depth += kPiece) {
+      uint32_t rows[kRowTiles][4], columns[4];
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) load_a(rows[m], a, warp_row() + m * 16, depth);
+#pragma unroll
+      for (int n = 0; n < kColumnTiles; n += 2) {
+        load_b(columns, b, depth, warp_column() + n * 8);
+#pragma unroll
+        for (int m = 0; m < kRowTiles; ++m) {
+          mma(sums_[m][n], rows[m], {columns[0], columns[1]});
+#if PLANT == 204  // the halves of a fragment swapped
+          mma(sums_[m][n + 1], rows[m], {columns[3], columns[2]});
+#else
+          mma(sums_[m][n + 1], rows[m], {columns[2], columns[3]});
+#endif
+        }
+      }
+    }
+  }
+
+  // Four successive depths of one row or column.
+  template <class Operand>
+  __device__ static void load_four(float (&values)[4], const float* tile, int row, int depth) {
+    if constexpr (Operand::kAlong) {
+      const float4 four = *reinterpret_cast<const float4*>(tile + row * Operand::kStride + depth);
+      values[0] = four.x, values[1] = four.y, values[2] = four.z, values[3] = four.w;
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) values[i] = tile[(depth + i) * Operand::kStride + row];
+    }
+  }
+  __device__ void add_products(const float* a, const float* b) {
+#pragma unroll 1
+    for (int depth = 0; depth < kDepth; depth += 4) {
+      float rows[2 * kRowTiles][4], columns[2][4];
+#pragma unroll
+      for (int m = 0; m < 2 * kRowTiles; ++m)
+        load_four<A>(rows[m], a, warp_row() + m * 8 + lane() / 4, depth);
+#pragma unroll
+      for (int n = 0; n < kColumnTiles; ++n) {
+#pragma unroll
+        for (int j = 0; j < 2; ++j)
+          load_four<B>(columns[j], b, warp_column() + n * 8 + lane() % 4 * 2 + j, depth);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+#pragma unroll
+          for (int m = 0; m < 2 * kRowTiles; ++m) {
+            float* sum = &sums_[m / 2][n][m % 2 * 2];
+            sum[0] = fmaf(rows[m][i], columns[0][i], sum[0]);
+            sum[1] = fmaf(rows[m][i], columns[1][i], sum[1]);
+          }
+        }
+      }
+    }
+  }
+
+  float sums_[kRowTiles][kColumnTiles][4] = {};
+};
+
+}  // namespace pixelcnn::cuda

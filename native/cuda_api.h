@@ -1,0 +1,63 @@
+// What pixelcnn.node and libpixelcnn_cuda.so know of each other: one exported C function that returns a table
+// of functions. Only plain data crosses: no exception and no object of the C++ library, so the two files may
+// link different copies of it.
+#pragma once
+#include <cstdint>
+
+#include "ops.h"
+
+namespace pixelcnn {
+
+// Raised whenever the table, the op table or a struct below changes.
+constexpr int32_t kCudaAbi = 1;
+
+// How a call went: `code` is empty on success.
+struct CudaStatus {
+  char code[40];
+  char message[1024];
+  char remedy[512];
+};
+
+struct CudaDeviceInfo {
+  char name[128];
+  int32_t compute_capability;  // 10 * major + minor
+  char cudnn[640];             // version and path in use, or why there is none
+};
+
+class CudaDevice;  // defined in cuda/backend.h
+class CudaReplay;
+
+// The functions of Backend (native/backend.h), which says what they do. The last parameter tells how it went.
+struct CudaFunctions {
+  CudaDevice* (*open)(int32_t index, CudaDeviceInfo*, CudaStatus*);
+  void (*destroy)(CudaDevice*);
+  void* (*allocate)(CudaDevice*, int64_t bytes, CudaStatus*);
+  void (*release)(CudaDevice*, void* memory);
+  void (*write)(CudaDevice*, void* device, const void* host, int64_t bytes, CudaStatus*);
+  void (*read)(CudaDevice*, void* host, const void* device, int64_t bytes, CudaStatus*);
+  void (*reserve_workspace)(CudaDevice*, int64_t bytes, CudaStatus*);
+  void (*close)(CudaDevice*);
+  uint64_t (*fence)(CudaDevice*, CudaStatus*);
+  void (*wait)(CudaDevice*, uint64_t fence, CudaStatus*);
+
+  CudaReplay* (*create_replay)(CudaDevice*, CudaStatus*);
+  void (*release_replay)(CudaDevice*, CudaReplay*);
+  int32_t (*replay)(CudaDevice*, CudaReplay*, CudaStatus*);  // 1 if it ran
+  void (*begin_recording)(CudaDevice*, CudaReplay*, CudaStatus*);
+  void (*end_recording)(CudaDevice*, CudaReplay*, CudaStatus*);
+  void (*cancel_recording)(CudaDevice*, CudaReplay*);
+
+  int64_t (*packed_bytes)(const MaskedConv2dShape*, Direction);
+  int32_t (*supports)(const CudaDevice*, Precision);
+#define PIXELCNN_X(Op)                                            \
+  int64_t (*workspace_##Op)(CudaDevice*, const Op*, CudaStatus*); \
+  void (*run_##Op)(CudaDevice*, const Op*, CudaStatus*);
+  PIXELCNN_OPS(PIXELCNN_X)
+#undef PIXELCNN_X
+};
+
+// The exported function, `pixelcnn_cuda`: the table, or null if the library was built for another ABI.
+using CudaEntry = const CudaFunctions* (*)(int32_t abi);
+constexpr const char* kCudaEntry = "pixelcnn_cuda";
+
+}  // namespace pixelcnn

@@ -1,0 +1,14 @@
+// The CUDA backend as the addon sees it: the functions of libpixelcnn_cuda.so behind the Backend interface.
+#pragma once
+#include <memory>
+
+#include "backend.h"
+
+namespace pixelcnn {
+
+// Opens GPU `index` with the library beside this addon, or the one that PIXELCNN_CUDA_LIBRARY names. Throws
+// ERR_BACKEND_UNAVAILABLE where there is no library, driver or GPU that can be used, ERR_NO_DEVICE for an
+// index too large.
+std::shared_ptr<Backend> open_cuda_backend(int index);
+
+}  // namespace pixelcnn

@@ -1,0 +1,60 @@
+// State of the emulated CUDA runtime, and what all its functions begin and end with.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "emulator.h"
+
+namespace emulator {
+
+struct Runtime {
+  std::recursive_mutex mutex;           // held by every function, so also while a kernel runs
+  cudaError_t sticky = cudaSuccess;     // once set, the answer to every call until cudaDeviceReset
+  cudaError_t explained = cudaSuccess;  // the latest error, and its story
+  std::string explanation;
+  bool told = false;                           // by the function that runs
+  std::map<const void*, size_t> shared_bytes;  // dynamic, that kernels may use where more than 48 KB
+};
+// Never destroyed: other threads may still call while the process ends.
+Runtime& runtime();
+
+// A status with its story, which cudaGetErrorString tells.
+cudaError_t refuse(cudaError_t status, const std::string& explanation);
+// The same, for good.
+cudaError_t lose_device(cudaError_t status, const std::string& explanation);
+// Host code that was built with checks has touched device memory.
+void host_access(const void* memory, const void* code);
+
+// The error that cudaGetLastError gives to this thread.
+extern constinit thread_local cudaError_t last_error;
+
+enum class InCapture { kAllowed, kForbidden };
+// Spoils the captures that forbid this thread to wait or allocate; false if there is none.
+bool spoil_capture();
+
+// Does the work, or records it where the stream captures.
+cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work);
+bool captures(cudaStream_t stream);
+
+// Runs the body of a function of CUDA's.
+template <class Body>
+cudaError_t call(const char* name, InCapture in_capture, const Body& body) {
+  std::lock_guard lock(runtime().mutex);
+  cudaError_t status = runtime().sticky;
+  if (status == cudaSuccess) {
+    runtime().told = false;
+    if (in_capture == InCapture::kForbidden && spoil_capture())
+      status = cudaErrorStreamCaptureUnsupported;
+    else
+      status = body();
+    if (status != cudaSuccess && !runtime().told) refuse(status, name);
+  }
+  if (status != cudaSuccess) last_error = status;
+  return status;
+}
+
+}  // namespace emulator

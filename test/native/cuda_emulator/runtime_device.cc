@@ -1,0 +1,206 @@
+// The emulated device: what it is, and its errors.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+#include "device_properties.h"
+#include "location.h"
+#include "memory.h"
+#include "runtime.h"
+
+namespace emulator {
+
+namespace {
+
+uint64_t variable(const char* name, uint64_t otherwise) {
+  const char* const text = std::getenv(name);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+Options from_environment() {
+  Options o;
+  o.seed = variable("PIXELCNN_EMULATOR_SEED", o.seed);
+  o.memory_bytes = variable("PIXELCNN_EMULATOR_MEMORY", o.memory_bytes);
+  o.capability = static_cast<int>(variable("PIXELCNN_EMULATOR_CAPABILITY", 90));
+  o.devices = static_cast<int>(variable("PIXELCNN_EMULATOR_DEVICES", 1));
+  o.failing_launch = static_cast<int>(variable("PIXELCNN_EMULATOR_FAIL_LAUNCH", 0));
+  return o;
+}
+
+struct StatusText {
+  cudaError_t status;
+  const char *name, *text;
+};
+constexpr StatusText kTexts[] = {
+    {cudaSuccess, "cudaSuccess", "no error"},
+    {cudaErrorInvalidValue, "cudaErrorInvalidValue", "invalid argument"},
+    {cudaErrorMemoryAllocation, "cudaErrorMemoryAllocation", "out of memory"},
+    {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument"},
+    {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
+     "CUDA driver version is insufficient for CUDA runtime version"},
+    {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
+    {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
+    {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
+    {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+    {cudaErrorStreamCaptureUnsupported, "cudaErrorStreamCaptureUnsupported",
+     "operation not permitted when stream is capturing"},
+    {cudaErrorStreamCaptureInvalidated, "cudaErrorStreamCaptureInvalidated",
+     "operation failed due to a previous error during capture"},
+    {cudaErrorIllegalState, "cudaErrorIllegalState",
+     "the operation cannot be performed in the present state"},
+};
+
+const StatusText& text_of(cudaError_t status) {
+  for (const StatusText& text : kTexts) {
+    if (text.status == status) return text;
+  }
+  return kTexts[1];
+}
+
+}  // namespace
+
+Options options = from_environment();
+constinit thread_local cudaError_t last_error = cudaSuccess;
+
+Runtime& runtime() {
+  static Runtime* const instance = std::make_unique<Runtime>().release();
+  return *instance;
+}
+
+cudaError_t refuse(cudaError_t status, const std::string& explanation) {
+  runtime().told = true;
+  runtime().explained = status;
+  runtime().explanation = std::string(text_of(status).text) + ": " + explanation;
+  return status;
+}
+
+cudaError_t lose_device(cudaError_t status, const std::string& explanation) {
+  runtime().sticky = status;
+  return refuse(status, explanation);
+}
+
+void host_access(const void* memory, const void* code) {
+  std::lock_guard lock(runtime().mutex);
+  if (runtime().sticky != cudaSuccess) return;
+  const Region* const region = find_region(memory);
+  const std::string name = region != nullptr ? region->name : "memory that is not allocated";
+  last_error = lose_device(cudaErrorIllegalAddress,
+                           "host code uses device memory, " + name + ", at " + place(code_offset(code)));
+}
+
+size_t shared_bytes_with_permission() {
+  switch (options.capability) {
+    case 75:
+      return 64 << 10;
+    case 80:
+      return 163 << 10;
+    case 86:
+    case 89:
+    case 120:
+      return 99 << 10;
+    default:
+      return 227 << 10;
+  }
+}
+
+}  // namespace emulator
+
+using emulator::call;
+using emulator::InCapture;
+using emulator::options;
+using emulator::refuse;
+
+cudaError_t cudaGetLastError() {
+  const cudaError_t status = cudaPeekAtLastError();
+  emulator::last_error = cudaSuccess;
+  return status;
+}
+
+cudaError_t cudaPeekAtLastError() {
+  std::lock_guard lock(emulator::runtime().mutex);
+  const cudaError_t sticky = emulator::runtime().sticky;
+  return sticky != cudaSuccess ? sticky : emulator::last_error;
+}
+
+const char* cudaGetErrorString(cudaError_t status) {
+  std::lock_guard lock(emulator::runtime().mutex);
+  const auto& state = emulator::runtime();
+  return status != cudaSuccess && status == state.explained ? state.explanation.c_str()
+                                                            : emulator::text_of(status).text;
+}
+
+const char* cudaGetErrorName(cudaError_t status) { return emulator::text_of(status).name; }
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  return call(__func__, InCapture::kAllowed, [&] {
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaRuntimeGetVersion(int* version) { return cudaDriverGetVersion(version); }
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  return call(__func__, InCapture::kAllowed, [&] {
+    *count = options.devices;
+    return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
+  });
+}
+
+cudaError_t cudaSetDevice(int device) {
+  return call(__func__, InCapture::kAllowed,
+              [&] { return device >= 0 && device < options.devices ? cudaSuccess : cudaErrorInvalidDevice; });
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  return call(__func__, InCapture::kAllowed, [&] {
+    *device = 0;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  return call(__func__, InCapture::kAllowed, [&] {
+    if (device < 0 || device >= options.devices) return cudaErrorInvalidDevice;
+    *properties = {};
+    std::snprintf(properties->name, sizeof properties->name, "CUDA emulator");
+    properties->totalGlobalMem = options.memory_bytes;
+    properties->major = options.capability / 10;
+    properties->minor = options.capability % 10;
+    properties->multiProcessorCount = emulator::kMultiprocessors;
+    properties->sharedMemPerBlock = emulator::kSharedBytes;
+    properties->sharedMemPerBlockOptin = emulator::shared_bytes_with_permission();
+    properties->maxThreadsPerBlock = 1024;
+    properties->warpSize = 32;
+    properties->l2CacheSize = 4 << 20;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  cudaDeviceProp properties;
+  const cudaError_t status = cudaGetDeviceProperties(&properties, device);
+  if (status != cudaSuccess) return status;
+  return call(__func__, InCapture::kAllowed, [&] {
+    switch (attribute) {
+      case cudaDevAttrMultiProcessorCount:
+        *value = properties.multiProcessorCount;
+        return cudaSuccess;
+      case cudaDevAttrComputeCapabilityMajor:
+        *value = properties.major;
+        return cudaSuccess;
+      case cudaDevAttrComputeCapabilityMinor:
+        *value = properties.minor;
+        return cudaSuccess;
+      case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+        *value = static_cast<int>(properties.sharedMemPerBlockOptin);
+        return cudaSuccess;
+    }
+    return refuse(cudaErrorInvalidValue, "attribute " + std::to_string(attribute) + " is not emulated");
+  });
+}
+
+cudaError_t cudaDeviceSynchronize() {
+  return call(__func__, InCapture::kForbidden, [] { return cudaSuccess; });
+}

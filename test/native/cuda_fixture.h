@@ -1,0 +1,152 @@
+// What the CUDA kernel tests share: device memory, one-line runs of ops on the GPU or the emulator and on the
+// CPU, and rounding to the storage of a precision. Compiles for both.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../../cuda/check.h"
+#include "../../cuda/launch.h"
+#include "../../cuda/tile.h"
+#include "kernels_harness.h"
+
+namespace pixelcnn::test {
+
+// Device memory that begins as 0xff bytes (NaN), between guard pages in the emulator.
+template <class T>
+class DeviceBuffer {
+ public:
+  explicit DeviceBuffer(int64_t count) : count_(count) {
+    PIXELCNN_CUDA(cudaMalloc(&data_, count * sizeof(T)));
+#ifndef PIXELCNN_CUDA_EMULATOR
+    PIXELCNN_CUDA(cudaMemset(data_, 0xff, count * sizeof(T)));
+#endif
+  }
+  explicit DeviceBuffer(const std::vector<T>& values) : DeviceBuffer(static_cast<int64_t>(values.size())) {
+    write(values);
+  }
+  ~DeviceBuffer() { static_cast<void>(cudaFree(data_)); }
+  DeviceBuffer(const DeviceBuffer&) = delete;
+  DeviceBuffer& operator=(const DeviceBuffer&) = delete;
+
+  operator T*() const { return data_; }
+  int64_t count() const { return count_; }
+  void write(const std::vector<T>& values) {
+    PIXELCNN_CUDA(cudaMemcpy(data_, values.data(), count_ * sizeof(T), cudaMemcpyHostToDevice));
+  }
+  // In the emulator an error if an element was never written.
+  std::vector<T> read() const {
+    std::vector<T> values(count_);
+    PIXELCNN_CUDA(cudaMemcpy(values.data(), data_, count_ * sizeof(T), cudaMemcpyDeviceToHost));
+    return values;
+  }
+
+ private:
+  int64_t count_;
+  T* data_ = nullptr;
+};
+
+inline cuda::Gpu test_gpu() {
+#ifdef PIXELCNN_CUDA_EMULATOR
+  return {4, 90, nullptr};
+#else
+  cudaDeviceProp properties;
+  PIXELCNN_CUDA(cudaGetDeviceProperties(&properties, 0));
+  return {properties.multiProcessorCount, 10 * properties.major + properties.minor, nullptr};
+#endif
+}
+
+// Runs an op with a workspace of the size it asks for. Throws if a kernel failed.
+template <class Op>
+void run_on_device(const Op& op, const cuda::Gpu& gpu) {
+  const DeviceBuffer<std::byte> workspace(std::max<int64_t>(1, cuda::workspace(op, gpu)));
+  cuda::run(op, cuda::Launch{nullptr, workspace, gpu.multiprocessors, gpu.compute_capability, gpu.cudnn});
+  PIXELCNN_CUDA(cudaGetLastError());
+  PIXELCNN_CUDA(cudaDeviceSynchronize());
+}
+
+template <class Op>
+void run_on_cpu(const Op& op) {
+  static const cpu::Kernels& kernels = *cpu::kernels(nullptr);
+  ThreadPool pool(1);
+  if (!run(kernels, op, pool)) throw Error("ERR_TEST", "the CPU kernel overran its workspace");
+}
+
+inline std::vector<std::byte> pack_on_cpu(const MaskedConv2dShape& shape, Direction direction,
+                                          const std::vector<float>& weight) {
+  std::vector<std::byte> packed(cpu::kernels(nullptr)->packed_bytes(shape, direction));
+  run_on_cpu(MaskedConv2dPack{weight.data(), packed.data(), shape, direction});
+  return packed;
+}
+
+// The value as the precision's convolutions see it.
+inline float rounded(float value, Precision precision) {
+  switch (precision) {
+    case Precision::kF32:
+      return value;
+    case Precision::kTf32: {
+      const uint32_t bits = (cuda::bits_of(value) + 0x1000u) & ~0x1fffu;
+      return value == value ? cuda::float_of_bits(bits) : value;
+    }
+    case Precision::kBf16:
+      return cuda::to_float(cuda::from_float<cuda::bf16>(value));
+    case Precision::kF16:
+      return cuda::to_float(cuda::from_float<cuda::f16>(value));
+  }
+  return value;
+}
+
+// The value as the precision stores it: TF32 is float32 in memory.
+inline float stored(float value, Precision precision) {
+  return precision == Precision::kTf32 ? value : rounded(value, precision);
+}
+
+// Values in the storage of a precision.
+inline std::vector<std::byte> to_storage(const std::vector<float>& values, Precision precision) {
+  std::vector<std::byte> bytes(values.size() * element_bytes(precision));
+  cuda::with_precision(precision, [&]<Precision p>() {
+    using T = cuda::Element<p>;
+    for (size_t i = 0; i < values.size(); ++i) {
+      const T element = cuda::from_float<T>(values[i]);
+      std::memcpy(bytes.data() + i * sizeof(T), &element, sizeof(T));
+    }
+  });
+  return bytes;
+}
+inline std::vector<float> from_storage(const std::vector<std::byte>& bytes, Precision precision) {
+  std::vector<float> values(bytes.size() / element_bytes(precision));
+  cuda::with_precision(precision, [&]<Precision p>() {
+    using T = cuda::Element<p>;
+    for (size_t i = 0; i < values.size(); ++i) {
+      T element;
+      std::memcpy(&element, bytes.data() + i * sizeof(T), sizeof(T));
+      values[i] = cuda::to_float(element);
+    }
+  });
+  return values;
+}
+
+inline const char* name_of(Precision precision) {
+  const char* names[] = {"f32", "tf32", "bf16", "f16"};
+  return names[static_cast<int>(precision)];
+}
+
+template <class T>
+bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+// ||a - b|| / max(||b||, scale); NaN counts as infinite.
+inline double relative_distance(const std::vector<float>& a, const std::vector<float>& b, double scale = 0) {
+  double difference = 0, norm = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double d = double{a[i]} - b[i];
+    if (d != d) return INFINITY;
+    difference += d * d;
+    norm += double{b[i]} * b[i];
+  }
+  const double size = std::max(std::sqrt(norm), scale);
+  return size == 0 ? std::sqrt(difference) : std::sqrt(difference) / size;
+}
+
+}  // namespace pixelcnn::test

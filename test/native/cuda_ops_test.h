@@ -1,0 +1,64 @@
+// The tests of cuda_ops_test, one function per op and random shape.
+#pragma once
+#include "cuda_fixture.h"
+
+namespace pixelcnn::test {
+
+class CudaOpsTest {
+ public:
+  explicit CudaOpsTest(uint64_t seed) : random_(seed) {}
+
+  void quantise();
+  void binarise();
+  void random_uniform();
+  void zero_and_next_front();
+  void gradient_norm();
+  void adam();
+  void likelihood();
+  void training();
+  void sample();
+
+  void print_sampling() const;
+  Report report;
+
+ private:
+  Precision random_precision() { return static_cast<Precision>(random_.integer(0, 3)); }
+  std::vector<float> normals(int64_t count, float scale = 1) {
+    std::vector<float> values(count);
+    for (float& value : values) value = random_.normal() * scale;
+    return values;
+  }
+  std::vector<uint8_t> random_bytes(int64_t count, int most = 255) {
+    std::vector<uint8_t> values(count);
+    for (uint8_t& value : values) value = static_cast<uint8_t>(random_.integer(0, most));
+    return values;
+  }
+
+  Random random_;
+  const cuda::Gpu gpu_ = test_gpu();
+  int64_t draws_ = 0, different_draws_ = 0;  // among those whose logits differ from the CPU's by rounding
+};
+
+// A head's shape and operands, rounded to the precision as its product sees them.
+struct HeadCase {
+  int n, h, w, c, channels, levels;
+  Precision precision;
+  std::vector<float> x, weight, bias;
+  std::vector<uint8_t> level;
+
+  HeadCase(Random& random, int most_side, bool integers);
+  MaskedConv2dShape shape() const {
+    return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect, precision};
+  }
+  MaskedConv2dShape cpu_shape() const {
+    MaskedConv2dShape result = shape();
+    result.precision = Precision::kF32;
+    return result;
+  }
+  std::string name(const char* op) const;
+};
+
+// The packed weights of a head on the device.
+std::vector<std::byte> pack_on_device(const HeadCase& head, Direction direction, const cuda::Gpu& gpu);
+
+}  // namespace pixelcnn::test

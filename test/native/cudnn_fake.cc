@@ -1,0 +1,54 @@
+// A library that has cuDNN's functions and none of its abilities, for tests of the loader. FAKE_CUDNN in the
+// environment says how it behaves: "abort" or "crash" on the first call, "old"; else it works, up to a point.
+#include <cudnn_graph.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace {
+
+bool behaves(const char* how) {
+  const char* value = std::getenv("FAKE_CUDNN");
+  return value != nullptr && std::strcmp(value, how) == 0;
+}
+
+}  // namespace
+
+extern "C" {
+
+size_t cudnnGetCudartVersion() {
+  if (behaves("abort")) {
+    std::fprintf(stderr, "Invalid handle. Cannot load symbol cudnnGetCudartVersion\n");
+    std::abort();
+  }
+  if (behaves("crash")) std::raise(SIGSEGV);
+  return 13000;
+}
+size_t cudnnGetVersion() { return behaves("old") ? 90100 : 92400; }
+const char* cudnnGetErrorString(cudnnStatus_t) { return "fake"; }
+void cudnnGetLastErrorString(char* text, size_t size) {
+  if (size > 0) *text = '\0';
+}
+cudnnStatus_t cudnnCreate(cudnnHandle_t*) { return CUDNN_STATUS_NOT_INITIALIZED; }
+cudnnStatus_t cudnnDestroy(cudnnHandle_t) { return CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t) { return CUDNN_STATUS_NOT_INITIALIZED; }
+cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t, cudnnBackendDescriptor_t*) {
+  return CUDNN_STATUS_NOT_INITIALIZED;
+}
+cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t) { return CUDNN_STATUS_SUCCESS; }
+cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t, cudnnBackendAttributeName_t,
+                                       cudnnBackendAttributeType_t, int64_t, const void*) {
+  return CUDNN_STATUS_NOT_INITIALIZED;
+}
+cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t, cudnnBackendAttributeName_t,
+                                       cudnnBackendAttributeType_t, int64_t, int64_t*, void*) {
+  return CUDNN_STATUS_NOT_INITIALIZED;
+}
+cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t) { return CUDNN_STATUS_NOT_INITIALIZED; }
+cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t, cudnnBackendDescriptor_t) {
+  return CUDNN_STATUS_NOT_INITIALIZED;
+}
+
+}  // extern "C"
