@@ -40,15 +40,15 @@ void PromiseJob::settle(Napi::Env env) {
   // loop.
   try {
     if (error) {
-      deferred_.Reject(to_js_error(env, *error).Value());
+      deferred_->Reject(to_js_error(env, *error).Value());
       return;
     }
     try {
-      deferred_.Resolve(result(env));
+      deferred_->Resolve(result(env));
     } catch (const Napi::Error& failure) {
-      deferred_.Reject(failure.Value());
+      deferred_->Reject(failure.Value());
     } catch (const Error& failure) {
-      deferred_.Reject(to_js_error(env, failure).Value());
+      deferred_->Reject(to_js_error(env, failure).Value());
     }
   } catch (const std::exception&) {
   }
@@ -99,10 +99,14 @@ void Device::shut_down() {
 
 Napi::Promise Device::submit(Napi::Env env, std::unique_ptr<PromiseJob> job) {
   PIXELCNN_CHECK(!closed_, "ERR_DISPOSED", "the device has been disposed");
-  const Napi::Promise promise = job->promise();
+  PromiseJob& submitted = *job;  // its owner changes, and settles it on this thread
   executor_->submit(std::move(job));
+  return begin(env, submitted);
+}
+
+Napi::Promise Device::begin(Napi::Env env, PromiseJob& job) {
   if (pending_++ == 0) napi_ref_threadsafe_function(env, notifier_->function);
-  return promise;
+  return job.begin(env);
 }
 
 void Device::settle_completed(Napi::Env env) {
@@ -131,7 +135,7 @@ namespace {
 
 class CloseJob final : public PromiseJob {
  public:
-  CloseJob(Napi::Env env, std::shared_ptr<Device> device) : PromiseJob(env), device_(std::move(device)) {}
+  explicit CloseJob(std::shared_ptr<Device> device) : device_(std::move(device)) {}
   void run(const std::atomic<bool>&) override { device_->close_backend(); }
 
  protected:
@@ -146,8 +150,7 @@ class CloseJob final : public PromiseJob {
 
 class AllocateJob final : public PromiseJob {
  public:
-  AllocateJob(Napi::Env env, std::shared_ptr<Device> device, int64_t bytes)
-      : PromiseJob(env), device_(std::move(device)), bytes_(bytes) {}
+  AllocateJob(std::shared_ptr<Device> device, int64_t bytes) : device_(std::move(device)), bytes_(bytes) {}
   void run(const std::atomic<bool>&) override {
     arena_ = std::make_shared<Arena>(device_->backend(), bytes_);
     device_->add_arena(arena_);
@@ -166,8 +169,8 @@ class AllocateJob final : public PromiseJob {
 
 class WriteJob final : public PromiseJob {
  public:
-  WriteJob(Napi::Env env, std::shared_ptr<Arena> arena, int64_t offset, std::span<const std::byte> bytes)
-      : PromiseJob(env), arena_(std::move(arena)), offset_(offset), bytes_(bytes.begin(), bytes.end()) {}
+  WriteJob(std::shared_ptr<Arena> arena, int64_t offset, std::span<const std::byte> bytes)
+      : arena_(std::move(arena)), offset_(offset), bytes_(bytes.begin(), bytes.end()) {}
   void run(const std::atomic<bool>&) override {
     arena_->backend()->write(arena_->data() + offset_, bytes_.data(), static_cast<int64_t>(bytes_.size()));
   }
@@ -184,7 +187,7 @@ class WriteJob final : public PromiseJob {
 class ReadJob final : public PromiseJob {
  public:
   ReadJob(Napi::Env env, std::shared_ptr<Arena> arena, int64_t offset, int64_t bytes)
-      : PromiseJob(env), arena_(std::move(arena)), offset_(offset) {
+      : arena_(std::move(arena)), offset_(offset) {
     Napi::ArrayBuffer buffer = new_array_buffer(env, bytes);
     data_ = static_cast<std::byte*>(buffer.Data());
     bytes_ = bytes;
@@ -225,11 +228,10 @@ void check_region(const Arena& arena, int64_t offset, int64_t bytes) {
 Napi::Promise Device::close(Napi::Env env) {
   PIXELCNN_CHECK(!closed_, "ERR_DISPOSED", "the device has been disposed");
   closed_ = true;
-  auto job = std::make_unique<CloseJob>(env, shared_from_this());
-  const Napi::Promise promise = job->promise();
+  auto job = std::make_unique<CloseJob>(shared_from_this());
+  PromiseJob& submitted = *job;
   executor_->close(std::move(job));
-  if (pending_++ == 0) napi_ref_threadsafe_function(env, notifier_->function);
-  return promise;
+  return begin(env, submitted);
 }
 
 Napi::Value open_device(const Napi::CallbackInfo& info) {
@@ -283,7 +285,7 @@ Napi::Value allocate_arena(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     auto device = handle_of<Device>(info[0], "device");
     const int64_t bytes = integer_argument(info, 1, "bytes", 0, kMaxArenaBytes);
-    return device->submit(info.Env(), std::make_unique<AllocateJob>(info.Env(), device, bytes));
+    return device->submit(info.Env(), std::make_unique<AllocateJob>(device, bytes));
   });
 }
 
@@ -300,8 +302,7 @@ Napi::Value write_arena(const Napi::CallbackInfo& info) {
     const int64_t offset = integer_argument(info, 1, "byteOffset", 0, kMaxArenaBytes);
     const std::span<const std::byte> bytes = bytes_of(info[2], "bytes");
     check_region(*live_arena(*handle), offset, static_cast<int64_t>(bytes.size()));
-    return handle->device->submit(info.Env(),
-                                  std::make_unique<WriteJob>(info.Env(), handle->arena, offset, bytes));
+    return handle->device->submit(info.Env(), std::make_unique<WriteJob>(handle->arena, offset, bytes));
   });
 }
 

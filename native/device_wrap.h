@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backend.h"
@@ -14,15 +15,16 @@ namespace pixelcnn {
 // A job with the Promise it settles. `result` is called on the JavaScript thread after a run without error.
 class PromiseJob : public Job {
  public:
-  explicit PromiseJob(Napi::Env env) : deferred_(Napi::Promise::Deferred::New(env)) {}
-  Napi::Promise promise() const { return deferred_.Promise(); }
+  // Called once the executor has taken the job: the Promise of a job it refused would never settle, nor be
+  // freed.
+  Napi::Promise begin(Napi::Env env) { return deferred_.emplace(env).Promise(); }
   void settle(Napi::Env env);
 
  protected:
   virtual Napi::Value result(Napi::Env env) = 0;
 
  private:
-  Napi::Promise::Deferred deferred_;
+  std::optional<Napi::Promise::Deferred> deferred_;
 };
 
 // A backend, its executor, and the thread-safe function through which finished jobs come back to this
@@ -49,6 +51,7 @@ class Device : public std::enable_shared_from_this<Device> {
  private:
   struct Notifier;
   explicit Device(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
+  Napi::Promise begin(Napi::Env env, PromiseJob& job);
   void settle_completed(Napi::Env env);
   void shut_down();
   static void at_environment_end(void* device);

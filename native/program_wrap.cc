@@ -45,8 +45,8 @@ std::vector<std::vector<std::byte>> copy_inputs(const Program& program, const Na
 
 class ProgramJob : public PromiseJob {
  protected:
-  ProgramJob(Napi::Env env, std::shared_ptr<Program> program, const Napi::Array& inputs)
-      : PromiseJob(env), program_(std::move(program)), inputs_(copy_inputs(*program_, inputs)) {}
+  ProgramJob(std::shared_ptr<Program> program, const Napi::Array& inputs)
+      : program_(std::move(program)), inputs_(copy_inputs(*program_, inputs)) {}
 
   void write_inputs() {
     program_->prepare();
@@ -64,7 +64,7 @@ class ProgramJob : public PromiseJob {
 class RunJob final : public ProgramJob {
  public:
   RunJob(Napi::Env env, std::shared_ptr<Program> program, const Napi::Array& inputs, int64_t repeat)
-      : ProgramJob(env, std::move(program), inputs), repeat_(repeat) {
+      : ProgramJob(std::move(program), inputs), repeat_(repeat) {
     Napi::Array outputs = Napi::Array::New(env, program_->outputs().size());
     for (uint32_t i = 0; i < program_->outputs().size(); ++i) {
       Napi::ArrayBuffer buffer = new_array_buffer(env, program_->outputs()[i].bytes);
@@ -102,8 +102,8 @@ class RunJob final : public ProgramJob {
 
 class TraceJob final : public ProgramJob {
  public:
-  TraceJob(Napi::Env env, std::shared_ptr<Program> program, const Napi::Array& inputs)
-      : ProgramJob(env, std::move(program), inputs) {}
+  TraceJob(std::shared_ptr<Program> program, const Napi::Array& inputs)
+      : ProgramJob(std::move(program), inputs) {}
   void run(const std::atomic<bool>&) override {
     write_inputs();
     trace_ = program_->trace();
@@ -166,8 +166,7 @@ Napi::Value trace_program(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto handle = handle_of<ProgramHandle>(info[0], "program");
     const Napi::Array inputs = array_argument(info, 1, "inputs");
-    return handle->device->submit(info.Env(),
-                                  std::make_unique<TraceJob>(info.Env(), live_program(*handle), inputs));
+    return handle->device->submit(info.Env(), std::make_unique<TraceJob>(live_program(*handle), inputs));
   });
 }
 

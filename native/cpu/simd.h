@@ -35,6 +35,7 @@ inline constexpr int kTileChannels = 4;
 typedef float Vector __attribute__((vector_size(kLanes * 4)));
 typedef float UnalignedVector __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 typedef int32_t IntVector __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t UnsignedVector __attribute__((vector_size(kLanes * 4)));
 
 // Not std::min and std::max: an out-of-line copy of those would be shared between instruction sets.
 template <class T>
@@ -92,7 +93,7 @@ inline Vector exp_negative(Vector x) {
       splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low mantissa bits
   const Vector clamped = x < splat(-87.3f) ? splat(-87.3f) : x;
   const Vector shifted = clamped * splat(1.44269504088896341f) + magic;
-  const IntVector exponent = reinterpret_cast<IntVector>(shifted) << 23;
+  const UnsignedVector exponent = reinterpret_cast<UnsignedVector>(shifted) << 23;
   const Vector n = shifted - magic;
   const Vector r = (clamped - n * splat(0.693359375f)) - n * splat(-2.12194440e-4f);
   Vector p = splat(1.9875691500e-4f);
@@ -102,7 +103,7 @@ inline Vector exp_negative(Vector x) {
   p = p * r + splat(1.6666665459e-1f);
   p = p * r + splat(5.0000001201e-1f);
   p = p * r * r + r + splat(1.0f);
-  const Vector scaled = reinterpret_cast<Vector>(reinterpret_cast<IntVector>(p) + exponent);
+  const Vector scaled = reinterpret_cast<Vector>(reinterpret_cast<UnsignedVector>(p) + exponent);
   return x < splat(-87.3f) ? Vector{} : (x == x ? scaled : x);
 }
 

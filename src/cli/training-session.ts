@@ -114,11 +114,11 @@ const repeatInterval = 500;
 /** The first signal ends the run after its step, with a checkpoint; the second ends the process. */
 class StopRequest {
   readonly #controller = new AbortController();
-  // SIGUSR2 is what batch systems are told to send before they end a job; Windows does not know it.
+  // SIGUSR1 or SIGUSR2 is what batch systems are told to send before they end a job; Windows knows neither.
   readonly #names = [
     'SIGINT',
     'SIGTERM',
-    ...(process.platform === 'win32' ? [] : ['SIGUSR2' as const]),
+    ...(process.platform === 'win32' ? [] : (['SIGUSR1', 'SIGUSR2'] as const)),
   ] as const;
   #handler: ((name: NodeJS.Signals) => void) | undefined;
   #received: NodeJS.Signals | undefined;

@@ -204,6 +204,8 @@ export function decodePng(bytes: Uint8Array, limits: PngLimits = {}): RasterImag
     file: '',
   };
   const bounds: Required<PngLimits> = { ...defaults, ...limits };
+  for (const name of ['maxSide', 'maxBytes', 'maxCompressedBytes', 'maxChunks'] as const)
+    checkInteger(bounds[name], name, 1, Number.MAX_SAFE_INTEGER);
   const where = inFile(limits.file);
   const present = Math.min(bytes.length, 8);
   check(

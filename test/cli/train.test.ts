@@ -162,14 +162,18 @@ describe('signals', () => {
   it.each([
     ['SIGINT', 130],
     ['SIGTERM', 143],
-  ] as const)('%s finishes the step, saves and exits with %i', async (signal, expected) => {
+    ['SIGUSR1', 138],
+    ['SIGUSR2', 140],
+  ] as const)('%s finishes the step, saves within 5 s and exits with %i', async (signal, expected) => {
     const { child, ended, said } = start([...long, '--out', signal]);
     await said('"type":"step","step":3,');
+    const sent = performance.now();
     child.kill(signal);
     // npm passes on what the terminal has sent already; that is not a second request.
     child.kill(signal);
     const { code, stdout } = await ended;
     expect(code).toBe(expected);
+    expect(performance.now() - sent).toBeLessThan(5000);
     const lines = jsonLines(stdout);
     const last = stepsOf(lines).at(-1)!;
     expect(stepsOf(lines)).toEqual(upTo(last));

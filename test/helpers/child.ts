@@ -3,6 +3,17 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
+/** What a child needs of this process' environment; Vitest's own variables must not reach it. */
+const inherited = [
+  'PATH',
+  'HOME',
+  'LD_PRELOAD',
+  'ASAN_OPTIONS',
+  'LSAN_OPTIONS',
+  'UBSAN_OPTIONS',
+  'PIXELCNN_PREBUILD',
+];
+
 const packageRoot = fileURLToPath(new URL('../../', import.meta.url));
 
 export interface ChildOptions {
@@ -33,8 +44,12 @@ export function runChild(script: string, options: ChildOptions = {}): Promise<Ch
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...nodeArgs, `${packageRoot}test/${script}`, ...args], {
       cwd: packageRoot,
-      // Vitest's own variables would reach the child otherwise.
-      env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
+      env: {
+        ...Object.fromEntries(
+          inherited.map((name) => [name, process.env[name] ?? '']).filter(([, value]) => value),
+        ),
+        ...env,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout,
       killSignal: 'SIGKILL',

@@ -32,6 +32,34 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
   const random = new TestRandom(1);
   const images: api.ImageBatch = { data: random.bytes(16), count: 1, height: 4, width: 4, channels: 1 };
   const raster = { data: random.bytes(16), width: 4, height: 4, channels: 1 as const };
+  const png = api.encodePng(raster);
+  const training: Keys = {
+    epochs: 'integer',
+    steps: 'integer',
+    batchSize: { kind: 'integer', more: [65537] },
+    learningRate: { kind: 'number', more: [11] },
+    schedule: 'choice',
+    warmupSteps: 'count',
+    decaySteps: 'integer',
+    decayFactor: { kind: 'number', more: [1.1] },
+    beta1: { kind: 'number', more: [1] },
+    beta2: { kind: 'number', more: [1] },
+    epsilon: { kind: 'number', more: [0, 2] },
+    weightDecay: { kind: 'number', more: [11] },
+    maxGradientNorm: { kind: 'number', allowed: [1e300, 2 ** 53] },
+    emaDecay: { kind: 'number', more: [1] },
+    protocol: { kind: 'choice', more: ['threshold', 'dynamic'] },
+    seed: { kind: 'count' },
+    algorithm: 'choice',
+    maxSkippedSteps: 'integer',
+    checkpointEvery: 'count',
+    keepLast: { kind: 'integer', more: [1001] },
+    validation: { kind: 'images', more: [-0.1, 0.6, Number.NaN] },
+    checkpointFolder: 'folder',
+    resume: { kind: 'folder', allowed: [true], more: [true] },
+    samples: 'count',
+    signal: 'signal',
+  };
   const inference: Keys = { algorithm: 'choice', weights: 'choice', signal: 'signal' };
   const drawing: Keys = {
     ...inference,
@@ -76,6 +104,17 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
         backend: 'choice',
         index: { kind: 'count', more: [1024] },
         threads: { kind: 'integer', more: [1025] },
+      },
+    ),
+    ...optionsOf(
+      'openDevice',
+      (limits) => api.openDevice({ limits }),
+      {},
+      {
+        maxQueue: { kind: 'integer', more: [1025] },
+        maxBatch: 'integer',
+        maxPixels: 'integer',
+        timeoutMs: { kind: 'integer', more: [2 ** 31] },
       },
     ),
     position('maskedConv2d device', 'device', (value) => api.maskedConv2d(value, conv as never)),
@@ -153,6 +192,28 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
         seed: { kind: 'count' },
       },
     ),
+    position('trace images', 'images', (value) => model.trace(value)),
+    ...optionsOf('trace', (options) => model.trace(images, options), {}, inference),
+    position('train model', 'device', async (value) => api.train(value, images)),
+    position('train dataset', 'images', async (value) => api.train(model, value, { steps: 1 })),
+    ...optionsOf('train', async (options) => api.train(model, images, options), { steps: 1 }, training),
+    position('loadImages spec', 'object', (value) => api.loadImages(value)),
+    position('loadImages spec', 'path', (value) => api.loadImages(value)),
+    ...optionsOf(
+      'loadImages',
+      api.loadImages as (options: never) => unknown,
+      { path: '/no/such/folder' },
+      {
+        path: 'path',
+        split: 'choice',
+        labels: { kind: 'folder', allowed: [true] },
+        limit: 'integer',
+        offset: 'count',
+        resize: { kind: 'object', more: [{ width: 0, height: 1 }, { width: 1 }, { width: 1, height: 1.5 }] },
+        channels: { kind: 'integer', more: [2, 5, '1'] },
+      },
+    ),
+    ...optionsOf('loadImages', api.loadImages as (options: never) => unknown, {}, { name: 'choice' }),
     position('imageGrid images', 'images', (value) => api.imageGrid(value), [
       { ...images, channels: 5, data: new Uint8Array(80) },
     ]),
@@ -168,6 +229,9 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
     position('sliceImages start', 'count', (value) => api.sliceImages(images, value), [1]),
     position('sliceImages end', 'integer', (value) => api.sliceImages(images, 0, value), [2]),
     position('decodePng bytes', 'bytes', (value) => api.decodePng(value)),
+    ...(['maxSide', 'maxBytes', 'maxCompressedBytes', 'maxChunks'] as const).map((key) =>
+      position(`decodePng ${key}`, 'integer', (value) => api.decodePng(png, { [key]: value })),
+    ),
     position('encodePng data', 'bytes', (value) => api.encodePng({ ...raster, data: value })),
     position('encodePng width', 'integer', (value) => api.encodePng({ ...raster, width: value })),
     position('encodePng height', 'integer', (value) => api.encodePng({ ...raster, height: value })),

@@ -124,6 +124,8 @@ export const badValues = {
       return { data: new Uint8Array(16), count: 1, height: 4, width: 4, channels: 1, ...change };
     }),
   ],
+  /** A folder or a file name that is optional; nothing here may be made. */
+  folder: [null, 3, true, {}, [], Symbol('s'), '', '/dev/null/x', `/dev/null/${'x'.repeat(5000)}`],
   path: [null, 3, true, {}, [], Symbol('s'), '', 'a\0b', '/', '/no/such/folder/file', `/${'x'.repeat(5000)}`],
 } as const;
 export type Kind = keyof typeof badValues;
