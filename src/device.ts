@@ -12,6 +12,11 @@ const deviceOptions = z.strictObject({
   /** CPU threads; by default all processors that this process may use (affinity, cgroup quota). */
   threads: z.int().min(1).max(1024).optional(),
 });
+/**
+ * What {@link openDevice} takes.
+ *
+ * @interface
+ */
 export type DeviceOptions = z.input<typeof deviceOptions>;
 
 export interface RejectedBackend {
