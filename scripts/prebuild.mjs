@@ -18,10 +18,10 @@ const plainBuilds = new Map();
 for (const arch of architectures) prebuild(arch);
 writeManifest();
 
-/** Builds into prebuilds/linux-ARCH; objects stay in .cache/prebuild-ARCH. */
+/** Builds into prebuilds/linux-ARCH; objects stay in .cache/prebuild-ARCH. What is not for this processor is tested here. */
 function prebuild(arch) {
   const cross = arch !== process.arch;
-  requireTools([...buildTools, ...(cross ? [`${arch}Compiler`] : [])], `the prebuild for ${arch}`);
+  requireTools([...buildTools, ...(cross ? [`${arch}Compiler`, 'qemu'] : [])], `the prebuild for ${arch}`);
   const sysroot = fetchSysroot(arch);
   const { triplet } = sysrootPaths(arch);
   if (sysroot.reason !== undefined) {
@@ -45,6 +45,17 @@ function prebuild(arch) {
     show: true,
     env: { PIXELCNN_SYSROOT: sysroot.folder ?? '', PIXELCNN_TRIPLET: target ? triplet : '' },
   });
+  if (cross) {
+    const emulator = `qemu-${triplet.split('-')[0]}-static`;
+    const libraries = sysroot.folder ?? `/usr/${triplet}`;
+    step(`native tests of ${arch} under qemu`, emulator, [
+      '-L',
+      libraries,
+      `${work}/build/kernels_test`,
+      '10',
+      '7',
+    ]);
+  }
 }
 
 /**

@@ -28,6 +28,11 @@ const deviceOptions = z.strictObject({
   /** What one call may ask and how many may wait; every limit has a default. `train` has none. */
   limits: limitsSchema.prefault({}),
 });
+/**
+ * What {@link openDevice} takes.
+ *
+ * @interface
+ */
 export type DeviceOptions = z.input<typeof deviceOptions>;
 
 export interface RejectedBackend {

@@ -1,7 +1,7 @@
 // The public API, and nothing else.
 export { type ImageBatch, selectImages, sliceImages } from './data/image-batch.js';
 export { type ImageGridOptions, imageGrid } from './data/image-grid.js';
-export { type ImageSpec, loadImages } from './data/load-images.js';
+export { type DatasetName, type ImageSpec, loadImages, type Split } from './data/load-images.js';
 export { decodePng, encodePng, type PngLimits, type RasterImage } from './data/png.js';
 export {
   type Device,
@@ -37,7 +37,17 @@ export type {
 } from './sample/sampler.js';
 export type { Precision } from './tensor.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluate.js';
-export type { TrainEvent, TrainingRun, TrainSummary } from './train/events.js';
+export type {
+  CheckpointEvent,
+  EpochEvent,
+  ResumeEvent,
+  SampleEvent,
+  StepEvent,
+  TrainEvent,
+  TrainingRun,
+  TrainSummary,
+  ValidationEvent,
+} from './train/events.js';
 export type { Protocol, TrainOptions } from './train/options.js';
 export { type Preset, type PresetName, presets } from './train/presets.js';
 export { train } from './train/trainer.js';

@@ -42,7 +42,17 @@ const shared = {
 const forwardSchema = z.strictObject({ ...shared, bias: floats.optional() });
 const backwardSchema = z.strictObject({ ...shared, bias: floats.optional(), gradOutput: floats });
 
+/**
+ * What {@link maskedConv2d} takes.
+ *
+ * @interface
+ */
 export type MaskedConv2dOptions = z.input<typeof forwardSchema>;
+/**
+ * What {@link maskedConv2dBackward} takes.
+ *
+ * @interface
+ */
 export type MaskedConv2dBackwardOptions = z.input<typeof backwardSchema>;
 
 /**

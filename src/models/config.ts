@@ -16,9 +16,17 @@ export const configSchema = z.strictObject({
   kernelSize: z.int().min(1).max(31).default(7),
 });
 
-/** Options of a model; every one has a default. */
+/**
+ * What {@link PixelCNN.create} takes; every option has a default.
+ *
+ * @interface
+ */
 export type PixelCnnOptions = z.input<typeof configSchema>;
-/** A complete configuration. */
+/**
+ * A complete configuration.
+ *
+ * @interface
+ */
 export type PixelCnnConfig = Readonly<z.output<typeof configSchema>>;
 
 const maxParameters = 2 ** 28;

@@ -37,6 +37,11 @@ const inferenceOptions = z.strictObject({
   weights: z.enum(['raw', 'ema']).default('raw'),
   signal: signalOption.optional(),
 });
+/**
+ * What {@link PixelCNN.logits} and {@link PixelCNN.logLikelihood} take.
+ *
+ * @interface
+ */
 export type InferenceOptions = z.input<typeof inferenceOptions>;
 
 export interface Logits {

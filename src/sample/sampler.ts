@@ -59,8 +59,23 @@ const completeSchema = z.strictObject({
   known: z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected a Uint8Array'),
 });
 
+/**
+ * What {@link PixelCNN.sample} takes.
+ *
+ * @interface
+ */
 export type SampleOptions = z.input<typeof sampleSchema>;
+/**
+ * What {@link PixelCNN.sampleStream} takes.
+ *
+ * @interface
+ */
 export type SampleStreamOptions = z.input<typeof streamSchema>;
+/**
+ * What {@link PixelCNN.complete} takes.
+ *
+ * @interface
+ */
 export type CompleteOptions = z.input<typeof completeSchema>;
 
 /** Images that were drawn, and the seed they came from. */

@@ -17,6 +17,11 @@ export const evaluateSchema = z.strictObject({
   algorithm: z.enum(algorithms).default('direct').describe('masked convolution; direct is exactly causal'),
   signal: signalOption.optional(),
 });
+/**
+ * What {@link evaluate} takes.
+ *
+ * @interface
+ */
 export type EvaluateOptions = z.input<typeof evaluateSchema>;
 
 export interface Evaluation {

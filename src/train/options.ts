@@ -70,5 +70,10 @@ export const trainSchema = z.strictObject({
   signal: signalOption.optional(),
 });
 
+/**
+ * What {@link train} takes.
+ *
+ * @interface
+ */
 export type TrainOptions = z.input<typeof trainSchema>;
 export type TrainSettings = z.output<typeof trainSchema>;
