@@ -87,7 +87,7 @@ class ConvolutionTest {
   // of the sum of absolute values at worst, and far closer in fact.
   void compare(const Floats& result, const std::vector<double>& expected,
                const std::vector<double>& magnitude, Precision storage, const char* what) {
-    const double unit = storage == Precision::kBf16 ? 0x1p-9 : storage == Precision::kF16 ? 0x1p-11 : 0x1p-24;
+    const double unit = storage == Precision::kBf16 ? 0x1p-8 : storage == Precision::kF16 ? 0x1p-11 : 0x1p-24;
     double worst = 0;
     int64_t at = 0;
     for (size_t i = 0; i < result.size(); ++i) {
