@@ -137,6 +137,10 @@ class Builder {
     const size_t part = make(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
     parts_[part].set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode);
     parts_[part].set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT);
+    const cudnnNanPropagation_t nan = CUDNN_PROPAGATE_NAN;  // a ReLU keeps NaN
+    if (mode == CUDNN_POINTWISE_RELU_FWD) {
+      parts_[part].set(CUDNN_ATTR_POINTWISE_NAN_PROPAGATION, CUDNN_TYPE_NAN_PROPOGATION, 1, &nan);
+    }
     parts_[part].finalize();
     return part;
   }

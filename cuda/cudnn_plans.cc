@@ -162,10 +162,6 @@ class DevicePlans final : public Cudnn {
   void exclude(const std::string& engine) override {
     excluded_.insert(engine);
     cache_.exclude_engine(engine);
-    // The plans stay: a captured graph may hold on to what is theirs.
-    for (auto& [key, plan] : choices_) {
-      if (plan != nullptr && plan->engine() == engine) plan = nullptr;
-    }
   }
 
  private:

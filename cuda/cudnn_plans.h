@@ -86,7 +86,8 @@ class Cudnn {
   // within the cap), in cuDNN's order.
   virtual std::vector<std::unique_ptr<ConvolutionPlan>> candidates(const ConvolutionRequest& request) = 0;
 
-  // Never uses this engine again, in later processes neither: it was seen to leak across the mask.
+  // From now on no choice falls on this engine, in later processes neither: it was seen to leak across the
+  // mask. What was prepared before stays.
   virtual void exclude(const std::string& engine) = 0;
 };
 

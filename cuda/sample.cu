@@ -72,7 +72,7 @@ template <Precision precision>
 using SampleProduct = BlockTile<precision, SampleTile, Lines::kAlongDepth, Lines::kAlongDepth>;
 
 template <Precision precision>
-__global__ void __launch_bounds__(SampleProduct<precision>::kThreads)
+__global__ void __launch_bounds__(SampleProduct<precision>::kThreads, 4)
     sample_front_kernel(const SampleFront op, const ConvolveArguments<Element<precision>> conv,
                         FrontPixels pixels) {
   using T = Element<precision>;

@@ -1,5 +1,5 @@
 // Compares CUDA ops with the CPU backend on random shapes, in the emulator or, compiled by nvcc, on a GPU.
-//   cuda_ops_test [shapes=200] [seed=1] [op] [schedules=1]
+//   cuda_ops_test [shapes=200] [seed=1] [op=all] [schedules=1]
 // Schedules beyond the first, which runs threads in order, are random ones of the emulator.
 #include "cuda_ops_test.h"
 
@@ -182,7 +182,7 @@ constexpr NamedTest kTests[] = {
 int run_tests(int shapes, uint64_t seed, const std::string& only, int schedules) {
   int passed = 0, failed = 0;
   for (const NamedTest& test : kTests) {
-    if (!only.empty() && only != test.name) continue;
+    if (only != "all" && only != test.name) continue;
     CudaOpsTest tests(seed);
     for (int i = 0; i < shapes && tests.report.failed() == 0; ++i) {
 #ifdef PIXELCNN_CUDA_EMULATOR
@@ -207,7 +207,7 @@ int run_tests(int shapes, uint64_t seed, const std::string& only, int schedules)
 }  // namespace pixelcnn::test
 
 int main(int argc, char** argv) {
-  return pixelcnn::test::run_tests(argc > 1 ? std::atoi(argv[1]) : 200,
-                                   argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1,
-                                   argc > 3 ? argv[3] : "", argc > 4 ? std::max(1, std::atoi(argv[4])) : 1);
+  return pixelcnn::test::run_tests(
+      argc > 1 ? std::atoi(argv[1]) : 200, argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1,
+      argc > 3 ? argv[3] : "all", argc > 4 ? std::max(1, std::atoi(argv[4])) : 1);
 }

@@ -133,7 +133,7 @@ void KernelsTest::sampling() {
 }
 
 void KernelsTest::small_ops() {
-  Buffer<float> y(random_.integer(1, 200000));
+  Buffer<uint32_t> y(random_.integer(1, 200000));
   run_op(Zero{y, static_cast<int32_t>(y.count())}, 2, "zero");
   bool zero = true;
   for (int64_t i = 0; i < y.count(); ++i) zero &= y[i] == 0;

@@ -169,7 +169,6 @@ void run_ready() {
       return;
     }
   }
-  grid.error = damaged_guard();
 }
 
 std::vector<unsigned> order_of_blocks(size_t count) {
@@ -213,6 +212,7 @@ std::string run_grid(const LaunchShape& shape, std::function<void()> thread) {
     }
     run_ready();
   }
+  if (grid.error.empty()) grid.error = damaged_guard();
   for (auto& array : grid.shared_arrays) release_region(*array.region);
   grid.shared_arrays.clear();
   grid.thread = nullptr;

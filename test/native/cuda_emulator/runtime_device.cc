@@ -1,8 +1,8 @@
 // The emulated device: what it is, and its errors.
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <utility>
 
 #include "device_properties.h"
 #include "location.h"
@@ -112,15 +112,10 @@ using emulator::options;
 using emulator::refuse;
 
 cudaError_t cudaGetLastError() {
-  const cudaError_t status = cudaPeekAtLastError();
-  emulator::last_error = cudaSuccess;
-  return status;
-}
-
-cudaError_t cudaPeekAtLastError() {
   std::lock_guard lock(emulator::runtime().mutex);
+  const cudaError_t last = std::exchange(emulator::last_error, cudaSuccess);
   const cudaError_t sticky = emulator::runtime().sticky;
-  return sticky != cudaSuccess ? sticky : emulator::last_error;
+  return sticky != cudaSuccess ? sticky : last;
 }
 
 const char* cudaGetErrorString(cudaError_t status) {
@@ -153,13 +148,6 @@ cudaError_t cudaSetDevice(int device) {
               [&] { return device >= 0 && device < options.devices ? cudaSuccess : cudaErrorInvalidDevice; });
 }
 
-cudaError_t cudaGetDevice(int* device) {
-  return call(__func__, InCapture::kAllowed, [&] {
-    *device = 0;
-    return cudaSuccess;
-  });
-}
-
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   return call(__func__, InCapture::kAllowed, [&] {
     if (device < 0 || device >= options.devices) return cudaErrorInvalidDevice;
@@ -175,29 +163,6 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     properties->warpSize = 32;
     properties->l2CacheSize = 4 << 20;
     return cudaSuccess;
-  });
-}
-
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
-  cudaDeviceProp properties;
-  const cudaError_t status = cudaGetDeviceProperties(&properties, device);
-  if (status != cudaSuccess) return status;
-  return call(__func__, InCapture::kAllowed, [&] {
-    switch (attribute) {
-      case cudaDevAttrMultiProcessorCount:
-        *value = properties.multiProcessorCount;
-        return cudaSuccess;
-      case cudaDevAttrComputeCapabilityMajor:
-        *value = properties.major;
-        return cudaSuccess;
-      case cudaDevAttrComputeCapabilityMinor:
-        *value = properties.minor;
-        return cudaSuccess;
-      case cudaDevAttrMaxSharedMemoryPerBlockOptin:
-        *value = static_cast<int>(properties.sharedMemPerBlockOptin);
-        return cudaSuccess;
-    }
-    return refuse(cudaErrorInvalidValue, "attribute " + std::to_string(attribute) + " is not emulated");
   });
 }
 

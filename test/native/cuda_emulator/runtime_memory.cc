@@ -55,12 +55,7 @@ cudaError_t copy(void* to, const void* from, size_t bytes, bool to_device, bool 
 }
 
 cudaError_t enqueue_copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
-  const bool to_device = kind == cudaMemcpyDefault
-                             ? in_arena(to)
-                             : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
-  const bool from_device = kind == cudaMemcpyDefault
-                               ? in_arena(from)
-                               : kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  const bool to_device = kind != cudaMemcpyDeviceToHost, from_device = kind != cudaMemcpyHostToDevice;
   for (const auto& [address, device, name] :
        {std::tuple<const void*, bool, const char*>{to, to_device, "target"}, {from, from_device, "source"}}) {
     if (device ? region_of(address, bytes) == nullptr : in_arena(address)) {

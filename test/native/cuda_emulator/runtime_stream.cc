@@ -86,9 +86,7 @@ void submit(const LaunchShape& shape, const void* kernel, std::function<void()> 
 struct EmulatedStream {
   std::shared_ptr<emulator::Capture> capture;
 };
-struct EmulatedEvent {
-  std::shared_ptr<emulator::Capture> capture;  // that it was recorded in
-};
+struct EmulatedEvent {};
 
 namespace emulator {
 
@@ -152,13 +150,6 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) {
   return call(__func__, InCapture::kForbidden, [] { return cudaSuccess; });
 }
 
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  return call(__func__, InCapture::kAllowed, [&] {
-    if (event->capture != nullptr && stream != nullptr) stream->capture = event->capture;
-    return cudaSuccess;
-  });
-}
-
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   return call(__func__, InCapture::kAllowed, [&] {
     *event = std::make_unique<EmulatedEvent>().release();
@@ -173,11 +164,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   });
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  return call(__func__, InCapture::kAllowed, [&] {
-    event->capture = stream != nullptr ? stream->capture : nullptr;
-    return cudaSuccess;
-  });
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) {
+  return call(__func__, InCapture::kAllowed, [] { return cudaSuccess; });
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t) {
@@ -208,15 +196,6 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
     std::erase(streams().captures, capture);
     if (capture->spoiled) return cudaErrorStreamCaptureInvalidated;
     *graph = std::make_unique<EmulatedGraph>(std::move(capture->graph)).release();
-    return cudaSuccess;
-  });
-}
-
-cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
-  return call(__func__, InCapture::kAllowed, [&] {
-    *status = !emulator::captures(stream) ? cudaStreamCaptureStatusNone
-              : stream->capture->spoiled  ? cudaStreamCaptureStatusInvalidated
-                                          : cudaStreamCaptureStatusActive;
     return cudaSuccess;
   });
 }

@@ -1,0 +1,42 @@
+// The other CUDA kernels in the emulator, against the CPU backend: right as they are, found out with each planted bug.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const build = fileURLToPath(new URL('../../build/', import.meta.url));
+
+function run(program: string, ...args: string[]) {
+  expect(existsSync(build + program), 'run scripts/setup.mjs --tests').toBe(true);
+  return spawnSync(build + program, args, { encoding: 'utf8' });
+}
+
+describe('quantise, Philox, Adam, the head and the draws on the emulated GPU', () => {
+  it.each([
+    ['every access checked', 'cuda_ops_test_checked', ['200', '1', 'all', '3']],
+    ['threads in a random order', 'cuda_ops_test_plain', ['200', '2', 'all', '5']],
+  ])('%s', { timeout: 300_000 }, (_title, program, args) => {
+    const result = run(program, ...args);
+    expect(result.stdout).toMatch(/^\d{4,} passed, 0 failed\n$/m);
+    expect(result.stdout).not.toMatch(/FAILED/);
+    // Draws from logits that differ from the CPU's by rounding: a few in a million may fall to the next level.
+    const [, different, draws] = /CPU's: (\d+) of (\d+) draws/.exec(result.stdout) ?? [];
+    expect(Number(draws)).toBeGreaterThan(5000);
+    expect(Number(different)).toBeLessThan(5);
+    expect(result.status).toBe(0);
+  });
+
+  it.each([
+    [101, 'likelihood', 'no barrier before the sum over warps', /uninitialised|race/],
+    [102, 'adam', 'one vector too many', /out of bounds/],
+    [103, 'likelihood', 'the neighbouring level', /FAILED likelihood .*: nats/],
+    [104, 'training', 'rows beyond the last one', /out of bounds|race/],
+    [105, 'likelihood', 'all images write one sum', /race/],
+    [106, 'sample', 'the level after the drawn one', /FAILED sample .*levels/],
+    [107, 'sample', 'no barrier before the draws', /uninitialised|race/],
+  ])('planted bug %i of %s is found: %s', { timeout: 60_000 }, (plant, op, _title, message) => {
+    const result = run(`cuda_ops_test_planted_${plant}`, '40', '1', op);
+    expect(result.stdout).toMatch(message);
+    expect(result.status).toBe(1);
+  });
+});
