@@ -86,8 +86,9 @@ class ImagePixels {
   __device__ void begin() {}
   __host__ __device__ int count() const { return count_; }
   __device__ int pitch() const { return w_; }
+  __device__ static Place nowhere() { return {0, INT32_MIN / 2, 0}; }
   __device__ Place at(int64_t index) const {
-    if (index >= count_) return {0, INT32_MIN / 2, 0};
+    if (index >= count_) return nowhere();
     int column = static_cast<int>(index), row = by_w_.divide(column);
     static_cast<void>(by_h_.divide(row));
     return {index, row, column};
@@ -109,6 +110,34 @@ __device__ inline void copy_element(T* to, const T* from, bool valid) {
     cp_async<4>(to, from, valid);
   else
     *to = valid ? *from : T{};
+}
+
+// 16 bytes to shared memory: neighbours in global memory, zeros behind the first `count`. `vectors`: they are
+// aligned, and there are all or none.
+template <class T>
+__device__ inline void copy_neighbours(T* to, const T* from, int count, bool vectors) {
+  if (vectors) return cp_async<16>(to, from, count > 0);
+#pragma unroll 1
+  for (int e = 0; e < int{16 / sizeof(T)}; ++e) copy_element(to + e, from + e, e < count);
+}
+
+// 16 bytes to shared memory: what one pixel sees at `index` of its taps and behind. tap = taps.at(index).
+template <class T, class Pixels>
+__device__ inline void copy_taps(T* to, const T* x, const TapIndex& taps, const Pixels& pixels,
+                                 const Place& place, int index, const TapIndex::Position& tap) {
+  const auto offset = [&](const TapIndex::Position& at) {
+    return (place.pixel + at.dy * pixels.pitch() + at.dx) * taps.channels() + at.channel;
+  };
+  if (taps.vectors()) {
+    const bool valid = index < taps.count() && pixels.reaches(place, tap.dy, tap.dx);
+    return cp_async<16>(to, x + offset(tap), valid);
+  }
+#pragma unroll 1
+  for (int e = 0; e < int{16 / sizeof(T)}; ++e) {
+    const TapIndex::Position at = taps.at(index + e);
+    const bool valid = index + e < taps.count() && pixels.reaches(place, at.dy, at.dx);
+    copy_element(to + e, x + offset(at), valid);
+  }
 }
 
 // Our kernels. `forward` and `backward_input` take no workspace.

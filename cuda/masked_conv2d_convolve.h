@@ -35,25 +35,9 @@ class ShiftedPixels {
     index_ = step * Tile::kStageDepth + Tile::element();
     tap_ = taps_.at(index_);
   }
-  __device__ void copy(int i, T* to) const {
-    if (taps_.vectors()) {
-      const bool valid = index_ < taps_.count() && pixels_.reaches(places_[i], tap_.dy, tap_.dx);
-      cp_async<16>(to, valid ? address(places_[i], tap_) : x_, valid);
-      return;
-    }
-#pragma unroll 1
-    for (int e = 0; e < Tile::kVector; ++e) {
-      const TapIndex::Position tap = taps_.at(index_ + e);
-      const bool valid = index_ + e < taps_.count() && pixels_.reaches(places_[i], tap.dy, tap.dx);
-      copy_element(to + e, valid ? address(places_[i], tap) : x_, valid);
-    }
-  }
+  __device__ void copy(int i, T* to) const { copy_taps(to, x_, taps_, pixels_, places_[i], index_, tap_); }
 
  private:
-  __device__ const T* address(const Place& place, const TapIndex::Position& tap) const {
-    return x_ + (place.pixel + tap.dy * pixels_.pitch() + tap.dx) * taps_.channels() + tap.channel;
-  }
-
   const T* x_;
   const TapIndex& taps_;
   const Pixels& pixels_;
@@ -66,28 +50,18 @@ class ShiftedPixels {
 template <class T, class Tile>
 class FilterLines {
  public:
-  __device__ FilterLines(const ConvolveArguments<T>& conv, int first)
-      : conv_(conv), first_(first), vectors_(conv.taps.vectors()) {}
+  __device__ FilterLines(const ConvolveArguments<T>& conv, int first) : conv_(conv), first_(first) {}
 
   __device__ void begin(int step) { index_ = step * Tile::kStageDepth + Tile::element(); }
   __device__ void copy(int i, T* to) const {
     const int output = first_ + Tile::line(i), count = output < conv_.end_output ? conv_.taps.count() : 0;
     const T* from = conv_.weights + int64_t{output} * conv_.slots * conv_.c + index_;
-    if (vectors_) {
-      cp_async<16>(to, index_ < count ? from : conv_.weights, index_ < count);
-      return;
-    }
-#pragma unroll 1
-    for (int e = 0; e < Tile::kVector; ++e) {
-      const bool valid = index_ + e < count;
-      copy_element(to + e, valid ? from + e : conv_.weights, valid);
-    }
+    copy_neighbours(to, from, count - index_, conv_.taps.vectors());
   }
 
  private:
   const ConvolveArguments<T>& conv_;
   int first_, index_;
-  bool vectors_;
 };
 
 // Columns of the product, backward: the depth is (tap, k), a line holds the input channels of one tap of one
@@ -96,7 +70,7 @@ template <class T, class Tile>
 class TapLines {
  public:
   __device__ TapLines(const ConvolveArguments<T>& conv, int first)
-      : conv_(conv), output_(first + Tile::element()), vectors_(conv.c % Tile::kVector == 0) {}
+      : conv_(conv), output_(first + Tile::element()) {}
 
   __device__ void begin(int step) { first_index_ = step * Tile::kStageDepth; }
   __device__ void copy(int i, T* to) const {
@@ -104,21 +78,12 @@ class TapLines {
     int k = index;
     const int tap = conv_.taps.divide(k);
     const T* from = conv_.weights + (int64_t{k} * conv_.slots + tap) * conv_.c + output_;
-    if (vectors_) {
-      cp_async<16>(to, output_ < end ? from : conv_.weights, output_ < end);
-      return;
-    }
-#pragma unroll 1
-    for (int e = 0; e < Tile::kVector; ++e) {
-      const bool valid = output_ + e < end;
-      copy_element(to + e, valid ? from + e : conv_.weights, valid);
-    }
+    copy_neighbours(to, from, end - output_, conv_.c % Tile::kVector == 0);
   }
 
  private:
   const ConvolveArguments<T>& conv_;
   int output_, first_index_;
-  bool vectors_;
 };
 
 // Two neighbours; `aligned` where they may be one access.

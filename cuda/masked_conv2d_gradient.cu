@@ -41,26 +41,11 @@ class TapsOfPixels {
   __device__ void begin(int step) { pixel_ = first_pixel_ + step * Tile::kStageDepth; }
   __device__ void copy(int i, T* to) const {
     const int64_t pixel = pixel_ + Tile::line(i);
-    const Place place = pixels_.at(pixel);
-    const int count = pixel < end_pixel_ ? taps_.count() : 0;
-    if (taps_.vectors()) {
-      const bool valid = index_ < count && pixels_.reaches(place, tap_.dy, tap_.dx);
-      cp_async<16>(to, valid ? address(place, tap_) : x_, valid);
-      return;
-    }
-#pragma unroll 1
-    for (int e = 0; e < Tile::kVector; ++e) {
-      const TapIndex::Position tap = taps_.at(index_ + e);
-      const bool valid = index_ + e < count && pixels_.reaches(place, tap.dy, tap.dx);
-      copy_element(to + e, valid ? address(place, tap) : x_, valid);
-    }
+    const Place place = pixel < end_pixel_ ? pixels_.at(pixel) : ImagePixels::nowhere();
+    copy_taps(to, x_, taps_, pixels_, place, index_, tap_);
   }
 
  private:
-  __device__ const T* address(const Place& place, const TapIndex::Position& tap) const {
-    return x_ + (place.pixel + tap.dy * pixels_.pitch() + tap.dx) * taps_.channels() + tap.channel;
-  }
-
   const T* x_;
   const TapIndex& taps_;
   const ImagePixels& pixels_;
@@ -84,17 +69,8 @@ class ChannelsOfPixels {
   __device__ void begin(int step) { pixel_ = first_pixel_ + step * Tile::kStageDepth; }
   __device__ void copy(int i, T* to) const {
     const int64_t pixel = pixel_ + Tile::line(i);
-    const int count = pixel < end_pixel_ ? channels_ : 0;
-    const T* from = x_ + pixel * channels_ + channel_;
-    if (channels_ % Tile::kVector == 0) {
-      cp_async<16>(to, channel_ < count ? from : x_, channel_ < count);
-      return;
-    }
-#pragma unroll 1
-    for (int e = 0; e < Tile::kVector; ++e) {
-      const bool valid = channel_ + e < count;
-      copy_element(to + e, valid ? from + e : x_, valid);
-    }
+    const int count = pixel < end_pixel_ ? channels_ - channel_ : 0;
+    copy_neighbours(to, x_ + pixel * channels_ + channel_, count, channels_ % Tile::kVector == 0);
   }
 
  private:

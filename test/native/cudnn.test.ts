@@ -77,6 +77,11 @@ describe.skipIf(notBuilt !== undefined)('the search for cuDNN', { timeout: 60_00
     expect(output).toBe('1 passed, 0 failed\n');
   });
 
+  it('reports where it looked and what to do', async () => {
+    const { output } = await run('cudnn_loader_test', [fake, emptyFolder(), 'report']);
+    expect(output).toBe('3 passed, 0 failed\n');
+  });
+
   it("looks along the loader's path", async () => {
     const folder = emptyFolder();
     mkdirSync(join(folder, 'lib'));

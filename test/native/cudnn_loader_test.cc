@@ -17,6 +17,7 @@
 
 #include "../../cuda/cudnn_cache.h"
 #include "../../cuda/cudnn_probe.h"
+#include "../../cuda/cudnn_report.h"
 #include "cudnn_check.h"
 
 namespace pixelcnn::test {
@@ -112,6 +113,10 @@ void test_loader(const fs::path& fake, const fs::path& folder) {
 
   setenv("PIXELCNN_CUDNN", whole.c_str(), 1);
   check(load_cudnn()->path == library->path, "PIXELCNN_CUDNN is where it looks");
+  CudnnReport report;
+  report_cudnn(&report);
+  check(report.path == library->path && report.version == std::string("9.24.0") && *report.message == 0,
+        "a report of a cuDNN that works");
 }
 
 // One search per process: its result is kept.
@@ -124,6 +129,17 @@ void test_wheels(const fs::path& fake, const fs::path& folder) {
   const auto library = load_cudnn();
   check(library->path == (wheel / "cudnn/lib/libcudnn.so.9").string(),
         "wheels of the active Python are found: '" + library->path + "' " + library->message);
+}
+
+void test_report(const fs::path& folder) {
+  const std::string nowhere = folder / "nowhere";
+  setenv("PIXELCNN_CUDNN", nowhere.c_str(), 1);
+  CudnnReport report;
+  report_cudnn(&report);
+  check(std::string(report.code) == "ERR_CUDNN_NOT_FOUND" && *report.version == 0,
+        "a report of none: its code");
+  check(report.attempts == nowhere + "/libcudnn.so.9: not there\n", "the places");
+  check(std::string(report.remedy).find("pip install") != std::string::npos, "the remedy");
 }
 
 // `folder` is on the loader's path.
@@ -222,6 +238,8 @@ int main(int count, char** arguments) {
   const std::string part = count > 3 ? arguments[3] : "";
   if (part == "wheels") {
     test_wheels(fake, folder);
+  } else if (part == "report") {
+    test_report(folder);
   } else if (part == "loader-path") {
     test_loader_path(fake, folder);
   } else {

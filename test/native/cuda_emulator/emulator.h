@@ -1,18 +1,6 @@
 // What kernels and their tests see of the emulator: options, launches, shared memory, barriers, warp
 // instructions. Every CUDA thread is a fiber of the launching thread; blocks run one after another, those of
-// a cooperative launch together.
-//
-// CMakeLists.txt builds two kinds of emulated code. In the checked kind the compiler
-// calls the emulator at every load and store of kernel code, which then reports accesses out of bounds,
-// races, reads of what nobody wrote, host pointers and misalignment, with file and line. By hand, E being
-// this folder:
-//   g++ -std=c++20 -O2 -g1 -c E/*.cc -IE
-//   g++ -std=c++20 -O2 -g1 -IE -ftrivial-auto-var-init=pattern -Wno-unknown-pragmas [checked:
-//   -fsanitize=thread
-//       --param tsan-instrument-func-entry-exit=0 -fno-tree-vectorize -fno-store-merging] -x c++ -c
-//       kernels.cu test.cc
-// and link both without -fsanitize. As in CUDA a launch never throws: what is wrong with it becomes a sticky
-// error, whose text (cudaGetErrorString) says what happened where; cudaDeviceReset forgets it.
+// a cooperative launch together. README.md says how to use it.
 #pragma once
 #include <cuda_runtime.h>
 

@@ -12,28 +12,27 @@
 
 namespace emulator {
 
-Grid grid;
+Grid& grid = *std::make_unique<Grid>().release();
 constinit thread_local Fiber* running = nullptr;
 
 namespace {
 
 // Stacks never go, so that their pages stay. Their stride spreads their tops over the sets of the caches.
-constexpr size_t kStackStride = kStackBytes + 320, kStacksPerBlock = 256;
-std::vector<std::unique_ptr<Fiber[]>> fiber_blocks;
+constexpr size_t kStackStride = kStackBytes + 320;
 uint64_t random_state;
 size_t turn;         // the warp whose turn it is
 size_t ready_count;  // fibers
 
 Fiber* fibers_of_warp(size_t warp) {
-  constexpr size_t kWarps = kStacksPerBlock / 32;
-  while (fiber_blocks.size() <= warp / kWarps) {
-    auto& block = fiber_blocks.emplace_back(new Fiber[kStacksPerBlock]());
+  constexpr size_t kWarps = kStacksTogether / 32;
+  while (grid.fibers.size() <= warp / kWarps) {
+    auto& fibers = grid.fibers.emplace_back(std::make_unique<Fiber[]>(kStacksTogether));
     char* const memory =
-        static_cast<char*>(mmap(nullptr, kStacksPerBlock * kStackStride, PROT_READ | PROT_WRITE,
+        static_cast<char*>(mmap(nullptr, kStacksTogether * kStackStride, PROT_READ | PROT_WRITE,
                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    for (size_t i = 0; i < kStacksPerBlock; ++i) block[i].memory = memory + i * kStackStride;
+    for (size_t i = 0; i < kStacksTogether; ++i) fibers[i].memory = memory + i * kStackStride;
   }
-  return &fiber_blocks[warp / kWarps][warp % kWarps * 32];
+  return &grid.fibers[warp / kWarps][warp % kWarps * 32];
 }
 
 // In order: a warp goes on until all its lanes wait. Random: a warp runs far ahead of the others, its lanes

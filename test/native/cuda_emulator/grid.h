@@ -14,7 +14,7 @@
 
 namespace emulator {
 
-constexpr size_t kStackBytes = 64 << 10;
+constexpr size_t kStackBytes = 64 << 10, kStacksTogether = 256;
 
 struct Copy {  // of cp.async
   char* to;
@@ -80,8 +80,10 @@ struct Grid {
   Fiber* current;         // null: the launching thread
   Stack launcher;
   std::string error;
+  std::vector<std::unique_ptr<Fiber[]>> fibers;  // kStacksTogether each; kept from launch to launch
 };
-extern Grid grid;
+// Never destroyed: a thread may run a kernel while the process ends.
+extern Grid& grid;
 
 // The fiber whose kernel code runs on this thread; null in the emulator and on every other thread.
 extern constinit thread_local Fiber* running __attribute__((tls_model("initial-exec")));

@@ -22,6 +22,7 @@ struct Arena {
   Region** owner;       // of each page
   size_t used = kPage;  // a guard comes first
   std::deque<Region> regions;
+  const std::string guard = std::string(2 * kPage, static_cast<char>(kGuard));  // the largest
   std::map<size_t, std::deque<Region*>> released;  // by pages, the longest released first
 };
 
@@ -145,7 +146,7 @@ Region* region_of(const void* memory, size_t bytes) {
 }
 
 std::string damaged_guard() {
-  static const std::string intact(2 * kPage, static_cast<char>(kGuard));
+  const std::string& intact = arena().guard;
   for (const Region& region : arena().regions) {
     if (!region.live) continue;
     const char* const guard = region.base + region.bytes;

@@ -55,7 +55,7 @@ Region* find_region(const void* memory);
 // The live region that holds all of these bytes, or null.
 Region* region_of(const void* memory, size_t bytes);
 
-// What the last bytes behind a live region's end tell: a sentence if something wrote there, otherwise empty.
+// A sentence if something wrote behind a live region's end, otherwise empty.
 std::string damaged_guard();
 
 // Which bytes were written, known in the checked build only. first_unwritten gives `bytes` where all were.

@@ -1,0 +1,122 @@
+// Random convolution problems, run through the addon in any precision. Operands are numbers that the precision holds
+// exactly, so that what differs from the CPU is what the device did: in f32 all bits are in use, and TF32 would show.
+
+import * as ops from '../../dist/ops/masked-conv2d.js';
+import { Program } from '../../dist/program.js';
+import { Recorder } from '../../dist/recorder.js';
+import { activationType } from '../../dist/tensor.js';
+
+/** Uniform 32-bit words (mulberry32). */
+export function randomWords(seed) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let word = Math.imul(state ^ (state >>> 15), 1 | state);
+    word = (word + Math.imul(word ^ (word >>> 7), 61 | word)) ^ word;
+    return (word ^ (word >>> 14)) >>> 0;
+  };
+}
+
+export function convolutionCase(seed, precision, algorithm, small) {
+  const bits = precision === 'f32' ? 23 : 7;
+  const words = randomWords(1 + seed);
+  const integer = (low, high) => low + (words() % (high - low + 1));
+  const channels = () => (words() % 2 === 0 ? 8 * integer(1, small ? 2 : 16) : integer(1, small ? 9 : 70));
+  const side = () => integer(1, small ? 5 : 33);
+  const [c, k] = [channels(), channels()];
+  const geometry = {
+    n: integer(1, small ? 2 : 9),
+    h: side(),
+    w: side(),
+    c,
+    k,
+    kernelSize: 2 * integer(0, 3) + 1,
+    maskType: words() % 2 === 0 ? 'A' : 'B',
+    groups: words() % 2 === 0 ? 1 : Math.min(3, c, k),
+    algorithm,
+  };
+  const { n, h, w, kernelSize } = geometry;
+  const values = (count, largest) =>
+    Float32Array.from({ length: count }, () => integer(-(2 ** bits), 2 ** bits) * (largest / 2 ** bits));
+  return {
+    name: Object.values(geometry).join(' '),
+    geometry,
+    x: values(n * h * w * c, 2),
+    gradY: values(n * h * w * k, 2),
+    weight: values(k * c * kernelSize ** 2, 0.25),
+    bias: values(k, 1),
+  };
+}
+
+/** The results of the three ops as float32. */
+export async function runConvolution(device, { geometry, x, gradY, weight, bias }, precision) {
+  const onCpu = device.info.backend === 'cpu';
+  const g = onCpu ? { ...geometry, algorithm: 'direct' } : geometry;
+  const { n, h, w, c, k, kernelSize } = g;
+  const dtype = activationType[precision];
+  const r = new Recorder(device, precision);
+  const operands = {
+    x: r.input('x', [n, h, w, c], dtype),
+    gradY: r.input('gradY', [n, h, w, k], dtype),
+    weight: r.input('weight', [k, c, kernelSize, kernelSize]),
+    bias: r.input('bias', [k]),
+  };
+  const pack = (direction) => {
+    const packed = r.tensor('packed', [ops.packedBytes(r, g, direction)], 'byte');
+    ops.maskedConv2dPack(r, 'pack', g, direction, operands.weight, packed);
+    return packed;
+  };
+  const forward = { x: operands.x, packed: pack(ops.forward), bias: operands.bias, relu: false };
+  r.output(ops.maskedConv2dForward(r, 'forward', g, forward));
+  const backward = { gradY: operands.gradY, packedBackward: pack(ops.backward), gate: null };
+  r.output(ops.maskedConv2dBackwardInput(r, 'backward input', g, backward));
+  const gradWeight = r.tensor('gradWeight', operands.weight.shape);
+  const gradBias = r.tensor('gradBias', [k]);
+  const gradients = { x: operands.x, gradY: operands.gradY, gradWeight, gradBias };
+  ops.maskedConv2dBackwardWeight(r, 'backward weight', g, gradients);
+  r.output(gradWeight);
+  r.output(gradBias);
+  const program = await Program.compile(r);
+  try {
+    const inputs = [encode(x, dtype), encode(gradY, dtype), weight, bias];
+    const [y, gradInput, ...rest] = await program.run(inputs);
+    // Gradients of parameters have the scale of stored f16 gradients taken out (native/ops.h: gradient_scale).
+    const scale = precision === 'f16' ? 2 ** Math.floor(Math.log2(n * h * w)) : 1;
+    const [weightGradient, biasGradient] = rest.map((buffer) =>
+      new Float32Array(buffer).map((value) => value * scale),
+    );
+    return {
+      forward: decode(y, dtype),
+      gradInput: decode(gradInput, dtype),
+      gradWeight: weightGradient,
+      gradBias: biasGradient,
+    };
+  } finally {
+    program.dispose();
+  }
+}
+
+/** Float32 numbers that the type holds exactly, neither subnormal nor infinite in it, in its storage. */
+function encode(values, dtype) {
+  if (dtype === 'float32') return values;
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  if (dtype === 'bfloat16') return Uint16Array.from(bits, (word) => word >>> 16);
+  return Uint16Array.from(bits, (word) => {
+    const sign = (word >>> 16) & 0x8000;
+    const magnitude = word & 0x7fffffff;
+    return magnitude === 0 ? sign : sign | ((magnitude - (112 << 23)) >>> 13);
+  });
+}
+
+function decode(buffer, dtype) {
+  if (dtype === 'float32') return new Float32Array(buffer);
+  const words = new Uint16Array(buffer);
+  if (dtype === 'bfloat16') return new Float32Array(Uint32Array.from(words, (word) => word << 16).buffer);
+  return Float32Array.from(words, (word) => {
+    const exponent = (word >>> 10) & 31;
+    const mantissa = word & 1023;
+    const sign = word & 0x8000 ? -1 : 1;
+    if (exponent === 31) return mantissa === 0 ? sign * Infinity : Number.NaN;
+    return exponent === 0 ? sign * mantissa * 2 ** -24 : sign * (1024 + mantissa) * 2 ** (exponent - 25);
+  });
+}

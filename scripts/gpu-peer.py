@@ -1,0 +1,135 @@
+# The peer of scripts/gpu-acceptance: the same models in PyTorch on the same GPU, bf16 autocast, channels_last. Reads
+# one JSON request per line, answers with one. Requests: {"op": "versions"}; {"op": "matmul", "size"};
+# {"op": "train", "compiled", "model", "side", "batch", "seconds"}; {"op": "sample", "model", "side", "batch", "pixels"}:
+# the time of so many pixels, each by a forward pass of its own, as for one who has no better sampler.
+import json
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+device = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def synchronize():
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+class MaskedConv2d(nn.Conv2d):
+    def __init__(self, c, k, kernel_size, mask_type, groups):
+        super().__init__(c, k, kernel_size, padding=kernel_size // 2)
+        centre = kernel_size // 2
+        mask = torch.ones(k, c, kernel_size, kernel_size)
+        mask[:, :, centre, centre + 1:] = 0
+        mask[:, :, centre + 1:] = 0
+        output = (torch.arange(k) * groups // k)[:, None]
+        inputs = (torch.arange(c) * groups // c)[None]
+        mask[:, :, centre, centre] = (inputs <= output if mask_type == "B" else inputs < output).float()
+        self.register_buffer("mask", mask)
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
+
+
+class PixelCNN(nn.Module):
+    def __init__(self, channels=1, hiddenChannels=64, layers=7, levels=256, kernelSize=7):
+        super().__init__()
+        self.channels, self.levels = channels, levels
+        modules = [MaskedConv2d(channels, hiddenChannels, kernelSize, "A", channels), nn.ReLU()]
+        for _ in range(layers - 2):
+            modules += [MaskedConv2d(hiddenChannels, hiddenChannels, kernelSize, "B", channels), nn.ReLU()]
+        modules.append(MaskedConv2d(hiddenChannels, channels * levels, 1, "B", channels))
+        self.net = nn.Sequential(*modules)
+
+    def forward(self, x):  # (N, levels, channels, H, W)
+        y = self.net(x)
+        return y.unflatten(1, (self.channels, self.levels)).transpose(1, 2)
+
+
+def autocast():
+    return torch.autocast(device, dtype=torch.bfloat16)
+
+
+def median_milliseconds(run, seconds):
+    for _ in range(3):
+        run()
+    synchronize()
+    times, end = [], time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        start = time.perf_counter()
+        for _ in range(4):  # so that the host may run ahead
+            run()
+        synchronize()
+        times.append(250 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def train(compiled, model, side, batch, seconds):
+    network = PixelCNN(**model).to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
+    forward = torch.compile(network) if compiled else network
+    host = torch.randint(0, 256, (batch, side, side, network.channels), dtype=torch.uint8)
+    host = host.pin_memory() if device == "cuda" else host
+
+    def step():
+        images = host.to(device, non_blocking=True).permute(0, 3, 1, 2)
+        level = images.long() * network.levels // 256
+        x = (level.float() / (network.levels - 1)).contiguous(memory_format=torch.channels_last)
+        optimizer.zero_grad()
+        with autocast():
+            loss = F.cross_entropy(forward(x), level)
+        loss.backward()
+        optimizer.step()
+
+    return median_milliseconds(step, seconds)
+
+
+@torch.no_grad()
+def sample(model, side, batch, pixels):
+    network = PixelCNN(**model).to(device).to(memory_format=torch.channels_last)
+    x = torch.zeros(batch, network.channels, side, side, device=device).to(memory_format=torch.channels_last)
+
+    def draw(pixel):
+        row, column = pixel // side % side, pixel % side
+        for channel in range(network.channels):
+            with autocast():
+                logits = network(x)[:, :, channel, row, column]
+            level = torch.multinomial(logits.float().softmax(1), 1)[:, 0]
+            x[:, channel, row, column] = level.float() / (network.levels - 1)
+
+    for pixel in range(3):
+        draw(pixel)
+    synchronize()
+    start = time.perf_counter()
+    for pixel in range(pixels):
+        draw(pixel)
+    synchronize()
+    return 1000 * (time.perf_counter() - start)
+
+
+def matmul(size):
+    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    return median_milliseconds(lambda: a @ b, 1)
+
+
+def versions():
+    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    return {"torch": torch.__version__, "device": name, "cudnn": torch.backends.cudnn.version()}
+
+
+torch.manual_seed(0)
+torch.backends.cudnn.benchmark = True
+for line in sys.stdin:
+    request = json.loads(line)
+    op = request.pop("op")
+    try:
+        result = versions() if op == "versions" else {"ms": {"train": train, "sample": sample, "matmul": matmul}[op](**request)}
+    except Exception as error:  # the parent notes it and goes on
+        result = {"error": f"{type(error).__name__}: {error}"[:500]}
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    print(json.dumps(result), flush=True)
