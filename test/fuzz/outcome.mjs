@@ -14,7 +14,7 @@ export function outcomeOf(read, verify) {
     if (!(error instanceof PixelCnnError)) throw error;
     // The text without its values tells the checks of one code apart.
     const text = error.message.replace(
-      / got .*|"(?:[^"\\]|\\.)*"|'[^']*'|(?:chunk|after) \w+|\S*\d\S*/gs,
+      / got .*|"(?:[^"\\]|\\.)*"|'[^']*'|(?:chunk|after|with) \w+|\S*\d\S*/gs,
       '',
     );
     return `${error.code} ${text.slice(0, 40)}`;
