@@ -5,6 +5,8 @@ import { check } from '../errors.js';
 /** Metadata key of the SHA-256 of the whole file, taken while these 64 hex digits are zeros. */
 export const CHECKSUM_KEY = 'pixelcnn.sha256';
 
+/** Of a whole file: what one typed array can hold in Node 20. */
+export const MAXIMUM_FILE = 2 ** 32 - 1;
 export const MAXIMUM_HEADER = 100_000_000;
 export const MAXIMUM_TENSORS = 65_536;
 export const MAXIMUM_NAME_BYTES = 512;
@@ -12,6 +14,7 @@ export const MAXIMUM_DIMENSION = 2n ** 31n - 1n;
 export const MAXIMUM_UINT64 = 2n ** 64n - 1n;
 export const MAXIMUM_RANK = 8;
 export const RESERVED_NAMES = ['__metadata__', '__proto__', 'constructor', 'prototype'];
+const HASHED_BYTES = 2 ** 30;
 export const ZERO_CHECKSUM = '0'.repeat(64);
 
 /** Errors: CKPT_LIMIT (over 512 bytes), CKPT_NAME (empty, reserved, like a file path, control characters). */
@@ -38,5 +41,9 @@ export function checksumOffset(header: Uint8Array, digits: string): number {
 /** SHA-256 of the file as 64 hex digits, where the digits at `digitsAt` count as zeros. */
 export function checksum(bytes: Uint8Array, digitsAt: number): string {
   const hash = createHash('sha256').update(bytes.subarray(0, digitsAt)).update(ZERO_CHECKSUM);
-  return hash.update(bytes.subarray(digitsAt + ZERO_CHECKSUM.length)).digest('hex');
+  // Node refuses to hash 2 GiB in one call.
+  for (let at = digitsAt + ZERO_CHECKSUM.length; at < bytes.length; at += HASHED_BYTES) {
+    hash.update(bytes.subarray(at, at + HASHED_BYTES));
+  }
+  return hash.digest('hex');
 }

@@ -7,6 +7,7 @@ import {
   checksum,
   checksumOffset,
   MAXIMUM_DIMENSION,
+  MAXIMUM_FILE,
   MAXIMUM_HEADER,
   MAXIMUM_RANK,
   MAXIMUM_TENSORS,
@@ -44,7 +45,7 @@ function checkTensor(name: string, tensor: SafetensorsTensor): void {
  * key, header padded with spaces to 8 bytes; the same input gives the same bytes. With `checksum` (default false) a
  * SHA-256 of the whole file is put into the metadata under CHECKSUM_KEY; one that `metadata` have is dropped.
  * Errors: ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE, ERR_DETACHED, CKPT_NAME,
- * CKPT_LIMIT (a name of more than 512 bytes, too many tensors), CKPT_HEADER_TOO_LARGE.
+ * CKPT_LIMIT (a name of more than 512 bytes, too many tensors, a file of 4 GiB), CKPT_HEADER_TOO_LARGE.
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, SafetensorsTensor>,
@@ -91,6 +92,9 @@ export function encodeSafetensors(
     'CKPT_HEADER_TOO_LARGE',
     () => `header of ${headerBytes} bytes, limit ${MAXIMUM_HEADER}`,
   );
+  check(8 + headerBytes + end <= MAXIMUM_FILE, 'CKPT_LIMIT', () => {
+    return `a file of ${8 + headerBytes + end} bytes, limit ${MAXIMUM_FILE}`;
+  });
   const bytes = new Uint8Array(8 + headerBytes + end).fill(0x20, 8, 8 + headerBytes);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(headerBytes), true);
   bytes.set(json, 8);

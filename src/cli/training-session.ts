@@ -67,6 +67,7 @@ export async function runTraining(options: TrainFlags): Promise<number> {
         checkpointFolder: folder.checkpoints,
         resume: options.resume,
       });
+      run.beforeCheckpoint(() => session.flush());
       stop.attach(run, (name) => terminal.note(`${name}: finishing the step and saving; again to exit now`));
       for await (const event of run) await session.handle(event);
       const summary = await run;
@@ -179,20 +180,20 @@ class Session {
     this.#folder.append(line);
     this.#terminal.record(line);
     this.#show(event);
-    if (event.type === 'checkpoint') await this.#attempt('metrics', event.step, () => this.#folder.flush());
+  }
+
+  /** Makes what was written so far durable. */
+  async flush(): Promise<void> {
+    await this.#attempt('metrics', () => this.#folder.flush());
   }
 
   /** Saves something that a run can do without for a while: a full disk may be free again by the next time. */
-  async #attempt<Result>(
-    what: string,
-    step: number,
-    save: () => Promise<Result>,
-  ): Promise<Result | undefined> {
+  async #attempt<Result>(what: string, save: () => Promise<Result>): Promise<Result | undefined> {
     try {
       return await save();
     } catch (error) {
       if (!(error instanceof PixelCnnError)) throw error;
-      this.#terminal.note(`step ${step}: ${what} not saved, training goes on: ${error.message}`, 'yellow');
+      this.#terminal.note(`${what} not saved, training goes on: ${error.message}`, 'yellow');
       return undefined;
     }
   }
@@ -209,7 +210,7 @@ class Session {
         return { ...event, split: 'validation' };
       case 'sample': {
         const { type, step, epoch, images } = event;
-        const path = await this.#attempt('samples', step, () => this.#folder.writeSamples(epoch + 1, images));
+        const path = await this.#attempt('samples', () => this.#folder.writeSamples(epoch + 1, images));
         return { type, step, epoch, path: path === undefined ? null : this.#within(path) };
       }
       case 'checkpointFailed':

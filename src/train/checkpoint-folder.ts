@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { makeFolder, removeTemporaries, writeFileAtomic } from '../checkpoint/atomic-file.js';
 import { decodeModel, encodeModel, type ModelFile } from '../checkpoint/model-file.js';
 import { readFileBounded } from '../data/read-file.js';
-import { check, PixelCnnError } from '../errors.js';
+import { PixelCnnError } from '../errors.js';
 import { FolderLock } from './folder-lock.js';
 import { trainingState } from './run-state.js';
 
@@ -83,10 +83,13 @@ export class CheckpointFolder {
         skipped.push({ path, reason: (error as PixelCnnError).message });
       }
     }
-    check(skipped.length === 0, 'ERR_NO_CHECKPOINT', () => {
-      return `none of the ${skipped.length} checkpoints in ${this.#path} can be read; the newest: ${skipped[0]!.reason}`;
-    });
-    return { found: undefined, skipped };
+    const newest = skipped[0];
+    if (newest === undefined) return { found: undefined, skipped };
+    throw new PixelCnnError(
+      'ERR_NO_CHECKPOINT',
+      `none of the ${skipped.length} checkpoints in ${this.#path} can be read; the newest: ${newest.reason}`,
+      { remedy: 'begin a new run in another folder' },
+    );
   }
 
   /**

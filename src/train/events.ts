@@ -107,6 +107,11 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
   #done = false;
   #wake: (() => void)[] = [];
   readonly #stop = new AbortController();
+  /** The loop over the events has handled all of them, or has ended. */
+  #idle = false;
+  #ended = false;
+  #whenIdle: (() => void)[] = [];
+  #beforeCheckpoint: (() => Promise<void>) | undefined;
 
   /** @internal */
   constructor(body: (run: TrainingRun) => Promise<TrainSummary>) {
@@ -128,8 +133,24 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
     return this.#stop.signal;
   }
 
+  /**
+   * @internal Has every checkpoint wait for the loop over the events to handle those before it, and then for `call`:
+   * what is written about a run is there before a checkpoint that a resumed run continues after.
+   */
+  beforeCheckpoint(call: () => Promise<void>): void {
+    this.#beforeCheckpoint = call;
+  }
+
+  /** @internal Resolves when a checkpoint may be saved. */
+  async readyForCheckpoint(): Promise<void> {
+    if (this.#beforeCheckpoint === undefined) return;
+    if (!this.#idle) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
+    await this.#beforeCheckpoint();
+  }
+
   /** @internal */
   emit(event: TrainEvent): void {
+    if (!this.#ended) this.#idle = false;
     this.#events.push(event);
     if (event.type === 'step' && ++this.#stepEvents > maxStepEvents) {
       this.#events.splice(
@@ -151,18 +172,31 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
 
   /** Events not taken yet, then those to come; ends with the run and throws what it rejects with. */
   async *[Symbol.asyncIterator](): AsyncGenerator<TrainEvent, void> {
-    for (;;) {
-      const event = this.#events.shift();
-      if (event !== undefined) {
-        if (event.type === 'step') this.#stepEvents -= 1;
-        yield event;
-      } else if (this.#done) {
-        await this.#summary;
-        return;
-      } else {
-        await new Promise<void>((resolve) => this.#wake.push(resolve));
+    try {
+      for (;;) {
+        const event = this.#events.shift();
+        if (event !== undefined) {
+          if (event.type === 'step') this.#stepEvents -= 1;
+          yield event;
+        } else if (this.#done) {
+          await this.#summary;
+          return;
+        } else {
+          this.#becomeIdle();
+          await new Promise<void>((resolve) => this.#wake.push(resolve));
+        }
       }
+    } finally {
+      this.#ended = true;
+      this.#becomeIdle();
     }
+  }
+
+  #becomeIdle(): void {
+    this.#idle = true;
+    const waiting = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of waiting) resolve();
   }
 
   #notify(): void {

@@ -58,9 +58,10 @@ export class FolderLock {
     return new FolderLock(path, text);
   }
 
+  /** Never fails: a lock that cannot be removed is one of a process that will be gone. */
   async release(): Promise<void> {
     clearInterval(this.#renewal);
-    if ((await textOf(this.#path)) === this.#text) await rm(this.#path, { force: true });
+    if ((await textOf(this.#path)) === this.#text) await rm(this.#path).catch(() => undefined);
   }
 
   async #renew(): Promise<void> {

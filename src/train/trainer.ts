@@ -296,6 +296,7 @@ class Trainer {
 
   async #save(step: TrainingStep, best: boolean): Promise<void> {
     if (this.#folder === undefined) return;
+    await this.#run.readyForCheckpoint();
     const file = await toCheckpoint(
       this.#model.config,
       this.#position,

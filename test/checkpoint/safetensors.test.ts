@@ -9,6 +9,7 @@ import {
   parseSafetensors,
   type SafetensorsTensor,
 } from '../../src/checkpoint/safetensors.js';
+import { checksum } from '../../src/checkpoint/safetensors-format.js';
 import { PixelCnnError } from '../../src/errors.js';
 
 const CORPUS = fileURLToPath(new URL('../corpus/safetensors/', import.meta.url));
@@ -171,6 +172,20 @@ describe('encodeSafetensors', () => {
     ['a', { dtype: 'Q7' as 'F32', shape: [1], data: new Uint8Array(4) }, 'ERR_INVALID_ARG_VALUE'],
   ])('refuses %s %o', (name, bad, code) => {
     expect(verdict(() => encodeSafetensors(new Map([[name, bad]])))).toBe(code);
+  });
+
+  it('refuses a file that no reader could hold, before it takes any memory', () => {
+    const data = new Uint8Array(2 ** 30); // not touched, so not in memory either
+    const tensors = ['a', 'b', 'c', 'd'].map((name): [string, SafetensorsTensor] => {
+      return [name, { dtype: 'U8', shape: [2 ** 30], data }];
+    });
+    expect(verdict(() => encodeSafetensors(new Map(tensors)))).toBe('CKPT_LIMIT');
+  });
+
+  it('has checksums of more than 2 GiB', { timeout: 240_000 }, () => {
+    // (printf '0%.0s' $(seq 64); head -c 2147483684 /dev/zero) | sha256sum
+    const expected = '614993f2d0df5f7d33b7271c2a6a09ecbc338d331f9fa6b2268759fe9532916b';
+    expect(checksum(new Uint8Array(2 ** 31 + 100), 0)).toBe(expected);
   });
 
   it('does not carry over the checksum of another file', () => {

@@ -1,5 +1,5 @@
 // `pixelcnn train`: the files of a run, resuming, signals and what is printed where.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { decodePng } from '../../src/data/png.js';
 import { jsonLines, mainFile, stepsOf, testFolder, tiny, upTo } from './run-cli.js';
@@ -132,11 +132,28 @@ describe('resuming', () => {
     await said('"type":"step","step":6,');
     child.kill('SIGKILL');
     await ended;
-    const { appendFileSync } = await import('node:fs');
     appendFileSync(path('killed', 'metrics.jsonl'), '{"type":"step","step":99,"nats":1}\n{"type":"st');
+    const litter = ['curve.svg.tmp-1-0123456789ab', 'samples/epoch-001.png.tmp-1-0123456789ab'];
+    mkdirSync(path('killed', 'samples'), { recursive: true });
+    for (const name of litter) writeFileSync(path('killed', name), 'half');
     const { code } = await run(['train', '--resume', '--out', 'killed', '--quiet']);
     expect(code).toBe(0);
+    for (const name of litter) expect(existsSync(path('killed', name)), name).toBe(false);
     expect(stepsOf(jsonLines(read('killed', 'metrics.jsonl')))).toEqual(upTo(40));
+  });
+
+  it('killed again and again, has every line of metrics in the end', async () => {
+    const flags = ['--steps', '60', '--epochs', '9', '--checkpoint-every', '1', '--out', 'often', '--json'];
+    for (const step of [2, 9, 17, 30, 44]) {
+      const resume = step === 2 ? common : ['train', '--resume'];
+      const { child, ended, said } = start([...resume, ...flags]);
+      await said(`"type":"checkpoint","step":${step},`);
+      child.kill('SIGKILL');
+      await ended;
+    }
+    const { code } = await run(['train', '--resume', '--out', 'often', '--quiet']);
+    expect(code).toBe(0);
+    expect(stepsOf(jsonLines(read('often', 'metrics.jsonl')))).toEqual(upTo(60));
   });
 
   it('a run that is complete stays as it is', async () => {

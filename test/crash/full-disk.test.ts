@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeFileAtomic } from '../../src/checkpoint/atomic-file.js';
+import { MetricsFile, type MetricsLine } from '../../src/cli/metrics.js';
 import { PixelCnnError } from '../../src/errors.js';
 import { TestRandom } from '../helpers/random.js';
 import { inspectFolder, lossesOf, trainChild } from './kills.js';
@@ -109,6 +110,32 @@ describe('a full disk', () => {
       expect(wrong).toEqual([]);
       expect(failures).toBeGreaterThan(50);
       expect(successes).toBeGreaterThan(0);
+    }));
+
+  it('keeps lines of metrics until there is space, each of them once', ({ skip }) =>
+    onTmpfs(skip, async (disk) => {
+      const path = join(disk, 'metrics.jsonl');
+      const { metrics } = await MetricsFile.open(path, 0);
+      const lines: MetricsLine[] = [];
+      const append = (count: number) => {
+        for (let i = 0; i < count; i += 1) {
+          lines.push({ type: 'step', step: lines.length + 1, bitsPerDim: 0.5 });
+          metrics.append(lines.at(-1)!);
+        }
+      };
+      append(10);
+      await metrics.flush();
+      await writeFile(join(disk, 'filler'), new Uint8Array(tmpfsBytes - 8192));
+      append(1000);
+      await expect(metrics.flush()).rejects.toMatchObject({ name: 'PixelCnnError', code: 'ENOSPC' });
+      append(10);
+      await expect(metrics.flush()).rejects.toMatchObject({ code: 'ENOSPC' });
+      await rm(join(disk, 'filler'));
+      await metrics.flush();
+      append(10);
+      await metrics.close();
+      const text = lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+      expect(await readFile(path, 'utf8')).toBe(text);
     }));
 
   it('would notice a writer that overwrites the file', ({ skip }) =>

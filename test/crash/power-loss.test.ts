@@ -29,8 +29,9 @@ class SimulatedDisk implements AtomicFileSystem {
   /** What the disk may hold after a power cut at any time so far; `saved` tells whether the save was acknowledged. */
   readonly afterCut: { readonly contents: (string | undefined)[]; readonly when: string }[] = [];
 
-  constructor(path: string, content: string, faults: DiskFaults = {}) {
+  constructor(path: string, content: string | null, faults: DiskFaults = {}) {
     this.#faults = faults;
+    if (content === null) return;
     const bytes = Buffer.from(content);
     this.#durable.set(path, { cached: bytes, durable: bytes });
   }
@@ -122,14 +123,15 @@ const [old, fresh] = ['the old checkpoint', 'the new checkpoint, which is longer
 /** Saves on a simulated disk and tells what a power cut may leave that it must not. */
 async function losses(
   faults: DiskFaults,
+  before: string | null = old,
   save: (disk: SimulatedDisk) => Promise<void> = (disk) =>
     writeFileAtomic('checkpoint', Buffer.from(fresh), disk),
 ): Promise<string[]> {
-  const disk = new SimulatedDisk('checkpoint', old, faults);
+  const disk = new SimulatedDisk('checkpoint', before, faults);
   await save(disk);
   const during = disk.afterCut.flatMap(({ contents, when }) =>
     contents
-      .filter((content) => content !== old && content !== fresh)
+      .filter((content) => (content ?? null) !== before && content !== fresh)
       .map((content) => `cut after ${when}: ${content ?? 'no file'}`),
   );
   const after = disk
@@ -142,6 +144,12 @@ async function losses(
 describe('a power cut', () => {
   it('at any call leaves the old file or the new one, after the save the new one', async () => {
     expect(await losses({})).toEqual([]);
+  });
+
+  it('at any call leaves no file or the whole one where there was none', async () => {
+    expect(await losses({}, null)).toEqual([]);
+    expect((await losses({ ignoreFileSync: true }, null)).length).toBeGreaterThan(0);
+    expect(await losses({ ignoreFolderSync: true }, null)).toContain('cut after the save: no file');
   });
 
   it('would show a writer without fsync of the file', async () => {
@@ -159,6 +167,6 @@ describe('a power cut', () => {
       await handle.sync();
       await handle.close();
     };
-    expect((await losses({}, inPlace)).length).toBeGreaterThan(0);
+    expect((await losses({}, old, inPlace)).length).toBeGreaterThan(0);
   });
 });

@@ -3,9 +3,13 @@
 // coverage it keeps inputs whose outcome (accepted as what, or which check refused) is new.
 // Usage: node test/fuzz/fuzz.mjs TARGET SEED EXECUTIONS SECONDS, whichever of the last two comes first. Prints JSON.
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { idxTarget } from './idx-target.mjs';
 import { Random } from './mutations.mjs';
 import { plantedTargets } from './planted.mjs';
-import { targets } from './targets.mjs';
+import { pngTarget } from './png-target.mjs';
+import { safetensorsTarget } from './safetensors-target.mjs';
+
+const targets = { safetensors: safetensorsTarget, idx: idxTarget(), png: pngTarget, ...plantedTargets };
 
 const hangSeconds = 10;
 const memoryBytes = 256 * 2 ** 20;
@@ -55,7 +59,7 @@ function watch() {
 
 async function fuzz({ target: name, seed, executions, seconds, shared }) {
   Error.stackTraceLimit = 0; // most of the time would go into stacks that nobody reads
-  const target = targets[name] ?? plantedTargets[name];
+  const target = targets[name];
   const state = new Int32Array(shared, 0, 4);
   const current = new Uint8Array(shared, 16);
   const random = new Random(seed);

@@ -1,6 +1,6 @@
 // Readers with a defect each, which the fuzzer must find: the IDX reader, but for arrays of rank 4.
 import { decodeIdx } from '../../dist/data/idx.js';
-import { idxTarget } from './targets.mjs';
+import { idxTarget } from './idx-target.mjs';
 
 const kept = [];
 

@@ -38,6 +38,7 @@ describe('fuzzing', () => {
       expect(report.finding).toBeUndefined();
       expect(report.executions).toBeGreaterThan(1000);
       expect(report.outcomes).toBeGreaterThan(15);
+      expect(report.outcomes).toBeLessThan(200);
       expect(report.accepted).toBeGreaterThan(2);
     },
   );

@@ -1,0 +1,135 @@
+// The reader of safetensors files and of models in them, for the fuzzer.
+import { readdirSync, readFileSync } from 'node:fs';
+import { decodeModel, encodeModel } from '../../dist/checkpoint/model-file.js';
+import { encodeSafetensors, parseSafetensors } from '../../dist/checkpoint/safetensors.js';
+import { checksum } from '../../dist/checkpoint/safetensors-format.js';
+import { layersOf, parseConfig } from '../../dist/models/config.js';
+import { initialParameters } from '../../dist/models/parameters.js';
+import { mutateBytes, mutateText } from './mutations.mjs';
+import { bytesOf, outcomeOf, product, require } from './outcome.mjs';
+
+const corpus = new URL('../corpus/safetensors/', import.meta.url);
+
+const words = [
+  '"dtype"',
+  '"shape"',
+  '"data_offsets"',
+  '"__metadata__"',
+  '"F32"',
+  '"I64"',
+  '"BOOL"',
+  '"F4"',
+  '"U8"',
+  '"net.0.bias"',
+  '"pixelcnn.version"',
+  '"pixelcnn.config"',
+  '"pixelcnn.sha256"',
+  '"__proto__"',
+  '"\\u0077"',
+  '"\\ud800"',
+  '{',
+  '}',
+  '[',
+  ']',
+  ',',
+  ':',
+  'null',
+  'true',
+  '[]',
+  '{}',
+  '[0,0]',
+  '""',
+];
+
+function splitSafetensors(bytes) {
+  if (bytes.length < 8) return undefined;
+  const length = Number(Buffer.from(bytes).readBigUInt64LE());
+  if (length > bytes.length - 8) return undefined;
+  return { header: Buffer.from(bytes.subarray(8, 8 + length)).toString(), data: bytes.subarray(8 + length) };
+}
+
+function joinSafetensors(header, data) {
+  const text = Buffer.from(header);
+  const prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64LE(BigInt(text.length));
+  const bytes = Buffer.concat([prefix, text, data]);
+  // A checksum that fits, or nothing behind it would ever be reached.
+  const key = '"pixelcnn.sha256":"';
+  const at = bytes.indexOf(key);
+  if (at > 0 && at + key.length + 64 < 8 + text.length) {
+    const start = at + key.length;
+    bytes.write(checksum(bytes, start), start, 'latin1');
+  }
+  return bytes;
+}
+
+function modelSeed() {
+  const config = parseConfig('fuzz', { hiddenChannels: 1, layers: 2, levels: 2, kernelSize: 1 });
+  const parameters = initialParameters(layersOf(config), 1);
+  return encodeModel({ config, imageSize: { height: 2, width: 3 }, parameters, average: parameters });
+}
+
+export const safetensorsTarget = {
+  limit: 4096,
+  seeds: () => [
+    ...readdirSync(corpus)
+      .filter((name) => name.endsWith('.safetensors'))
+      .sort()
+      .map((name) => readFileSync(new URL(name, corpus))),
+    modelSeed(),
+    encodeSafetensors(
+      new Map([
+        ['a', { dtype: 'F32', shape: [2, 1], data: bytesOf(8) }],
+        ['b', { dtype: 'BOOL', shape: [3], data: Uint8Array.of(0, 1, 1) }],
+        ['c', { dtype: 'F64', shape: [], data: bytesOf(8, 3) }],
+        ['d', { dtype: 'U8', shape: [0], data: new Uint8Array(0) }],
+      ]),
+      { format: 'pt' },
+      { checksum: true },
+    ),
+  ],
+  mutate(random, bytes, other) {
+    const parts = random.oneIn(3) ? undefined : splitSafetensors(bytes);
+    if (parts === undefined) return mutateBytes(random, bytes, other, this.limit);
+    const data = random.oneIn(4) ? mutateBytes(random, parts.data, other, this.limit) : parts.data;
+    const header = random.oneIn(4)
+      ? mutateBytes(random, Buffer.from(parts.header), other, this.limit)
+      : mutateText(random, parts.header, words);
+    return joinSafetensors(header, data).subarray(0, this.limit);
+  },
+  run(bytes) {
+    return outcomeOf(
+      () => parseSafetensors(bytes),
+      ({ tensors, metadata }) => {
+        let total = 0;
+        for (const [name, { shape, data }] of tensors) {
+          total += data.length;
+          require(shape.length <= 8 &&
+            product(shape) <= 8 * data.length, `${name} is smaller than its shape`);
+        }
+        require(total === splitSafetensors(bytes).data.length, 'its tensors are not the data section');
+        const again = parseSafetensors(encodeSafetensors(tensors, metadata));
+        require(again.tensors.size === tensors.size, 'it does not round trip');
+        for (const [name, { dtype, shape, data }] of again.tensors) {
+          const first = tensors.get(name);
+          require(first.dtype === dtype &&
+            String(first.shape) === String(shape), `${name} does not round trip`);
+          require(Buffer.compare(first.data, data) === 0, `${name} has other data after a round trip`);
+        }
+        return `accept ${runModel(bytes)}`;
+      },
+    );
+  },
+};
+
+function runModel(bytes) {
+  return outcomeOf(
+    () => decodeModel(bytes),
+    ({ config, parameters }) => {
+      for (const { name, k } of layersOf(config)) {
+        require(parameters.get(`${name}.bias`).data.length === k, `${name}.bias has another size`);
+      }
+      return 'model';
+    },
+  );
+}
