@@ -2,7 +2,7 @@
 // Usage: node scripts/setup.mjs [--tests]   (--tests adds what only `npm test` needs)
 
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fail, npmCommand, outputOf, root, step, succeeds } from './steps.mjs';
 
 const tests = process.argv.includes('--tests');
@@ -20,7 +20,7 @@ function requireNode() {
   }
 }
 
-/** Compiler, cmake and (for tests) clang-format: through apt for root on Debian and its kin, else one sentence. */
+/** Compiler, cmake and (for tests) clang with its tools: through apt for root on Debian and its kin, else one sentence. */
 function installTools() {
   const tools = [
     { name: 'a C++20 compiler', packages: ['g++'], found: () => succeeds('c++', ['--version']) },
@@ -37,6 +37,12 @@ function installTools() {
             packages: ['clang-format'],
             found: () => succeeds('clang-format', ['--version']),
           },
+          {
+            name: 'clang-tidy',
+            packages: ['clang-tidy'],
+            found: () => succeeds('clang-tidy', ['--version']),
+          },
+          { name: 'clang with libFuzzer', packages: ['clang', 'libclang-rt-dev'], found: hasFuzzer },
         ]
       : []),
   ];
@@ -57,6 +63,16 @@ function installTools() {
     'apt-get',
     ['install', '-y', '-qq', '--no-install-recommends', ...packages],
     quiet,
+  );
+}
+
+/** The fuzzer's library is a package of its own. */
+function hasFuzzer() {
+  const folder = outputOf('clang++', ['-print-runtime-dir']);
+  return (
+    folder !== undefined &&
+    existsSync(folder) &&
+    readdirSync(folder).some((name) => /clang_rt\.fuzzer/.test(name))
   );
 }
 
