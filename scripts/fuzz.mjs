@@ -3,7 +3,7 @@
 // Starts from the corpus in test/native/fuzz-corpus and keeps what it finds in build/fuzz/corpus; inputs that fail are
 // left in build/fuzz and end the script with an error. A decoder that lets tensors end too late must be found first.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { fail, root, step } from './steps.mjs';
@@ -26,12 +26,18 @@ mkdirSync(corpus, { recursive: true });
 
 const shared = ['-max_len=2048', '-timeout=20', '-rss_limit_mb=2048', `-artifact_prefix=${build}/`];
 const seeds = `${root}test/native/fuzz-corpus`;
-const planted = spawnSync(program, ['-runs=100000', '-max_len=2048', '-artifact_prefix=/dev/null/', seeds], {
-  env: { ...process.env, PIXELCNN_PLANT: '1' },
-  encoding: 'utf8',
-});
+const overrun = `${build}/planted-overrun`;
+const planted = spawnSync(
+  program,
+  ['-runs=100000', '-max_len=2048', `-exact_artifact_path=${overrun}`, seeds],
+  {
+    env: { ...process.env, PIXELCNN_PLANT: '1' },
+    encoding: 'utf8',
+  },
+);
 if (!/AddressSanitizer: use-after-poison/.test(planted.stderr))
   fail(`The fuzzer did not find a planted overrun:\n${planted.stderr.slice(-2000)}`);
+rmSync(overrun, { force: true });
 process.stderr.write('── planted overrun: found\n');
 
 const length = values.runs === undefined ? `-max_total_time=${values.seconds ?? 30}` : `-runs=${values.runs}`;
