@@ -82,15 +82,17 @@ function clearReports() {
 }
 
 /**
- * Reports that concern `module`. Node and V8 free little when they end, so of leaks only those count whose allocation
- * went through the module.
+ * Reports of the sanitizers. Node and V8 free little when they end, so of leaks only those count that the module
+ * itself allocated: with one of its frames nearer to the allocation than any of Node's.
  */
 function findings(module) {
   if (!existsSync(reports)) return [];
   return readdirSync(reports).flatMap((name) => {
     const text = readFileSync(`${reports}/${name}`, 'utf8');
     if (!text.includes('LeakSanitizer')) return [text];
-    return text.split('\n\n').filter((leak) => /^(Direct|Indirect) leak/.test(leak) && leak.includes(module));
+    return text.split('\n\n').filter((leak) => {
+      return /^(Direct|Indirect) leak/.test(leak) && leak.split(/\/node\+0x/)[0].includes(module);
+    });
   });
 }
 

@@ -54,10 +54,11 @@ class CpuBackend final : public Backend {
     std::free(block);
   }
   void write(void* device, const void* host, int64_t bytes) override {
-    std::memcpy(device, host, static_cast<size_t>(bytes));
+    if (bytes > 0)
+      std::memcpy(device, host, static_cast<size_t>(bytes));  // of nothing the pointer may be null
   }
   void read(void* host, const void* device, int64_t bytes) override {
-    std::memcpy(host, device, static_cast<size_t>(bytes));
+    if (bytes > 0) std::memcpy(host, device, static_cast<size_t>(bytes));
   }
   void reserve_workspace(int64_t bytes) override {
     if (bytes <= workspace_bytes_) return;

@@ -31,7 +31,6 @@ export interface ChildResult {
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
-  readonly milliseconds: number;
 }
 
 /** Runs `script`, a path relative to test/, under this Node. */
@@ -40,7 +39,6 @@ export function runChild(script: string, options: ChildOptions = {}): Promise<Ch
     throw new Error('dist/ is missing: build it with `npx tsc -p tsconfig.build.json`');
   }
   const { args = [], nodeArgs = [], env = {}, signalWhenReady, timeout = 60_000 } = options;
-  const start = performance.now();
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...nodeArgs, `${packageRoot}test/${script}`, ...args], {
       cwd: packageRoot,
@@ -67,7 +65,7 @@ export function runChild(script: string, options: ChildOptions = {}): Promise<Ch
     });
     child.on('error', reject);
     child.on('close', (code, signal) => {
-      resolve({ code, signal, stdout, stderr, milliseconds: performance.now() - start });
+      resolve({ code, signal, stdout, stderr });
     });
   });
 }

@@ -1,0 +1,47 @@
+// A short soak, and that it finds memory, threads and handles that are leaked on purpose. `npm run soak -- --minutes 30`
+// is the long one.
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+interface Verdict {
+  readonly counts: Record<string, number>;
+  readonly growth: { mebibytes: number; threads: number; handles: number };
+  readonly grew: string[];
+}
+
+function soak(args: string[]): Promise<{ code: number | null; stderr: string; verdict: Verdict }> {
+  const script = fileURLToPath(new URL('../../scripts/soak.mjs', import.meta.url));
+  const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code) => {
+      if (stdout === '') reject(new Error(stderr));
+      else resolve({ code, stderr, verdict: JSON.parse(stdout) as Verdict });
+    });
+  });
+}
+
+describe('soak', () => {
+  it('20 seconds of mixed work leave memory, threads and handles as they were', async () => {
+    const { code, stderr, verdict } = await soak(['--seconds', '20']);
+    console.info(verdict.counts, verdict.growth);
+    expect(stderr).toBe('');
+    expect(verdict.grew).toEqual([]);
+    expect(code).toBe(0);
+    expect(Object.keys(verdict.counts).length).toBe(10);
+  });
+
+  it.each(['memory', 'threads', 'handles'])('a planted leak of %s is found', async (plant) => {
+    const { code, verdict } = await soak(['--seconds', '10', '--plant', plant]);
+    expect(verdict.grew).toContain(plant);
+    expect(code).toBe(1);
+  });
+});
