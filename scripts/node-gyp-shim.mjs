@@ -13,6 +13,6 @@ step('cmake configure', npmCommand('cmake-js'), [
   'configure',
   ...folders,
   ...toolchain,
-  '--CDPIXELCNN_NATIVE_TESTS=ON',
+  `--CDPIXELCNN_NATIVE_TESTS=${process.env.PIXELCNN_NATIVE_TESTS}`,
 ]);
 step('cmake build', npmCommand('cmake-js'), ['build', ...folders], { env });

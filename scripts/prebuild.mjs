@@ -43,7 +43,11 @@ function prebuild(arch) {
   const strip = cross ? ['--strip-bin', `${triplet}-strip`] : [];
   step(`prebuild for linux-${arch}`, npmCommand('prebuildify'), [...flags, ...folders, ...strip], {
     show: true,
-    env: { PIXELCNN_SYSROOT: sysroot.folder ?? '', PIXELCNN_TRIPLET: target ? triplet : '' },
+    env: {
+      PIXELCNN_SYSROOT: sysroot.folder ?? '',
+      PIXELCNN_TRIPLET: target ? triplet : '',
+      PIXELCNN_NATIVE_TESTS: cross ? 'ON' : 'OFF',
+    },
   });
   if (cross) {
     const emulator = `qemu-${triplet.split('-')[0]}-static`;
