@@ -46,7 +46,7 @@ function prebuild(arch) {
     env: {
       PIXELCNN_SYSROOT: sysroot.folder ?? '',
       PIXELCNN_TRIPLET: target ? triplet : '',
-      PIXELCNN_NATIVE_TESTS: cross ? 'ON' : 'OFF',
+      PIXELCNN_CROSS: cross ? '1' : '',
     },
   });
   if (cross) {

@@ -21,8 +21,8 @@ const folder = join(work, 'pixelcnn');
 const main = join(folder, 'dist/cli/main.js');
 
 beforeAll(() => {
-  for (const part of ['dist', 'native', 'cuda', 'CMakeLists.txt', 'package.json'])
-    cpSync(join(root, part), join(folder, part), { recursive: true });
+  for (const part of ['dist', 'native', 'cuda', 'cmake', 'CMakeLists.txt', 'package.json'])
+    if (existsSync(join(root, part))) cpSync(join(root, part), join(folder, part), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
 });
 
