@@ -31,8 +31,8 @@ function prebuild(arch) {
     );
   }
   const work = `${root}.cache/prebuild-${arch}`;
-  // CMake keeps a compiler and a sysroot for life.
-  const toolchain = sysroot.folder ?? 'plain';
+  // CMake keeps compiler, sysroot and flags for life.
+  const toolchain = `${sysroot.folder}\n${readFileSync(`${root}scripts/sysroot-toolchain.cmake`, 'utf8')}`;
   if (!existsSync(`${work}/toolchain`) || readFileSync(`${work}/toolchain`, 'utf8') !== toolchain)
     rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
@@ -56,7 +56,7 @@ function prebuild(arch) {
       '-L',
       libraries,
       `${work}/build/kernels_test`,
-      '10',
+      '4',
       '7',
     ]);
   }
