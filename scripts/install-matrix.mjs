@@ -1,13 +1,13 @@
 // Installs the packed package the ways people do, in empty folders, with no compiler and no network but the registry.
 // Usage: node scripts/install-matrix.mjs [FILE.tgz]   (without a file: what `npm run prebuild` and `npm pack` make)
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { networkComplaint } from './install-matrix/network.mjs';
 import { readmeSteps } from './install-matrix/readme.mjs';
 import { Rows, require } from './install-matrix/rows.mjs';
-import { arm64Node, installTools, makePath, nodeBinary } from './install-matrix/tools.mjs';
+import { arm64Node, installTools, makePath, nodeBinary, withoutCompiler } from './install-matrix/tools.mjs';
 import { npmCommand, outputOf, root, step } from './steps.mjs';
 import { fetchSysroot, sysrootGlibc } from './sysroot.mjs';
 import { requireTools } from './tools.mjs';
@@ -72,8 +72,7 @@ async function runMatrix(tarball) {
 
   const folder = folderFor('npm');
   const inFolder = (name, env, command, check) => rows.run(name, { folder, env, command, check });
-  const tools = 'cc c++ gcc g++ clang make cmake ninja python python3 node-gyp';
-  inFolder('no compiler is in reach', node20, `for tool in ${tools}; do ! command -v $tool; done`);
+  inFolder('no compiler is in reach', node20, withoutCompiler);
   const consumers = './pixelcnn.tgz typescript@6.0.3 @types/node@20 esbuild@0.28.2';
   inFolder('npm 11 --ignore-scripts, Node 20.19', node20, `npm install --ignore-scripts ${consumers}`);
   for (const [node, env] of [
@@ -154,6 +153,7 @@ async function runMatrix(tarball) {
     });
   }
 
+  const busy = loadavg()[0] > 2 * availableParallelism();
   const { commands, program, file, picture } = readmeSteps();
   const empty = `${work}/reader`;
   mkdirSync(empty);
@@ -169,7 +169,12 @@ async function runMatrix(tarball) {
     command,
     check,
   });
-  rows.record('in less than three minutes', seconds < 180 ? undefined : `took ${seconds.toFixed(0)} s`);
+  if (busy) rows.skip('README, in less than three minutes', 'other processes keep this machine busy');
+  else
+    rows.record(
+      'README, in less than three minutes',
+      seconds < 180 ? undefined : `took ${seconds.toFixed(0)} s`,
+    );
 
   process.stdout.write(`\n${rows.passed} passed, ${rows.failed} failed\n`);
   return rows.failed === 0;

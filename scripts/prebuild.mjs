@@ -31,8 +31,8 @@ function prebuild(arch) {
     );
   }
   const work = `${root}.cache/prebuild-${arch}`;
-  // CMake keeps a compiler and a sysroot for life.
-  const toolchain = sysroot.folder ?? 'plain';
+  // CMake keeps compiler, sysroot and flags for life.
+  const toolchain = `${sysroot.folder}\n${readFileSync(`${root}scripts/sysroot-toolchain.cmake`, 'utf8')}`;
   if (!existsSync(`${work}/toolchain`) || readFileSync(`${work}/toolchain`, 'utf8') !== toolchain)
     rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
@@ -43,7 +43,11 @@ function prebuild(arch) {
   const strip = cross ? ['--strip-bin', `${triplet}-strip`] : [];
   step(`prebuild for linux-${arch}`, npmCommand('prebuildify'), [...flags, ...folders, ...strip], {
     show: true,
-    env: { PIXELCNN_SYSROOT: sysroot.folder ?? '', PIXELCNN_TRIPLET: target ? triplet : '' },
+    env: {
+      PIXELCNN_SYSROOT: sysroot.folder ?? '',
+      PIXELCNN_TRIPLET: target ? triplet : '',
+      PIXELCNN_CROSS: cross ? '1' : '',
+    },
   });
   if (cross) {
     const emulator = `qemu-${triplet.split('-')[0]}-static`;
@@ -52,7 +56,7 @@ function prebuild(arch) {
       '-L',
       libraries,
       `${work}/build/kernels_test`,
-      '10',
+      '4',
       '7',
     ]);
   }

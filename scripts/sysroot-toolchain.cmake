@@ -13,7 +13,7 @@ if(sysroot)
   set(gcc "${sysroot}/usr/lib/gcc/${triplet}/10")
   set(cxx "${sysroot}/usr/include/c++/10")
   set(compile "-nostdinc++ -isystem ${cxx} -isystem ${sysroot}/usr/include/${triplet}/c++/10")
-  set(link "-B${gcc} -L${gcc} -L${sysroot}/usr/lib/${triplet} -L${sysroot}/lib/${triplet}")
+  set(link "--sysroot=${sysroot} -B${gcc} -L${gcc} -L${sysroot}/usr/lib/${triplet} -L${sysroot}/lib/${triplet}")
   # Not CMAKE_CXX_FLAGS_INIT: cmake-js sets CMAKE_CXX_FLAGS.
   add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:SHELL:${compile}>")
   set(CMAKE_SHARED_LINKER_FLAGS_INIT "${link}")

@@ -95,9 +95,10 @@ export function fetchSysroot(arch) {
 function debianMirror() {
   if (!existsSync(keyring)) return undefined;
   const filters = ['Origin: Debian', 'Label: Debian', 'Created-By: Packages'];
-  return (
-    outputOf('apt-get', ['indextargets', '--format', '$(REPO_URI)', ...filters])?.split('\n')[0] || undefined
-  );
+  const find = () =>
+    outputOf('apt-get', ['indextargets', '--format', '$(REPO_URI)', ...filters])?.split('\n')[0] || undefined;
+  // Who is behind a source is known once its lists have been fetched.
+  return find() ?? (succeeds('apt-get', ['update', '-qq']) ? find() : undefined);
 }
 
 /** Absolute links of the packages would lead out of the sysroot. */

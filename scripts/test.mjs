@@ -1,10 +1,6 @@
-<<<<<<< HEAD
-// The test command: set-up, types, lint, binaries for the package, vitest, then the install matrix. Arguments go to vitest,
-// and leave the binaries and the matrix out: npm test -- test/ops
-=======
-// The test command: set-up, types, lint, vitest, then what looks for faults in native code: clang-tidy, sanitizers and
-// a fuzzer. Arguments go to vitest, and then that is all: npm test -- test/ops
->>>>>>> survival
+// The test command: set-up, types, lint, binaries for the package, vitest, what looks for faults in native code
+// (clang-tidy, sanitizers, a fuzzer), then the install matrix. Arguments go to vitest, and then that is all:
+// npm test -- test/ops
 import { npmCommand, step } from './steps.mjs';
 
 const args = process.argv.slice(2);
@@ -15,12 +11,9 @@ step('biome', npmCommand('biome'), ['check', '.'], { remedy: 'Run `npm run forma
 step('clang-format', 'node', ['scripts/clang-format.mjs', '--check'], { show: true });
 if (whole) step('prebuilds', 'node', ['scripts/prebuild.mjs'], { show: true });
 step('tests', npmCommand('vitest'), ['run', ...args], { show: true });
-<<<<<<< HEAD
-if (whole) step('install matrix', 'node', ['scripts/install-matrix.mjs'], { show: true });
-=======
-if (args.length === 0) {
+if (whole) {
   step('clang-tidy', 'node', ['scripts/clang-tidy.mjs'], { show: true });
   step('sanitizers', 'node', ['scripts/sanitize.mjs'], { show: true });
   step('fuzzing', 'node', ['scripts/fuzz.mjs'], { show: true });
+  step('install matrix', 'node', ['scripts/install-matrix.mjs'], { show: true });
 }
->>>>>>> survival

@@ -1,5 +1,6 @@
 // Programs that the scripts need: installed through apt for root on Debian and its kin, else named in one sentence.
-import { fail, step, succeeds } from './steps.mjs';
+import { existsSync, readdirSync } from 'node:fs';
+import { fail, outputOf, step, succeeds } from './steps.mjs';
 
 const has = (command) => () => succeeds(command, ['--version']);
 const known = {
@@ -7,6 +8,8 @@ const known = {
   cmake: { name: 'cmake', packages: ['cmake'], found: has('cmake') },
   make: { name: 'make or ninja', packages: ['ninja-build'], found: () => has('ninja')() || has('make')() },
   clangFormat: { name: 'clang-format', packages: ['clang-format'], found: has('clang-format') },
+  clangTidy: { name: 'clang-tidy', packages: ['clang-tidy'], found: has('clang-tidy') },
+  libFuzzer: { name: 'clang with libFuzzer', packages: ['clang', 'libclang-rt-dev'], found: hasFuzzer },
   arm64Compiler: {
     name: 'a C++20 cross compiler for arm64',
     packages: ['g++-aarch64-linux-gnu'],
@@ -20,6 +23,16 @@ const known = {
   qemu: { name: 'qemu-user', packages: ['qemu-user-static'], found: has('qemu-aarch64-static') },
   iproute2: { name: 'iproute2', packages: ['iproute2'], found: () => succeeds('ip', ['-V']) },
 };
+
+/** The fuzzer's library is a package of its own. */
+function hasFuzzer() {
+  const folder = outputOf('clang++', ['-print-runtime-dir']);
+  return (
+    folder !== undefined &&
+    existsSync(folder) &&
+    readdirSync(folder).some((name) => /clang_rt\.fuzzer/.test(name))
+  );
+}
 
 /** What programs build the native part. */
 export const buildTools = ['compiler', 'cmake', 'make'];

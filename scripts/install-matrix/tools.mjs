@@ -16,6 +16,10 @@ const packages = {
 /** What a shell script of a package manager may call. No compiler, no make, no Python. */
 const system = ['sh', 'env', 'uname', 'dirname', 'basename', 'sed', 'cat', 'mkdir', 'rm', 'ls', 'readlink'];
 
+/** Fails, naming it, if there is a tool on the PATH that builds native code. */
+export const withoutCompiler =
+  'for tool in cc c++ gcc g++ clang make cmake ninja python python3 node-gyp; do if command -v $tool; then exit 1; fi; done';
+
 /** Installs the tools unless they are there. */
 export function installTools() {
   const wanted = JSON.stringify(packages);

@@ -59,12 +59,12 @@ function planted(change: (folder: string) => void): string[] {
 }
 
 /** Puts a file in the place of a binary, as if prebuild had made it: the manifest agrees with it. */
-function place(folder: string, name: string, bytes: Uint8Array, glibc?: string): void {
+function place(folder: string, name: string, bytes: Uint8Array, glibc?: string, plainBuild?: string): void {
   writeFileSync(join(folder, name), bytes);
   const file = join(folder, 'prebuilds/manifest.json');
   const manifest = JSON.parse(readFileSync(file, 'utf8')) as Record<string, object>;
   const sha256 = createHash('sha256').update(bytes).digest('hex');
-  manifest[name.replace('prebuilds/', '')] = { bytes: bytes.length, sha256, glibc };
+  manifest[name.replace('prebuilds/', '')] = { bytes: bytes.length, sha256, glibc, plainBuild };
   writeFileSync(file, JSON.stringify(manifest));
 }
 
@@ -136,6 +136,11 @@ describe('a planted violation is noticed', () => {
     expect(planted((folder) => place(folder, addon, compile(source), '2.29'))).toEqual([
       `glibc: ${addon} needs glibc 2.36, the manifest says 2.29`,
     ]);
+  });
+
+  it('of the C library, unless the manifest says why there was no older one to link against', () => {
+    const source = 'unsigned arc4random(void); unsigned draw(void) { return arc4random(); }';
+    expect(planted((folder) => place(folder, addon, compile(source), '2.36', 'no mirror'))).toEqual([]);
   });
 
   it('of the C++ library', () => {
