@@ -50,7 +50,9 @@ async function accept() {
   const programs = build({ emulated: options.emulated, python: options.python });
   const { openDevice } = await import('../../dist/index.js');
 
-  const gpu = await openDevice({ backend: 'cuda', precision: 'f32' });
+  const gpu = await openDevice({ backend: 'cuda', precision: 'f32' }).catch((error) =>
+    fail(`${error.message}\n${error.remedy ?? ''}`),
+  );
   const out = options.out ?? `${root}scripts/gpu-reports/${fileName(gpu.info.name)}`;
   const before = existsSync(out) ? JSON.parse(readFileSync(out, 'utf8')).parts : {};
   const report = { ...machine(gpu.info), emulated: options.emulated, parts: { ...before } };

@@ -90,6 +90,13 @@ describe('the table of GPU numbers', () => {
     expect(withTable(once, report, 'r.json')).toBe(once);
   });
 
+  it('has its marks in the README', async () => {
+    const { withTable } = await import(`${root}scripts/gpu-acceptance/table.mjs`);
+    expect(withTable(readFileSync(`${root}README.md`, 'utf8'), report, 'r.json')).toContain(
+      '| training, m |',
+    );
+  });
+
   it('is not made of an emulated report, nor where there are no marks', async () => {
     const { withTable } = await import(`${root}scripts/gpu-acceptance/table.mjs`);
     expect(() => withTable(marks.join('\n'), { ...report, emulated: true }, 'r.json')).toThrow(/emulated/);

@@ -1,0 +1,172 @@
+// Softmax cross-entropy of logits in memory: nats of every image and, over the logits, their gradient. Each
+// logit is read once.
+#pragma once
+#include "launch.h"
+#include "reduce.h"
+#include "tile.h"
+
+namespace pixelcnn::cuda {
+
+constexpr int kCrossEntropyThreads = 256, kCrossEntropyWarps = kCrossEntropyThreads / 32, kPasses = 8;
+constexpr int kHeld = 8;  // logits held by a lane
+
+// How rows (the logits of one pixel and channel) are shared out. A row is held by the fewest lanes, a power
+// of 2, that can; a block takes kPasses rounds of rows of one image. All of it follows from the image's
+// shape, so that its nats have the same bits in any batch and on any GPU.
+struct LogitRows {
+  int64_t per_image;
+  int levels;
+  int lanes;
+  int per_warp;
+  int64_t per_block;
+  int blocks;   // per image
+  float scale;  // of the gradient
+
+  template <class Op>
+  explicit LogitRows(const Op& op)
+      : per_image(int64_t{op.h} * op.w * op.channels), levels(op.levels), lanes(1) {
+    while (lanes * kHeld < levels) lanes *= 2;
+    per_warp = 32 / lanes;
+    per_block = int64_t{kPasses} * kCrossEntropyWarps * per_warp;
+    blocks = static_cast<int>((per_image + per_block - 1) / per_block);
+    const double pixels = double(op.n) * op.h * op.w;
+    scale = static_cast<float>(gradient_scale(op.precision, int64_t{op.n} * op.h * op.w) /
+                               (pixels * op.channels));
+  }
+};
+
+template <class T>
+struct alignas(16) Vector {
+  T at[16 / sizeof(T)];
+};
+
+// The part of a row of `levels` logits (0 for a row that is not there) that a lane holds: neighbours where
+// rows are a multiple of 16 bytes, else every `lanes`-th logit.
+template <class T, bool kVector>
+struct RowPart {
+  int levels, lanes, lane;
+
+  __device__ int index(int i) const { return kVector ? lane * kHeld + i : lane + i * lanes; }
+  __device__ int owner(int level) const { return kVector ? level / kHeld : level % lanes; }
+
+  // -inf beyond the row's end.
+  __device__ void load(const T* row, float (&value)[kHeld]) const {
+    if constexpr (kVector) {
+      constexpr int kCount = 16 / sizeof(T);
+      for (int first = 0; first < kHeld; first += kCount) {
+        Vector<T> vector = {};
+        const bool inside = index(first) < levels;
+        if (inside) vector = *reinterpret_cast<const Vector<T>*>(row + index(first));
+        for (int i = 0; i < kCount; ++i) value[first + i] = inside ? to_float(vector.at[i]) : -INFINITY;
+      }
+    } else {
+      for (int i = 0; i < kHeld; ++i) value[i] = index(i) < levels ? to_float(row[index(i)]) : -INFINITY;
+    }
+  }
+
+  __device__ void store(T* row, const float (&value)[kHeld]) const {
+    if constexpr (kVector) {
+      constexpr int kCount = 16 / sizeof(T);
+      for (int first = 0; first < kHeld; first += kCount) {
+        Vector<T> vector = {};
+        for (int i = 0; i < kCount; ++i) vector.at[i] = from_float<T>(value[first + i]);
+        if (index(first) < levels) *reinterpret_cast<Vector<T>*>(row + index(first)) = vector;
+      }
+    } else {
+      for (int i = 0; i < kHeld; ++i) {
+        if (index(i) < levels) row[index(i)] = from_float<T>(value[i]);
+      }
+    }
+  }
+};
+
+// The fast exponential is exact enough where its result is rounded to 16 bits.
+template <class T>
+__device__ inline float exponential(float x) {
+  return sizeof(T) == 2 ? __expf(x) : expf(x);
+}
+
+// Nats of a block's rows to sums[block]; with kGradient the logits become (softmax - one hot) * scale.
+template <class T, bool kVector, bool kGradient>
+__global__ void __launch_bounds__(kCrossEntropyThreads, 3)
+    cross_entropy_kernel(T* __restrict__ logits, const uint8_t* __restrict__ level, double* __restrict__ sums,
+                         LogitRows rows) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int64_t image = blockIdx.x / rows.blocks;
+  const int64_t begin = blockIdx.x % rows.blocks * rows.per_block;
+  double nats = 0;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    const int64_t first = begin + int64_t{pass * kCrossEntropyWarps + warp} * rows.per_warp;
+    if (first >= rows.per_image) break;  // the whole warp
+    const int64_t in_image = first + lane / rows.lanes;
+#if PLANT == 104  // rows beyond the image's last one
+    const bool inside = true;
+#else
+    const bool inside = in_image < rows.per_image;
+#endif
+    const RowPart<T, kVector> part = {inside ? rows.levels : 0, rows.lanes, lane % rows.lanes};
+    const int64_t at = image * rows.per_image + (inside ? in_image : first);
+    T* row = logits + at * rows.levels;
+    const int target = min(static_cast<int>(level[at]), rows.levels - 1);
+
+    float value[kHeld], target_logit = 0, sum = 0;
+    part.load(row, value);
+    float largest = value[0];
+    for (int i = 0; i < kHeld; ++i) {
+      largest = fmaxf(largest, value[i]);
+#if PLANT == 103  // the neighbouring level
+      if (part.index(i) == target + 1) target_logit = value[i];
+#else
+      if (part.index(i) == target) target_logit = value[i];
+#endif
+    }
+    largest = warp_max(largest, rows.lanes);
+    target_logit = __shfl_sync(kFullWarp, target_logit, part.owner(target), rows.lanes);
+    for (int i = 0; i < kHeld; ++i) {
+      value[i] = part.index(i) < part.levels ? exponential<T>(value[i] - largest) : 0;
+      sum += value[i];
+    }
+    sum = warp_sum(sum, rows.lanes);
+    if (inside && part.lane == 0) {
+      nats +=
+          static_cast<double>(logf(sum)) + (static_cast<double>(largest) - static_cast<double>(target_logit));
+    }
+    if constexpr (kGradient) {
+      const float factor = rows.scale / sum;
+      for (int i = 0; i < kHeld; ++i) {
+        value[i] = value[i] * factor - (part.index(i) == target ? rows.scale : 0);
+      }
+      part.store(row, value);
+    }
+  }
+  nats = block_sum<kCrossEntropyWarps>(nats);
+  if (threadIdx.x == 0) sums[blockIdx.x] = nats;
+}
+
+// nats[image] = the sum of its blocks. One warp per image.
+static __global__ void __launch_bounds__(32)
+    image_nats_kernel(const double* __restrict__ sums, double* __restrict__ nats, int blocks) {
+  double sum = 0;
+  for (int block = threadIdx.x; block < blocks; block += 32)
+    sum += sums[int64_t{blockIdx.x} * blocks + block];
+  sum = warp_sum(sum);
+#if PLANT == 105  // every image's block writes the first image's sum
+  if (threadIdx.x == 0) nats[0] = sum;
+#endif
+  if (threadIdx.x == 0) nats[blockIdx.x] = sum;
+}
+
+template <class T, bool kGradient>
+void cross_entropy(T* logits, const uint8_t* level, double* sums, int images, const LogitRows& rows,
+                   cudaStream_t stream) {
+  const int blocks = images * rows.blocks;
+  if (rows.levels * sizeof(T) % 16 == 0) {
+    LAUNCH((cross_entropy_kernel<T, true, kGradient>), blocks, kCrossEntropyThreads, 0, stream)
+    (logits, level, sums, rows);
+  } else {
+    LAUNCH((cross_entropy_kernel<T, false, kGradient>), blocks, kCrossEntropyThreads, 0, stream)
+    (logits, level, sums, rows);
+  }
+}
+
+}  // namespace pixelcnn::cuda
