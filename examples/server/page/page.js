@@ -52,7 +52,6 @@ async function waitForModel() {
       const facts = [
         'ready',
         `${picture.height}×${picture.width}, ${levels} levels`,
-        `${health.model.layers} layers of ${health.model.hiddenChannels} channels`,
         `${name} · ${backend === 'cpu' ? `${instructionSet}, ${threads} threads` : backend}`,
       ];
       element('facts').replaceChildren(...facts.map((text) => textElement('li', text)));
@@ -111,7 +110,7 @@ function addDrawn(newest, itsSeed) {
   drawn.unshift({ picture: newest.copy(), seed: itsSeed });
   drawn.length = Math.min(drawn.length, drawnCount);
   const tiles = drawn.map((one) => {
-    const tile = tileOf(one.picture, `seed ${one.seed}`, () => {
+    const tile = tileOf(one.picture, String(one.seed), () => {
       if (begin('ready') === undefined) return;
       picture = one.picture.copy();
       show();
@@ -219,7 +218,9 @@ async function run(action) {
 
 function settings() {
   const chosen = seed.value.trim();
-  return { temperature: Number(temperature.value), ...(chosen === '' ? {} : { seed: Number(chosen) }) };
+  // The server would choose one too; those of the page are short enough to be typed again.
+  const random = Math.floor(Math.random() * 100_000);
+  return { temperature: Number(temperature.value), seed: chosen === '' ? random : Number(chosen) };
 }
 
 /**
