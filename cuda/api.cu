@@ -4,6 +4,7 @@
 #include <new>
 
 #include "backend.h"
+#include "cudnn_report.h"
 
 #ifdef __CUDACC__
 #include <nvtx3/nvToolsExt.h>
@@ -101,6 +102,14 @@ const CudaFunctions kFunctions = {
         },
     .cancel_recording = [](CudaDevice* device, CudaReplay* replay) { device->cancel_recording(*replay); },
 
+    .report_cudnn =
+        [](CudnnReport* out) {
+#ifdef PIXELCNN_WITH_CUDNN
+          cuda::report_cudnn(out);
+#else
+          std::strncpy(out->message, "this build leaves cuDNN out", sizeof out->message - 1);
+#endif
+        },
     .packed_bytes = [](const MaskedConv2dShape* shape,
                        Direction direction) { return cuda::packed_bytes(*shape, direction); },
     .supports = [](const CudaDevice* device, Precision precision) -> int32_t {

@@ -25,6 +25,7 @@ class Addon : public Napi::Addon<Addon> {
     };
     function("openDevice", open_device);
     function("deviceInfo", device_info);
+    function("cudnnReport", cudnn_report);
     function("closeDevice", close_device);
     function("packedBytes", packed_bytes);
     function("allocateArena", allocate_arena);

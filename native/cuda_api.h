@@ -24,6 +24,17 @@ struct CudaDeviceInfo {
   char cudnn[640];             // version and path in use, or why there is none
 };
 
+// What there is of cuDNN, without a device. Texts that are too long are cut; `message` is empty where it can
+// be used.
+struct CudnnReport {
+  char version[16];     // "9.24.0"
+  char path[512];       // of libcudnn.so.9
+  char code[32];        // ERR_CUDNN_…
+  char message[1024];   // what is wrong, a sentence
+  char remedy[512];     // what to do
+  char attempts[4096];  // where it was looked for: a line for each place, "path: reason"
+};
+
 class CudaDevice;  // defined in cuda/backend.h
 class CudaReplay;
 
@@ -47,6 +58,7 @@ struct CudaFunctions {
   void (*end_recording)(CudaDevice*, CudaReplay*, CudaStatus*);
   void (*cancel_recording)(CudaDevice*, CudaReplay*);
 
+  void (*report_cudnn)(CudnnReport*);
   int64_t (*packed_bytes)(const MaskedConv2dShape*, Direction);
   int32_t (*supports)(const CudaDevice*, Precision);
 #define PIXELCNN_X(Op)                                            \

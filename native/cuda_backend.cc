@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <utility>
 
-#include "cuda_api.h"
 #include "error.h"
 
 namespace pixelcnn {
@@ -132,6 +131,12 @@ const CudaFunctions& load_library() {
 
 std::shared_ptr<Backend> open_cuda_backend(int index) {
   return std::make_shared<CudaBackend>(load_library(), index);
+}
+
+CudnnReport report_cudnn() {
+  CudnnReport report{};
+  load_library().report_cudnn(&report);
+  return report;
 }
 
 }  // namespace pixelcnn

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "backend.h"
+#include "cuda_api.h"
 
 namespace pixelcnn {
 
@@ -10,5 +11,8 @@ namespace pixelcnn {
 // ERR_BACKEND_UNAVAILABLE where there is no library, driver or GPU that can be used, ERR_NO_DEVICE for an
 // index too large.
 std::shared_ptr<Backend> open_cuda_backend(int index);
+
+// What the library finds of cuDNN on this machine; no GPU is needed. Throws as above for a missing library.
+CudnnReport report_cudnn();
 
 }  // namespace pixelcnn

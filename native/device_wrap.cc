@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "backend_loader.h"
+#include "cuda_backend.h"
 #include "program.h"
 
 namespace pixelcnn {
@@ -261,6 +262,20 @@ Napi::Value device_info(const Napi::CallbackInfo& info) {
       if (device->backend()->supports(precision)) precisions.Set(precisions.Length(), number);
     }
     result.Set("precisions", precisions);
+    return result;
+  });
+}
+
+Napi::Value cudnn_report(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const CudnnReport report = report_cudnn();
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("version", report.version);
+    result.Set("path", report.path);
+    result.Set("code", report.code);
+    result.Set("message", report.message);
+    result.Set("remedy", report.remedy);
+    result.Set("attempts", report.attempts);
     return result;
   });
 }

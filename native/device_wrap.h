@@ -78,6 +78,8 @@ struct ArenaHandle {
 Napi::Value open_device(const Napi::CallbackInfo& info);
 // (device) -> { backend, name, instructionSet, threads, cudnn, precisions (numbers of ops.h) }
 Napi::Value device_info(const Napi::CallbackInfo& info);
+// () -> { version, path, code, message, remedy, attempts }, what there is of cuDNN
+Napi::Value cudnn_report(const Napi::CallbackInfo& info);
 // (device) -> Promise<void>
 Napi::Value close_device(const Napi::CallbackInfo& info);
 // (device, shape Int32Array(9), direction) -> number

@@ -10,7 +10,10 @@ import { buildTools, requireTools } from './tools.mjs';
 const tests = process.argv.includes('--tests');
 
 requireNode();
-requireTools([...buildTools, ...(tests ? ['clangFormat', 'clangTidy', 'libFuzzer'] : [])], 'building pixelcnn from source');
+requireTools(
+  [...buildTools, ...(tests ? ['clangFormat', 'clangTidy', 'libFuzzer'] : [])],
+  'building pixelcnn from source',
+);
 installPackages();
 if (tests && process.platform === 'linux') fetchCuda();
 step('native build', 'node', ['scripts/build-native.mjs', ...(tests ? ['--tests'] : [])]);

@@ -22,6 +22,8 @@ export interface Native {
     /** Numbers of the precisions it computes in (native/ops.h: Precision). */
     precisions: number[];
   };
+  /** What there is of cuDNN; `message` is empty where it can be used. */
+  cudnnReport(): Record<'version' | 'path' | 'code' | 'message' | 'remedy' | 'attempts', string>;
   closeDevice(device: NativeDevice): Promise<void>;
   packedBytes(device: NativeDevice, shape: Int32Array, direction: number): number;
   allocateArena(device: NativeDevice, bytes: number): Promise<NativeArena>;

@@ -3,7 +3,7 @@ import { openDevice } from '../device.js';
 import { PixelCnnError } from '../errors.js';
 import { maskedConv2d } from '../masked-conv2d.js';
 import { PixelCNN } from '../models/pixelcnn.js';
-import { native } from '../native.js';
+import { callNative, native } from '../native.js';
 import { changedFiles, findBinary } from '../native-binary.js';
 import { isLiveTap } from '../ops/masked-conv2d.js';
 import type { Finding } from './commands/doctor.js';
@@ -39,13 +39,13 @@ async function checkBinary(): Promise<string> {
 }
 
 /** The masked convolution against loops written from its formula. */
-async function checkConvolution(): Promise<string> {
+async function checkConvolution(backend: 'cpu' | 'cuda'): Promise<string> {
   const shape = { n: 1, h: 5, w: 6, c: 3, k: 6, kernelSize: 3, maskType: 'B' as const, groups: 3 };
   const { h, w, c, k, kernelSize } = shape;
   const fill = (length: number, factor: number) =>
     Float32Array.from({ length }, (_, i) => Math.sin(factor * (i + 1)));
   const [x, weight, bias] = [fill(h * w * c, 0.7), fill(k * c * kernelSize * kernelSize, 1.3), fill(k, 2.1)];
-  await using device = await openDevice({ backend: 'cpu' });
+  await using device = await openDevice({ backend, precision: 'f32' });
   const y = await maskedConv2d(device, {
     input: x,
     inputShape: [1, h, w, c],
@@ -93,16 +93,36 @@ async function checkSample(): Promise<string> {
 const found = await probe('binary', checkBinary);
 const loaded = found && (await probe('addon', async () => `loads, ABI ${native().abi}`));
 if (loaded) {
-  const describe = async (backend: 'cpu' | 'cuda') => {
-    await using device = await openDevice({ backend });
-    const { name, instructionSet, threads } = device.info;
-    return backend === 'cpu'
-      ? `${name}, ${instructionSet}, ${threads} threads`
-      : `${name}, ${instructionSet}`;
-  };
-  await probe('cuda', () => describe('cuda'), 'note');
+  await checkGpus();
   if (await probe('cpu', () => describe('cpu'))) {
-    await probe('convolution', checkConvolution);
+    await probe('convolution', () => checkConvolution('cpu'));
     await probe('sampling', checkSample);
   }
+}
+
+async function describe(backend: 'cpu' | 'cuda', index = 0): Promise<string> {
+  await using device = await openDevice({ backend, index });
+  const { name, instructionSet, threads, precision } = device.info;
+  return `${name}, ${instructionSet}, ${backend === 'cpu' ? `${threads} threads` : precision}`;
+}
+
+/** Every GPU, what there is of cuDNN, and a convolution on the first. None of it is needed on the CPU. */
+async function checkGpus(): Promise<void> {
+  const usable = await probe('gpu 0', () => describe('cuda'), 'note');
+  for (let index = 1; usable && index < 16; index += 1) {
+    const end = await describe('cuda', index).catch((error: PixelCnnError) => error);
+    if (typeof end !== 'string' && end.code === 'ERR_NO_DEVICE') break;
+    await probe(`gpu ${index}`, async () => {
+      if (typeof end !== 'string') throw end;
+      return end;
+    });
+  }
+  await probe('cudnn', checkCudnn, 'note');
+  if (usable) await probe('on the gpu', () => checkConvolution('cuda'));
+}
+
+async function checkCudnn(): Promise<string> {
+  const { version, path, code, message, remedy } = callNative(() => native().cudnnReport());
+  if (message === '') return `${version}, ${path}`;
+  throw new PixelCnnError(code, message, remedy === '' ? {} : { remedy });
 }
