@@ -36,9 +36,11 @@ export type {
   SampleStreamOptions,
 } from './sample/sampler.js';
 export type { Precision } from './tensor.js';
+export type { SkippedCheckpoint } from './train/checkpoint-folder.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluate.js';
 export type {
   CheckpointEvent,
+  CheckpointFailedEvent,
   EpochEvent,
   ResumeEvent,
   SampleEvent,

@@ -18,8 +18,8 @@ export type DType = keyof typeof dtypeBytes;
  * How activations are stored and multiplied; sums, weights and the optimizer are float32 always. `tf32` stores float32
  * and rounds the factors of convolutions to 10 bits. In the order of native/ops.h.
  */
-export const precisions = ['f32', 'tf32', 'bf16', 'f16'] as const;
-export type Precision = (typeof precisions)[number];
+export type Precision = 'f32' | 'tf32' | 'bf16' | 'f16';
+export const precisions = ['f32', 'tf32', 'bf16', 'f16'] as const satisfies readonly Precision[];
 
 /** Element type of activations in a precision. */
 export const activationType = { f32: 'float32', tf32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const;
