@@ -58,6 +58,15 @@ export interface DeviceInfo {
 
 const maxStepsInFlight = 2;
 
+/** @internal One program of a step. */
+export interface ProgramRun {
+  readonly program: NativeProgram;
+  readonly inputs: ArrayBufferView[];
+  readonly repeat: number;
+  /** What errors call the program's ops. */
+  readonly labels: readonly string[];
+}
+
 /** A processor with its own executor thread. Open one with {@link openDevice}; dispose it when done. */
 export class Device {
   readonly info: DeviceInfo;
@@ -125,18 +134,19 @@ export class Device {
    * @internal Runs programs back to back as one step. Waits until fewer than two steps are in flight, then submits
    * all of `runs` at once; resolves with the outputs of the last. A `signal` ends the waiting at once.
    */
-  async submit(
-    runs: readonly { program: NativeProgram; inputs: ArrayBufferView[]; repeat: number }[],
-    signal?: AbortSignal,
-  ): Promise<ArrayBuffer[]> {
+  async submit(runs: readonly ProgramRun[], signal?: AbortSignal): Promise<ArrayBuffer[]> {
     while (this.#inFlight >= maxStepsInFlight && !this.disposed) await this.#turn(signal);
     this.requireOpen();
     this.#inFlight += 1;
     try {
       const results = await Promise.all(
-        runs.map(({ program, inputs, repeat }) =>
-          callNative(() => native().runProgram(program, inputs, repeat)),
-        ),
+        runs.map(async ({ program, inputs, repeat, labels }) => {
+          try {
+            return await callNative(() => native().runProgram(program, inputs, repeat));
+          } catch (error) {
+            throw withLabel(error, labels);
+          }
+        }),
       );
       return results.at(-1) ?? [];
     } finally {
@@ -172,6 +182,16 @@ export class Device {
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
+}
+
+/** Native code knows an op by its number: "op 3 (maskedConv2dForward): …" becomes "net.2 forward: …". */
+function withLabel(error: unknown, labels: readonly string[]): unknown {
+  if (!(error instanceof PixelCnnError)) return error;
+  const { code, message, remedy, cause } = error;
+  const label = labels[Number(/^op (\d+) /.exec(message)?.[1])];
+  if (label === undefined) return error;
+  const named = message.replace(/^op \d+ \(\w+\)/, label);
+  return new PixelCnnError(code, named, { cause, ...(remedy !== undefined && { remedy }) });
 }
 
 function withResolver(): { promise: Promise<void>; resolve: () => void } {

@@ -1,5 +1,5 @@
 // A recorded program made runnable: memory planned, validated natively, then one call and one Promise per run.
-import type { Arena, Device } from './device.js';
+import type { Arena, Device, ProgramRun } from './device.js';
 import { check, PixelCnnError } from './errors.js';
 import { planMemory } from './memory-plan.js';
 import { callNative, type NativeProgram, native } from './native.js';
@@ -22,6 +22,7 @@ export class Program {
   readonly #program: NativeProgram;
   readonly #arena: Arena;
   readonly #ops: readonly RecordedOp[];
+  readonly #labels: readonly string[];
   readonly #repeatable: boolean;
   #released = false;
 
@@ -30,6 +31,7 @@ export class Program {
     this.#program = program;
     this.#arena = arena;
     this.#ops = recorder.ops;
+    this.#labels = recorder.ops.map(({ label }) => label);
     // The memory of other inputs may hold something else by the end of the first repeat.
     this.#repeatable = recorder.inputs.every((tensor) => tensor.placed || recorder.states.has(tensor));
   }
@@ -77,15 +79,12 @@ export class Program {
   }
 
   /** What {@link Device.submit} takes. Inputs in the order they were recorded; they are copied on submission. */
-  step(
-    inputs: ArrayBufferView[],
-    repeat = 1,
-  ): { program: NativeProgram; inputs: ArrayBufferView[]; repeat: number } {
+  step(inputs: ArrayBufferView[], repeat = 1): ProgramRun {
     if (this.#released) throw new PixelCnnError('ERR_DISPOSED', 'the program has been disposed');
     check(!(repeat > 1) || this.#repeatable, 'ERR_OUT_OF_RANGE', () => {
       return `repeat must be 1 for a program whose inputs are not states, got ${repeat}`;
     });
-    return { program: this.#program, inputs, repeat };
+    return { program: this.#program, inputs, repeat, labels: this.#labels };
   }
 
   /** Runs the ops `repeat` times and resolves with the outputs in the order they were recorded. */

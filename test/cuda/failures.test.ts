@@ -87,6 +87,15 @@ describe.skipIf(realGpu)('an emulated GPU', () => {
     expect(calls[2]).toEqual(calls[0]);
   });
 
+  it('names the op that failed', async () => {
+    const { calls } = await useGpu({ PIXELCNN_EMULATOR_FAIL_LAUNCH: '2' }, { precision: 'f32' }, 1);
+    expect(calls[0]).toMatchObject({
+      code: 'ERR_CUDA',
+      message: expect.stringMatching(/^net\.2 pack: .*unspecified launch failure/),
+      remedy: expect.stringContaining('PIXELCNN_SYNC=1'),
+    });
+  });
+
   it('is lost after an error that CUDA does not recover from', async () => {
     const { calls } = await useGpu({ PIXELCNN_EMULATOR_FAIL_LAUNCH: '12' }, { precision: 'f32' }, 1, 1);
     expect(calls[0]).toMatchObject({
