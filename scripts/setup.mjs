@@ -11,13 +11,14 @@ const tests = process.argv.includes('--tests');
 
 requireNode();
 requireTools(
-  [...buildTools, ...(tests ? ['clangFormat', 'clangTidy', 'libFuzzer'] : [])],
+  [...buildTools, ...(tests ? ['clangFormat', 'clangTidy', 'libFuzzer', 'chromium'] : [])],
   'building pixelcnn from source',
 );
 installPackages();
 if (tests && process.platform === 'linux') fetchCuda();
 step('native build', 'node', ['scripts/build-native.mjs', ...(tests ? ['--tests'] : [])]);
 step('TypeScript build', npmCommand('tsc'), ['-p', 'tsconfig.build.json']);
+if (tests) step('example server', npmCommand('tsc'), ['-p', 'examples/server/tsconfig.json']);
 
 function requireNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);

@@ -20,6 +20,7 @@ const known = {
     packages: ['g++-x86-64-linux-gnu'],
     found: has('x86_64-linux-gnu-g++'),
   },
+  chromium: { name: 'chromium', packages: ['chromium'], found: has('chromium') },
   qemu: { name: 'qemu-user', packages: ['qemu-user-static'], found: has('qemu-aarch64-static') },
   iproute2: { name: 'iproute2', packages: ['iproute2'], found: () => succeeds('ip', ['-V']) },
 };

@@ -1,0 +1,75 @@
+// The example server under load, shortly (examples/server/dist/check/load.js is the long run), and proof that each
+// kind of failure would be seen.
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type LoadOptions, runLoad, violations } from '../../examples/server/src/check/load-run.js';
+import { ServerProcess } from '../../examples/server/src/check/server-process.js';
+import { modelFile } from './model-file.js';
+
+const planted = fileURLToPath(new URL('planted-server.mjs', import.meta.url));
+/** Twice and more of what the long run allows: the other tests are running on the same two cores. */
+const limits = { delay: 60, memory: 64 };
+let file = '';
+
+beforeAll(async () => {
+  file = await modelFile();
+});
+
+async function loadOf(fault: string, options: Partial<LoadOptions>): Promise<string[]> {
+  await using server = await ServerProcess.start([fault, file], planted);
+  const report = await runLoad(server, {
+    clients: 200,
+    warmUp: 4,
+    seconds: 8,
+    aborting: 0.05,
+    malformed: 0.05,
+    patience: 30_000,
+    ...options,
+  });
+  const { answered, aborted, probe, residentMemory, latency, refusalLatency } = report;
+  console.info(fault, JSON.stringify({ answered, aborted, probe, residentMemory, latency, refusalLatency }));
+  return violations(report, limits);
+}
+
+describe('under load', () => {
+  it('200 clients, some leaving early, some talking nonsense: every request is answered once', async () => {
+    // Time alone is judged by the best of three: a busy machine delays any process.
+    let found: string[] = [];
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      found = await loadOf('none', {});
+      if (!found.every((text) => text.startsWith('event loop delay'))) break;
+      if (found.length === 0) break;
+    }
+    expect(found).toEqual([]);
+  }, 180_000);
+
+  it('ends in order when asked to', async () => {
+    const server = await ServerProcess.start(['--model', file, '--port', '0']);
+    expect(await server.stop()).toBe('the server ended (exit code 0): ');
+  });
+
+  it('a server that cannot start says why', async () => {
+    await expect(ServerProcess.start(['--model', '/nowhere', '--port', '0'])).rejects.toThrow(
+      /exit code 1.*nowhere/,
+    );
+  });
+});
+
+describe('a planted fault is seen', () => {
+  it.each([
+    ['leak', /resident memory/],
+    ['block', /event loop delay/],
+    ['twice', /with an answer too many/],
+    ['never', /without an answer/],
+    ['wrong', /wrong answers/],
+    ['rejection', /unhandled rejections/],
+    ['crash', /the server ended/],
+  ])(
+    '%s',
+    async (fault, expected) => {
+      const found = await loadOf(fault, { clients: 50, warmUp: 1, seconds: 3, patience: 2000 });
+      expect(found.join('\n')).toMatch(expected);
+    },
+    60_000,
+  );
+});

@@ -1,0 +1,118 @@
+// The example server's page in headless Chromium: it shows the training, draws as the server streams, and completes.
+
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { hasChromium, launchChromium } from '../../examples/server/src/check/chromium.js';
+import { ModelHost } from '../../examples/server/src/model-host.js';
+import { buildServer } from '../../examples/server/src/server.js';
+import { modelFile } from './model-file.js';
+
+const host = new ModelHost();
+const app = buildServer(host);
+let browser: Browser;
+let page: Page;
+let address = '';
+/** What the page said went wrong, and where it went. */
+const errors: string[] = [];
+const hosts = new Set<string>();
+
+beforeAll(async () => {
+  expect(hasChromium(), 'Chromium is missing: node scripts/setup.mjs --tests installs it on Debian').toBe(
+    true,
+  );
+  address = await app.listen({ port: 0, host: '127.0.0.1' });
+  browser = await launchChromium();
+  page = await browser.newPage({ viewport: { width: 1180, height: 860 } });
+  page.on('pageerror', (error) => errors.push(String(error)));
+  page.on('request', (request) => hosts.add(new URL(request.url()).origin));
+}, 60_000);
+
+afterAll(async () => {
+  await browser?.close();
+  await app.close();
+  await host[Symbol.asyncDispose]();
+});
+
+const status = (text: string) => page.locator('#status[data-state=done]', { hasText: text });
+/** The colours of the middles of all pixels of the canvas, as text. */
+const colours = () =>
+  page.evaluate(() => {
+    const canvas = document.querySelector<HTMLCanvasElement>('#canvas')!;
+    const context = canvas.getContext('2d')!;
+    const cell = canvas.width / 28;
+    const middle = cell * 0.3;
+    const read = (i: number, j: number) =>
+      [...context.getImageData(j * cell + middle, i * cell + middle, 1, 1).data.slice(0, 3)].join();
+    return Array.from({ length: 28 }, (_, i) => Array.from({ length: 28 }, (_, j) => read(i, j)));
+  });
+
+it('waits for the model and tells that it does', async () => {
+  await page.goto(address);
+  await page.locator('#waiting').waitFor({ state: 'visible' });
+  expect(await page.locator('#draw').isDisabled()).toBe(true);
+  await host.start(await modelFile());
+  await page.locator('#waiting').waitFor({ state: 'hidden' });
+});
+
+it('draws a digit step by step as it is streamed', async () => {
+  await status('drawn from seed').waitFor();
+  await page.fill('#speed', '60');
+  await page.fill('#seed', '5');
+  await page.click('#draw');
+  const steps = new Set<number>();
+  while ((await status('drawn from seed 5').count()) === 0) {
+    steps.add(
+      await page.evaluate(() => Number(document.querySelector<HTMLElement>('#canvas')!.dataset.step)),
+    );
+  }
+  // At 60 steps per second, 109 or more are shown over two seconds; a loaded machine shows fewer.
+  expect(steps.size).toBeGreaterThan(5);
+  const { data } = await host.model.sample({ seed: 5, temperature: 0.85 });
+  const shown = (await colours()).flat();
+  const [ink, paper] = [shown[data.indexOf(255)], shown[data.indexOf(0)]];
+  expect(ink).not.toBe(paper);
+  expect(shown).toEqual(Array.from(data, (byte) => (byte === 255 ? ink : paper)));
+});
+
+it('completes what a person erased and keeps the rest', async () => {
+  const before = await colours();
+  const box = (await page.locator('#canvas').boundingBox())!;
+  const at = (row: number, column: number): [number, number] => [
+    box.x + ((column + 0.5) * box.width) / 28,
+    box.y + ((row + 0.5) * box.height) / 28,
+  ];
+  await page.mouse.move(...at(20, 3));
+  await page.mouse.down();
+  await page.mouse.move(...at(20, 24), { steps: 30 });
+  await page.mouse.up();
+  const erased = await colours();
+  const unknown = erased.flat().filter((colour, i) => colour !== before.flat()[i]).length;
+  expect(unknown).toBeGreaterThan(50);
+  expect(erased.slice(0, 18)).toEqual(before.slice(0, 18));
+
+  const answered = page.waitForResponse(`${address}/complete`);
+  await page.fill('#speed', '240');
+  await page.click('#complete');
+  const response = await answered;
+  const known = Buffer.from(response.request().postDataJSON().known[0], 'base64');
+  expect(known.filter((one) => one === 0).length).toBe(unknown);
+  await status('completed from seed 5').waitFor();
+  expect(await page.locator('#completions canvas').count()).toBe(8);
+  const after = await colours();
+  expect(after.slice(0, 18)).toEqual(before.slice(0, 18));
+  // Every erased pixel has a value now, in the colours of what the model completed.
+  after.flat().forEach((colour, i) => {
+    expect(colour === before.flat()[i]).toBe(known[i] === 1);
+  });
+});
+
+it('tells what the server refuses', async () => {
+  await page.fill('#seed', '99999999999999999999');
+  await page.click('#draw');
+  await page.locator('#status[data-state=error]', { hasText: 'seed' }).waitFor();
+});
+
+it('ran without an error and asked nothing of another host', () => {
+  expect(errors).toEqual([]);
+  expect([...hosts]).toEqual([address]);
+});
