@@ -12,7 +12,7 @@ const faults = {
   none: {},
   leak: {
     onRequest: async () => {
-      kept.push(Buffer.alloc(2 ** 16, 1));
+      kept.push(Buffer.alloc(2 ** 19, 1));
     },
   },
   block: {

@@ -1,4 +1,5 @@
 // The example server's page in headless Chromium: it shows the training, draws as the server streams, and completes.
+/// <reference lib="dom" />
 
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';

@@ -10,7 +10,8 @@ export interface ProbeReport {
   readonly unhandledRejections: number;
 }
 
-const here = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+/** The compiled file, also for a test that runs this one from its source. */
+const built = (name: string) => fileURLToPath(new URL(`../../dist/${name}`, import.meta.url));
 /** Of Linux, in bytes. */
 const pageSize = 4096;
 
@@ -29,8 +30,8 @@ export class ServerProcess implements AsyncDisposable {
    * Starts `script`, which prints `listening on ADDRESS`, and waits until its /healthz says it is ready.
    * @throws Error when it ends before, with what it wrote to stderr.
    */
-  static async start(args: readonly string[], script: string = here('../main.js')): Promise<ServerProcess> {
-    const child = spawn(process.execPath, ['--import', here('probe.js'), script, ...args], {
+  static async start(args: readonly string[], script: string = built('main.js')): Promise<ServerProcess> {
+    const child = spawn(process.execPath, ['--import', built('check/probe.js'), script, ...args], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     let errors = '';
@@ -76,7 +77,8 @@ export class ServerProcess implements AsyncDisposable {
     return new Promise((resolve, reject) => {
       this.#child.once('message', (message) => resolve(message as ProbeReport));
       void this.#ended.then((why) => reject(new Error(why)));
-      this.#child.send('report');
+      // Of a process that has gone tells #ended.
+      this.#child.send('report', () => undefined);
     });
   }
 
