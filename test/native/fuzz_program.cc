@@ -97,6 +97,11 @@ class Generator {
     words_.push_back(static_cast<int32_t>(below(static_cast<uint32_t>(choices))));
     value = static_cast<Enum>(words_.back());
   }
+  // Mostly the one that the CPU computes in.
+  void precision(const char*, Precision& value) {
+    value = static_cast<Precision>(below(20) ? 0 : below(4));
+    words_.push_back(static_cast<int32_t>(value));
+  }
   void require(bool condition, const char*) { possible_ = possible_ && condition; }
 
   template <class T>
@@ -118,6 +123,20 @@ class Generator {
   template <class T>
   void optional_output(const char* name, T*& pointer, int64_t count) {
     below(2) ? output(name, pointer, count) : absent();
+  }
+  template <class T>
+  void activation_input(const char*, T*&, int64_t count, Precision precision) {
+    tensor(count * element_bytes(precision));
+  }
+  template <class T>
+  void optional_activation_input(const char* name, T*& pointer, int64_t count, Precision precision) {
+    below(2) ? activation_input(name, pointer, count, precision) : absent();
+  }
+  void activation_output(const char* name, void*& pointer, int64_t count, Precision precision) {
+    activation_input(name, pointer, count, precision);
+  }
+  void activation_in_out(const char* name, void*& pointer, int64_t count, Precision precision) {
+    activation_input(name, pointer, count, precision);
   }
   template <class T>
   void packed_input(const char*, T*&, const MaskedConv2dShape& shape, Direction direction) {
