@@ -17,6 +17,18 @@
 namespace pixelcnn::cuda {
 namespace {
 
+// What is found is found once per process, and what is opened stays open. Never destroyed: threads may
+// outlive static destructors.
+struct ProcessState {
+  std::mutex mutex;
+  std::map<std::string, std::shared_ptr<const CudnnLibrary>> found;  // by folder
+  std::map<std::string, CudnnApi> opened;                            // by path
+};
+ProcessState& process() {
+  static ProcessState& state = *std::make_unique<ProcessState>().release();
+  return state;
+}
+
 namespace fs = std::filesystem;
 
 constexpr const char* kShim = "libcudnn.so.9";
@@ -235,8 +247,7 @@ bool try_library(const fs::path& shim, CudnnLibrary& library) {
                       cudnn_version_text(kLeastCudnnVersion) + " or newer",
                   kInstall);
   }
-  static std::map<std::string, CudnnApi> opened;  // never closed; guarded by load_cudnn's mutex
-  library.api = &opened.insert_or_assign(shim, open_all(shim)).first->second;
+  library.api = &process().opened.insert_or_assign(shim, open_all(shim)).first->second;
   library.path = shim;
   library.version = version;
   library.code = library.message = library.remedy = "";
@@ -282,10 +293,8 @@ std::string cudnn_version_text(int version) {
 }
 
 std::shared_ptr<const CudnnLibrary> load_cudnn(const std::string& folder) {
-  static std::mutex mutex;
-  static std::map<std::string, std::shared_ptr<const CudnnLibrary>> found;
-  const std::lock_guard lock(mutex);
-  std::shared_ptr<const CudnnLibrary>& library = found[folder];
+  const std::lock_guard lock(process().mutex);
+  std::shared_ptr<const CudnnLibrary>& library = process().found[folder];
   if (library == nullptr) library = std::make_shared<const CudnnLibrary>(search(folder));
   return library;
 }

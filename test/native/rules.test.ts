@@ -31,6 +31,18 @@ const rules: Record<string, RegExp> = {
   'catches signals': /\b(signal|sigaction|setjmp|longjmp|atexit)\s*\(/,
 };
 
+/** Where a rule does not hold, and why. */
+const exceptions: Record<string, { rules: string[]; because: string }> = {
+  'cuda/cudnn_loader.cc': {
+    rules: ['is mutable for the whole process'],
+    because: 'cuDNN is opened once per process and never closed',
+  },
+  'cuda/cudnn_probe.cc': {
+    rules: ['ends the process', 'catches signals'],
+    because: 'it is the child process in which cuDNN is tried that ends',
+  },
+};
+
 /** `file:line rule: code` for every line that breaks a rule. */
 function breaches(file: string, text: string): string[] {
   return codeOf(text).flatMap((line, index) =>
@@ -44,7 +56,10 @@ describe('native sources', () => {
   it('are there', () => expect(sources.length).toBeGreaterThan(40));
 
   it.each(sources)('%s keeps the rules', (file) => {
-    expect(breaches(file, readFileSync(`${root}${file}`, 'utf8'))).toEqual([]);
+    const found = breaches(file, readFileSync(`${root}${file}`, 'utf8'));
+    const excepted = exceptions[file]?.rules ?? [];
+    expect(found.filter((breach) => !excepted.some((rule) => breach.includes(` ${rule}: `)))).toEqual([]);
+    for (const rule of excepted) expect(found.join(), 'an exception that nothing needs').toContain(rule);
   });
 
   it.each([

@@ -55,11 +55,7 @@ const first = {
 };
 const last = { ...first, c, k: channels * levels, kernelSize: 1, maskType: 'B', algorithm: 'direct' };
 const packedOf = (g, direction, weight) => {
-  const packed = r.tensor(
-    'packed',
-    [wrapper.packedBytes(Int32Array.from(conv.shapeNumbers(g)), direction)],
-    'byte',
-  );
+  const packed = r.tensor('packed', [conv.packedBytes(r, g, direction)], 'byte');
   conv.maskedConv2dPack(r, 'pack', g, direction, weight, packed);
   return packed;
 };

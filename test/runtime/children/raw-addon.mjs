@@ -106,7 +106,7 @@ bad.arenas = [
 ];
 
 // Per function: its arguments' kinds, valid values of them, and bad values that only this function has.
-const shape = () => Int32Array.of(1, 4, 4, 1, 8, 3, 0, 1, 1);
+const shape = () => Int32Array.of(1, 4, 4, 1, 8, 3, 0, 1, 1, 0);
 const none = () => new Int32Array(0);
 const table = {
   openDevice: {
@@ -114,6 +114,7 @@ const table = {
     valid: () => ['cpu', 0, 1, ''],
     more: [['', 'gpu', 'cpu\0', 'CPU'], [1024, 99], [1025], ['sse', 'avx512\0', 'x'.repeat(1e5)]],
   },
+  cudnnReport: { kinds: [], valid: () => [] },
   deviceInfo: { kinds: ['device'], valid: () => [device] },
   closeDevice: { kinds: ['device'], valid: () => [addon.openDevice('cpu', 0, 1, '')], more: [[closed]] },
   packedBytes: {
@@ -123,10 +124,10 @@ const table = {
       [],
       [
         none(),
-        Int32Array.of(1, 4, 4, 1, 8, 3, 0, 1),
+        Int32Array.of(1, 4, 4, 1, 8, 3, 0, 1, 1),
+        new Int32Array(11),
         new Int32Array(10),
-        new Int32Array(9),
-        ...[0, 1, 2, 3, 4, 5, 6, 7, 8].flatMap((i) => [-1, 1 << 30].map((v) => shape().with(i, v))),
+        ...[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].flatMap((i) => [-1, 1 << 30].map((v) => shape().with(i, v))),
         shape().with(5, 4),
         shape().with(7, 2),
       ],
