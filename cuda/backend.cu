@@ -1,12 +1,11 @@
 // Life of a GPU device: opened once, used by its executor thread, closed when the last program and arena are
 // gone.
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <utility>
 
+#include "../native/environment.h"
 #include "backend.h"
-
 #ifdef PIXELCNN_WITH_CUDNN
 #include "cudnn_loader.h"
 #endif
@@ -15,10 +14,7 @@ namespace pixelcnn {
 
 namespace {
 
-bool is_set(const char* variable, const char* value) {
-  const char* text = std::getenv(variable);
-  return text != nullptr && std::strcmp(text, value) == 0;
-}
+bool is_set(const char* variable, const char* value) { return environment(variable) == value; }
 
 std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
+
+#include "../native/environment.h"
 
 namespace pixelcnn::cuda {
 namespace {
@@ -33,13 +35,11 @@ std::string hash(const std::string& text) {
 }
 
 std::string default_folder() {
-  if (const char* folder = std::getenv("PIXELCNN_CACHE"); folder != nullptr) return folder;
-  if (const char* folder = std::getenv("XDG_CACHE_HOME"); folder != nullptr && folder[0] == '/') {
-    return std::string(folder) + "/pixelcnn";
-  }
-  if (const char* home = std::getenv("HOME"); home != nullptr && home[0] == '/') {
-    return std::string(home) + "/.cache/pixelcnn";
-  }
+  if (const auto folder = environment("PIXELCNN_CACHE")) return *folder;
+  const std::string cache = environment("XDG_CACHE_HOME").value_or(""),
+                    home = environment("HOME").value_or("");
+  if (cache.starts_with('/')) return cache + "/pixelcnn";
+  if (home.starts_with('/')) return home + "/.cache/pixelcnn";
   return "";
 }
 
@@ -140,7 +140,9 @@ std::optional<CachedChoice> CudnnCache::read(const std::string& key) const {
   const std::string convolution = take_line(*text);
   if (convolution == kOwnKernels) return CachedChoice{.own_kernels = true};
   CachedChoice choice{.own_kernels = false};
-  choice.convolution = static_cast<Convolution>(std::atoi(convolution.c_str()));
+  int number = 0;
+  std::from_chars(convolution.data(), convolution.data() + convolution.size(), number);
+  choice.convolution = static_cast<Convolution>(number);
   choice.engine = take_line(*text);
   choice.plan = std::move(*text);
   return choice;
@@ -156,7 +158,7 @@ void CudnnCache::write(const std::string& key, const CachedChoice& choice) const
 
 std::set<std::string> CudnnCache::excluded_engines() const {
   std::set<std::string> engines;
-  if (const char* list = std::getenv("PIXELCNN_CUDNN_EXCLUDE"); list != nullptr) add_words(list, engines);
+  if (const auto list = environment("PIXELCNN_CUDNN_EXCLUDE")) add_words(*list, engines);
   if (folder_.empty()) return engines;
   if (const std::optional<std::string> text = read_file(folder_ + "/cudnn/" + kExcludedEngines)) {
     add_words(*text, engines);

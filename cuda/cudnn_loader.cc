@@ -5,12 +5,13 @@
 #include <link.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <charconv>
 #include <filesystem>
 #include <map>
 #include <mutex>
 #include <set>
 
+#include "../native/environment.h"
 #include "cudnn_engines.h"
 #include "cudnn_probe.h"
 
@@ -41,11 +42,6 @@ constexpr const char* kInstall =
     "Install it with `pip install nvidia-cudnn-cu13 nvidia-cublas`, or from NVIDIA's apt repository "
     "(libcudnn9-cuda-13), or set PIXELCNN_CUDNN to the folder that holds libcudnn.so.9.";
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 std::vector<fs::path> children_of(const fs::path& folder, const std::string& prefix) {
   std::vector<fs::path> found;
   std::error_code ignored;
@@ -71,7 +67,7 @@ void add_wheels(const std::string& prefix, const char* package, std::vector<fs::
 // The prefix of the first python3 on the PATH: of `<prefix>/bin/python3`, links followed (pyenv's shims
 // excepted).
 std::string python_prefix() {
-  const std::string path = environment("PATH");
+  const std::string path = environment("PATH").value_or("");
   for (size_t begin = 0; begin <= path.size();) {
     const size_t end = std::min(path.find(':', begin), path.size());
     std::error_code missing;
@@ -85,18 +81,19 @@ std::string python_prefix() {
 // Folders that may hold libraries of NVIDIA, in the order in which they are tried; `package` as in wheels.
 std::vector<fs::path> usual_folders(const char* package) {
   std::vector<fs::path> folders;
-  add_wheels(environment("VIRTUAL_ENV"), package, folders);
+  add_wheels(environment("VIRTUAL_ENV").value_or(""), package, folders);
   add_wheels(python_prefix(), package, folders);
-  if (const std::string home = environment("HOME"); !home.empty())
+  if (const std::string home = environment("HOME").value_or(""); !home.empty())
     add_wheels(home + "/.local", package, folders);
   add_wheels("/usr/local", package, folders);
   add_wheels("/usr", package, folders);
-  const std::string conda = environment("CONDA_PREFIX");
+  const std::string conda = environment("CONDA_PREFIX").value_or("");
   add_wheels(conda, package, folders);
   if (!conda.empty()) folders.push_back(fs::path(conda) / "lib");
   std::vector<fs::path> toolkits;
   for (const char* name : {"CUDA_HOME", "CUDA_PATH"}) {
-    if (const std::string toolkit = environment(name); !toolkit.empty()) toolkits.push_back(toolkit);
+    if (const std::string toolkit = environment(name).value_or(""); !toolkit.empty())
+      toolkits.push_back(toolkit);
   }
   for (const fs::path& toolkit : children_of("/usr/local", "cuda")) toolkits.push_back(toolkit);
   for (const fs::path& toolkit : toolkits) {
@@ -125,9 +122,14 @@ std::string loader_path(const char* name) {
   return result.ended ? result.answer : "";
 }
 
+// Of this thread, in glibc.
+std::string last_loader_error() {
+  return dlerror();  // NOLINT(concurrency-mt-unsafe)
+}
+
 void* open_library(const fs::path& path) {
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) throw Error("ERR_CUDNN_INCOMPLETE", dlerror());
+  if (handle == nullptr) throw Error("ERR_CUDNN_INCOMPLETE", last_loader_error());
   return handle;
 }
 
@@ -169,7 +171,7 @@ CudnnApi open_all(const fs::path& shim) {
   CudnnApi api;
 #define PIXELCNN_X(function)                                                         \
   api.function = reinterpret_cast<decltype(api.function)>(dlsym(handle, #function)); \
-  if (api.function == nullptr) throw Error("ERR_CUDNN_INCOMPLETE", dlerror());
+  if (api.function == nullptr) throw Error("ERR_CUDNN_INCOMPLETE", last_loader_error());
   PIXELCNN_CUDNN_FUNCTIONS(PIXELCNN_X)
 #undef PIXELCNN_X
   open_cublas(folder, static_cast<int>(api.cudnnGetCudartVersion() / 1000));
@@ -240,7 +242,8 @@ bool try_library(const fs::path& shim, CudnnLibrary& library) {
     return refuse(result.answer.substr(0, space), reason,
                   "All of cuDNN's files and libcublasLt must be there. " + std::string(kInstall));
   }
-  const int version = std::atoi(result.answer.c_str() + 8);
+  int version = 0;
+  std::from_chars(result.answer.data() + 8, result.answer.data() + result.answer.size(), version);
   if (version < kLeastCudnnVersion) {
     return refuse("ERR_CUDNN_VERSION",
                   "it is version " + cudnn_version_text(version) + ", and pixelcnn needs " +
@@ -256,7 +259,7 @@ bool try_library(const fs::path& shim, CudnnLibrary& library) {
 
 CudnnLibrary search(const std::string& folder) {
   CudnnLibrary library;
-  const std::string only = folder.empty() ? environment("PIXELCNN_CUDNN") : folder;
+  const std::string only = folder.empty() ? environment("PIXELCNN_CUDNN").value_or("") : folder;
   std::vector<fs::path> shims;
   if (!only.empty()) {
     shims.push_back(fs::path(only).filename() == kShim ? fs::path(only) : fs::path(only) / kShim);

@@ -201,7 +201,8 @@ class DevicePlans final : public Cudnn {
       auto plan = std::make_unique<Plan>(runtime_, convolution, shape.precision,
                                          engine_name(convolution, configuration.engine),
                                          make_plan(runtime_.api, runtime_.target, configuration));
-      return plan->workspace_bytes() <= kMostPlanWorkspace ? std::move(plan) : nullptr;
+      if (plan->workspace_bytes() > kMostPlanWorkspace) return nullptr;
+      return plan;
     } catch (const Error&) {
       return nullptr;
     }

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstring>
 #include <exception>
+#include <system_error>
 
 namespace pixelcnn::cuda {
 namespace {
@@ -98,9 +99,9 @@ bool read_both(int answer, int error, int seconds, ChildResult& result) {
 
 ChildResult run_once(const std::function<std::string()>& work, int seconds) {
   Pipe answer, error;
-  if (!answer.open() || !error.open()) return {false, "", std::strerror(errno)};
+  if (!answer.open() || !error.open()) return {false, "", std::generic_category().message(errno)};
   const pid_t pid = fork();
-  if (pid < 0) return {false, "", std::strerror(errno)};
+  if (pid < 0) return {false, "", std::generic_category().message(errno)};
   if (pid == 0) child(work, answer.writer(), error.writer());
   answer.close_end(1);
   error.close_end(1);
@@ -120,9 +121,11 @@ ChildResult run_once(const std::function<std::string()>& work, int seconds) {
     return result;
   }
   result.answer.clear();
-  const char* how = !in_time                               ? "no answer in time"
-                    : waited == pid && WIFSIGNALED(status) ? strsignal(WTERMSIG(status))
-                                                           : "no answer";
+  const char* how =
+      !in_time ? "no answer in time"
+      : waited == pid && WIFSIGNALED(status)
+          ? strsignal(WTERMSIG(status))  // NOLINT(concurrency-mt-unsafe): glibc keeps it per thread
+          : "no answer";
   if (!result.error.empty()) result.error += ' ';
   result.error.append("(").append(how).append(")");
   return result;

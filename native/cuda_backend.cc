@@ -3,9 +3,9 @@
 
 #include <dlfcn.h>
 
-#include <cstdlib>
 #include <utility>
 
+#include "environment.h"
 #include "error.h"
 
 namespace pixelcnn {
@@ -112,12 +112,12 @@ std::string own_folder() {
 
 // The library stays loaded for the life of the process: CUDA does not survive being unloaded.
 const CudaFunctions& load_library() {
-  const char* chosen = std::getenv("PIXELCNN_CUDA_LIBRARY");
-  const std::string path =
-      chosen != nullptr && *chosen != '\0' ? chosen : own_folder() + "/libpixelcnn_cuda.so";
+  const std::string chosen = environment("PIXELCNN_CUDA_LIBRARY").value_or("");
+  const std::string path = chosen.empty() ? own_folder() + "/libpixelcnn_cuda.so" : chosen;
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    throw Error("ERR_BACKEND_UNAVAILABLE", std::string("could not load the CUDA library: ") + dlerror(),
+    const std::string reason = dlerror();  // NOLINT(concurrency-mt-unsafe): of this thread, in glibc
+    throw Error("ERR_BACKEND_UNAVAILABLE", "could not load the CUDA library: " + reason,
                 "install a build of pixelcnn for Linux x64 that has it, or build it: npx pixelcnn build");
   }
   const auto entry = reinterpret_cast<CudaEntry>(dlsym(library, kCudaEntry));
