@@ -135,7 +135,13 @@ std::shared_ptr<Backend> open_cuda_backend(int index) {
 
 CudnnReport report_cudnn() {
   CudnnReport report{};
-  load_library().report_cudnn(&report);
+  try {
+    load_library().report_cudnn(&report);
+  } catch (const Error& error) {
+    error.code().copy(report.code, sizeof report.code - 1);
+    std::string(error.what()).copy(report.message, sizeof report.message - 1);
+    error.remedy().copy(report.remedy, sizeof report.remedy - 1);
+  }
   return report;
 }
 

@@ -12,7 +12,7 @@ namespace pixelcnn {
 // index too large.
 std::shared_ptr<Backend> open_cuda_backend(int index);
 
-// What the library finds of cuDNN on this machine; no GPU is needed. Throws as above for a missing library.
+// What the library finds of cuDNN on this machine, or why there is no library; no GPU is needed.
 CudnnReport report_cudnn();
 
 }  // namespace pixelcnn
