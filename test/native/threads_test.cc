@@ -20,7 +20,7 @@ namespace {
 
 // A masked convolution, its packing and its gradients: every one of them runs on all threads of the pool.
 std::vector<int32_t> commands_of(Backend& backend, std::vector<int64_t>& arena_bytes) {
-  const std::vector<int32_t> shape = {2, 9, 8, 4, 40, 5, 1, 1, 1};  // direct
+  const std::vector<int32_t> shape = {2, 9, 8, 4, 40, 5, 1, 1, 1, 0};  // direct, f32
   const MaskedConv2dShape decoded = decode_shape(shape);
   const std::vector<int64_t> bytes = {
       decoded.weight_count() * 4, backend.packed_bytes(decoded, Direction::kForward),
@@ -44,7 +44,7 @@ std::vector<int32_t> commands_of(Backend& backend, std::vector<int64_t>& arena_b
   };
   op("maskedConv2dPack", {0}, {kWeight, kForward});
   op("maskedConv2dPack", {1}, {kWeight, kBackward});
-  op("maskedConv2dForward", {1}, {kX, kForward, kBias, kY});
+  op("maskedConv2dForward", {1, 0}, {kX, kForward, kBias, kY});
   op("maskedConv2dBackwardWeight", {}, {kX, kY, kGradWeight, kGradBias});
   op("maskedConv2dBackwardInput", {}, {kY, kBackward, -1, kGradX});
   return result;
@@ -60,6 +60,8 @@ class RunJob final : public Job {
     for (int i = 0; i < 3 && !stopping; ++i) program_->run();
     if (plant_) ++planted;
   }
+  // As on a GPU: finished after the next one has been run.
+  bool in_flight() const override { return true; }
 
  private:
   std::shared_ptr<Program> program_;
