@@ -1,6 +1,7 @@
 // The model the server answers with: loaded from a file, or trained on MNIST first when there is none yet.
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { type Device, loadImages, openDevice, PixelCNN, presets, train } from 'pixelcnn';
 import { HttpError } from './http-error.js';
@@ -33,10 +34,13 @@ export class ModelHost implements AsyncDisposable {
     file: string,
     options: { trainIfMissing?: boolean; steps?: number; tell?: (progress: TrainingProgress) => void } = {},
   ): Promise<void> {
-    this.#device = await openDevice();
     if (options.trainIfMissing && !existsSync(file)) {
+      this.#device = await openDevice();
       await this.#train(this.#device, file, options.steps ?? defaultSteps, options.tell);
+      await this.#device.dispose();
     }
+    // One processor is left to the event loop.
+    this.#device = await openDevice({ threads: Math.max(1, availableParallelism() - 1) });
     this.#model = await PixelCNN.load(this.#device, file);
   }
 
