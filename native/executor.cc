@@ -80,6 +80,7 @@ void Executor::loop() {
   std::unique_ptr<Job> flying;  // has run; what it enqueued may not be done
   for (;;) {
     std::unique_ptr<Job> job;
+    bool closing;
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [&] { return !queue_.empty() || closed_ || flying != nullptr; });
@@ -89,7 +90,10 @@ void Executor::loop() {
       } else if (flying == nullptr) {
         return;
       }
+      closing = closed_;
     }
+    // The last job takes away what the one before it is still waiting for.
+    if (closing && flying != nullptr) complete(std::move(flying));
     if (job != nullptr) guarded(*job, [&] { job->run(stopping_); });
     if (flying != nullptr) complete(std::move(flying));
     if (job == nullptr) continue;
