@@ -42,7 +42,7 @@ describe('a machine without a usable GPU', () => {
 async function useGpu(
   variables: Readonly<Record<string, string>>,
   options: object,
-  ...counts: readonly number[]
+  ...counts: readonly (number | 'dispose')[]
 ) {
   const { stdout, stderr, code } = await runChild('cuda/children/device.mjs', {
     args: [JSON.stringify(options), ...counts.map(String)],
@@ -85,6 +85,14 @@ describe.skipIf(realGpu)('an emulated GPU', () => {
     expect(calls[1]).toMatchObject({ code: 'ERR_OUT_OF_MEMORY', remedy: expect.any(String) });
     expect(calls[0].drawn).toHaveLength(72);
     expect(calls[2]).toEqual(calls[0]);
+  });
+
+  it('is disposed in the middle of a step: the step ends, then the memory goes', async () => {
+    for (const variables of [{}, { PIXELCNN_GRAPHS: '0' }]) {
+      const { calls } = await useGpu(variables, { precision: 'f32' }, 1, 'dispose');
+      expect(calls[0].drawn).toHaveLength(72);
+      expect(calls[1]).toMatchObject({ code: 'ERR_DISPOSED' });
+    }
   });
 
   it('names the op that failed', async () => {
