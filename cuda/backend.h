@@ -60,7 +60,7 @@ class CudaDevice {
   }
   template <class Op>
   void run(const Op& op) {
-    cuda::run(op, {stream_, workspace_, gpu_.multiprocessors, gpu_.compute_capability, gpu_.cudnn});
+    cuda::run(op, {stream_, workspace_, gpu_.multiprocessors, gpu_.cudnn});
     PIXELCNN_CUDA(cudaGetLastError());
     if (synchronous_) PIXELCNN_CUDA(cudaStreamSynchronize(stream_));
   }

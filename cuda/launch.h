@@ -22,7 +22,6 @@ struct Launch {
   cudaStream_t stream;
   std::byte* workspace;  // 256-byte aligned, at least what workspace(op, gpu) asked for
   int multiprocessors;
-  int compute_capability;
   Cudnn* cudnn;
 };
 

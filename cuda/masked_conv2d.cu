@@ -184,7 +184,7 @@ int64_t plan_op(const Op& op, const Gpu& gpu) {
       Pieces pieces{memory};
       take_operands(trial_op, pieces);
       enqueue(trial_op, with,
-              {stream, memory + pieces.bytes, gpu.multiprocessors, gpu.compute_capability, gpu.cudnn});
+              {stream, memory + pieces.bytes, gpu.multiprocessors, gpu.cudnn});
     };
     plan = gpu.cudnn->prepare(*wanted, {bytes, run_trial});
   }

@@ -63,7 +63,7 @@ inline cuda::Gpu test_gpu() {
 template <class Op>
 void run_on_device(const Op& op, const cuda::Gpu& gpu) {
   const DeviceBuffer<std::byte> workspace(std::max<int64_t>(1, cuda::workspace(op, gpu)));
-  cuda::run(op, cuda::Launch{nullptr, workspace, gpu.multiprocessors, gpu.compute_capability, gpu.cudnn});
+  cuda::run(op, cuda::Launch{nullptr, workspace, gpu.multiprocessors, gpu.cudnn});
   PIXELCNN_CUDA(cudaGetLastError());
   PIXELCNN_CUDA(cudaDeviceSynchronize());
 }
