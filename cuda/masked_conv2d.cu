@@ -183,8 +183,7 @@ int64_t plan_op(const Op& op, const Gpu& gpu) {
     const auto run_trial = [&](const ConvolutionPlan* with, std::byte* memory, cudaStream_t stream) {
       Pieces pieces{memory};
       take_operands(trial_op, pieces);
-      enqueue(trial_op, with,
-              {stream, memory + pieces.bytes, gpu.multiprocessors, gpu.cudnn});
+      enqueue(trial_op, with, {stream, memory + pieces.bytes, gpu.multiprocessors, gpu.cudnn});
     };
     plan = gpu.cudnn->prepare(*wanted, {bytes, run_trial});
   }
