@@ -57,7 +57,7 @@ export type MaskedConv2dBackwardOptions = z.input<typeof backwardSchema>;
 
 /**
  * y = conv(input, weight * mask) + bias: stride 1, "same" zero padding. Returns NHWC, outChannels channels.
- * Default algorithm `direct`; bias defaults to 0.
+ * Default algorithm `direct`; bias defaults to 0. In float32 on every device, factors rounded on one opened with `tf32`.
  * @throws PixelCnnError for arguments of the wrong type, range or length; ERR_DISPOSED.
  */
 export async function maskedConv2d(device: Device, options: MaskedConv2dOptions): Promise<Float32Array> {
