@@ -54,10 +54,18 @@ class ForwardUnit {
   }
 }
 
+/** Float32 values that one run may return: 256 MiB of the 2 GiB that a transfer may have. */
+const outputsPerRun = 2 ** 26;
+
+/** Images per run, at least one: so many that the device is busy and their output can be transferred. */
+export function imagesPerRun(pixelsPerRun: number, pixels: number, outputsPerPixel: number): number {
+  return Math.max(1, Math.floor(Math.min(pixelsPerRun, outputsPerRun / outputsPerPixel) / pixels));
+}
+
 /** Runs a forward program over all images, giving each chunk's output to `collect`. */
 async function runChunks(
   model: ModelInternals,
-  what: string,
+  what: 'logits' | 'nats',
   images: ImageBatch,
   options: ForwardOptions,
   record: RecordBody,
@@ -65,7 +73,9 @@ async function runChunks(
 ): Promise<void> {
   const { height, width, channels } = images;
   const imageBytes = height * width * channels;
-  const perRun = Math.max(1, Math.floor(model.device.pixelsPerRun / (height * width)));
+  const { config, device } = model;
+  const perPixel = what === 'logits' ? config.channels * config.levels : 1;
+  const perRun = imagesPerRun(device.pixelsPerRun, height * width, perPixel);
   for (let first = 0; first < images.count; first += perRun) {
     options.signal?.throwIfAborted();
     const n = Math.min(perRun, images.count - first);

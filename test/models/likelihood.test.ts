@@ -1,6 +1,7 @@
 // Likelihoods: they sum to one, agree with the logits and with float64, and do not know their companions.
 import { describe, expect, it } from 'vitest';
 import type { ImageBatch } from '../../src/data/image-batch.js';
+import { imagesPerRun } from '../../src/models/likelihood.js';
 import { PixelCNN } from '../../src/models/pixelcnn.js';
 import { bytesOfLevels, levelOfByte } from '../../src/ops/quantise.js';
 import { expectClose, expectSameBits } from '../helpers/close.js';
@@ -67,6 +68,24 @@ describe('probabilities of all images', () => {
     const sum = nats.reduce((total, value) => total + Math.exp(-value), 0);
     expect(Math.abs(sum - 1)).toBeGreaterThan(1e-3);
     await model.dispose();
+  });
+});
+
+describe('images per run', () => {
+  it('keep a GPU busy and fit a transfer', () => {
+    const gpu = 2048 * 28 * 28;
+    expect(imagesPerRun(gpu, 28 * 28, 1)).toBe(2048);
+    for (const [channels, levels] of [
+      [1, 2],
+      [1, 256],
+      [3, 256],
+      [16, 256],
+    ] as const) {
+      const images = imagesPerRun(gpu, 32 * 32, channels * levels);
+      expect(images).toBeGreaterThanOrEqual(1);
+      expect(images * 32 * 32 * channels * levels * 4).toBeLessThan(2 ** 31);
+    }
+    expect(imagesPerRun(16 * 28 * 28, 28 * 28, 256)).toBe(16);
   });
 });
 
