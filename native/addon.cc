@@ -8,8 +8,8 @@
 
 namespace pixelcnn {
 
-// Raised whenever the meaning of a command buffer changes.
-constexpr int kAbi = 2;
+// Raised whenever the meaning of a function or of a command buffer changes.
+constexpr int kAbi = 3;
 
 class Addon : public Napi::Addon<Addon> {
  public:

@@ -3,6 +3,7 @@
 #include "device_wrap.h"
 
 #include <mutex>
+#include <utility>
 
 #include "backend_loader.h"
 #include "cuda_backend.h"
@@ -55,8 +56,26 @@ void PromiseJob::settle(Napi::Env env) {
   }
 }
 
-std::shared_ptr<Device> Device::open(Napi::Env env, std::shared_ptr<Backend> backend) {
-  auto device = std::shared_ptr<Device>(new Device(std::move(backend)));
+namespace {
+
+class OpenJob final : public PromiseJob {
+ public:
+  OpenJob(std::shared_ptr<Device> device, std::function<std::shared_ptr<Backend>()> open)
+      : device_(std::move(device)), open_(std::move(open)) {}
+  void run(const std::atomic<bool>&) override { device_->set_backend(open_()); }
+
+ protected:
+  Napi::Value result(Napi::Env env) override { return make_handle(env, device_); }
+
+ private:
+  std::shared_ptr<Device> device_;
+  std::function<std::shared_ptr<Backend>()> open_;
+};
+
+}  // namespace
+
+Napi::Promise Device::open(Napi::Env env, std::function<std::shared_ptr<Backend>()> open) {
+  auto device = std::shared_ptr<Device>(new Device());
   device->env_ = env;
   device->notifier_ = std::make_shared<Notifier>();
   // The weak pointer is the function's context: the device may be gone when a late call arrives.
@@ -81,10 +100,14 @@ std::shared_ptr<Device> Device::open(Napi::Env env, std::shared_ptr<Backend> bac
   device->executor_ = std::make_unique<Executor>([notifier = device->notifier_] { notifier->notify(); });
   // Registered after the thread-safe function's own hook, so it runs before that one.
   napi_add_env_cleanup_hook(env, at_environment_end, device.get());
-  return device;
+  return device->submit(env, std::make_unique<OpenJob>(device, std::move(open)));
 }
 
-void Device::at_environment_end(void* device) { static_cast<Device*>(device)->shut_down(); }
+void Device::at_environment_end(void* device) {
+  // Its last owner may be a job that goes now.
+  const auto keep = static_cast<Device*>(device)->shared_from_this();
+  keep->shut_down();
+}
 
 Device::~Device() {
   // Without an executor `open` failed half-way and no hook was registered.
@@ -94,7 +117,11 @@ Device::~Device() {
 
 void Device::shut_down() {
   closed_ = true;
-  if (executor_ != nullptr) executor_->stop();
+  if (executor_ != nullptr) {
+    executor_->stop();
+    // What has run but was not collected may own this device.
+    executor_->collect();
+  }
   notifier_->end();
 }
 
@@ -241,8 +268,9 @@ Napi::Value open_device(const Napi::CallbackInfo& info) {
     const int64_t index = integer_argument(info, 1, "index", 0, 1023);
     const int64_t threads = integer_argument(info, 2, "threads", 0, 1024);
     const std::string instruction_set = string_argument(info, 3, "instructionSet");
-    auto opened = open_backend(backend, static_cast<int>(index), static_cast<int>(threads), instruction_set);
-    return make_handle(info.Env(), Device::open(info.Env(), std::move(opened)));
+    return Device::open(info.Env(), [=] {
+      return open_backend(backend, static_cast<int>(index), static_cast<int>(threads), instruction_set);
+    });
   });
 }
 

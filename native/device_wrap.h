@@ -2,13 +2,14 @@
 #pragma once
 #include <napi.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "backend.h"
 #include "executor.h"
-#include "napi_util.h"
+#include "napi_values.h"
 
 namespace pixelcnn {
 
@@ -34,7 +35,9 @@ class Device : public std::enable_shared_from_this<Device> {
   static const napi_type_tag kTag;
   static constexpr const char* kName = "Device";
 
-  static std::shared_ptr<Device> open(Napi::Env env, std::shared_ptr<Backend> backend);
+  // Resolves with the handle of a new device. `open` runs on the executor's thread: a GPU's start takes
+  // seconds.
+  static Napi::Promise open(Napi::Env env, std::function<std::shared_ptr<Backend>()> open);
   ~Device();
 
   const std::shared_ptr<Backend>& backend() const { return backend_; }
@@ -42,7 +45,9 @@ class Device : public std::enable_shared_from_this<Device> {
   Napi::Promise submit(Napi::Env env, std::unique_ptr<PromiseJob> job);
   // Refuses queued work, lets the work in progress end, then resolves.
   Napi::Promise close(Napi::Env env);
-  // Executor thread: an arena to free when the device closes, and the end of all its memory and threads.
+  // Executor thread: the backend once it is open, an arena to free when the device closes, and the end of all
+  // its memory and threads.
+  void set_backend(std::shared_ptr<Backend> backend) { backend_ = std::move(backend); }
   void add_arena(const std::shared_ptr<Arena>& arena);
   void close_backend();
   // After that: the executor's own thread. The device object may live on until it is collected as garbage.
@@ -50,7 +55,7 @@ class Device : public std::enable_shared_from_this<Device> {
 
  private:
   struct Notifier;
-  explicit Device(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
+  Device() = default;
   Napi::Promise begin(Napi::Env env, PromiseJob& job);
   void settle_completed(Napi::Env env);
   void shut_down();
@@ -74,7 +79,7 @@ struct ArenaHandle {
 };
 
 // The functions that addon.cc exports.
-// (backend, index, threads, instructionSet) -> Device
+// (backend, index, threads, instructionSet) -> Promise<Device>
 Napi::Value open_device(const Napi::CallbackInfo& info);
 // (device) -> { backend, name, instructionSet, threads, cudnn, precisions (numbers of ops.h) }
 Napi::Value device_info(const Napi::CallbackInfo& info);

@@ -3,6 +3,8 @@
 
 #include <exception>
 #include <new>
+#include <string>
+#include <system_error>
 #include <utility>
 
 namespace pixelcnn {
@@ -11,8 +13,13 @@ namespace {
 constexpr size_t kMaxQueued = 1024;
 }
 
-Executor::Executor(std::function<void()> completed)
-    : completed_(std::move(completed)), thread_([this] { loop(); }) {}
+Executor::Executor(std::function<void()> completed) : completed_(std::move(completed)) {
+  try {
+    thread_ = std::thread([this] { loop(); });
+  } catch (const std::system_error& error) {
+    throw Error("ERR_THREADS", std::string("could not start the device's thread: ") + error.what());
+  }
+}
 
 Executor::~Executor() { stop(); }
 
@@ -93,7 +100,7 @@ void Executor::loop() {
       closing = closed_;
     }
     // The last job takes away what the one before it is still waiting for.
-    if (closing && flying != nullptr) complete(std::move(flying));
+    if (closing && flying != nullptr) complete(std::exchange(flying, nullptr));
     if (job != nullptr) guarded(*job, [&] { job->run(stopping_); });
     if (flying != nullptr) complete(std::move(flying));
     if (job == nullptr) continue;

@@ -28,7 +28,7 @@ class Job {
 
 class Executor {
  public:
-  // `completed` is called on the executor thread whenever a job is ready to be collected.
+  // `completed` is called on the executor thread whenever a job is ready to be collected. Throws ERR_THREADS.
   explicit Executor(std::function<void()> completed);
   ~Executor();
   Executor(const Executor&) = delete;

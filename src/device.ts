@@ -295,13 +295,13 @@ export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   const instructionSet = process.env.PIXELCNN_CPU_ISA ?? '';
   const open = (name: string, at: number) =>
     callNative(() => native().openDevice(name, at, threads ?? 0, instructionSet));
-  if (backend !== 'auto') return new Device(open(backend, index), precision, limits, []);
+  if (backend !== 'auto') return new Device(await open(backend, index), precision, limits, []);
   const rejected: RejectedBackend[] = [];
   try {
-    return new Device(open('cuda', index), precision, limits, rejected);
+    return new Device(await open('cuda', index), precision, limits, rejected);
   } catch (error) {
     if (!(error instanceof PixelCnnError) || error.code === 'ERR_NATIVE_LOAD') throw error;
     rejected.push({ backend: 'cuda', code: error.code, reason: error.message });
   }
-  return new Device(open('cpu', 0), precision, limits, rejected);
+  return new Device(await open('cpu', 0), precision, limits, rejected);
 }

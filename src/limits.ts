@@ -1,4 +1,5 @@
 // Limits on what one call may ask of a device and on how many calls may wait for it: a server's work stays bounded.
+import { getMaxListeners, setMaxListeners } from 'node:events';
 import { allocating, PixelCnnError } from './errors.js';
 import { z } from './options.js';
 
@@ -79,7 +80,10 @@ export class CallQueue {
     this.#underWay += 1;
     const controller = new AbortController();
     const abort = () => controller.abort(signal?.reason);
-    signal?.addEventListener('abort', abort, { once: true });
+    if (signal !== undefined) {
+      expectListeners(signal, maxQueue);
+      signal.addEventListener('abort', abort, { once: true });
+    }
     let ended = false;
     const end = () => {
       if (ended) return;
@@ -110,6 +114,12 @@ export class CallQueue {
       call.end();
     }
   }
+}
+
+/** One signal for many calls is no leak, which Node.js would warn of: every call takes its listener away. */
+function expectListeners(signal: AbortSignal, calls: number): void {
+  const most = getMaxListeners(signal);
+  if (most > 0 && most <= calls) setMaxListeners(calls + most, signal);
 }
 
 function requireLimit(

@@ -12,7 +12,7 @@ export type NativeProgram = { readonly [tag]: 'Program' };
 export interface Native {
   readonly abi: number;
   readonly opNames: readonly string[];
-  openDevice(backend: string, index: number, threads: number, instructionSet: string): NativeDevice;
+  openDevice(backend: string, index: number, threads: number, instructionSet: string): Promise<NativeDevice>;
   deviceInfo(device: NativeDevice): {
     backend: string;
     name: string;
@@ -41,7 +41,7 @@ export interface Native {
   traceProgram(program: NativeProgram, inputs: ArrayBufferView[]): Promise<Float64Array>;
 }
 
-const abi = 2;
+const abi = 3;
 let loaded: Native | undefined;
 
 /**

@@ -122,7 +122,9 @@ async function checkGpus(): Promise<void> {
 }
 
 async function checkCudnn(): Promise<string> {
-  const { version, path, code, message, remedy } = callNative(() => native().cudnnReport());
+  const { version, path, code, message, remedy, attempts } = callNative(() => native().cudnnReport());
   if (message === '') return `${version}, ${path}`;
-  throw new PixelCnnError(code, message, remedy === '' ? {} : { remedy });
+  const broken = attempts.split('\n').filter((attempt) => attempt !== '' && !attempt.endsWith(': not there'));
+  const tried = broken.length > 1 ? ` (${broken.join('; ')})` : '';
+  throw new PixelCnnError(code, message + tried, remedy === '' ? {} : { remedy });
 }

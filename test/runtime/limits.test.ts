@@ -160,6 +160,22 @@ describe('an abort', () => {
     });
   });
 
+  it('ends many calls at once, without a warning of Node.js', async () => {
+    const warnings: string[] = [];
+    const listen = (warning: Error) => warnings.push(warning.message);
+    process.on('warning', listen);
+    await withLimits(undefined, async (model) => {
+      const controller = new AbortController();
+      const calls = Array.from({ length: 60 }, () =>
+        outcome(model.sample({ ...long, signal: controller.signal })),
+      );
+      controller.abort(new Error('enough'));
+      for (const call of calls) expect(await call).toMatchObject({ message: 'enough' });
+    });
+    process.off('warning', listen);
+    expect(warnings).toEqual([]);
+  });
+
   it('ends training within one step', async () => {
     await withLimits(undefined, async (model) => {
       const images = randomImages(new TestRandom(1), 64, 16, 16, 1);

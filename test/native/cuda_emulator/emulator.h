@@ -14,13 +14,15 @@ namespace emulator {
 
 using Site = std::source_location;
 
-// Begins as the variables PIXELCNN_EMULATOR_SEED, _MEMORY, _CAPABILITY, _DEVICES and _FAIL_LAUNCH say.
+// Begins as the variables PIXELCNN_EMULATOR_SEED, _MEMORY, _CAPABILITY, _DEVICES, _FAIL_LAUNCH and
+// _START_MILLISECONDS say.
 struct Options {
   uint64_t seed = 0;  // 0: threads and blocks in order; others: a random order of this seed
   size_t memory_bytes = size_t{4} << 30;  // of the device
   int capability = 90;                    // 10 * major + minor
   int devices = 1;                        // or 0
   int failing_launch = 0;                 // the launch of this number from now fails for good; 0: none
+  int start_milliseconds = 0;             // that cudaGetDeviceCount takes, like the start of a driver
 };
 extern Options options;
 

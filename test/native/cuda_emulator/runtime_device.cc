@@ -1,7 +1,9 @@
 // The emulated device: what it is, and its errors.
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "device_properties.h"
@@ -25,6 +27,7 @@ Options from_environment() {
   o.capability = static_cast<int>(variable("PIXELCNN_EMULATOR_CAPABILITY", 90));
   o.devices = static_cast<int>(variable("PIXELCNN_EMULATOR_DEVICES", 1));
   o.failing_launch = static_cast<int>(variable("PIXELCNN_EMULATOR_FAIL_LAUNCH", 0));
+  o.start_milliseconds = static_cast<int>(variable("PIXELCNN_EMULATOR_START_MILLISECONDS", 0));
   return o;
 }
 
@@ -138,6 +141,7 @@ cudaError_t cudaRuntimeGetVersion(int* version) { return cudaDriverGetVersion(ve
 
 cudaError_t cudaGetDeviceCount(int* count) {
   return call(__func__, InCapture::kAllowed, [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(options.start_milliseconds));
     *count = options.devices;
     return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
   });

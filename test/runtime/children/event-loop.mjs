@@ -1,4 +1,4 @@
-// Measures the delay of the event loop while the model works: argv[2] is `sample` or `likelihood`. Prints JSON.
+// Measures the delay of the event loop while the model works: argv[2] is `sample`, `likelihood` or `open`. Prints JSON.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { openDevice, PixelCNN } from '../../../dist/index.js';
 
@@ -8,6 +8,7 @@ const images = { data: new Uint8Array(96 * 784), count: 96, height: 28, width: 2
 const work = {
   sample: () => model.sample({ count: 16, height: 28, width: 28, seed: 1 }),
   likelihood: () => model.logLikelihood(images),
+  open: async () => (await openDevice({ backend: 'cuda' })).dispose(),
   block: () => {
     const end = performance.now() + 40;
     while (performance.now() < end);

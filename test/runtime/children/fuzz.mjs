@@ -140,7 +140,7 @@ const valid = {
   outputs: regions(r.outputs),
 };
 
-const device = addon.openDevice('cpu', 0, 2, '');
+const device = await addon.openDevice('cpu', 0, 2, '');
 const guardBytes = 1 << 16;
 const pattern = Uint8Array.from({ length: guardBytes }, (_, i) => (i * 31) % 251);
 const before = await addon.allocateArena(device, guardBytes);

@@ -52,6 +52,28 @@ const scenarios = {
   async 'end, device opened only'() {
     await openDevice({ backend: 'cpu' });
   },
+  async 'end, opening not awaited'() {
+    openDevice({ backend: 'cpu' }).then(() => console.log('opened'));
+  },
+  async 'exit while opening'() {
+    for (let i = 0; i < 8; i += 1) openDevice({ backend: 'cpu', threads: 64 });
+    process.exit(7);
+  },
+  async 'terminate workers while opening'() {
+    for (let i = 0; i < 12; i += 1) {
+      const worker = startWorker('worker: open');
+      const exit = exitOf(worker);
+      await messageOf(worker);
+      await sleep(i % 3);
+      await worker.terminate();
+      await exit;
+    }
+  },
+  async 'worker: open'() {
+    const opening = Array.from({ length: 8 }, () => openDevice({ backend: 'cpu', threads: 64 }));
+    parentPort.postMessage('opening');
+    await Promise.all(opening);
+  },
   async 'exit when idle'() {
     const { model } = await open();
     await model.sample(small);

@@ -22,7 +22,7 @@ const expected = JSON.stringify([
   await model.sample({ height: 5, width: 5, seed: 3 }),
 ]);
 const raw = native();
-const rawDevice = raw.openDevice('cpu', 0, 1, '');
+const rawDevice = await raw.openDevice('cpu', 0, 1, '');
 const arena = await raw.allocateArena(rawDevice, 2 ** 30);
 
 // 256 MiB more than now: ordinary work fits, what follows does not.

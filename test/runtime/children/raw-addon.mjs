@@ -2,14 +2,14 @@
 import { native } from '../../../dist/native.js';
 
 const addon = native();
-const device = addon.openDevice('cpu', 0, 1, '');
-const closed = addon.openDevice('cpu', 0, 1, '');
+const device = await addon.openDevice('cpu', 0, 1, '');
+const closed = await addon.openDevice('cpu', 0, 1, '');
 const closedArena = await addon.allocateArena(closed, 256);
 await addon.closeDevice(closed);
 const arena = await addon.allocateArena(device, 1024);
 const released = await addon.allocateArena(device, 1024);
 addon.releaseArena(released);
-const foreign = addon.openDevice('cpu', 0, 1, '');
+const foreign = await addon.openDevice('cpu', 0, 1, '');
 const foreignArena = await addon.allocateArena(foreign, 1024);
 // zero(64 floats at block 0), fed at block 1 and returned from block 0.
 const commands = Int32Array.of(addon.opNames.indexOf('zero'), 3, 64, 0, 0);
@@ -116,7 +116,11 @@ const table = {
   },
   cudnnReport: { kinds: [], valid: () => [] },
   deviceInfo: { kinds: ['device'], valid: () => [device] },
-  closeDevice: { kinds: ['device'], valid: () => [addon.openDevice('cpu', 0, 1, '')], more: [[closed]] },
+  closeDevice: {
+    kinds: ['device'],
+    valid: async () => [await addon.openDevice('cpu', 0, 1, '')],
+    more: [[closed]],
+  },
   packedBytes: {
     kinds: ['device', 'ints', 'integer'],
     valid: () => [device, shape(), 0],
@@ -203,19 +207,19 @@ for (const [name, value] of Object.entries(addon)) {
   if (typeof value === 'function' && !(name in table)) result.wrong.push(`${name} is not in the table`);
 }
 for (const [name, { kinds, valid, more = [], allowed = [] }] of Object.entries(table)) {
-  await call(name, valid(), 'valid arguments', false);
+  await call(name, await valid(), 'valid arguments', false);
   for (let count = 0; count < kinds.length; count += 1) {
-    await call(name, valid().slice(0, count), `only ${count} arguments`, true);
+    await call(name, (await valid()).slice(0, count), `only ${count} arguments`, true);
     for (const value of [...bad[kinds[count]], ...(more[count] ?? [])]) {
       if (allowed.includes(value)) continue;
-      await call(name, valid().with(count, value), `argument ${count} = ${describe(value)}`, true);
+      await call(name, (await valid()).with(count, value), `argument ${count} = ${describe(value)}`, true);
     }
   }
-  await call(name, [...valid(), 'one too many'], 'an argument too many', false);
+  await call(name, [...(await valid()), 'one too many'], 'an argument too many', false);
   // Called as a constructor or on another object: an error or a result, never a crash.
   try {
-    Reflect.construct(addon[name], valid());
-    addon[name].apply(Object.create(null), valid());
+    Reflect.construct(addon[name], await valid());
+    addon[name].apply(Object.create(null), await valid());
   } catch (error) {
     if (!(error instanceof Error)) result.wrong.push(`new ${name} threw ${String(error)}`);
   }

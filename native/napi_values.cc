@@ -1,5 +1,5 @@
 // Argument checks: the addon is as safe called directly as through the TypeScript layer.
-#include "napi_util.h"
+#include "napi_values.h"
 
 #include <cmath>
 #include <cstdlib>
