@@ -1,8 +1,9 @@
-// Devices: opening one, its memory, and the rule that at most two steps are in flight.
-import { check, PixelCnnError } from './errors.js';
+// Devices: opening one, its memory, and the steps that run on it.
+import { PixelCnnError } from './errors.js';
 import { CallQueue, type DeviceLimits, limitsSchema } from './limits.js';
 import { callNative, type NativeArena, type NativeDevice, type NativeProgram, native } from './native.js';
 import { parseOptions, z } from './options.js';
+import { StepsInFlight } from './steps-in-flight.js';
 import {
   blockBytes,
   blocksOf,
@@ -56,8 +57,6 @@ export interface DeviceInfo {
   readonly rejected: readonly RejectedBackend[];
 }
 
-const maxStepsInFlight = 2;
-
 /** @internal One program of a step. */
 export interface ProgramRun {
   readonly program: NativeProgram;
@@ -73,8 +72,7 @@ export class Device {
   /** @internal Calls on the device and its models. */
   readonly calls: CallQueue;
   readonly #handle: NativeDevice;
-  readonly #waiting: (() => void)[] = [];
-  #inFlight = 0;
+  readonly #steps = new StepsInFlight();
   #closing: Promise<void> | undefined;
 
   /** @internal Use {@link openDevice}. */
@@ -93,6 +91,7 @@ export class Device {
         info,
         supported.map((number) => precisions[number]!),
         precision,
+        rejected,
       ),
       ...(cudnn === '' ? {} : { cudnn }),
       rejected,
@@ -130,15 +129,9 @@ export class Device {
     return callNative(() => native().packedBytes(this.#handle, shape, direction));
   }
 
-  /**
-   * @internal Runs programs back to back as one step. Waits until fewer than two steps are in flight, then submits
-   * all of `runs` at once; resolves with the outputs of the last. A `signal` ends the waiting at once.
-   */
+  /** @internal Runs programs back to back as one step, as {@link inTurn} does; resolves with the outputs of the last. */
   async submit(runs: readonly ProgramRun[], signal?: AbortSignal): Promise<ArrayBuffer[]> {
-    while (this.#inFlight >= maxStepsInFlight && !this.disposed) await this.#turn(signal);
-    this.requireOpen();
-    this.#inFlight += 1;
-    try {
+    return this.inTurn(async () => {
       const results = await Promise.all(
         runs.map(async ({ program, inputs, repeat, labels }) => {
           try {
@@ -149,24 +142,21 @@ export class Device {
         }),
       );
       return results.at(-1) ?? [];
-    } finally {
-      this.#inFlight -= 1;
-      this.#waiting.shift()?.();
-    }
+    }, signal);
   }
 
-  /** Resolves when a step has ended. @throws the signal's reason; its turn then goes to the next. */
-  async #turn(signal: AbortSignal | undefined): Promise<void> {
-    const { promise, resolve } = withResolver();
-    this.#waiting.push(resolve);
-    signal?.addEventListener('abort', resolve, { once: true });
-    await promise;
-    signal?.removeEventListener('abort', resolve);
-    if (!signal?.aborted) return;
-    const at = this.#waiting.indexOf(resolve);
-    if (at >= 0) this.#waiting.splice(at, 1);
-    else this.#waiting.shift()?.();
-    throw signal.reason;
+  /**
+   * @internal Calls `work` at once where fewer than two steps are in flight, else in the order of the calls. A `signal`
+   * ends the waiting.
+   */
+  async inTurn<R>(work: () => Promise<R>, signal?: AbortSignal): Promise<R> {
+    if (!this.#steps.tryEnter()) await this.#steps.enter(signal);
+    try {
+      this.requireOpen();
+      return await work();
+    } finally {
+      this.#steps.leave();
+    }
   }
 
   /**
@@ -175,7 +165,7 @@ export class Device {
    */
   dispose(): Promise<void> {
     this.#closing ??= callNative(() => native().closeDevice(this.#handle));
-    for (const wake of this.#waiting.splice(0)) wake();
+    this.#steps.wakeAll();
     return this.#closing;
   }
 
@@ -194,28 +184,26 @@ function withLabel(error: unknown, labels: readonly string[]): unknown {
   return new PixelCnnError(code, named, { cause, ...(remedy !== undefined && { remedy }) });
 }
 
-function withResolver(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = () => {};
-  const promise = new Promise<void>((now) => {
-    resolve = now;
-  });
-  return { promise, resolve };
-}
-
 /** @throws PixelCnnError ERR_PRECISION if the device does not compute in the precision asked for. */
 function choosePrecision(
   { backend, name }: { backend: string; name: string },
   supported: readonly Precision[],
   asked: DeviceOptions['precision'],
+  rejected: readonly RejectedBackend[],
 ): Precision {
   if (asked === undefined || asked === 'auto') {
     if (backend === 'cpu') return 'f32';
     return supported.includes('bf16') ? 'bf16' : 'f16';
   }
-  check(supported.includes(asked), 'ERR_PRECISION', () => {
-    return `openDevice: ${name} does not compute in ${asked}, only in ${supported.join(', ')}`;
-  });
-  return asked;
+  if (supported.includes(asked)) return asked;
+  const others = rejected.map((other) => `; ${other.backend} was passed over: ${other.reason}`).join('');
+  throw new PixelCnnError(
+    'ERR_PRECISION',
+    `openDevice: ${name} does not compute in ${asked}, only in ${supported.join(', ')}${others}`,
+    {
+      remedy: 'leave precision out to have the best the device has; `npx pixelcnn doctor` tells of its GPUs',
+    },
+  );
 }
 
 /** @internal A block of device memory in which tensors are placed one after the other. */
@@ -293,15 +281,22 @@ type Placeable = Omit<Tensor, 'placed'> & { placed?: { arena: Arena; block: numb
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   const { backend, index, threads, precision, limits } = parseOptions('openDevice', deviceOptions, options);
   const instructionSet = process.env.PIXELCNN_CPU_ISA ?? '';
-  const open = (name: string, at: number) =>
-    callNative(() => native().openDevice(name, at, threads ?? 0, instructionSet));
-  if (backend !== 'auto') return new Device(await open(backend, index), precision, limits, []);
   const rejected: RejectedBackend[] = [];
+  const open = async (name: string, at: number) => {
+    const handle = await callNative(() => native().openDevice(name, at, threads ?? 0, instructionSet));
+    try {
+      return new Device(handle, precision, limits, rejected);
+    } catch (error) {
+      await callNative(() => native().closeDevice(handle));
+      throw error;
+    }
+  };
+  if (backend !== 'auto') return open(backend, index);
   try {
-    return new Device(await open('cuda', index), precision, limits, rejected);
+    return await open('cuda', index);
   } catch (error) {
     if (!(error instanceof PixelCnnError) || error.code === 'ERR_NATIVE_LOAD') throw error;
     rejected.push({ backend: 'cuda', code: error.code, reason: error.message });
   }
-  return new Device(await open('cpu', 0), precision, limits, rejected);
+  return open('cpu', 0);
 }

@@ -100,7 +100,7 @@ export class CallQueue {
     return { signal: controller.signal, end };
   }
 
-  /** Runs `body` as one call, as {@link admit} does. */
+  /** Runs `body` as one call, as {@link admit} does. A result that comes after the abort is dropped. */
   async run<R>(
     caller: string,
     extent: Extent,
@@ -109,7 +109,9 @@ export class CallQueue {
   ): Promise<R> {
     const call = this.admit(caller, extent, signal);
     try {
-      return await allocating(caller, () => body(call.signal));
+      const result = await allocating(caller, () => body(call.signal));
+      call.signal.throwIfAborted();
+      return result;
     } finally {
       call.end();
     }

@@ -38,7 +38,7 @@ export class Program {
 
   /**
    * Plans memory, allocates the program's own arena and has the native side check every op.
-   * @throws PixelCnnError ERR_PROGRAM with the op and the field; ERR_OUT_OF_MEMORY.
+   * @throws PixelCnnError ERR_PROGRAM with the op and the field; ERR_LIMIT; ERR_OUT_OF_MEMORY.
    */
   static async compile(recorder: Recorder): Promise<Program> {
     const [program] = await Program.compileShared([recorder]);
@@ -49,33 +49,37 @@ export class Program {
   static async compileShared(recorders: readonly Recorder[]): Promise<Program[]> {
     const device = recorders[0]!.device;
     const { offsets, blocks } = plan(recorders);
+    for (const { inputs, outputs } of recorders) [...inputs, ...outputs].forEach(requireTransferable);
     const arena = await device.allocate(Math.max(blocks, 1) * blockBytes);
-    return recorders.map((recorder) => {
-      const arenas = [arena, ...arenasOf(recorder)];
-      const place = (tensor: Tensor) => {
-        if (tensor.placed) return { arena: arenas.indexOf(tensor.placed.arena), block: tensor.placed.block };
-        return { arena: 0, block: offsets.get(tensor)! };
-      };
-      const regions = (tensors: readonly Tensor[]) =>
-        Int32Array.from(
-          tensors.flatMap((tensor) => {
-            const { arena: index, block } = place(tensor);
-            check(tensor.bytes < 2 ** 31, 'ERR_LIMIT', () => {
-              return `${tensor.name} has ${tensor.bytes} bytes; one transfer may have at most 2 GiB`;
-            });
-            return [index, block, tensor.bytes];
-          }),
+    const programs: Program[] = [];
+    try {
+      for (const recorder of recorders) {
+        const arenas = [arena, ...arenasOf(recorder)];
+        const place = (tensor: Tensor) => {
+          if (tensor.placed)
+            return { arena: arenas.indexOf(tensor.placed.arena), block: tensor.placed.block };
+          return { arena: 0, block: offsets.get(tensor)! };
+        };
+        const regions = (tensors: readonly Tensor[]) =>
+          Int32Array.from(
+            tensors.flatMap((tensor) => [place(tensor).arena, place(tensor).block, tensor.bytes]),
+          );
+        const program = callNative(() =>
+          native().createProgram(
+            encodeOps(recorder.ops, place),
+            arenas.map(({ handle }) => handle),
+            regions(recorder.inputs),
+            regions(recorder.outputs),
+          ),
         );
-      const program = callNative(() =>
-        native().createProgram(
-          encodeOps(recorder.ops, place),
-          arenas.map(({ handle }) => handle),
-          regions(recorder.inputs),
-          regions(recorder.outputs),
-        ),
-      );
-      return new Program(device, program, arena, recorder);
-    });
+        programs.push(new Program(device, program, arena, recorder));
+      }
+    } catch (error) {
+      for (const program of programs) program.dispose();
+      arena.release();
+      throw error;
+    }
+    return programs;
   }
 
   /** What {@link Device.submit} takes. Inputs in the order they were recorded; they are copied on submission. */
@@ -93,10 +97,10 @@ export class Program {
   }
 
   /** Runs once, op by op, and tells time, shape and non-finite values of each. */
-  async trace(inputs: ArrayBufferView[] = []): Promise<OpTrace[]> {
+  async trace(inputs: ArrayBufferView[] = [], signal?: AbortSignal): Promise<OpTrace[]> {
     const { program } = this.step(inputs);
-    this.device.requireOpen();
-    const values = await callNative(() => native().traceProgram(program, inputs));
+    const run = () => callNative(() => native().traceProgram(program, inputs));
+    const values = await this.device.inTurn(run, signal);
     return this.#ops.map(({ label, name, result }, index) => ({
       label,
       op: name,
@@ -113,6 +117,13 @@ export class Program {
     callNative(() => native().releaseProgram(this.#program));
     this.#arena.release();
   }
+}
+
+/** @throws PixelCnnError ERR_LIMIT for a tensor that is too large to be copied to or from the device. */
+function requireTransferable({ name, bytes }: Tensor): void {
+  check(bytes < 2 ** 31, 'ERR_LIMIT', () => {
+    return `${name} has ${bytes} bytes; one transfer may have at most 2 GiB`;
+  });
 }
 
 /** Offsets in blocks for every tensor without a place. Programs run one after the other, so they may share memory. */

@@ -1,7 +1,13 @@
 // A model as safetensors: PyTorch's names for the weights, the configuration in the metadata, and room for the state
 // of a training run under prefixed names.
 import { check, PixelCnnError } from '../errors.js';
-import { layersOf, type PixelCnnConfig, type PixelCnnOptions, parseConfig } from '../models/config.js';
+import {
+  layersOf,
+  maxImageSide,
+  type PixelCnnConfig,
+  type PixelCnnOptions,
+  parseConfig,
+} from '../models/config.js';
 import { isFinite32, type NamedArrays, requireParameters } from '../models/parameters.js';
 import { parseJsonObject } from './header-json.js';
 import {
@@ -34,7 +40,7 @@ export interface ModelFile {
 
 /**
  * The bytes of a model file, with a checksum over all of them.
- * @throws PixelCnnError CKPT_NONFINITE: no file is written that could not be read back.
+ * @throws PixelCnnError CKPT_NONFINITE, CKPT_CONFIG: no file is written that could not be read back.
  */
 export function encodeModel(file: ModelFile): Uint8Array {
   const tensors = new Map<string, SafetensorsTensor>();
@@ -57,7 +63,7 @@ export function encodeModel(file: ModelFile): Uint8Array {
     [versionKey]: formatVersion,
     [configKey]: JSON.stringify(file.config),
   };
-  if (file.imageSize) metadata[imageSizeKey] = JSON.stringify(file.imageSize);
+  if (file.imageSize) metadata[imageSizeKey] = JSON.stringify(imageSizeOf({ ...file.imageSize }, 'model'));
   if (file.training) metadata[trainingKey] = JSON.stringify(file.training.state);
   return encodeSafetensors(tensors, metadata, { checksum: true });
 }
@@ -155,10 +161,12 @@ function configOf(options: unknown, where: string): PixelCnnConfig {
   }
 }
 
-function imageSizeOf(size: Record<string, unknown>, where: string): { height: number; width: number } {
-  const { height, width } = size;
+function imageSizeOf(
+  { height, width }: Readonly<Record<string, unknown>>,
+  where: string,
+): { height: number; width: number } {
   const valid = [height, width].every(
-    (side) => Number.isInteger(side) && Number(side) >= 1 && Number(side) <= 4096,
+    (side) => Number.isInteger(side) && Number(side) >= 1 && Number(side) <= maxImageSide,
   );
   check(
     valid,

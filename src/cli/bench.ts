@@ -74,8 +74,8 @@ export async function measureForward(
   const bytes = r.input('bytes', [batch, height, width, model.config.channels], 'uint8');
   recordLogits(r, network, bytes, packed, algorithm);
   const [packProgram, forward] = await Program.compileShared([pack, r]);
-  await packProgram!.run();
   try {
+    await packProgram!.run();
     return await measure(() => forward!.run([images.data]), { seconds, images: batch, inFlight: 1 });
   } finally {
     forward!.dispose();

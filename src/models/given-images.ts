@@ -1,4 +1,5 @@
 // Images that a caller gives to a model: every field is read once, then checked against the model.
+import { plainBytes } from '../data/byte-array.js';
 import { checkImageBatch, type ImageBatch } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
 import type { PixelCnnConfig } from './config.js';
@@ -19,7 +20,7 @@ export function requireImages(name: string, images: unknown, config: PixelCnnCon
 
 /** The same over a copy of the bytes, which the caller cannot change. */
 export function copyImages(images: ImageBatch): ImageBatch {
-  return { ...images, data: images.data.slice() };
+  return { ...images, data: plainBytes(images.data).slice() };
 }
 
 /** A getter may throw, or answer otherwise the next time. */

@@ -42,10 +42,8 @@ class ForwardUnit {
   }
 
   /** Packs, then runs once op by op. */
-  async trace(model: ModelInternals, inputs: ArrayBufferView[]): Promise<OpTrace[]> {
-    const packing = await this.#pack.trace();
-    this.#packedVersion = model.version;
-    return [...packing, ...(await this.#forward.trace(inputs))];
+  async trace(inputs: ArrayBufferView[], signal: AbortSignal | undefined): Promise<OpTrace[]> {
+    return [...(await this.#pack.trace([], signal)), ...(await this.#forward.trace(inputs, signal))];
   }
 
   dispose(): void {
@@ -152,7 +150,7 @@ export async function traceNats(
     recordNats(r, network, bytes, packed, options.algorithm),
   );
   try {
-    return await unit.trace(model, [images.data]);
+    return await unit.trace([images.data], options.signal);
   } finally {
     unit.dispose();
   }

@@ -125,29 +125,39 @@ function applyMask(weight: Float32Array, config: LayerConfig): void {
   }
 }
 
+/** Random words between two turns of the event loop: about 2 ms. */
+const wordsPerTurn = 2 ** 14;
+
 /**
  * Initial values, a function of the seed alone: weights uniform in ±sqrt(6 / live inputs) for layers followed by ReLU
  * (He et al. 2015), ±sqrt(1 / live inputs) for the last one; biases 0.
  */
-export function initialParameters(configs: readonly LayerConfig[], seed: number | bigint): NamedArrays {
+export async function initialParameters(
+  configs: readonly LayerConfig[],
+  seed: number | bigint,
+): Promise<NamedArrays> {
   const key = seedKey(seed);
+  const words = new Uint32Array(4);
   const values: NamedArrays = new Map();
-  configs.forEach((config, index) => {
+  for (const [index, config] of configs.entries()) {
     const { c, k, kernelSize } = config;
     const centre = (kernelSize - 1) / 2;
     const liveTaps = centre * kernelSize + centre + (config.maskType === 'B' ? 1 : 0);
     const gain = index === configs.length - 1 ? 1 : 6;
     const bound = Math.sqrt(gain / Math.max(liveTaps * c, 1));
     const weight = new Float32Array(k * c * kernelSize * kernelSize);
+    const counter = [0, index, 0, 2];
     for (let i = 0; i < weight.length; i += 4) {
-      const words = philox([i / 4, index, 0, 2], key);
+      counter[0] = i / 4;
+      philox(counter, key, words);
       for (let lane = 0; lane < 4 && i + lane < weight.length; lane += 1) {
         weight[i + lane] = ((words[lane]! >>> 8) * 2 ** -23 - 1) * bound;
       }
+      if (counter[0] % wordsPerTurn === wordsPerTurn - 1) await new Promise(setImmediate);
     }
     applyMask(weight, config);
     values.set(`${config.name}.weight`, { shape: weightShape(config), data: weight });
     values.set(`${config.name}.bias`, { shape: [k], data: new Float32Array(k) });
-  });
+  }
   return values;
 }

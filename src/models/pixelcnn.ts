@@ -100,7 +100,7 @@ export class PixelCNN {
     const { seed, ...rest } = parseOptions('PixelCNN.create', createOptions, options);
     const config = parseConfig('PixelCNN.create', rest);
     return allocating('PixelCNN.create', async () =>
-      PixelCNN.#allocate(device, config, initialParameters(layersOf(config), seed)),
+      PixelCNN.#allocate(device, config, await initialParameters(layersOf(config), seed)),
     );
   }
 
@@ -144,9 +144,14 @@ export class PixelCNN {
       return { config, hidden: layers.slice(0, -1), head: layers.at(-1)! };
     };
     const networks = { raw: bind(raw), ema: bind(ema) };
-    const values = raw.encode(parameters);
-    const averages = average === parameters ? values : ema.encode(average);
-    await Promise.all([arena.write(raw.flat, values), arena.write(ema.flat, averages)]);
+    try {
+      const values = raw.encode(parameters);
+      const averages = average === parameters ? values : ema.encode(average);
+      await Promise.all([arena.write(raw.flat, values), arena.write(ema.flat, averages)]);
+    } catch (error) {
+      arena.release();
+      throw error;
+    }
     return new PixelCNN({
       device,
       config,

@@ -56,7 +56,7 @@ export class TrainingStep {
   readonly #moment2: ParameterSet;
   readonly #state: Tensor;
   readonly #hyper: Tensor;
-  readonly #programs = new Map<number, Program>();
+  readonly #programs = new Map<number, Promise<Program>>();
   readonly #size: { height: number; width: number };
   readonly #dynamic: boolean;
   readonly #algorithm: Algorithm;
@@ -95,7 +95,7 @@ export class TrainingStep {
 
   /** Submits one step. At most two are in flight; the Promise resolves when this one has run. */
   async run(batch: Batch, hyper: Hyper): Promise<StepResult> {
-    const program = this.#programs.get(batch.count) ?? (await this.#compile(batch.count));
+    const program = await this.#programFor(batch.count);
     const inputs = this.#inputs(batch, hyper);
     this.#model.version += 1;
     const [nats, state] = await this.#model.device.submit([program.step(inputs)]);
@@ -105,7 +105,7 @@ export class TrainingStep {
 
   /** Time, shape and non-finite values of every op of one step, which counts as a step. */
   async trace(batch: Batch, hyper: Hyper) {
-    const program = this.#programs.get(batch.count) ?? (await this.#compile(batch.count));
+    const program = await this.#programFor(batch.count);
     const inputs = this.#inputs(batch, hyper);
     this.#model.version += 1;
     return program.trace(inputs);
@@ -143,9 +143,20 @@ export class TrainingStep {
   }
 
   dispose(): void {
-    for (const program of this.#programs.values()) program.dispose();
+    const end = (program: Program) => program.dispose();
+    for (const program of this.#programs.values()) program.then(end, () => undefined);
     this.#programs.clear();
     this.#arena.release();
+  }
+
+  /** The program for batches of `count` images. Two steps that need it at once share the first one's. */
+  #programFor(count: number): Promise<Program> {
+    const known = this.#programs.get(count);
+    if (known !== undefined) return known;
+    const program = this.#compile(count);
+    this.#programs.set(count, program);
+    program.catch(() => this.#programs.delete(count));
+    return program;
   }
 
   /** In the order in which #compile records them. */
@@ -175,9 +186,7 @@ export class TrainingStep {
     };
     r.output(recordTrainingStep(r, networks.raw, bytes, this.#gradients.layers, optimizer, this.#algorithm));
     r.output(this.#state);
-    const program = await Program.compile(r);
-    this.#programs.set(count, program);
-    return program;
+    return Program.compile(r);
   }
 }
 

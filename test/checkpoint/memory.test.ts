@@ -21,7 +21,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pixelcnn-memory-'));
   const config = parseConfig('test', { hiddenChannels: 4, layers: 2, levels: 2, kernelSize: 3 });
   valid = join(folder, 'valid.safetensors');
-  const parameters = initialParameters(layersOf(config), 1);
+  const parameters = await initialParameters(layersOf(config), 1);
   await writeFile(valid, encodeModel({ config, imageSize: undefined, parameters }));
   const manifest = JSON.parse(await readFile(`${corpus}manifest.json`, 'utf8')) as {
     file: string;

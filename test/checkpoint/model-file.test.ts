@@ -28,19 +28,21 @@ const state = {
   dataset: '0123456789abcdef',
 };
 
-function arrays(seed: number, prefix = ''): NamedArrays {
-  return new Map(
-    [...initialParameters(layersOf(config), seed)].map(([name, value]) => [prefix + name, value]),
-  );
+async function arrays(seed: number, prefix = ''): Promise<NamedArrays> {
+  const parameters = await initialParameters(layersOf(config), seed);
+  return new Map([...parameters].map(([name, value]) => [prefix + name, value]));
 }
 
 /** A checkpoint as a training run saves it. */
 const checkpoint: ModelFile = {
   config,
   imageSize: { height: 4, width: 4 },
-  parameters: arrays(1),
-  average: arrays(2),
-  training: { arrays: new Map([...arrays(3, 'moment1.'), ...arrays(4, 'moment2.')]), state },
+  parameters: await arrays(1),
+  average: await arrays(2),
+  training: {
+    arrays: new Map([...(await arrays(3, 'moment1.')), ...(await arrays(4, 'moment2.'))]),
+    state,
+  },
 };
 const valid = encodeModel(checkpoint);
 
@@ -99,11 +101,20 @@ describe('a checkpoint', () => {
     expect(encodeModel(decoded)).toEqual(valid);
   });
 
-  it('with values that are not finite is not written', () => {
+  it('with values that are not finite is not written', async () => {
     for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) {
-      const parameters = arrays(1);
+      const parameters = await arrays(1);
       parameters.get('net.0.bias')!.data[1] = value;
       expect(verdict(() => encodeModel({ ...checkpoint, parameters }))).toBe('CKPT_NONFINITE');
+    }
+  });
+
+  it('of any image size is read back as it was, or not written', () => {
+    const strip = { ...checkpoint, imageSize: { height: 1, width: 16_384 } };
+    expect(decodeModel(encodeModel(strip)).imageSize).toEqual(strip.imageSize);
+    for (const height of [0, 1.5, 16_385]) {
+      const imageSize = { height, width: 4 };
+      expect(verdict(() => encodeModel({ ...checkpoint, imageSize }))).toBe('CKPT_CONFIG');
     }
   });
 
@@ -262,9 +273,9 @@ describe('damage', () => {
     console.log(`${result.files} bit flips and ${valid.length} truncations refused`);
   });
 
-  it('flips in a larger file are refused: 1,000 at random', () => {
+  it('flips in a larger file are refused: 1,000 at random', async () => {
     const larger = parseConfig('test', { hiddenChannels: 32, layers: 4 });
-    const parameters = initialParameters(layersOf(larger), 1);
+    const parameters = await initialParameters(layersOf(larger), 1);
     const file = encodeModel({ config: larger, imageSize: undefined, parameters });
     const random = new TestRandom(17);
     const flips = (function* () {

@@ -28,6 +28,16 @@ describe('a machine without a usable GPU', () => {
     });
   });
 
+  it('says why the GPU was passed over where the CPU lacks what was asked for', async () => {
+    await withEnvironment(missing, async () => {
+      await expect(openDevice({ precision: 'bf16' })).rejects.toMatchObject({
+        code: 'ERR_PRECISION',
+        message: expect.stringContaining('/nonexistent/libpixelcnn_cuda.so'),
+        remedy: expect.stringContaining('doctor'),
+      });
+    });
+  });
+
   it('refuses a file that is no library', async () => {
     const file = path.join(await mkdtemp(path.join(tmpdir(), 'pixelcnn-')), 'libpixelcnn_cuda.so');
     await writeFile(file, 'not a library');

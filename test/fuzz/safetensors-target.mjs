@@ -63,11 +63,8 @@ function joinSafetensors(header, data) {
   return bytes;
 }
 
-function modelSeed() {
-  const config = parseConfig('fuzz', { hiddenChannels: 1, layers: 2, levels: 2, kernelSize: 1 });
-  const parameters = initialParameters(layersOf(config), 1);
-  return encodeModel({ config, imageSize: { height: 2, width: 3 }, parameters, average: parameters });
-}
+const config = parseConfig('fuzz', { hiddenChannels: 1, layers: 2, levels: 2, kernelSize: 1 });
+const parameters = await initialParameters(layersOf(config), 1);
 
 export const safetensorsTarget = {
   limit: 4096,
@@ -76,7 +73,7 @@ export const safetensorsTarget = {
       .filter((name) => name.endsWith('.safetensors'))
       .sort()
       .map((name) => readFileSync(new URL(name, corpus))),
-    modelSeed(),
+    encodeModel({ config, imageSize: { height: 2, width: 3 }, parameters, average: parameters }),
     encodeSafetensors(
       new Map([
         ['a', { dtype: 'F32', shape: [2, 1], data: bytesOf(8) }],

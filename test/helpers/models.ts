@@ -54,7 +54,7 @@ export async function randomModel(
 ): Promise<PixelCNN> {
   const config = parseConfig('test', options);
   const random = new TestRandom(seed);
-  const parameters = initialParameters(layersOf(config), seed);
+  const parameters = await initialParameters(layersOf(config), seed);
   for (const [name, { data }] of parameters) {
     for (let i = 0; i < data.length; i += 1)
       data[i] = name.endsWith('.bias') ? random.normal() * 0.1 : data[i]! * gain;

@@ -232,6 +232,18 @@ describe('arrays of the caller', () => {
     await model.dispose();
   });
 
+  it('are copied from a Buffer too, whose slice() is a view', async () => {
+    const model = await randomModel(device(), options, 1);
+    // More than one run takes, so that some are read late.
+    const images = randomImages(new TestRandom(5), 40, 28, 28, 1);
+    const { nats } = await model.logLikelihood(images);
+    const data = Buffer.from(images.data);
+    const likelihood = model.logLikelihood({ ...images, data });
+    data.fill(0);
+    expect((await likelihood).nats).toEqual(nats);
+    await model.dispose();
+  });
+
   it('may be views with an offset', async () => {
     const model = await randomModel(device(), options, 1);
     const images = randomImages(new TestRandom(5), 1, 4, 4, 1);

@@ -1,6 +1,6 @@
 // Programs: malformed command buffers are refused natively and never crash; traces tell labels, shapes and NaN.
-import { describe, expect, it } from 'vitest';
-import { openDevice } from '../../src/device.js';
+import { describe, expect, it, vi } from 'vitest';
+import { Arena, Device, openDevice } from '../../src/device.js';
 import { forward, maskedConv2dForward } from '../../src/ops/masked-conv2d.js';
 import { quantise } from '../../src/ops/quantise.js';
 import { zero } from '../../src/ops/sample.js';
@@ -122,6 +122,26 @@ describe('programs', () => {
     const [first] = await program.run([Uint8Array.of(1, 2, 3, 4)]);
     expect([...new Float32Array(first!)]).toEqual([0, 0, 0, 0]);
     program.dispose();
+  });
+
+  it('that are refused leave no memory behind: none is asked for, or it is given back', async () => {
+    const allocate = vi.spyOn(Device.prototype, 'allocate');
+    const release = vi.spyOn(Arena.prototype, 'release');
+    try {
+      const large = new Recorder(device());
+      large.output(large.tensor('large', [2 ** 29]));
+      await expect(Program.compile(large)).rejects.toMatchObject({ code: 'ERR_LIMIT' });
+      expect(allocate).not.toHaveBeenCalled();
+
+      const wrong = new Recorder(device());
+      quantise(wrong, 'quantise', wrong.input('bytes', [4], 'uint8'), 257);
+      await expect(Program.compile(wrong)).rejects.toMatchObject({ code: 'ERR_PROGRAM' });
+      expect(allocate).toHaveBeenCalledTimes(1);
+      expect(release).toHaveBeenCalledTimes(1);
+    } finally {
+      allocate.mockRestore();
+      release.mockRestore();
+    }
   });
 
   it('refuse tensors of another device, while recording', async () => {

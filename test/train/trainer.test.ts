@@ -1,8 +1,9 @@
 // The training loop: learning, events, stopping, the guard against gradients that are not finite.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ImageBatch } from '../../src/data/image-batch.js';
 import { type Device, openDevice } from '../../src/device.js';
 import { evaluate, PixelCNN, train } from '../../src/index.js';
+import { Program } from '../../src/program.js';
 import { splitIndices } from '../../src/train/batches.js';
 import type { TrainEvent } from '../../src/train/events.js';
 import { learningRateAt } from '../../src/train/learning-rate.js';
@@ -35,6 +36,15 @@ describe('train', () => {
     expect(nats).toBeLessThan(Math.LN2 + 0.1);
     const drawn = await model.sample({ count: 8, seed: 1 });
     expect(drawn).toMatchObject({ height: 8, width: 8 });
+    await model.dispose();
+  });
+
+  it('compiles one program per batch size, also for two steps in flight', async () => {
+    const compile = vi.spyOn(Program, 'compile');
+    const model = await PixelCNN.create(device, config);
+    await train(model, stripes(40), { epochs: 2, batchSize: 16 });
+    expect(compile).toHaveBeenCalledTimes(2);
+    compile.mockRestore();
     await model.dispose();
   });
 
