@@ -45,6 +45,9 @@ auto on_device(CudaDevice* device, CudaStatus* status, const Body& body) -> decl
     } catch (const Error& error) {
       device->leave_failed(error);
       throw;
+    } catch (const std::exception& error) {
+      device->leave_failed(Error("ERR_INTERNAL", error.what()));
+      throw;
     }
   });
 }

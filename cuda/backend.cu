@@ -1,5 +1,5 @@
-// Life of a GPU device: opened once, used by its executor thread, closed when the last program and arena are
-// gone.
+// Life of a GPU device: opened and used by its executor thread, closed by dispose; what is released later
+// goes with the object.
 #include <cstring>
 #include <string>
 #include <utility>
@@ -76,18 +76,17 @@ CudaDevice::CudaDevice(int32_t index, CudaDeviceInfo& info)
 
   std::string cudnn = "none: this build leaves it out";
 #ifdef PIXELCNN_WITH_CUDNN
-  const auto library = cuda::load_cudnn();
-  if (library->api == nullptr) {
-    cudnn = "none: " + library->message;
-  } else {
-    try {
+  try {
+    const auto library = cuda::load_cudnn();
+    if (library->api == nullptr) {
+      cudnn = "none: " + library->message;
+    } else {
       cudnn_ = cuda::open_cudnn(library);
       gpu_.cudnn = cudnn_.get();
-      cudnn = std::to_string(library->version / 10000) + "." + std::to_string(library->version / 100 % 100) +
-              "." + std::to_string(library->version % 100) + " (" + library->path + ")";
-    } catch (const Error& error) {
-      cudnn = std::string("none: ") + error.what();
+      cudnn = cuda::cudnn_version_text(library->version) + " (" + library->path + ")";
     }
+  } catch (const std::exception& error) {
+    cudnn = std::string("none: ") + error.what();
   }
 #endif
   copy_text(info.name, properties.name);

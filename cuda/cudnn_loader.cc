@@ -217,6 +217,8 @@ std::string try_in_child(const fs::path& shim) {
     return "version " + std::to_string(version);
   } catch (const Error& error) {
     return error.code() + " " + error.what();
+  } catch (const std::exception& error) {
+    return std::string("ERR_CUDNN_INCOMPLETE ") + error.what();
   }
 }
 

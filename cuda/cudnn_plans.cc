@@ -130,6 +130,8 @@ class DevicePlans final : public Cudnn {
   void allocate_zero() {
     PIXELCNN_CUDA(cudaMalloc(reinterpret_cast<void**>(&runtime_.zero), sizeof(float)));
     PIXELCNN_CUDA(cudaMemset(runtime_.zero, 0, sizeof(float)));
+    // No stream of ours waits for the one this is on.
+    PIXELCNN_CUDA(cudaStreamSynchronize(nullptr));
   }
 
   const ConvolutionPlan* prepare(const ConvolutionRequest& request, const ConvolutionTrial& trial) override {

@@ -2,6 +2,7 @@
 // version.
 #include <napi.h>
 
+#include "arena_wrap.h"
 #include "device_wrap.h"
 #include "program.h"
 #include "program_wrap.h"

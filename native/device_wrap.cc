@@ -12,12 +12,6 @@
 namespace pixelcnn {
 
 const napi_type_tag Device::kTag = {0x7069786c636e6e01, 0x9b1f6d20c3a84e11};
-const napi_type_tag ArenaHandle::kTag = {0x7069786c636e6e02, 0x4c7a0e8f5d2b4912};
-
-namespace {
-constexpr int64_t kMaxArenaBytes = int64_t{1} << 39;
-constexpr int64_t kMaxTransferBytes = int64_t{1} << 31;
-}  // namespace
 
 // Outlives the environment's side of the thread-safe function: calls after its end are dropped under the
 // mutex.
@@ -40,6 +34,7 @@ void PromiseJob::settle(Napi::Env env) {
   // An environment that is ending (worker.terminate(), process.exit() in a worker) still delivers this call
   // but refuses everything in it. Nobody waits for the Promise then, and nothing may escape into Node's event
   // loop.
+  if (!deferred_) return;  // the environment ended between submission and Promise
   try {
     if (error) {
       deferred_->Reject(to_js_error(env, *error).Value());
@@ -60,15 +55,13 @@ namespace {
 
 class OpenJob final : public PromiseJob {
  public:
-  OpenJob(std::shared_ptr<Device> device, std::function<std::shared_ptr<Backend>()> open)
-      : device_(std::move(device)), open_(std::move(open)) {}
-  void run(const std::atomic<bool>&) override { device_->set_backend(open_()); }
+  explicit OpenJob(std::function<std::shared_ptr<Backend>()> open) : open_(std::move(open)) {}
+  void run(const std::atomic<bool>&) override { device().set_backend(open_()); }
 
  protected:
-  Napi::Value result(Napi::Env env) override { return make_handle(env, device_); }
+  Napi::Value result(Napi::Env env) override { return make_handle(env, device().shared_from_this()); }
 
  private:
-  std::shared_ptr<Device> device_;
   std::function<std::shared_ptr<Backend>()> open_;
 };
 
@@ -100,7 +93,7 @@ Napi::Promise Device::open(Napi::Env env, std::function<std::shared_ptr<Backend>
   device->executor_ = std::make_unique<Executor>([notifier = device->notifier_] { notifier->notify(); });
   // Registered after the thread-safe function's own hook, so it runs before that one.
   napi_add_env_cleanup_hook(env, at_environment_end, device.get());
-  return device->submit(env, std::make_unique<OpenJob>(device, std::move(open)));
+  return device->submit(env, std::make_unique<OpenJob>(std::move(open)));
 }
 
 void Device::at_environment_end(void* device) {
@@ -128,6 +121,7 @@ void Device::shut_down() {
 Napi::Promise Device::submit(Napi::Env env, std::unique_ptr<PromiseJob> job) {
   PIXELCNN_CHECK(!closed_, "ERR_DISPOSED", "the device has been disposed");
   PromiseJob& submitted = *job;  // its owner changes, and settles it on this thread
+  job->device_ = shared_from_this();
   executor_->submit(std::move(job));
   return begin(env, submitted);
 }
@@ -163,100 +157,22 @@ namespace {
 
 class CloseJob final : public PromiseJob {
  public:
-  explicit CloseJob(std::shared_ptr<Device> device) : device_(std::move(device)) {}
-  void run(const std::atomic<bool>&) override { device_->close_backend(); }
+  void run(const std::atomic<bool>&) override { device().close_backend(); }
 
  protected:
   Napi::Value result(Napi::Env env) override {
-    device_->end_executor();
+    device().end_executor();
     return env.Undefined();
   }
-
- private:
-  std::shared_ptr<Device> device_;
 };
-
-class AllocateJob final : public PromiseJob {
- public:
-  AllocateJob(std::shared_ptr<Device> device, int64_t bytes) : device_(std::move(device)), bytes_(bytes) {}
-  void run(const std::atomic<bool>&) override {
-    arena_ = std::make_shared<Arena>(device_->backend(), bytes_);
-    device_->add_arena(arena_);
-  }
-
- protected:
-  Napi::Value result(Napi::Env env) override {
-    return make_handle(env, std::make_shared<ArenaHandle>(ArenaHandle{device_, arena_}));
-  }
-
- private:
-  std::shared_ptr<Device> device_;
-  std::shared_ptr<Arena> arena_;
-  int64_t bytes_;
-};
-
-class WriteJob final : public PromiseJob {
- public:
-  WriteJob(std::shared_ptr<Arena> arena, int64_t offset, std::span<const std::byte> bytes)
-      : arena_(std::move(arena)), offset_(offset), bytes_(bytes.begin(), bytes.end()) {}
-  void run(const std::atomic<bool>&) override {
-    arena_->backend()->write(arena_->data() + offset_, bytes_.data(), static_cast<int64_t>(bytes_.size()));
-  }
-
- protected:
-  Napi::Value result(Napi::Env env) override { return env.Undefined(); }
-
- private:
-  std::shared_ptr<Arena> arena_;
-  int64_t offset_;
-  std::vector<std::byte> bytes_;
-};
-
-class ReadJob final : public PromiseJob {
- public:
-  ReadJob(Napi::Env env, std::shared_ptr<Arena> arena, int64_t offset, int64_t bytes)
-      : arena_(std::move(arena)), offset_(offset) {
-    Napi::ArrayBuffer buffer = new_array_buffer(env, bytes);
-    data_ = static_cast<std::byte*>(buffer.Data());
-    bytes_ = bytes;
-    reference_ = Napi::Persistent(Napi::Object(env, buffer));
-  }
-  void run(const std::atomic<bool>&) override {
-    arena_->backend()->read(data_, arena_->data() + offset_, bytes_);
-    fence_ = arena_->backend()->fence();
-  }
-  bool in_flight() const override { return fence_ != 0; }
-  void finish() override { arena_->backend()->wait(fence_); }
-
- protected:
-  Napi::Value result(Napi::Env) override { return reference_.Value(); }
-
- private:
-  std::shared_ptr<Arena> arena_;
-  int64_t offset_;
-  int64_t bytes_;
-  uint64_t fence_ = 0;
-  std::byte* data_;
-  Napi::ObjectReference reference_;
-};
-
-const std::shared_ptr<Arena>& live_arena(const ArenaHandle& handle) {
-  PIXELCNN_CHECK(handle.arena != nullptr, "ERR_DISPOSED", "the arena has been released");
-  return handle.arena;
-}
-
-void check_region(const Arena& arena, int64_t offset, int64_t bytes) {
-  PIXELCNN_CHECK(offset + bytes <= arena.bytes(), "ERR_OUT_OF_RANGE",
-                 std::to_string(bytes) + " bytes at offset " + std::to_string(offset) +
-                     " exceed the arena of " + std::to_string(arena.bytes()) + " bytes");
-}
 
 }  // namespace
 
 Napi::Promise Device::close(Napi::Env env) {
   PIXELCNN_CHECK(!closed_, "ERR_DISPOSED", "the device has been disposed");
   closed_ = true;
-  auto job = std::make_unique<CloseJob>(shared_from_this());
+  std::unique_ptr<PromiseJob> job = std::make_unique<CloseJob>();
+  job->device_ = shared_from_this();
   PromiseJob& submitted = *job;
   executor_->close(std::move(job));
   return begin(env, submitted);
@@ -321,44 +237,6 @@ Napi::Value packed_bytes(const Napi::CallbackInfo& info) {
     const MaskedConv2dShape shape = decode_shape(wire);
     return Napi::Number::New(info.Env(), static_cast<double>(device->backend()->packed_bytes(
                                              shape, static_cast<Direction>(direction))));
-  });
-}
-
-Napi::Value allocate_arena(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
-    auto device = handle_of<Device>(info[0], "device");
-    const int64_t bytes = integer_argument(info, 1, "bytes", 0, kMaxArenaBytes);
-    return device->submit(info.Env(), std::make_unique<AllocateJob>(device, bytes));
-  });
-}
-
-Napi::Value release_arena(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
-    handle_of<ArenaHandle>(info[0], "arena")->arena.reset();
-    return info.Env().Undefined();
-  });
-}
-
-Napi::Value write_arena(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
-    const auto handle = handle_of<ArenaHandle>(info[0], "arena");
-    const int64_t offset = integer_argument(info, 1, "byteOffset", 0, kMaxArenaBytes);
-    const std::span<const std::byte> bytes = bytes_of(info[2], "bytes");
-    check_region(*live_arena(*handle), offset, static_cast<int64_t>(bytes.size()));
-    return handle->device->submit(info.Env(), std::make_unique<WriteJob>(handle->arena, offset, bytes));
-  });
-}
-
-Napi::Value read_arena(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
-    const auto handle = handle_of<ArenaHandle>(info[0], "arena");
-    const int64_t offset = integer_argument(info, 1, "byteOffset", 0, kMaxArenaBytes);
-    const int64_t bytes = integer_argument(info, 2, "byteLength", 0, kMaxArenaBytes);
-    check_region(*live_arena(*handle), offset, bytes);
-    PIXELCNN_CHECK(bytes <= kMaxTransferBytes, "ERR_LIMIT",
-                   "one transfer may have at most 2 GiB, got " + std::to_string(bytes) + " bytes");
-    return handle->device->submit(info.Env(),
-                                  std::make_unique<ReadJob>(info.Env(), handle->arena, offset, bytes));
   });
 }
 

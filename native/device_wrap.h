@@ -1,4 +1,4 @@
-// Devices and arenas as Node sees them: handles, and jobs whose Promises settle on the JavaScript thread.
+// Devices as Node sees them: handles, and jobs whose Promises settle on the JavaScript thread.
 #pragma once
 #include <napi.h>
 
@@ -13,6 +13,8 @@
 
 namespace pixelcnn {
 
+class Device;
+
 // A job with the Promise it settles. `result` is called on the JavaScript thread after a run without error.
 class PromiseJob : public Job {
  public:
@@ -23,13 +25,16 @@ class PromiseJob : public Job {
 
  protected:
   virtual Napi::Value result(Napi::Env env) = 0;
+  Device& device() const { return *device_; }
 
  private:
+  friend class Device;
   std::optional<Napi::Promise::Deferred> deferred_;
+  std::shared_ptr<Device> device_;  // its own, which lives until the job has settled
 };
 
 // A backend, its executor, and the thread-safe function through which finished jobs come back to this
-// environment. Used on the JavaScript thread only, except for the notification.
+// environment. Used on the JavaScript thread only, except where it says otherwise.
 class Device : public std::enable_shared_from_this<Device> {
  public:
   static const napi_type_tag kTag;
@@ -41,6 +46,7 @@ class Device : public std::enable_shared_from_this<Device> {
   ~Device();
 
   const std::shared_ptr<Backend>& backend() const { return backend_; }
+  bool closed() const { return closed_; }
   // Queues the job and returns its Promise. Throws ERR_DISPOSED, ERR_QUEUE_FULL.
   Napi::Promise submit(Napi::Env env, std::unique_ptr<PromiseJob> job);
   // Refuses queued work, lets the work in progress end, then resolves.
@@ -50,7 +56,8 @@ class Device : public std::enable_shared_from_this<Device> {
   void set_backend(std::shared_ptr<Backend> backend) { backend_ = std::move(backend); }
   void add_arena(const std::shared_ptr<Arena>& arena);
   void close_backend();
-  // After that: the executor's own thread. The device object may live on until it is collected as garbage.
+  // JavaScript thread again, after that: the executor's own thread. The device object may live on until it is
+  // collected as garbage.
   void end_executor() { executor_->stop(); }
 
  private:
@@ -70,14 +77,6 @@ class Device : public std::enable_shared_from_this<Device> {
   bool closed_ = false;
 };
 
-// An arena together with its device.
-struct ArenaHandle {
-  static const napi_type_tag kTag;
-  static constexpr const char* kName = "Arena";
-  std::shared_ptr<Device> device;
-  std::shared_ptr<Arena> arena;  // null once released; programs that use it keep the memory
-};
-
 // The functions that addon.cc exports.
 // (backend, index, threads, instructionSet) -> Promise<Device>
 Napi::Value open_device(const Napi::CallbackInfo& info);
@@ -89,13 +88,5 @@ Napi::Value cudnn_report(const Napi::CallbackInfo& info);
 Napi::Value close_device(const Napi::CallbackInfo& info);
 // (device, shape Int32Array(9), direction) -> number
 Napi::Value packed_bytes(const Napi::CallbackInfo& info);
-// (device, bytes) -> Promise<Arena>
-Napi::Value allocate_arena(const Napi::CallbackInfo& info);
-// (arena)
-Napi::Value release_arena(const Napi::CallbackInfo& info);
-// (arena, byteOffset, bytes) -> Promise<void>
-Napi::Value write_arena(const Napi::CallbackInfo& info);
-// (arena, byteOffset, byteLength) -> Promise<ArrayBuffer>
-Napi::Value read_arena(const Napi::CallbackInfo& info);
 
 }  // namespace pixelcnn

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "device_wrap.h"
+#include "arena_wrap.h"
 #include "program.h"
 
 namespace pixelcnn {
@@ -134,6 +134,7 @@ Napi::Value create_program(const Napi::CallbackInfo& info) {
       const auto handle = handle_of<ArenaHandle>(list.Get(i), "arena");
       PIXELCNN_CHECK(handle->arena != nullptr, "ERR_DISPOSED", "the arena has been released");
       device = handle->device;
+      PIXELCNN_CHECK(!device->closed(), "ERR_DISPOSED", "the device has been disposed");
       arenas.push_back(handle->arena);
     }
     // The buffers are looked at last: reading the array above may run JavaScript, which could detach them.

@@ -15,7 +15,7 @@ const machines = { 'linux-x64': 'Advanced Micro Devices X86-64', 'linux-arm64': 
 /** Machine code for Turing to Blackwell, and PTX for what comes after. */
 const gpuArchitectures = [75, 80, 86, 89, 90, 100, 103, 120]
   .map((version) => `sm_${version}`)
-  .concat('compute_75', 'compute_120');
+  .concat('compute_80', 'compute_120');
 
 const tarball = process.argv[2] ?? fail('usage: node scripts/check-tarball.mjs FILE.tgz');
 const unpacked = mkdtempSync(join(tmpdir(), 'pixelcnn-tarball-'));

@@ -47,7 +47,7 @@ function undefinedSymbols(file) {
   return symbols.map((line) => / U ([^@\s]+)$/.exec(line)?.[1]).filter((name) => name !== undefined);
 }
 
-/** `sm_80` for machine code and `compute_75` for PTX in the fat binaries of a CUDA library, sorted. */
+/** `sm_80` for machine code and `compute_80` for PTX in the fat binaries of a CUDA library, sorted. */
 function gpuArchitectures(file) {
   const sections = outputOf('readelf', ['--section-headers', '--wide', file]) ?? '';
   const bytes = readFileSync(file);

@@ -193,7 +193,7 @@ describe('a planted violation is noticed', () => {
     const failed = planted((folder) => place(folder, library, readFileSync(withGpu)));
     expect(failed).toContain(`gpu: ${library} lacks sm_90`);
     expect(failed).not.toContain(`gpu: ${library} lacks sm_80`);
-    expect(failed).not.toContain(`gpu: ${library} lacks compute_75`);
+    expect(failed).not.toContain(`gpu: ${library} lacks compute_80`);
   });
 });
 
