@@ -39,9 +39,8 @@ export class RunFolder {
     await removeTemporaries(this.path);
     await removeTemporaries(this.#samples).catch(() => undefined); // not there before the first sample
     await this.#writeJson('config.json', config);
-    const { metrics, kept } = await MetricsFile.open(join(this.path, 'metrics.jsonl'), step);
-    for (const line of kept) this.#curve.add(line);
-    this.#metrics = metrics;
+    const file = join(this.path, 'metrics.jsonl');
+    this.#metrics = await MetricsFile.open(file, step, (line) => this.#curve.add(line));
   }
 
   append(line: MetricsLine): void {
