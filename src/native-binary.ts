@@ -114,13 +114,28 @@ export function explainLoadFailure(
         'install pixelcnn again; if a bundler moved it, make pixelcnn external there; in a clone run `npm run setup`',
     };
   }
-  const built = architectureOf(file);
+  let header: Buffer;
+  try {
+    header = readHeader(file);
+  } catch (error) {
+    return {
+      reason: `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      remedy: 'let this user read it, or install pixelcnn again as this user',
+    };
+  }
+  const built = targetOf(header);
   if (built === undefined) {
     return { reason: `${file} is damaged: it is no binary of Linux`, remedy: 'install pixelcnn again' };
   }
-  if (platform === 'linux' && built !== arch) {
+  if (built.platform !== platform) {
     return {
-      reason: `${file} is for ${built}, and this Node is for ${arch}`,
+      reason: `${file} is a binary of ${systems[built.platform]}, and this is ${here}`,
+      remedy: `remove it; ${buildIt}`,
+    };
+  }
+  if (platform === 'linux' && built.arch !== arch) {
+    return {
+      reason: `${file} is for ${built.arch}, and this Node is for ${arch}`,
       remedy: `remove it; ${buildIt}`,
     };
   }
@@ -134,16 +149,28 @@ export function explainLoadFailure(
   return { reason: message, remedy: `install pixelcnn again; or ${buildIt}` };
 }
 
-/** Node's name for the processor that an ELF file is for; undefined if it is no ELF file or cut short. */
-function architectureOf(file: string): string | undefined {
+/** The first bytes of a file, fewer if it is shorter. */
+function readHeader(file: string): Buffer {
   const header = Buffer.alloc(20);
   const descriptor = openSync(file, 'r');
   try {
-    if (readSync(descriptor, header) < header.length) return undefined;
+    return header.subarray(0, readSync(descriptor, header));
   } finally {
     closeSync(descriptor);
   }
-  if (header.readUInt32BE(0) !== 0x7f454c46) return undefined;
-  const machine = header.readUInt16LE(18);
-  return { 62: 'x64', 183: 'arm64' }[machine] ?? `ELF machine ${machine}`;
+}
+
+const systems = { linux: 'Linux', darwin: 'macOS', win32: 'Windows' } as const;
+
+/** What a binary was built for, in Node's names; undefined if it is none or cut short. */
+function targetOf(header: Buffer): { platform: keyof typeof systems; arch?: string } | undefined {
+  if (header.length < 20) return undefined;
+  if (header.readUInt32BE(0) === 0x7f454c46) {
+    const machine = header.readUInt16LE(18);
+    return { platform: 'linux', arch: { 62: 'x64', 183: 'arm64' }[machine] ?? `ELF machine ${machine}` };
+  }
+  // Mach-O of 64 bits, and the universal files that hold several.
+  if ([0xcffaedfe, 0xcafebabe].includes(header.readUInt32BE(0))) return { platform: 'darwin' };
+  if (header.toString('latin1', 0, 2) === 'MZ') return { platform: 'win32' };
+  return undefined;
 }

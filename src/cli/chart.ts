@@ -1,10 +1,12 @@
 // A line chart as SVG: a few named series over training steps.
 
+export type Point = readonly [x: number, y: number];
+
 export interface Series {
   readonly name: string;
   readonly color: string;
   /** (step, value), steps increasing. */
-  readonly points: readonly (readonly [number, number])[];
+  readonly points: readonly Point[];
   /** Dots on the points and a wide line, for series of few points. */
   readonly dots?: boolean;
   /** Drawn thin and pale, and not named: background to another series. */

@@ -1,15 +1,15 @@
 // The learning curve of a run: bits per dimension of training and validation over steps.
-import { lineChart } from './chart.js';
+import { BoundedSeries } from './bounded-series.js';
+import { lineChart, type Point } from './chart.js';
 import type { MetricsLine } from './metrics.js';
 
-type Point = readonly [number, number];
-/** Points of the training line: more would not be seen. */
+/** Points of a line: more would not be seen. */
 const resolution = 400;
 
 export class LearningCurve {
   readonly #title: string;
-  readonly #training: Point[] = [];
-  readonly #validation: Point[] = [];
+  readonly #training = new BoundedSeries(resolution);
+  readonly #validation = new BoundedSeries(resolution);
 
   constructor(title: string) {
     this.#title = title;
@@ -17,39 +17,28 @@ export class LearningCurve {
 
   add({ type, step, bitsPerDim }: MetricsLine): void {
     if (typeof bitsPerDim !== 'number' || !Number.isFinite(bitsPerDim)) return;
-    if (type === 'step') this.#training.push([step, bitsPerDim]);
-    if (type === 'validation') this.#validation.push([step, bitsPerDim]);
+    if (type === 'step') this.#training.add(step, bitsPerDim);
+    if (type === 'validation') this.#validation.add(step, bitsPerDim);
   }
 
   get empty(): boolean {
-    return this.#training.length === 0;
+    return this.#training.points.length === 0;
   }
 
   svg(): string {
-    const buckets = bucketMeans(this.#training);
+    const { points } = this.#training;
     const training = { name: 'training', color: '#2f6fde' };
     return lineChart({
       title: this.#title,
       xLabel: 'step',
       yLabel: 'bits per dimension',
       series: [
-        { ...training, points: buckets, faint: true },
-        { ...training, points: smooth(buckets) },
-        { name: 'validation', color: '#d9480f', points: this.#validation, dots: true },
+        { ...training, points, faint: true },
+        { ...training, points: smooth(points) },
+        { name: 'validation', color: '#d9480f', points: this.#validation.points, dots: true },
       ],
     });
   }
-}
-
-function bucketMeans(points: readonly Point[]): Point[] {
-  const size = Math.ceil(points.length / resolution);
-  const buckets: Point[] = [];
-  for (let start = 0; start < points.length; start += size) {
-    const part = points.slice(start, start + size);
-    const mean = (axis: 0 | 1) => part.reduce((sum, point) => sum + point[axis], 0) / part.length;
-    buckets.push([mean(0), mean(1)]);
-  }
-  return buckets;
 }
 
 /** Means over the neighbours: few at the start, where the loss falls fast, up to 2 % of the points on either side. */

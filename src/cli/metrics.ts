@@ -1,5 +1,5 @@
 // metrics.jsonl: one JSON object per line, appended as the run goes, cut where a resumed run begins.
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { writeFileAtomic } from '../checkpoint/atomic-file.js';
 import { PixelCnnError } from '../errors.js';
 
@@ -9,6 +9,9 @@ export interface MetricsLine {
   readonly step: number;
   readonly bitsPerDim?: number | null;
 }
+
+/** Bytes. */
+const longestLine = 2 ** 16;
 
 export class MetricsFile {
   readonly #path: string;
@@ -25,12 +28,31 @@ export class MetricsFile {
     this.#size = size;
   }
 
-  /** Opens the file; lines after `step`, written by a run that ended without a checkpoint, are removed. */
-  static async open(path: string, step: number): Promise<{ metrics: MetricsFile; kept: MetricsLine[] }> {
-    const kept = (await readMetrics(path)).filter((line) => line.step <= step);
-    const bytes = Buffer.from(kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    await writeFileAtomic(path, bytes);
-    return { metrics: new MetricsFile(path, await open(path, 'r+'), bytes.length), kept };
+  /**
+   * Opens the file and tells `keep` its lines. Lines after `step`, written by a run that ended without a checkpoint,
+   * are removed, and so is half a line that a crash left at the end.
+   */
+  static async open(
+    path: string,
+    step: number,
+    keep: (line: MetricsLine) => void = () => undefined,
+  ): Promise<MetricsFile> {
+    const file = await openOrCreate(path);
+    try {
+      let size = 0;
+      for await (const { text, end } of linesOf(file)) {
+        const line = parseLine(text);
+        if (line === undefined) continue;
+        if (line.step > step) break;
+        keep(line);
+        size = end;
+      }
+      await file.truncate(size);
+      return new MetricsFile(path, file, size);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
   }
 
   /** Appends a line. Lines go to the file at once, as many together as have come up meanwhile. */
@@ -80,19 +102,36 @@ export class MetricsFile {
   }
 }
 
-/** The complete lines of a metrics file, or none without one. */
-export async function readMetrics(path: string): Promise<MetricsLine[]> {
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return '';
-    throw error;
-  });
-  return text.split('\n').flatMap((line) => {
-    const value = parseLine(line);
-    return value === undefined ? [] : [value];
-  });
+async function openOrCreate(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'r+');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    await writeFileAtomic(path, new Uint8Array());
+    return open(path, 'r+');
+  }
 }
 
-/** A crash may leave half a line at the end. */
+/** The whole lines of a file and where each ends. A piece without end, longer than any line of ours, ends them. */
+async function* linesOf(file: FileHandle): AsyncGenerator<{ text: string; end: number }> {
+  const buffer = Buffer.alloc(longestLine);
+  let position = 0;
+  for (let filled = 0; filled < buffer.length; ) {
+    const { bytesRead } = await file.read(buffer, filled, buffer.length - filled, position + filled);
+    if (bytesRead === 0) return;
+    const bytes = buffer.subarray(0, filled + bytesRead);
+    let start = 0;
+    for (let end = bytes.indexOf('\n'); end >= 0; end = bytes.indexOf('\n', start)) {
+      yield { text: bytes.toString('utf8', start, end), end: position + end + 1 };
+      start = end + 1;
+    }
+    position += start;
+    filled = bytes.length - start;
+    bytes.copyWithin(0, start);
+  }
+}
+
+/** Undefined for what is no line of metrics: after a power cut a file may hold anything where nothing was durable. */
 function parseLine(line: string): MetricsLine | undefined {
   try {
     const value = JSON.parse(line) as Partial<MetricsLine> | null;

@@ -10,16 +10,14 @@ const smoothing = 5;
 export class TrainingProgress {
   readonly #terminal: Terminal;
   readonly #batchSize: number;
-  readonly #epochs: number;
   readonly #loss = new MovingAverage();
   readonly #secondsPerImage = new MovingAverage();
   #warm = false;
   #lineAt = Number.NEGATIVE_INFINITY;
 
-  constructor(terminal: Terminal, batchSize: number, epochs: number) {
+  constructor(terminal: Terminal, batchSize: number) {
     this.#terminal = terminal;
     this.#batchSize = batchSize;
-    this.#epochs = epochs;
   }
 
   /** Images per second, smoothed. */
@@ -50,13 +48,18 @@ export class TrainingProgress {
     const share = Math.floor((100 * event.step) / event.totalSteps);
     return [
       `step ${event.step}/${event.totalSteps} ${share}%`,
-      `epoch ${event.epoch + 1}/${this.#epochs}`,
+      `epoch ${event.epoch + 1}/${epochsOf(event)}`,
       `${this.#loss.value.toFixed(4)} bits/dim`,
       ...(Number.isFinite(left) ? [`${thousands(this.imagesPerSecond)} images/s`] : []),
       ...(left > 0 ? [`${left < 1 ? '<1 s' : duration(left)} left`] : []),
       `lr ${event.learningRate.toPrecision(3)}`,
     ].join('  ');
   }
+}
+
+/** Epochs of the whole run, the last of which may end early. */
+export function epochsOf({ totalSteps, stepsPerEpoch }: StepEvent): number {
+  return Math.ceil(totalSteps / stepsPerEpoch);
 }
 
 /** Weighted by time, and without the pull of a start value. */

@@ -39,9 +39,8 @@ export class RunFolder {
     await removeTemporaries(this.path);
     await removeTemporaries(this.#samples).catch(() => undefined); // not there before the first sample
     await this.#writeJson('config.json', config);
-    const { metrics, kept } = await MetricsFile.open(join(this.path, 'metrics.jsonl'), step);
-    for (const line of kept) this.#curve.add(line);
-    this.#metrics = metrics;
+    const file = join(this.path, 'metrics.jsonl');
+    this.#metrics = await MetricsFile.open(file, step, (line) => this.#curve.add(line));
   }
 
   append(line: MetricsLine): void {
@@ -105,12 +104,12 @@ async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined;
 }
 
-/** The folder of the newest run whose name begins with `stem`. @throws UsageError if there is none. */
-export async function newestRun(stem: string): Promise<string> {
+/** The folder of the newest run that newRunPath named after `stem`, or of any run. @throws UsageError if there is none. */
+export async function newestRun(stem: string | undefined): Promise<string> {
   const names = await readdir(runsFolder).catch(() => [] as string[]);
   const found = await Promise.all(
     names
-      .filter((name) => name.startsWith(stem))
+      .filter((name) => stem === undefined || isNamedAfter(stem, name))
       .map(async (name) => {
         const path = join(runsFolder, name);
         const written = await stat(join(path, 'metrics.jsonl')).catch(() => undefined);
@@ -119,8 +118,8 @@ export async function newestRun(stem: string): Promise<string> {
   );
   const newest = found.filter(({ time }) => time > 0).sort((a, b) => b.time - a.time)[0];
   if (newest !== undefined) return newest.path;
-  const what = stem === '' ? '' : ` whose name begins with '${stem}'`;
-  throw new UsageError(`train: nothing to resume: no run in ${runsFolder}/${what}`, 'train', {
+  const wanted = stem === undefined ? 'no run' : `no run named ${stem}-<time>`;
+  throw new UsageError(`train: nothing to resume: ${wanted} in ${runsFolder}/`, 'train', {
     remedy: 'start one without --resume, or name its folder with --out FOLDER',
   });
 }
@@ -133,6 +132,11 @@ export function newRunPath(stem: string): string {
     .replace('T', '-')
     .replace(/\.\d+Z$/, '');
   return join(runsFolder, `${stem}-${time}`);
+}
+
+/** `mnist-demo-20251123-224501` is named after `mnist-demo`, not after `mnist`. */
+function isNamedAfter(stem: string, name: string): boolean {
+  return name.startsWith(`${stem}-`) && /^\d{8}-\d{6}$/.test(name.slice(stem.length + 1));
 }
 
 /** A name for runs of these images: the end of the path, without what file names should not have. */

@@ -13,7 +13,7 @@ import type { TrainFlags } from './commands/train.js';
 import { Interrupted, openNamedDevice, readImages } from './common.js';
 import { UsageError } from './failure.js';
 import { countParameters } from './parameter-count.js';
-import { TrainingProgress } from './progress.js';
+import { epochsOf, TrainingProgress } from './progress.js';
 import { hasMetrics, newRunPath, RunFolder, stemOf } from './run-folder.js';
 import { duration, Terminal, thousands } from './terminal.js';
 import { packageVersion } from './version.js';
@@ -46,10 +46,10 @@ export async function runTraining(options: TrainFlags): Promise<number> {
     const size = `${images.height}x${images.width}x${images.channels}`;
     terminal.note(`${options.data}: ${thousands(images.count)} images of ${size}`, 'dim');
     terminal.note(`model: ${layers} layers, ${thousands(total)} parameters, ${levels} levels`, 'dim');
-    const { epochs, batchSize, learningRate, schedule, protocol } = options;
+    const { batchSize, learningRate, schedule, protocol } = options;
     const rate = `learning rate ${learningRate} ${schedule}`;
     terminal.note(
-      `training: ${epochs} epochs, batches of ${batchSize}, ${rate}, protocol ${protocol}, seed ${seed}`,
+      `training: ${lengthOf(options)}, batches of ${batchSize}, ${rate}, protocol ${protocol}, seed ${seed}`,
       'dim',
     );
     terminal.note(`run: ${path}`);
@@ -103,6 +103,11 @@ function storedConfig(options: TrainFlags): object {
 async function saveModel(model: PixelCNN, folder: string, average: boolean): Promise<void> {
   await model.save(join(folder, 'model.safetensors'));
   if (average) await model.save(join(folder, 'model-ema.safetensors'), { weights: 'ema' });
+}
+
+function lengthOf({ epochs, steps }: TrainFlags): string {
+  if (steps === undefined) return `${epochs ?? 1} epochs`;
+  return epochs === undefined ? `${steps} steps` : `${epochs} epochs or ${steps} steps`;
 }
 
 function loss({ nats, bitsPerDim }: { nats: number; bitsPerDim: number }): string {
@@ -163,12 +168,14 @@ class Session {
   readonly #progress: TrainingProgress;
   #begun = false;
   #steps = 0;
+  /** Of the whole run; known from the first step on. */
+  #epochs: number | undefined;
 
   constructor(options: TrainFlags, folder: RunFolder, terminal: Terminal) {
     this.#options = options;
     this.#folder = folder;
     this.#terminal = terminal;
-    this.#progress = new TrainingProgress(terminal, options.batchSize, options.epochs);
+    this.#progress = new TrainingProgress(terminal, options.batchSize);
   }
 
   async handle(event: TrainEvent): Promise<void> {
@@ -225,15 +232,16 @@ class Session {
     switch (event.type) {
       case 'step':
         this.#steps += 1;
+        this.#epochs = epochsOf(event);
         this.#progress.step(event);
         if (event.step % event.stepsPerEpoch === 0) terminal.live('validating and sampling');
         break;
       case 'epoch':
-        terminal.note(`epoch ${event.epoch + 1}/${this.#options.epochs}  training ${loss(event)}`);
+        terminal.note(`${this.#nameOf(event)}  training ${loss(event)}`);
         break;
       case 'validation': {
         const best = event.best ? ', best so far' : '';
-        terminal.note(`epoch ${event.epoch + 1}/${this.#options.epochs}  validation ${loss(event)}${best}`);
+        terminal.note(`${this.#nameOf(event)}  validation ${loss(event)}${best}`);
         break;
       }
       case 'resume':
@@ -251,6 +259,10 @@ class Session {
       case 'checkpoint':
         break;
     }
+  }
+
+  #nameOf({ epoch }: { epoch: number }): string {
+    return this.#epochs === undefined ? `epoch ${epoch + 1}` : `epoch ${epoch + 1}/${this.#epochs}`;
   }
 
   async finish(

@@ -18,14 +18,13 @@ export interface ImageGridOptions {
 const MAXIMUM_BYTES = 2 ** 28;
 
 /**
- * Lays out the images row by row; the result goes straight to encodePng.
- * Errors: those of checkImageBatch; ERR_OUT_OF_RANGE (options, more than 4 channels, a grid of more than 256 MiB).
+ * Where images of this shape go: for telling before they are drawn that their grid would be too large.
+ * Errors: ERR_OUT_OF_RANGE, as imageGrid.
  */
-export function imageGrid(images: ImageBatch, options: ImageGridOptions = {}): RasterImage {
-  checkImageBatch(images, 'images');
-  const { data, count } = images;
+export function gridLayout(images: Omit<ImageBatch, 'data'>, options: ImageGridOptions = {}) {
+  const { count } = images;
   const channels = checkInteger(images.channels, 'images.channels', 1, 4);
-  const { columns: wanted = Math.ceil(Math.sqrt(count)), padding = 2, scale = 1, background = 255 } = options;
+  const { columns: wanted = Math.ceil(Math.sqrt(count)), padding = 2, scale = 1 } = options;
   const columns = Math.min(count, checkInteger(wanted, 'columns', 1, 65_535));
   const gap = checkInteger(padding, 'padding', 0, 65_535);
   const zoom = checkInteger(scale, 'scale', 1, 65_535);
@@ -35,6 +34,18 @@ export function imageGrid(images: ImageBatch, options: ImageGridOptions = {}): R
   check(width * height * channels <= MAXIMUM_BYTES, 'ERR_OUT_OF_RANGE', () => {
     return `a grid of ${width}x${height}x${channels} bytes exceeds ${MAXIMUM_BYTES}: use fewer images or a smaller scale`;
   });
+  return { columns, gap, zoom, width, height, channels };
+}
+
+/**
+ * Lays out the images row by row; the result goes straight to encodePng.
+ * Errors: those of checkImageBatch; ERR_OUT_OF_RANGE (options, more than 4 channels, a grid of more than 256 MiB).
+ */
+export function imageGrid(images: ImageBatch, options: ImageGridOptions = {}): RasterImage {
+  checkImageBatch(images, 'images');
+  const { data, count } = images;
+  const { background = 255 } = options;
+  const { columns, gap, zoom, width, height, channels } = gridLayout(images, options);
   const grid = new Uint8Array(width * height * channels).fill(checkInteger(background, 'background', 0, 255));
   for (let n = 0; n < count; ++n) {
     const left = gap + (n % columns) * (images.width * zoom + gap);

@@ -1,4 +1,4 @@
-// Sampling and completion: the wavefront of design.md, one native step per front, in chunks short enough to abort.
+// Sampling and completion: pixels front by front on a wavefront, a native step each, in chunks short enough to abort.
 import { randomBytes } from 'node:crypto';
 import { checkBytes, plainBytes } from '../data/byte-array.js';
 import type { ImageBatch } from '../data/image-batch.js';

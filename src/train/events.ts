@@ -96,14 +96,18 @@ export interface TrainSummary {
   readonly checkpoint: string | undefined;
 }
 
-/** Step events kept for a consumer that is slow or comes late; older ones are dropped, training never waits. */
-const maxStepEvents = 4096;
+/** Events kept for a consumer that is slow, comes late or never comes. */
+const maxEvents = 4096;
 
-/** A run in progress: await it for the summary, iterate it for its events. */
+/**
+ * A run in progress: await it for the summary, iterate it for its events.
+ *
+ * Training never waits for a consumer: of the events not taken yet it keeps 4,096 and drops, when there are more, the
+ * oldest step event or, where none is a step event, the oldest of all.
+ */
 export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<TrainEvent> {
   readonly #summary: Promise<TrainSummary>;
   readonly #events: TrainEvent[] = [];
-  #stepEvents = 0;
   #done = false;
   #wake: (() => void)[] = [];
   readonly #stop = new AbortController();
@@ -152,12 +156,9 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
   emit(event: TrainEvent): void {
     if (!this.#ended) this.#idle = false;
     this.#events.push(event);
-    if (event.type === 'step' && ++this.#stepEvents > maxStepEvents) {
-      this.#events.splice(
-        this.#events.findIndex(({ type }) => type === 'step'),
-        1,
-      );
-      this.#stepEvents -= 1;
+    if (this.#events.length > maxEvents) {
+      const oldestStep = this.#events.findIndex(({ type }) => type === 'step');
+      this.#events.splice(Math.max(oldestStep, 0), 1);
     }
     this.#notify();
   }
@@ -176,7 +177,6 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
       for (;;) {
         const event = this.#events.shift();
         if (event !== undefined) {
-          if (event.type === 'step') this.#stepEvents -= 1;
           yield event;
         } else if (this.#done) {
           await this.#summary;

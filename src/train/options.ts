@@ -8,13 +8,18 @@ export const protocols = ['levels', 'threshold', 'dynamic'] as const;
 export type Protocol = (typeof protocols)[number];
 
 export const hyperparameters = {
-  epochs: z.int().min(1).max(1e6).default(1).describe('passes over the training images'),
+  epochs: z
+    .int()
+    .min(1)
+    .max(1e6)
+    .optional()
+    .describe('passes over the training images; default: 1, or with steps as many as those take'),
   steps: z
     .int()
     .min(1)
     .max(2 ** 31)
     .optional()
-    .describe('stop after this many steps, whatever the epochs'),
+    .describe('stop after this many steps; with epochs as well, after whichever ends first'),
   batchSize: z.int().min(1).max(65536).default(32).describe('images per step'),
   learningRate: z.number().min(0).max(10).default(1e-3).describe('peak learning rate'),
   schedule: z

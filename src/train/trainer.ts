@@ -69,10 +69,8 @@ class Trainer {
     const held = split.validation.length > 0 ? selectImages(dataset, split.validation) : undefined;
     this.#validation = typeof settings.validation === 'number' ? held : settings.validation;
     this.#stepsPerEpoch = Math.ceil(this.#training.length / settings.batchSize);
-    this.#totalSteps = Math.min(
-      settings.epochs * this.#stepsPerEpoch,
-      settings.steps ?? Number.POSITIVE_INFINITY,
-    );
+    const { steps, epochs = steps === undefined ? 1 : Number.POSITIVE_INFINITY } = settings;
+    this.#totalSteps = Math.min(epochs * this.#stepsPerEpoch, steps ?? Number.POSITIVE_INFINITY);
     this.#dimensions = dataset.height * dataset.width * dataset.channels;
   }
 

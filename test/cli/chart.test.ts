@@ -1,5 +1,6 @@
 // The learning curve is well-formed SVG, whatever the numbers.
 import { describe, expect, it } from 'vitest';
+import { BoundedSeries } from '../../src/cli/bounded-series.js';
 import { lineChart } from '../../src/cli/chart.js';
 import { LearningCurve } from '../../src/cli/learning-curve.js';
 
@@ -72,7 +73,42 @@ describe('lineChart', () => {
   });
 });
 
+describe('BoundedSeries', () => {
+  it('keeps every point up to the limit', () => {
+    const series = new BoundedSeries(4);
+    expect(series.points).toEqual([]);
+    for (const x of [1, 2, 3, 4]) series.add(x, 10 * x);
+    expect(series.points).toEqual([1, 2, 3, 4].map((x) => [x, 10 * x]));
+  });
+
+  it('merges neighbours beyond it, so that memory is bounded and the mean stays', () => {
+    const series = new BoundedSeries(4);
+    for (let x = 1; x <= 5; x += 1) series.add(x, 10 * x);
+    expect(series.points).toEqual([
+      [1.5, 15],
+      [3.5, 35],
+      [5, 50],
+    ]);
+    for (let x = 6; x <= 8; x += 1) series.add(x, 10 * x);
+    expect(series.points).toEqual([1.5, 3.5, 5.5, 7.5].map((x) => [x, 10 * x]));
+    for (let x = 9; x <= 100_000; x += 1) {
+      series.add(x, 10 * x);
+      if (series.points.length > 4) expect.fail(`${series.points.length} points`);
+    }
+    const xs = series.points.map(([x]) => x);
+    expect(xs).toEqual(xs.toSorted((a, b) => a - b));
+    expect(xs[0]).toBe((1 + 2 ** 15) / 2);
+  });
+});
+
 describe('LearningCurve', () => {
+  it('bounds the points of validation too', () => {
+    const curve = new LearningCurve('run');
+    for (let step = 1; step <= 10_000; step += 1)
+      curve.add({ type: 'validation', step, bitsPerDim: 1 + 1 / step });
+    expect(elementsOf(curve.svg()).filter((name) => name === 'circle').length).toBeLessThanOrEqual(400);
+  });
+
   it('thins a long run, keeps the validation points and leaves out what is not finite', () => {
     const curve = new LearningCurve('run');
     for (let step = 1; step <= 10_000; step += 1)

@@ -1,5 +1,5 @@
 // The commands beside train: what they write, print and promise with --json.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { encodePng } from '../../src/data/png.js';
 import { decodePng } from '../../src/index.js';
@@ -72,6 +72,24 @@ describe('sample', () => {
     expect(png('again/00003.png')).toEqual(png('one/00003.png'));
   });
 
+  it('refuses a grid that is too large before it draws anything', async () => {
+    const flags = ['--count', '65536', '--height', '512', '--width', '512', '--separate', 'none'];
+    const { code, stderr } = await run(['sample', model, ...flags]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/a grid of \d+x\d+x1 bytes exceeds/);
+    expect(stderr).not.toContain('sampling');
+    expect(existsSync(path('none'))).toBe(false);
+  });
+
+  it('has written the single images when the grid cannot be written', async () => {
+    mkdirSync(path('folder.png'));
+    const flags = ['--count', '2', '--separate', 'kept', '--out', 'folder.png'];
+    const { code, stderr } = await run(['sample', model, ...flags]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('EISDIR');
+    expect(readdirSync(path('kept'))).toEqual(['00000.png', '00001.png']);
+  });
+
   it('draws a seed and tells which', async () => {
     const { code, stdout } = await run(['sample', model, '--count', '1', '--height', '8', '--width', '6']);
     expect(code).toBe(0);
@@ -104,6 +122,14 @@ describe('complete', () => {
         for (const image of [1, 2, 3, 4]) expect(pixel(image, x, y)).toBe(pixel(0, x, y));
       expect(pixel(1, 7, y)).toBe(96);
     }
+  });
+
+  it('refuses a grid that is too large before it completes anything', async () => {
+    const flags = ['--images', 'mnist:test', '--count', '200', '--completions', '1024', '--scale', '2'];
+    const { code, stderr } = await run(['complete', model, ...flags]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/a grid of \d+x\d+x1 bytes exceeds/);
+    expect(stderr).not.toContain('completing');
   });
 
   it('takes a mask, of the size of the images', async () => {
@@ -185,6 +211,20 @@ describe('inspect', () => {
       config: null,
       tensors: [{ name: 'w', dtype: 'F64', shape: [2], elements: 2 }],
     });
+  });
+
+  it('reads what loading would read: regular files of a bounded size', async () => {
+    writeFileSync(path('huge.safetensors'), '');
+    truncateSync(path('huge.safetensors'), 2 ** 32);
+    for (const [name, errorCode] of [
+      ['run', 'ERR_NOT_A_FILE'],
+      ['huge.safetensors', 'ERR_LIMIT'],
+      ['nowhere', 'ENOENT'],
+    ] as const) {
+      const { code, stderr } = await run(['inspect', name]);
+      expect(code, name).toBe(1);
+      expect(stderr).toContain(errorCode);
+    }
   });
 
   it('reports a damaged file', async () => {

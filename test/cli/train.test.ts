@@ -1,5 +1,14 @@
 // `pixelcnn train`: the files of a run, resuming, signals and what is printed where.
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { decodePng } from '../../src/data/png.js';
 import { jsonLines, mainFile, stepsOf, testFolder, tiny, upTo } from './run-cli.js';
@@ -96,7 +105,48 @@ describe('a run', () => {
   });
 });
 
+describe('the length of a run', () => {
+  it('of steps alone takes as many epochs as it needs', async () => {
+    const { code, stderr } = await run([...common, '--steps', '20', '--out', 'steps']);
+    expect(code).toBe(0);
+    expect(stderr).toContain('training: 20 steps,');
+    expect(stderr).toContain('epoch 2/3  validation');
+    expect(stepsOf(jsonLines(read('steps', 'metrics.jsonl')))).toEqual(upTo(20));
+  });
+
+  it('replaces that of a preset, and that of the run to resume', async () => {
+    const preset = ['--preset', 'mnist-demo', '--levels', '2', '--test', path('whole', 'samples')];
+    const flags = ['--samples', '0', '--epochs', '1', '--out', 'preset'];
+    const first = await run([...images, ...preset, '--batch-size', '10', ...flags]);
+    expect(first.code).toBe(0);
+    expect(first.stderr).toContain('training: 1 epochs,');
+    const config = JSON.parse(read('preset', 'config.json')) as Record<string, unknown>;
+    expect(config).toMatchObject({ epochs: 1 });
+    expect(config).not.toHaveProperty('steps');
+    const same = await run(['train', '--resume', '--out', 'preset']);
+    expect(same.stderr).toContain('training: 1 epochs,');
+    const second = await run(['train', '--resume', '--out', 'preset', '--steps', '12']);
+    expect(second.stderr).toContain('training: 12 steps,');
+    expect(stepsOf(jsonLines(read('preset', 'metrics.jsonl')))).toEqual(upTo(12));
+  });
+});
+
 describe('resuming', () => {
+  it('takes the newest run of the preset or data, not of one whose name begins alike', async () => {
+    const nothing = ['train', '--preset', 'mnist', '--resume'];
+    const other = path('runs', 'mnist-demo-29991231-235959');
+    mkdirSync(other, { recursive: true });
+    writeFileSync(join(other, 'metrics.jsonl'), '');
+    const refused = await run(nothing);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain('no run named mnist-<time> in runs/');
+    expect((await run([...common, '--samples', '0', '--steps', '1', '--quiet'])).code).toBe(0);
+    utimesSync(join(other, 'metrics.jsonl'), new Date(), new Date(Date.now() + 60_000));
+    const { code, stdout } = await run([...common, '--samples', '0', '--steps', '2', '--resume', '--json']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^\{"type":"start","out":"runs\/mnist-\d{8}-\d{6}"/);
+  });
+
   it('continues the newest checkpoint with the options of the run, metrics without gap or repeat', async () => {
     const first = await run([
       ...common,

@@ -115,7 +115,7 @@ describe('a full disk', () => {
   it('keeps lines of metrics until there is space, each of them once', ({ skip }) =>
     onTmpfs(skip, async (disk) => {
       const path = join(disk, 'metrics.jsonl');
-      const { metrics } = await MetricsFile.open(path, 0);
+      const metrics = await MetricsFile.open(path, 0);
       const lines: MetricsLine[] = [];
       const append = (count: number) => {
         for (let i = 0; i < count; i += 1) {

@@ -1,7 +1,7 @@
 // ImageBatch checks, selection, slices and contact sheets.
 import { describe, expect, it } from 'vitest';
 import { checkImageBatch, type ImageBatch, selectImages, sliceImages } from '../../src/data/image-batch.js';
-import { imageGrid } from '../../src/data/image-grid.js';
+import { gridLayout, imageGrid } from '../../src/data/image-grid.js';
 
 const batch = (): ImageBatch => ({
   data: Uint8Array.from({ length: 3 * 2 * 2 }, (_, i) => i),
@@ -118,6 +118,13 @@ describe('imageGrid', () => {
   it('has white padding of 2 and a square layout by default', () => {
     const grid = imageGrid(batch());
     expect([grid.width, grid.height, grid.data[0]]).toEqual([10, 10, 255]);
+  });
+
+  it('tells the size of a grid before there are images', () => {
+    const { data: _, ...shape } = batch();
+    const { width, height, channels } = imageGrid(batch(), { columns: 2, scale: 3 });
+    expect(gridLayout(shape, { columns: 2, scale: 3 })).toMatchObject({ width, height, channels });
+    throwsCode(() => gridLayout({ ...shape, count: 2 ** 31 }), 'ERR_OUT_OF_RANGE');
   });
 
   it('refuses options out of range', () => {

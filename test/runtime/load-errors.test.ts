@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { explainLoadFailure } from '../../src/native-binary.js';
+import { explainLoadFailure, type Machine } from '../../src/native-binary.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const children = join(root, 'test/runtime/children');
@@ -178,6 +178,47 @@ describe('explanations that need another machine', () => {
     expect(explainLoadFailure(new Error('No native build was found'), undefined, machine)).toEqual({
       reason,
       remedy,
+    });
+  });
+});
+
+describe('a binary that fails to load', () => {
+  const [arch, other] = ['x64', 'arm64'];
+  const machine = { platform: 'linux', arch, glibc: '2.36' };
+  const file = join(folder, 'some.node');
+  const elf = Buffer.alloc(64);
+  elf.write('\x7fELF', 'latin1');
+  elf.writeUInt16LE(183, 18);
+  const explain = (content: Uint8Array, on: Machine = machine) => {
+    writeFileSync(file, content);
+    return explainLoadFailure(new Error('dlopen failed'), file, on);
+  };
+
+  it.each([
+    ['macOS', Buffer.concat([Buffer.from('cffaedfe0c000001', 'hex'), Buffer.alloc(64)])],
+    ['macOS', Buffer.concat([Buffer.from('cafebabe00000002', 'hex'), Buffer.alloc(64)])],
+    ['Windows', Buffer.concat([Buffer.from('MZ'), Buffer.alloc(64)])],
+  ])('is named as one of %s', (system, content) => {
+    expect(explain(content)).toEqual({
+      reason: `${file} is a binary of ${system}, and this is linux-${arch}`,
+      remedy: expect.stringContaining('remove it; `npx pixelcnn build`'),
+    });
+  });
+
+  it('is not blamed for its format where that fits', () => {
+    const mac = { platform: 'darwin', arch: 'arm64', glibc: undefined };
+    const content = Buffer.concat([Buffer.from('cffaedfe0c000001', 'hex'), Buffer.alloc(64)]);
+    expect(explain(content, mac).reason).toBe('dlopen failed');
+    expect(explain(elf, { ...machine, arch: other }).reason).toBe('dlopen failed');
+    expect(explain(elf).reason).toBe(`${file} is for ${other}, and this Node is for ${arch}`);
+    expect(explain(elf.subarray(0, 19)).reason).toContain('is damaged');
+  });
+
+  it('may be unreadable', () => {
+    // A folder is unreadable to root too.
+    expect(explainLoadFailure(new Error('dlopen failed'), folder, machine)).toEqual({
+      reason: expect.stringMatching(/pixelcnn-load-\w+ cannot be read: E[A-Z]+: /),
+      remedy: expect.stringContaining('let this user read it'),
     });
   });
 });

@@ -106,6 +106,27 @@ describe('train', () => {
     await model.dispose();
   });
 
+  it.each([
+    [{}, 4],
+    [{ epochs: 3 }, 12],
+    [{ steps: 2 }, 2],
+    [{ steps: 11 }, 11],
+    [{ steps: 11, epochs: 2 }, 8],
+    [{ steps: 7, epochs: 2 }, 7],
+  ])('of 4 steps an epoch, %j are %i steps, and the schedule ends with them', async (length, expected) => {
+    const model = await PixelCNN.create(device, config);
+    const run = train(model, stripes(), { ...length, batchSize: 16, schedule: 'cosine', learningRate: 1e-3 });
+    const rates: number[] = [];
+    for await (const event of run) {
+      if (event.type !== 'step') continue;
+      expect(event.totalSteps).toBe(expected);
+      rates.push(event.learningRate);
+    }
+    expect(rates).toHaveLength(expected);
+    expect(rates.at(-1)).toBeCloseTo((1e-3 * (1 + Math.cos((Math.PI * (expected - 1)) / expected))) / 2, 12);
+    await model.dispose();
+  });
+
   it('skips steps whose gradient is not finite, then stops with ERR_DIVERGED', async () => {
     const model = await PixelCNN.create(device, config);
     const run = train(model, stripes(), {

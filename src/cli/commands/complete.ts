@@ -1,5 +1,6 @@
 // `pixelcnn complete`: draws the hidden part of images several times over.
 import { type ImageBatch, selectImages, sliceImages } from '../../data/image-batch.js';
+import { gridLayout } from '../../data/image-grid.js';
 import { PixelCnnError } from '../../errors.js';
 import { bytesOfLevels, levelOfByte } from '../../ops/quantise.js';
 import { z } from '../../options.js';
@@ -79,6 +80,9 @@ export const completeCommand: Command<typeof schema> = {
         options.mask === undefined
           ? sideMask(options, height, width)
           : await readMask(options.mask, originals);
+      const grid = { columns: completions + 2, scale };
+      // Completing may take hours: what cannot be written is refused before.
+      gridLayout({ count: count * grid.columns, height, width, channels }, grid);
       const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
       const began = performance.now();
       terminal.live(`completing ${count} images`);
@@ -92,10 +96,7 @@ export const completeCommand: Command<typeof schema> = {
         signal,
       });
       const seconds = (performance.now() - began) / 1000;
-      await writeGrid(out, rowsOf(originals, known, completed, completions), {
-        columns: completions + 2,
-        scale,
-      });
+      await writeGrid(out, rowsOf(originals, known, completed, completions), grid);
       const text = `${out}: ${count} images, ${completions} completions of each, seed ${seed}, ${duration(seconds)}`;
       terminal.result(text, { out, count, completions, height, width, channels, seed, temperature, seconds });
       return 0;

@@ -1,7 +1,7 @@
 // `pixelcnn inspect`: what a safetensors file holds, pixelcnn's or any other.
-import { readFile } from 'node:fs/promises';
 import { decodeModel, type ModelFile } from '../../checkpoint/model-file.js';
 import { CHECKSUM_KEY, parseSafetensors, type SafetensorsTensor } from '../../checkpoint/safetensors.js';
+import { readFileBounded } from '../../data/read-file.js';
 import { PixelCnnError } from '../../errors.js';
 import { type LayerConfig, layersOf } from '../../models/config.js';
 import { z } from '../../options.js';
@@ -28,7 +28,7 @@ export const inspectCommand: Command<typeof schema> = {
 
   async run(options) {
     const { file } = options;
-    const bytes = await readFile(file);
+    const bytes = await readFileBounded(file);
     const { metadata, tensors } = parseSafetensors(bytes, { file, allowNonfinite: true });
     const checksum = metadata[CHECKSUM_KEY] === undefined ? 'none' : 'ok';
     const found = modelIn(bytes, file);

@@ -2,6 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ImageBatch, sliceImages } from '../../data/image-batch.js';
+import { gridLayout } from '../../data/image-grid.js';
 import { encodePng } from '../../data/png.js';
 import type { PixelCNN } from '../../models/pixelcnn.js';
 import { z } from '../../options.js';
@@ -57,11 +58,16 @@ export const sampleCommand: Command<typeof schema> = {
   ],
 
   run(options) {
-    const { count, height, width, seed, firstIndex, temperature, weights } = options;
+    const { count, seed, firstIndex, temperature, weights, columns, scale, out, separate } = options;
+    const grid = { scale, ...(columns !== undefined && { columns }) };
     const signal = interruptSignal();
     return withModel(options, async (model, terminal) => {
       const began = performance.now();
+      const { height = model.imageSize?.height, width = model.imageSize?.width } = options;
       const size = { ...(height !== undefined && { height }), ...(width !== undefined && { width }) };
+      // Drawing may take hours: what cannot be written is refused before. Without a size it is drawing that refuses.
+      if (height !== undefined && width !== undefined)
+        gridLayout({ count, height, width, channels: model.config.channels }, grid);
       // A seed that can be typed again.
       const shared = {
         ...size,
@@ -74,8 +80,6 @@ export const sampleCommand: Command<typeof schema> = {
         terminal.live(`sampling ${count} images  ${Math.floor(100 * share)} %`);
       });
       const seconds = (performance.now() - began) / 1000;
-      const { columns, scale, out, separate } = options;
-      await writeGrid(out, images, { scale, ...(columns !== undefined && { columns }) });
       if (separate !== undefined) {
         await mkdir(separate, { recursive: true });
         for (let i = 0; i < count; i += 1) {
@@ -83,6 +87,7 @@ export const sampleCommand: Command<typeof schema> = {
           await writeOutput(join(separate, name), encodePng(sliceImages(images, i, i + 1)));
         }
       }
+      await writeGrid(out, images, grid);
       const text = `${out}: ${count} images of ${images.height}x${images.width}, seed ${shared.seed}, ${duration(seconds)}`;
       const { channels } = images;
       terminal.result(text, {

@@ -64,14 +64,25 @@ export const trainCommand: Command<typeof trainSchema> = {
     'pixelcnn train --data photos/ --levels 16 --hidden-channels 96 --epochs 20 --out runs/photos',
     'pixelcnn train --resume --out runs/photos --epochs 40',
   ],
-  notes: `Presets: ${presetList.join(', ')}.`,
+  notes:
+    `Presets: ${presetList.join(', ')}. ` +
+    'What is given of --epochs and --steps replaces both of the preset or of the run to resume.',
 
   async base(given) {
     const resumed = given.resume === true ? await resumedRun(given) : {};
-    return { ...presetOptions(given.preset ?? resumed.preset), ...resumed };
+    return override(override(presetOptions(given.preset ?? resumed.preset), resumed), given);
   },
   run: runTraining,
 };
+
+type Options = Readonly<Record<string, unknown>>;
+
+/** `upper` over `lower`. A length of the run, be it in epochs or in steps, replaces the one below as a whole. */
+function override(lower: Options, upper: Options): Options {
+  const { epochs: _, steps: __, ...rest } = lower;
+  const hasLength = upper.epochs !== undefined || upper.steps !== undefined;
+  return { ...(hasLength ? rest : lower), ...upper };
+}
 
 function presetOptions(name: unknown): Record<string, unknown> {
   if (typeof name !== 'string' || !Object.hasOwn(presets, name)) return {};
@@ -82,7 +93,7 @@ function presetOptions(name: unknown): Record<string, unknown> {
 /** The config of the run to continue; empty when --out names a folder without one, which then is begun. */
 async function resumedRun(given: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
   const { out, preset, data } = given;
-  const stem = typeof preset === 'string' ? preset : typeof data === 'string' ? stemOf(data) : '';
+  const stem = typeof preset === 'string' ? preset : typeof data === 'string' ? stemOf(data) : undefined;
   const path = typeof out === 'string' ? out : await newestRun(stem);
   return { ...(await readRunConfig(path)), out: path };
 }

@@ -1,0 +1,62 @@
+// The metrics of a resumed run: cut in place, whatever the size of the file and whatever a crash left at its end.
+import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { MetricsFile, type MetricsLine } from '../../src/cli/metrics.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'pixelcnn-metrics-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const path = join(folder, 'metrics.jsonl');
+
+/** `é` is two bytes, so that a piece of the file may end within one. */
+const lineOf = (step: number) => `${JSON.stringify({ type: 'step', step, path: 'é'.repeat(step % 7) })}\n`;
+const linesUpTo = (last: number) => Array.from({ length: last }, (_, i) => lineOf(i + 1)).join('');
+
+/** Resumes after `step`. Returns the steps that are kept. */
+async function resume(step: number): Promise<number[]> {
+  const kept: MetricsLine[] = [];
+  const metrics = await MetricsFile.open(path, step, (line) => kept.push(line));
+  await metrics.close();
+  return kept.map((line) => line.step);
+}
+
+describe('MetricsFile', () => {
+  it('begins empty and appends', async () => {
+    const metrics = await MetricsFile.open(path, 0);
+    metrics.append({ type: 'step', step: 1 });
+    await metrics.flush();
+    await metrics.close();
+    expect(readFileSync(path, 'utf8')).toBe('{"type":"step","step":1}\n');
+  });
+
+  it('keeps the file and its bytes up to the step, in pieces that end anywhere', async () => {
+    writeFileSync(path, linesUpTo(20_000));
+    const { ino } = statSync(path);
+    expect(await resume(15_000)).toEqual(Array.from({ length: 15_000 }, (_, i) => i + 1));
+    expect(readFileSync(path, 'utf8')).toBe(linesUpTo(15_000));
+    expect(statSync(path).ino).toBe(ino);
+  });
+
+  it.each([
+    ['half a line', '{"type":"st'],
+    ['half a line that ends', '{"type":"st\n'],
+    ['zeros', '\0'.repeat(5000)],
+    ['more zeros than a line could have', '\0'.repeat(200_000)],
+    ['a value of another kind', 'null\n3\n'],
+  ])('cuts %s at the end and goes on there', async (_, torn) => {
+    writeFileSync(path, linesUpTo(3) + torn);
+    const metrics = await MetricsFile.open(path, 9);
+    metrics.append({ type: 'step', step: 4 });
+    await metrics.flush();
+    await metrics.close();
+    expect(readFileSync(path, 'utf8')).toBe(`${linesUpTo(3)}{"type":"step","step":4}\n`);
+  });
+
+  it('reads a file that no string could hold, and only as far as it is kept', async () => {
+    writeFileSync(path, linesUpTo(10));
+    truncateSync(path, 2 ** 30);
+    expect(await resume(5)).toEqual([1, 2, 3, 4, 5]);
+    expect(readFileSync(path, 'utf8')).toBe(linesUpTo(5));
+  });
+});
