@@ -20,11 +20,12 @@ import { type StepResult, TrainingStep } from './training-step.js';
  * Trains `model` on `dataset` with Adam. Returns at once; await the run for its summary, iterate it for its events:
  * `for await (const event of run)`.
  * @throws PixelCnnError at once ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE or ERR_OUT_OF_RANGE for an argument,
- * ERR_BUFFER_SIZE, ERR_DETACHED or ERR_IMAGE_CHANNELS for images that do not fit, ERR_DISPOSED, or the reason of a signal
- * that is aborted already. The run rejects with ERR_DIVERGED, ERR_DISPOSED, ERR_DETACHED for a dataset transferred away
- * meanwhile, CKPT_* and ERR_NO_CHECKPOINT when resuming fails, ERR_FOLDER_LOCKED and ERR_FOLDER_IN_USE for a checkpoint
- * folder of another run, the errno of a failed folder, read or last save, ERR_OUT_OF_MEMORY, ERR_LIMIT for a batch of
- * 2 GiB or more, ERR_CUDA and ERR_DEVICE_LOST of a GPU, or the signal's reason.
+ * ERR_BUFFER_SIZE, ERR_DETACHED or ERR_IMAGE_CHANNELS for images that do not fit, ERR_DISPOSED, or the reason of a
+ * signal that is aborted already. The run rejects with ERR_DIVERGED, ERR_DISPOSED, ERR_DETACHED for a dataset
+ * transferred away meanwhile, CKPT_* and ERR_NO_CHECKPOINT when resuming fails, ERR_FOLDER_LOCKED and
+ * ERR_FOLDER_IN_USE for a checkpoint folder of another run, the errno of a failed folder, read or last save,
+ * ERR_OUT_OF_MEMORY, ERR_LIMIT for a batch of 2 GiB or more, ERR_CUDA and ERR_DEVICE_LOST of a GPU, or the signal's
+ * reason.
  */
 export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOptions = {}): TrainingRun {
   const internals = requireModel('train', model);
