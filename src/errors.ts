@@ -28,6 +28,16 @@ export async function allocating<R>(caller: string, body: () => Promise<R>): Pro
   }
 }
 
+/**
+ * What a call to the system threw as a PixelCnnError with its errno as code, ERR_IO where it has none; `what` says what
+ * failed. An error that is a PixelCnnError already stays as it is.
+ */
+export function systemError(what: string, cause: unknown): PixelCnnError {
+  if (cause instanceof PixelCnnError) return cause;
+  const { code, message }: NodeJS.ErrnoException = cause instanceof Error ? cause : new Error(String(cause));
+  return new PixelCnnError(code ?? 'ERR_IO', `${what}: ${message}`, { cause });
+}
+
 /** Throws a PixelCnnError with `code` unless `condition` holds; `message` is only built on failure. */
 export function check(condition: boolean, code: string, message: () => string): asserts condition {
   if (!condition) throw new PixelCnnError(code, message());

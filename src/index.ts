@@ -20,6 +20,7 @@ export {
 } from './masked-conv2d.js';
 export type { PixelCnnConfig, PixelCnnOptions } from './models/config.js';
 export {
+  type CreateOptions,
   type InferenceOptions,
   type Logits,
   type LogLikelihood,

@@ -58,7 +58,10 @@ export type MaskedConv2dBackwardOptions = z.input<typeof backwardSchema>;
 /**
  * y = conv(input, weight * mask) + bias: stride 1, "same" zero padding. Returns NHWC, outChannels channels.
  * Default algorithm `direct`; bias defaults to 0. In float32 on every device, factors rounded on one opened with `tf32`.
- * @throws PixelCnnError for arguments of the wrong type, range or length; ERR_DISPOSED.
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE (an array of
+ * another length than its shape says) or ERR_DETACHED for an argument; ERR_LIMIT, ERR_QUEUE_FULL or ERR_TIMEOUT by the
+ * device's limits, ERR_LIMIT also for an array of 2 GiB or more; ERR_DISPOSED, ERR_OUT_OF_MEMORY, or ERR_CUDA and
+ * ERR_DEVICE_LOST of a GPU.
  */
 export async function maskedConv2d(device: Device, options: MaskedConv2dOptions): Promise<Float32Array> {
   requireDevice('maskedConv2d', device);
@@ -77,7 +80,10 @@ export async function maskedConv2d(device: Device, options: MaskedConv2dOptions)
   return y!;
 }
 
-/** Gradients of the sum of y * gradOutput; gradWeight is exactly 0 under the mask. Throws as {@link maskedConv2d}. */
+/**
+ * Gradients of the sum of y * gradOutput; gradWeight is exactly 0 under the mask.
+ * @throws PixelCnnError as {@link maskedConv2d}.
+ */
 export async function maskedConv2dBackward(
   device: Device,
   options: MaskedConv2dBackwardOptions,

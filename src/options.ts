@@ -84,16 +84,31 @@ function at(value: unknown, path: readonly PropertyKey[]): unknown {
   }
 }
 
-/** A short text for any value, for error messages. */
+/** A short text for any value, for error messages; never throws. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return `'${value.length > 60 ? `${value.slice(0, 60)}…` : value}'`;
-  if (typeof value === 'bigint') return `${value}n`;
-  if (ArrayBuffer.isView(value)) return `${value.constructor.name}(${value.byteLength} bytes)`;
-  if (Array.isArray(value))
-    return value.length > 8 ? `an array of ${value.length}` : `[${value.map(show).join(', ')}]`;
-  if (typeof value === 'object' && value !== null) return 'an object';
+  if (typeof value === 'string') {
+    // A text of the caller's must not control a terminal.
+    return `'${JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value).slice(1, -1)}'`;
+  }
+  if (typeof value === 'bigint') return `${String(value).slice(0, 40)}n`;
+  if (typeof value === 'object' && value !== null) return showObject(value);
   if (typeof value === 'function') return 'a function';
   return String(value);
+}
+
+/** A class or a getter of the caller's may throw. */
+function showObject(value: object): string {
+  try {
+    if (ArrayBuffer.isView(value)) return `${value.constructor.name}(${value.byteLength} bytes)`;
+    if (Array.isArray(value)) {
+      const items = () => value.map((item) => (Array.isArray(item) ? 'an array' : show(item)));
+      return value.length > 8 ? `an array of ${value.length}` : `[${items().join(', ')}]`;
+    }
+    const name = Object.prototype.toString.call(value).slice(8, -1);
+    return name === 'Object' ? 'an object' : `an object (${name})`;
+  } catch {
+    return 'an object';
+  }
 }
 
 /** The candidate nearest to `word` by edit distance, if one is near. */

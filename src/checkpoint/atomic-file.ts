@@ -2,8 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { checkBytes, describeValue } from '../data/byte-array.js';
-import { check, PixelCnnError } from '../errors.js';
+import { checkBytes } from '../data/byte-array.js';
+import { check, systemError } from '../errors.js';
+import { show } from '../options.js';
 
 /** What writeFileAtomic needs of an open file; a FileHandle is one. */
 export interface AtomicFileHandle {
@@ -33,16 +34,12 @@ const DEFAULT_MODE = 0o666; // before umask
 const WRITE_BYTES = 2 ** 26;
 const TEMPORARY = /\.tmp-\d+-[0-9a-f]{12}$/;
 
-function errnoCode(error: unknown): string {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'ERR_IO';
-}
-
 /** The result of `call`, or undefined when the path does not exist. */
 async function ifExists<Result>(call: Promise<Result>): Promise<Result | undefined> {
   try {
     return await call;
   } catch (error) {
-    if (errnoCode(error) === 'ENOENT') return undefined;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
 }
@@ -51,13 +48,12 @@ async function writeAll(handle: AtomicFileHandle, bytes: Uint8Array): Promise<vo
   for (let at = 0; at < bytes.length; ) {
     const length = Math.min(WRITE_BYTES, bytes.length - at);
     const { bytesWritten } = await handle.write(bytes, at, length, at);
-    check(bytesWritten > 0 && bytesWritten <= length, 'ERR_IO', () => {
-      return `wrote ${bytesWritten} of ${length} bytes at offset ${at}`;
-    });
+    if (!(bytesWritten > 0 && bytesWritten <= length))
+      throw new Error(`wrote ${bytesWritten} of ${length} bytes at offset ${at}`);
     at += bytesWritten;
   }
   const { size } = await handle.stat();
-  check(size === bytes.length, 'ERR_IO', () => `wrote ${bytes.length} bytes, the file has ${size}`);
+  if (size !== bytes.length) throw new Error(`wrote ${bytes.length} bytes, the file has ${size}`);
 }
 
 /** Writes and syncs a new file at `path`; on failure it is closed and removed. */
@@ -97,22 +93,18 @@ async function syncFolder(fileSystem: AtomicFileSystem, folder: string): Promise
  * fsync, rename, fsync of the folder. When the promise resolves the bytes are durable. A symbolic link is followed,
  * the mode of an existing file is kept. Do not change `bytes` before the promise settles.
  *
- * Errors: ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_DETACHED; otherwise the errno of the failed call (ENOSPC,
- * EACCES, EISDIR, …) or ERR_IO. On every error up to the rename the old file is untouched and nothing is left behind;
- * if only the last fsync of the folder fails, the new bytes are in place but may not survive a power cut.
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_DETACHED; otherwise the errno of the failed
+ * call (ENOSPC, EACCES, EISDIR, …) or ERR_IO. On every error up to the rename the old file is untouched and nothing is
+ * left behind; if only the last fsync of the folder fails, the new bytes are in place but may not survive a power cut.
  */
 export async function writeFileAtomic(
   path: string,
   bytes: Uint8Array,
   fileSystem: AtomicFileSystem = NODE_FILE_SYSTEM,
 ): Promise<void> {
-  check(
-    typeof path === 'string',
-    'ERR_INVALID_ARG_TYPE',
-    () => `path must be a string, got ${describeValue(path)}`,
-  );
+  check(typeof path === 'string', 'ERR_INVALID_ARG_TYPE', () => `path must be a string, got ${show(path)}`);
   check(path !== '' && !path.includes('\0'), 'ERR_INVALID_ARG_VALUE', () => {
-    return `path must not be empty or contain NUL, got ${describeValue(path)}`;
+    return `path must not be empty or contain NUL, got ${show(path)}`;
   });
   checkBytes(bytes, 'bytes');
   try {
@@ -128,10 +120,7 @@ export async function writeFileAtomic(
     }
     await syncFolder(fileSystem, dirname(target));
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new PixelCnnError(errnoCode(cause), `cannot save ${path} (${bytes.length} bytes): ${reason}`, {
-      cause,
-    });
+    throw systemError(`cannot save ${path} (${bytes.length} bytes)`, cause);
   }
 }
 
@@ -144,7 +133,7 @@ export function temporaryName(path: string): string {
 /**
  * Removes what writes that a crash cut short left in `folder`. Only for a folder that nobody else writes to: a process
  * number in a name says little, since in a container every process may have the same one.
- * Errors: the errno of the failed call.
+ * @throws the system's error of the failed call.
  */
 export async function removeTemporaries(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
@@ -152,7 +141,7 @@ export async function removeTemporaries(folder: string): Promise<void> {
   }
 }
 
-/** Creates a folder and the folders above it, durably. Errors: the errno of the failed call. */
+/** Creates a folder and the folders above it, durably. @throws the system's error of the failed call. */
 export async function makeFolder(path: string): Promise<void> {
   const topmost = await mkdir(path, { recursive: true });
   if (topmost === undefined) return;

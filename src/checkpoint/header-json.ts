@@ -209,8 +209,9 @@ function countObjects(text: string): number {
 /**
  * Reads the bytes of a safetensors header, a JSON object, and gives its fields to `read` one by one, so that a long
  * header never is in memory as a tree; `where` is appended to messages.
- * Errors: what `read` throws; CKPT_SCHEMA (not an object), CKPT_HEADER_UTF8, CKPT_HEADER_JSON, CKPT_DUPLICATE_KEY,
- * CKPT_LIMIT (depth > 4, array > 8 items, more than 65,537 keys in an object, 65,538 objects or 2^20 values).
+ * @throws PixelCnnError what `read` throws; CKPT_SCHEMA (not an object), CKPT_HEADER_UTF8, CKPT_HEADER_JSON,
+ * CKPT_DUPLICATE_KEY, CKPT_LIMIT (depth > 4, array > 8 items, more than 65,537 keys in an object, 65,538 objects or
+ * 2^20 values).
  */
 export function parseHeaderJson(bytes: Uint8Array, where: string, read: FieldReader): void {
   let text: string;
@@ -230,7 +231,7 @@ export function parseHeaderJson(bytes: Uint8Array, where: string, read: FieldRea
 
 /**
  * A JSON object by the same rules as plain values, for the objects that metadata hold as text.
- * Errors: CKPT_HEADER_JSON, CKPT_DUPLICATE_KEY, CKPT_LIMIT, CKPT_SCHEMA (not an object).
+ * @throws PixelCnnError CKPT_HEADER_JSON, CKPT_DUPLICATE_KEY, CKPT_LIMIT, CKPT_SCHEMA (not an object).
  */
 export function parseJsonObject(text: string, where: string): Record<string, unknown> {
   const fields = new Map<string, unknown>();

@@ -17,7 +17,10 @@ export const RESERVED_NAMES = ['__metadata__', '__proto__', 'constructor', 'prot
 const HASHED_BYTES = 2 ** 30;
 export const ZERO_CHECKSUM = '0'.repeat(64);
 
-/** Errors: CKPT_LIMIT (over 512 bytes), CKPT_NAME (empty, reserved, like a file path, control characters). */
+/**
+ * @throws PixelCnnError CKPT_LIMIT (over 512 bytes), CKPT_NAME (empty, reserved, like a file path, control
+ * characters).
+ */
 export function checkName(name: string, where: string): void {
   const shown = JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
   const bytes = Buffer.byteLength(name);

@@ -1,6 +1,7 @@
 // The deterministic safetensors writer.
-import { checkBytes, checkInteger, describeValue } from '../data/byte-array.js';
+import { checkBytes, checkInteger } from '../data/byte-array.js';
 import { check } from '../errors.js';
+import { show } from '../options.js';
 import {
   CHECKSUM_KEY,
   checkName,
@@ -22,13 +23,9 @@ function checkTensor(name: string, tensor: SafetensorsTensor): void {
   checkName(name, '');
   const { dtype, shape, data } = tensor;
   const bits = DTYPE_BITS.get(dtype);
-  check(
-    bits !== undefined,
-    'ERR_INVALID_ARG_VALUE',
-    () => `unknown dtype ${describeValue(dtype)} of tensor ${name}`,
-  );
+  check(bits !== undefined, 'ERR_INVALID_ARG_VALUE', () => `unknown dtype ${show(dtype)} of tensor ${name}`);
   check(Array.isArray(shape) && shape.length <= MAXIMUM_RANK, 'ERR_INVALID_ARG_VALUE', () => {
-    return `shape of tensor ${name} must be an array of at most ${MAXIMUM_RANK} sizes, got ${describeValue(shape)}`;
+    return `shape of tensor ${name} must be an array of at most ${MAXIMUM_RANK} sizes, got ${show(shape)}`;
   });
   for (const [i, size] of shape.entries()) {
     checkInteger(size, `shape[${i}] of tensor ${name}`, 0, Number(MAXIMUM_DIMENSION));
@@ -44,8 +41,8 @@ function checkTensor(name: string, tensor: SafetensorsTensor): void {
  * Writes a safetensors file: tensors by falling element size, then by name (as the reference writer does), metadata by
  * key, header padded with spaces to 8 bytes; the same input gives the same bytes. With `checksum` (default false) a
  * SHA-256 of the whole file is put into the metadata under CHECKSUM_KEY; one that `metadata` have is dropped.
- * Errors: ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE, ERR_DETACHED, CKPT_NAME,
- * CKPT_LIMIT (a name of more than 512 bytes, too many tensors, a file of 4 GiB), CKPT_HEADER_TOO_LARGE.
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE, ERR_DETACHED,
+ * CKPT_NAME, CKPT_LIMIT (a name of more than 512 bytes, too many tensors, a file of 4 GiB), CKPT_HEADER_TOO_LARGE.
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, SafetensorsTensor>,
@@ -71,7 +68,7 @@ export function encodeSafetensors(
         !RESERVED_NAMES.includes(key),
       'ERR_INVALID_ARG_VALUE',
       () => {
-        return `metadata ${JSON.stringify(key)} must be a well-formed string under an unreserved key, got ${describeValue(value)}`;
+        return `metadata ${JSON.stringify(key)} must be a well-formed string under an unreserved key, got ${show(value)}`;
       },
     );
   }

@@ -32,8 +32,6 @@ export interface ParseSafetensorsOptions {
   file?: string;
   /** Accept NaN and infinity in F16, BF16, F32 and F64 tensors; default false. */
   allowNonfinite?: boolean;
-  /** Refuse a file without the checksum that encodeSafetensors writes; default false (checked where present). */
-  requireChecksum?: boolean;
 }
 
 const FIELDS = ['dtype', 'shape', 'data_offsets'];
@@ -186,13 +184,14 @@ function verifyChecksum(bytes: Uint8Array, headerEnd: number, stated: string, wh
  * Reads a safetensors file from memory. Everything is checked before anything is returned, and nothing larger than the
  * header is allocated. Stricter than the reference reader: duplicate and suspicious names, unknown fields, rank > 8,
  * dimensions above 2^31-1, more than 65,536 tensors, bad booleans and (by default) NaN and infinity are refused.
- * Errors: CKPT_HEADER_TOO_SMALL, CKPT_HEADER_TOO_LARGE, CKPT_HEADER_LENGTH, CKPT_HEADER_UTF8, CKPT_HEADER_JSON,
- * CKPT_DUPLICATE_KEY, CKPT_SCHEMA, CKPT_NAME, CKPT_DTYPE, CKPT_SHAPE, CKPT_OFFSET, CKPT_OVERFLOW, CKPT_LIMIT,
- * CKPT_SIZE_MISMATCH, CKPT_OVERLAP, CKPT_HOLE, CKPT_TRUNCATED, CKPT_TRAILING_DATA, CKPT_CHECKSUM, CKPT_NONFINITE.
+ * @throws PixelCnnError CKPT_HEADER_TOO_SMALL, CKPT_HEADER_TOO_LARGE, CKPT_HEADER_LENGTH, CKPT_HEADER_UTF8,
+ * CKPT_HEADER_JSON, CKPT_DUPLICATE_KEY, CKPT_SCHEMA, CKPT_NAME, CKPT_DTYPE, CKPT_SHAPE, CKPT_OFFSET, CKPT_OVERFLOW,
+ * CKPT_LIMIT, CKPT_SIZE_MISMATCH, CKPT_OVERLAP, CKPT_HOLE, CKPT_TRUNCATED, CKPT_TRAILING_DATA, CKPT_CHECKSUM,
+ * CKPT_NONFINITE.
  */
 export function parseSafetensors(bytes: Uint8Array, options: ParseSafetensorsOptions = {}): SafetensorsFile {
   checkBytes(bytes, 'bytes');
-  const { file, allowNonfinite = false, requireChecksum = false } = options;
+  const { file, allowNonfinite = false } = options;
   const where = inFile(file);
   check(
     bytes.length >= 8,
@@ -220,11 +219,6 @@ export function parseSafetensors(bytes: Uint8Array, options: ParseSafetensorsOpt
   });
   checkLayout(entries, bytes.length - headerEnd, where);
   const stated = metadata[CHECKSUM_KEY];
-  check(
-    stated !== undefined || !requireChecksum,
-    'CKPT_CHECKSUM',
-    () => `no ${CHECKSUM_KEY} in the metadata${where}`,
-  );
   if (stated !== undefined) verifyChecksum(bytes, headerEnd, stated, where);
   const tensors = new Map<string, SafetensorsTensor>();
   for (const { name, dtype, shape, begin, end } of entries) {

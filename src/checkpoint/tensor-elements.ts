@@ -62,7 +62,8 @@ function float16(bits: number): number {
 
 /**
  * The elements of an F32, F64, F16 or BF16 tensor as a new Float32Array (F64 is rounded to nearest); a copy, so the
- * alignment of the file never matters; `where` is appended to messages. Errors: CKPT_DTYPE for any other dtype.
+ * alignment of the file never matters; `where` is appended to messages.
+ * @throws PixelCnnError CKPT_DTYPE for any other dtype.
  */
 export function float32Of(tensor: SafetensorsTensor, where = ''): Float32Array {
   const { dtype, data } = tensor;
@@ -98,8 +99,8 @@ const EXPONENTS = new Map<string, { step: number; mask: number }>([
 
 /**
  * Checks the values of a tensor, `where` is appended to messages.
- * Errors: CKPT_DTYPE (a BOOL that is neither 0 nor 1), CKPT_NONFINITE (NaN or infinity unless allowed; F4, F6 and F8
- * are not looked into).
+ * @throws PixelCnnError CKPT_DTYPE (a BOOL that is neither 0 nor 1), CKPT_NONFINITE (NaN or infinity unless allowed;
+ * F4, F6 and F8 are not looked into).
  */
 export function checkElements(tensor: SafetensorsTensor, allowNonfinite: boolean, where: string): void {
   const { dtype, data } = tensor;

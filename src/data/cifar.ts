@@ -11,7 +11,8 @@ const MAXIMUM_BYTES = 2 ** 30;
 
 /**
  * Reads one CIFAR-10 batch: records of 1 + 3072 bytes (CHW planes) to (count, 32, 32, 3) and labels.
- * Errors: CIFAR_TRUNCATED (empty, or not a whole number of records), CIFAR_LIMIT (over 1 GiB), CIFAR_LABEL_RANGE.
+ * @throws PixelCnnError CIFAR_TRUNCATED (empty, or not a whole number of records), CIFAR_LIMIT (over 1 GiB),
+ * CIFAR_LABEL_RANGE.
  */
 export function parseCifar(bytes: Uint8Array, options: { file?: string } = {}): ImageBatch {
   checkBytes(bytes, 'bytes');

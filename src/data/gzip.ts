@@ -30,7 +30,10 @@ function headerLength(bytes: Uint8Array, where: string): number {
   return at;
 }
 
-/** The first `length` unpacked bytes, or all if there are fewer; unpacks little more than that. Errors: IDX_GZIP. */
+/**
+ * The first `length` unpacked bytes, or all if there are fewer; unpacks little more than that.
+ * @throws PixelCnnError IDX_GZIP.
+ */
 export function gunzipStart(bytes: Uint8Array, length: number, where: string): Uint8Array {
   for (let prefix = 512; ; prefix *= 4) {
     try {
@@ -44,7 +47,8 @@ export function gunzipStart(bytes: Uint8Array, length: number, where: string): U
 
 /**
  * Unpacks a gzip file that must hold one member of exactly `size` bytes and nothing after it.
- * Errors: IDX_GZIP; IDX_LIMIT when there are more bytes than `size` (unpacking stops there); IDX_TRUNCATED when fewer.
+ * @throws PixelCnnError IDX_GZIP; IDX_LIMIT when there are more bytes than `size` (unpacking stops there);
+ * IDX_TRUNCATED when fewer.
  */
 export function gunzipExactly(bytes: Uint8Array, size: number, where: string): Uint8Array {
   const start = headerLength(bytes, where);

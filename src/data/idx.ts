@@ -94,8 +94,8 @@ function readElements(bytes: Uint8Array, type: IdxType, where: string): IdxData 
 
 /**
  * Reads an uncompressed IDX file. uint8 data is a view on `bytes`, other types are copies.
- * Errors: IDX_TRUNCATED, IDX_MAGIC, IDX_DTYPE, IDX_RANK (1 to 4 dimensions), IDX_SHAPE (a dimension of 0),
- * IDX_OVERFLOW, IDX_LIMIT, IDX_TRAILING_DATA, IDX_NONFINITE.
+ * @throws PixelCnnError IDX_TRUNCATED, IDX_MAGIC, IDX_DTYPE, IDX_RANK (1 to 4 dimensions), IDX_SHAPE (a dimension of
+ * 0), IDX_OVERFLOW, IDX_LIMIT, IDX_TRAILING_DATA, IDX_NONFINITE.
  */
 export function parseIdx(bytes: Uint8Array, options: IdxOptions = {}): IdxArray {
   checkBytes(bytes, 'bytes');
@@ -121,8 +121,8 @@ export function isGzip(bytes: Uint8Array): boolean {
 
 /**
  * Reads an IDX file, plain or gzip; unpacking stops at the size that the IDX header states.
- * Errors: those of parseIdx, IDX_GZIP (damaged gzip, several members, bytes after it), IDX_LIMIT (also: more data than
- * the header states).
+ * @throws PixelCnnError those of parseIdx, IDX_GZIP (damaged gzip, several members, bytes after it), IDX_LIMIT (also:
+ * more data than the header states).
  */
 export function decodeIdx(bytes: Uint8Array, options: IdxOptions = {}): IdxArray {
   checkBytes(bytes, 'bytes');
@@ -136,7 +136,7 @@ export function decodeIdx(bytes: Uint8Array, options: IdxOptions = {}): IdxArray
 
 /**
  * The images of an IDX array of uint8: shape (count, height, width) or (count, height, width, channels), no copy.
- * Errors: IDX_DTYPE, IDX_RANK.
+ * @throws PixelCnnError IDX_DTYPE, IDX_RANK.
  */
 export function idxImages(array: IdxArray, file?: string): ImageBatch {
   const { data, shape, type } = array;
@@ -155,7 +155,7 @@ export function idxImages(array: IdxArray, file?: string): ImageBatch {
 
 /**
  * The labels of an IDX array of uint8, one for each of `count` images, each below `classes` (default 256).
- * Errors: IDX_DTYPE, IDX_RANK, IDX_COUNT_MISMATCH, IDX_LABEL_RANGE.
+ * @throws PixelCnnError IDX_DTYPE, IDX_RANK, IDX_COUNT_MISMATCH, IDX_LABEL_RANGE.
  */
 export function idxLabels(
   array: IdxArray,

@@ -1,6 +1,7 @@
 // A set of equally sized uint8 images in NHWC order, with or without labels.
 import { check } from '../errors.js';
-import { checkBytes, checkInteger, describeValue } from './byte-array.js';
+import { show } from '../options.js';
+import { checkBytes, checkInteger } from './byte-array.js';
 
 /** `count` images of `height` x `width` pixels with `channels` bytes each; what every loader returns. */
 export interface ImageBatch {
@@ -18,12 +19,12 @@ const MAXIMUM_SIDE = 2 ** 24;
 
 /**
  * Throws unless `images` is a well-formed ImageBatch of at least one image.
- * Errors: ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE (a size below 1 or not an integer), ERR_BUFFER_SIZE (`data` is not
- * count*height*width*channels bytes, `labels` not count bytes), ERR_DETACHED.
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE (a size below 1 or not an integer), ERR_BUFFER_SIZE
+ * (`data` is not count*height*width*channels bytes, `labels` not count bytes), ERR_DETACHED.
  */
 export function checkImageBatch(images: unknown, name: string): asserts images is ImageBatch {
   check(typeof images === 'object' && images !== null, 'ERR_INVALID_ARG_TYPE', () => {
-    return `${name} must be an ImageBatch {data, count, height, width, channels}, got ${describeValue(images)}`;
+    return `${name} must be an ImageBatch {data, count, height, width, channels}, got ${show(images)}`;
   });
   const { data, count, height, width, channels, labels } = images as Record<keyof ImageBatch, unknown>;
   checkBytes(data, `${name}.data`);
@@ -44,7 +45,7 @@ export function checkImageBatch(images: unknown, name: string): asserts images i
 
 /**
  * The images at `indices` (repeats allowed), copied in that order, labels too.
- * Errors: those of checkImageBatch, ERR_OUT_OF_RANGE for an empty list or an index outside [0, count).
+ * @throws PixelCnnError those of checkImageBatch, ERR_OUT_OF_RANGE for an empty list or an index outside [0, count).
  */
 export function selectImages(images: ImageBatch, indices: ArrayLike<number>): ImageBatch {
   checkImageBatch(images, 'images');
@@ -63,7 +64,7 @@ export function selectImages(images: ImageBatch, indices: ArrayLike<number>): Im
 
 /**
  * The images [start, end) as a view on the same memory: nothing is copied.
- * Errors: those of checkImageBatch, ERR_OUT_OF_RANGE unless 0 <= start < end <= count.
+ * @throws PixelCnnError those of checkImageBatch, ERR_OUT_OF_RANGE unless 0 <= start < end <= count.
  */
 export function sliceImages(images: ImageBatch, start: number, end?: number): ImageBatch {
   checkImageBatch(images, 'images');

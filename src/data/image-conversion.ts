@@ -27,7 +27,10 @@ async function loadSharp(purpose: string): Promise<Sharp> {
   }
 }
 
-/** Decodes JPEG, WebP and what else sharp reads, to 8 bits. Errors: ERR_MISSING_PACKAGE, IMAGE_DECODE. */
+/**
+ * Decodes JPEG, WebP and what else sharp reads, to 8 bits.
+ * @throws PixelCnnError ERR_MISSING_PACKAGE, IMAGE_DECODE.
+ */
 export async function decodeWithSharp(bytes: Uint8Array, file: string): Promise<RasterImage> {
   const sharp = await loadSharp(`reading ${file}`);
   try {
@@ -39,7 +42,7 @@ export async function decodeWithSharp(bytes: Uint8Array, file: string): Promise<
   }
 }
 
-/** The image stretched to width x height pixels. Errors: ERR_MISSING_PACKAGE. */
+/** The image stretched to width x height pixels. @throws PixelCnnError ERR_MISSING_PACKAGE. */
 export async function resizeImage(image: RasterImage, width: number, height: number): Promise<RasterImage> {
   if (image.width === width && image.height === height) return image;
   const sharp = await loadSharp(`resize from ${image.width}x${image.height} to ${width}x${height}`);
@@ -56,7 +59,7 @@ export async function resizeImage(image: RasterImage, width: number, height: num
 /**
  * Pixels with another number of channels (1 grey, 2 grey+alpha, 3 RGB, 4 RGBA), (pixels, from) to (pixels, to). Grey
  * is the ITU-R BT.601 luma 0.299 R + 0.587 G + 0.114 B, rounded; alpha is dropped, or 255 where there was none.
- * Errors: IMAGE_SHAPE for other numbers of channels.
+ * @throws PixelCnnError IMAGE_SHAPE for other numbers of channels.
  */
 export function convertChannels(data: Uint8Array, from: number, to: number): Uint8Array {
   if (from === to) return data;

@@ -1,52 +1,59 @@
 // A contact sheet: the images of a batch side by side in one raster image.
 import { check } from '../errors.js';
+import { parseOptions, z } from '../options.js';
 import { checkInteger } from './byte-array.js';
 import { checkImageBatch, type ImageBatch } from './image-batch.js';
 import type { RasterImage } from './png.js';
 
-export interface ImageGridOptions {
+const optionsSchema = z.strictObject({
   /** Images in a row; default ceil(sqrt(count)). */
-  columns?: number;
+  columns: z.int().min(1).max(65_535).optional(),
   /** Pixels around and between the images, after scaling; default 2. */
-  padding?: number;
+  padding: z.int().min(0).max(65_535).default(2),
   /** Every pixel becomes scale x scale pixels; default 1. */
-  scale?: number;
+  scale: z.int().min(1).max(65_535).default(1),
   /** Byte of the padding and of empty places in every channel; default 255 (white), 128 is mid-grey. */
-  background?: number;
-}
+  background: z.int().min(0).max(255).default(255),
+});
+
+/**
+ * What {@link imageGrid} takes.
+ *
+ * @interface
+ */
+export type ImageGridOptions = z.input<typeof optionsSchema>;
 
 const MAXIMUM_BYTES = 2 ** 28;
 
 /**
  * Where images of this shape go: for telling before they are drawn that their grid would be too large.
- * Errors: ERR_OUT_OF_RANGE, as imageGrid.
+ * @throws PixelCnnError as {@link imageGrid}, but for the bytes of the images.
  */
 export function gridLayout(images: Omit<ImageBatch, 'data'>, options: ImageGridOptions = {}) {
   const { count } = images;
   const channels = checkInteger(images.channels, 'images.channels', 1, 4);
-  const { columns: wanted = Math.ceil(Math.sqrt(count)), padding = 2, scale = 1 } = options;
-  const columns = Math.min(count, checkInteger(wanted, 'columns', 1, 65_535));
-  const gap = checkInteger(padding, 'padding', 0, 65_535);
-  const zoom = checkInteger(scale, 'scale', 1, 65_535);
+  const parsed = parseOptions('imageGrid', optionsSchema, options);
+  const { padding: gap, scale: zoom, background } = parsed;
+  const columns = Math.min(count, parsed.columns ?? Math.ceil(Math.sqrt(count)));
   const rows = Math.ceil(count / columns);
   const width = columns * (images.width * zoom + gap) + gap;
   const height = rows * (images.height * zoom + gap) + gap;
   check(width * height * channels <= MAXIMUM_BYTES, 'ERR_OUT_OF_RANGE', () => {
     return `a grid of ${width}x${height}x${channels} bytes exceeds ${MAXIMUM_BYTES}: use fewer images or a smaller scale`;
   });
-  return { columns, gap, zoom, width, height, channels };
+  return { columns, gap, zoom, background, width, height, channels };
 }
 
 /**
  * Lays out the images row by row; the result goes straight to encodePng.
- * Errors: those of checkImageBatch; ERR_OUT_OF_RANGE (options, more than 4 channels, a grid of more than 256 MiB).
+ * @throws PixelCnnError for images that are malformed (ERR_INVALID_ARG_TYPE, ERR_BUFFER_SIZE, ERR_DETACHED) or have
+ * more than 4 channels, for options that are unknown or out of range, ERR_OUT_OF_RANGE for a grid of more than 256 MiB.
  */
 export function imageGrid(images: ImageBatch, options: ImageGridOptions = {}): RasterImage {
   checkImageBatch(images, 'images');
   const { data, count } = images;
-  const { background = 255 } = options;
-  const { columns, gap, zoom, width, height, channels } = gridLayout(images, options);
-  const grid = new Uint8Array(width * height * channels).fill(checkInteger(background, 'background', 0, 255));
+  const { columns, gap, zoom, background, width, height, channels } = gridLayout(images, options);
+  const grid = new Uint8Array(width * height * channels).fill(background);
   for (let n = 0; n < count; ++n) {
     const left = gap + (n % columns) * (images.width * zoom + gap);
     const top = gap + Math.floor(n / columns) * (images.height * zoom + gap);

@@ -1,7 +1,7 @@
 // What loadImages accepts: a name, a path or an object, checked and brought into one form.
 import { check, PixelCnnError } from '../errors.js';
-import { nearest } from '../options.js';
-import { checkInteger, describeValue } from './byte-array.js';
+import { nearest, show } from '../options.js';
+import { checkInteger } from './byte-array.js';
 
 export type Split = 'train' | 'test';
 export type DatasetName = 'mnist' | 'fashion-mnist';
@@ -59,10 +59,10 @@ function checkPath(value: unknown, name: string): string {
   check(
     typeof value === 'string',
     'ERR_INVALID_ARG_TYPE',
-    () => `${name} must be a string, got ${describeValue(value)}`,
+    () => `${name} must be a string, got ${show(value)}`,
   );
   check(value !== '' && !value.includes('\0'), 'ERR_INVALID_ARG_VALUE', () => {
-    return `${name} must not be empty or contain NUL, got ${describeValue(value)}`;
+    return `${name} must not be empty or contain NUL, got ${show(value)}`;
   });
   return value;
 }
@@ -75,7 +75,7 @@ function checkChoice<Choice extends string>(
   const found = choices.find((choice) => choice === value);
   check(found !== undefined, 'ERR_INVALID_ARG_VALUE', () => {
     const hint = typeof value === 'string' ? suggestion(value, choices) : '';
-    return `${name} must be ${choices.map((choice) => `'${choice}'`).join(' or ')}, got ${describeValue(value)}${hint}`;
+    return `${name} must be ${choices.map((choice) => `'${choice}'`).join(' or ')}, got ${show(value)}${hint}`;
   });
   return found;
 }
@@ -91,7 +91,7 @@ function parseText(text: string): ImageSpec {
 function checkResize(value: unknown): CheckedImageSpec['resize'] {
   if (value === undefined) return undefined;
   check(typeof value === 'object' && value !== null, 'ERR_INVALID_ARG_TYPE', () => {
-    return `resize must be {width, height}, got ${describeValue(value)}`;
+    return `resize must be {width, height}, got ${show(value)}`;
   });
   checkKeys(value, ['width', 'height'], 'resize');
   const { width, height } = value as Record<string, unknown>;
@@ -103,13 +103,13 @@ function checkResize(value: unknown): CheckedImageSpec['resize'] {
 
 /**
  * Checks the argument of loadImages; each option is read once.
- * Errors: ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE (unknown key or choice, neither or both of name and path),
- * ERR_OUT_OF_RANGE.
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE (unknown key or choice, neither or both of name
+ * and path), ERR_OUT_OF_RANGE.
  */
 export function parseImageSpec(spec: string | ImageSpec): CheckedImageSpec {
   const given: unknown = typeof spec === 'string' ? parseText(checkPath(spec, 'spec')) : spec;
   check(typeof given === 'object' && given !== null && !Array.isArray(given), 'ERR_INVALID_ARG_TYPE', () => {
-    return `spec must be a name, a path or an object, got ${describeValue(given)}`;
+    return `spec must be a name, a path or an object, got ${show(given)}`;
   });
   checkKeys(given, KEYS, 'spec');
   const { name, path, split, labels, limit, offset, resize, channels } = given as Record<string, unknown>;
@@ -121,7 +121,7 @@ export function parseImageSpec(spec: string | ImageSpec): CheckedImageSpec {
     channels === undefined || channels === 1 || channels === 3 || channels === 4,
     'ERR_OUT_OF_RANGE',
     () => {
-      return `channels must be 1, 3 or 4, got ${describeValue(channels)}`;
+      return `channels must be 1, 3 or 4, got ${show(channels)}`;
     },
   );
   const checkedLabels =

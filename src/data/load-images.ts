@@ -1,7 +1,7 @@
 // Images from wherever they are: a data set by name, IDX and CIFAR-10 files, PNG files and folders of images.
 import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
-import { check, PixelCnnError } from '../errors.js';
+import { check, PixelCnnError, systemError } from '../errors.js';
 import { parseCifar } from './cifar.js';
 import { decodeIdx, idxImages, idxLabels, isGzip } from './idx.js';
 import { type ImageBatch, sliceImages } from './image-batch.js';
@@ -15,7 +15,7 @@ import {
 } from './image-spec.js';
 import { loadNamedDataset } from './named-datasets.js';
 import { decodePng, isPng, type RasterImage } from './png.js';
-import { listFolder, readError, readFileBounded } from './read-file.js';
+import { listFolder, readFileBounded } from './read-file.js';
 
 export type { DatasetName, ImageSpec, Split } from './image-spec.js';
 
@@ -165,7 +165,9 @@ async function loadFolder(folder: string, spec: CheckedImageSpec): Promise<Image
 async function loadPath(path: string, spec: CheckedImageSpec): Promise<ImageBatch> {
   const stats = await stat(path).catch((cause: unknown) => {
     const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
-    throw missing ? notFound(path, 'no such file, folder or data set') : readError(path, cause);
+    throw missing
+      ? notFound(path, 'no such file, folder or data set')
+      : systemError(`cannot read ${path}`, cause);
   });
   return stats.isDirectory() ? loadFolder(path, spec) : loadFile(path, spec);
 }
@@ -193,9 +195,10 @@ async function resizeBatch(images: ImageBatch, width: number, height: number): P
  *   formats, and `resize`, need the package sharp.
  *
  * Without a split it is 'train'. Packages are looked up from the working directory, then from pixelcnn itself.
- * Errors: ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_LIMIT, ERR_DATASET_NOT_FOUND (missing
- * package, path or labels), ERR_MISSING_PACKAGE (sharp), DATASET_FORMAT, IMAGE_FORMAT, IMAGE_SHAPE (images of different
- * sizes), IMAGE_DECODE, the IDX_*, CIFAR_* and PNG_* codes of the readers, and the errno of a failed read.
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_LIMIT,
+ * ERR_DATASET_NOT_FOUND (missing package, path or labels), ERR_MISSING_PACKAGE (sharp), DATASET_FORMAT, IMAGE_FORMAT,
+ * IMAGE_SHAPE (images of different sizes), IMAGE_DECODE, the IDX_*, CIFAR_* and PNG_* codes of the readers, and the
+ * errno of a failed read.
  */
 export async function loadImages(spec: string | ImageSpec): Promise<ImageBatch> {
   const checked = parseImageSpec(spec);

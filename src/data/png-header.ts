@@ -1,5 +1,6 @@
 // The PNG chunks that describe an image: IHDR, PLTE and tRNS, each checked against the standard and the limits.
 import { check } from '../errors.js';
+import { z } from '../options.js';
 
 /** What IHDR says. */
 export interface PngHeader {
@@ -12,18 +13,33 @@ export interface PngHeader {
   interlaced: boolean;
 }
 
-export interface PngLimits {
+export const limitsSchema = z.strictObject({
   /** Largest width and height; default 16,384. */
-  maxSide?: number;
+  maxSide: z.int().min(1).default(16_384),
   /** Largest decoded image in bytes; default 64 MiB. */
-  maxBytes?: number;
+  maxBytes: z
+    .int()
+    .min(1)
+    .default(2 ** 26),
   /** Largest compressed image data in bytes; default 8 MiB. */
-  maxCompressedBytes?: number;
+  maxCompressedBytes: z
+    .int()
+    .min(1)
+    .default(2 ** 23),
   /** Most chunks; default 1,000. */
-  maxChunks?: number;
+  maxChunks: z.int().min(1).default(1000),
   /** Name for error messages. */
-  file?: string;
-}
+  file: z.string().optional(),
+});
+
+/**
+ * What {@link decodePng} takes.
+ *
+ * @interface
+ */
+export type PngLimits = z.input<typeof limitsSchema>;
+/** The limits with their defaults. */
+export type CheckedPngLimits = z.output<typeof limitsSchema>;
 
 const BIT_DEPTHS = new Map([
   [0, [1, 2, 4, 8, 16]],
@@ -33,8 +49,11 @@ const BIT_DEPTHS = new Map([
   [6, [8, 16]],
 ]);
 
-/** Errors: PNG_CHUNK_LENGTH, PNG_DIMENSIONS, PNG_COLOR_TYPE, PNG_BIT_DEPTH, PNG_METHOD, PNG_UNSUPPORTED, PNG_LIMIT. */
-export function parseHeader(data: Uint8Array, limits: Required<PngLimits>, where: string): PngHeader {
+/**
+ * @throws PixelCnnError PNG_CHUNK_LENGTH, PNG_DIMENSIONS, PNG_COLOR_TYPE, PNG_BIT_DEPTH, PNG_METHOD, PNG_UNSUPPORTED,
+ * PNG_LIMIT.
+ */
+export function parseHeader(data: Uint8Array, limits: CheckedPngLimits, where: string): PngHeader {
   check(data.length === 13, 'PNG_CHUNK_LENGTH', () => `IHDR has 13 bytes, got ${data.length}${where}`);
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const [width, height] = [view.getUint32(0), view.getUint32(4)];
@@ -68,7 +87,7 @@ export function parseHeader(data: Uint8Array, limits: Required<PngLimits>, where
   return { width, height, depth, colorType, interlaced: interlace === 1 };
 }
 
-/** Errors: PNG_PALETTE. */
+/** @throws PixelCnnError PNG_PALETTE. */
 export function parsePalette(data: Uint8Array, header: PngHeader, where: string): Uint8Array {
   const entries = data.length / 3;
   const limit = header.colorType === 3 ? 2 ** header.depth : 256;
@@ -83,7 +102,7 @@ export function parsePalette(data: Uint8Array, header: PngHeader, where: string)
   return data;
 }
 
-/** Errors: PNG_TRNS. */
+/** @throws PixelCnnError PNG_TRNS. */
 export function checkTransparency(
   data: Uint8Array,
   header: PngHeader,

@@ -76,7 +76,10 @@ function unfilter(filter: number, row: Uint8Array, above: Uint8Array, step: numb
   }
 }
 
-/** The samples of all pixels, (height, width, samples), one byte each, not yet scaled. Errors: PNG_FILTER. */
+/**
+ * The samples of all pixels, (height, width, samples), one byte each, not yet scaled.
+ * @throws PixelCnnError PNG_FILTER.
+ */
 export function unpackScanlines(header: PngHeader, scanlines: Uint8Array, where: string): Uint8Array {
   const { width, height, depth, colorType } = header;
   const samples = samplesPerPixel(colorType);

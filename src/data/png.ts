@@ -1,9 +1,12 @@
 // PNG files: an encoder for 8-bit images and a strict decoder (every checksum, every limit, no ancillary data).
 import { crc32, deflateSync, type Inflate, inflateSync } from 'node:zlib';
 import { check, PixelCnnError } from '../errors.js';
+import { parseOptions } from '../options.js';
 import { checkBytes, checkInteger, inFile, plainBytes } from './byte-array.js';
 import {
+  type CheckedPngLimits,
   checkTransparency,
+  limitsSchema,
   type PngHeader,
   type PngLimits,
   parseHeader,
@@ -37,8 +40,8 @@ function chunk(type: string, data: Uint8Array): Uint8Array {
 
 /**
  * The PNG file of an 8-bit image with 1 (grey), 2 (grey+alpha), 3 (RGB) or 4 (RGBA) channels; no row filter.
- * Errors: ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE (`data` is not height*width*channels bytes),
- * ERR_DETACHED.
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE (`data` is not height*width*channels
+ * bytes), ERR_DETACHED, PNG_LIMIT (more than 1 GiB).
  */
 export function encodePng(image: RasterImage): Uint8Array {
   const { data } = image;
@@ -81,7 +84,7 @@ interface PngParts {
 }
 
 /** Walks the chunks in order: length, place, checksum and content of each. */
-function parseChunks(bytes: Uint8Array, limits: Required<PngLimits>, where: string): PngParts {
+function parseChunks(bytes: Uint8Array, limits: CheckedPngLimits, where: string): PngParts {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const palette: PngPalette = {};
   const parts: Uint8Array[] = [];
@@ -190,23 +193,15 @@ function inflateScanlines(compressed: Uint8Array, size: number, where: string): 
 /**
  * Decodes a PNG of 1, 2, 4 or 8 bits per channel, interlaced or not, to 8 bits: grey samples are scaled to 0…255,
  * palettes become RGB, a tRNS chunk adds an alpha channel; gamma, colour profiles and animation are ignored.
- * Errors: PNG_SIGNATURE, PNG_TRUNCATED, PNG_CRC, PNG_CHUNK_TYPE, PNG_CHUNK_LENGTH, PNG_CHUNK_ORDER,
- * PNG_CRITICAL_CHUNK, PNG_DIMENSIONS, PNG_COLOR_TYPE, PNG_BIT_DEPTH, PNG_METHOD, PNG_PALETTE, PNG_TRNS,
- * PNG_MISSING_DATA, PNG_ZLIB, PNG_FILTER, PNG_TRAILING_DATA, PNG_LIMIT, PNG_UNSUPPORTED (16 bits).
+ * @throws PixelCnnError for bytes or limits of the wrong type or range, unknown limits, or ERR_DETACHED; PNG_SIGNATURE,
+ * PNG_TRUNCATED, PNG_CRC, PNG_CHUNK_TYPE, PNG_CHUNK_LENGTH, PNG_CHUNK_ORDER, PNG_CRITICAL_CHUNK, PNG_DIMENSIONS,
+ * PNG_COLOR_TYPE, PNG_BIT_DEPTH, PNG_METHOD, PNG_PALETTE, PNG_TRNS, PNG_MISSING_DATA, PNG_ZLIB, PNG_FILTER,
+ * PNG_TRAILING_DATA, PNG_LIMIT, PNG_UNSUPPORTED (16 bits).
  */
 export function decodePng(bytes: Uint8Array, limits: PngLimits = {}): RasterImage {
   checkBytes(bytes, 'bytes');
-  const defaults = {
-    maxSide: 16_384,
-    maxBytes: 2 ** 26,
-    maxCompressedBytes: 2 ** 23,
-    maxChunks: 1000,
-    file: '',
-  };
-  const bounds: Required<PngLimits> = { ...defaults, ...limits };
-  for (const name of ['maxSide', 'maxBytes', 'maxCompressedBytes', 'maxChunks'] as const)
-    checkInteger(bounds[name], name, 1, Number.MAX_SAFE_INTEGER);
-  const where = inFile(limits.file);
+  const bounds = parseOptions('decodePng', limitsSchema, limits);
+  const where = inFile(bounds.file);
   const present = Math.min(bytes.length, 8);
   check(
     SIGNATURE.slice(0, present).every((byte, i) => bytes[i] === byte),

@@ -1,6 +1,6 @@
 // Bounded reads of regular files: a folder, a pipe or a device is refused, and so is a file above the limit.
 import { constants, type FileHandle, open, readdir } from 'node:fs/promises';
-import { check, PixelCnnError } from '../errors.js';
+import { check, systemError } from '../errors.js';
 
 const READ_BYTES = 2 ** 26;
 
@@ -21,26 +21,22 @@ async function readAll(handle: FileHandle, path: string, maxBytes: number): Prom
   return bytes;
 }
 
-/** A failed call on `path` as a PixelCnnError with its errno code; errors that are one already stay. */
-export function readError(path: string, cause: unknown): PixelCnnError {
-  if (cause instanceof PixelCnnError) return cause;
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'ERR_IO';
-  return new PixelCnnError(code, `cannot read ${path}: ${String(cause)}`, { cause });
-}
-
-/** The names in a folder, sorted by code units: the same order on every machine. Errors: the errno of the call. */
+/**
+ * The names in a folder, sorted by code units: the same order on every machine.
+ * @throws PixelCnnError the errno of the failed call.
+ */
 export async function listFolder(path: string): Promise<string[]> {
   try {
     return (await readdir(path)).sort();
   } catch (cause) {
-    throw readError(path, cause);
+    throw systemError(`cannot read ${path}`, cause);
   }
 }
 
 /**
  * The bytes of a regular file, copied (never mapped: a mapped file that shrinks kills the process).
- * Errors: ERR_NOT_A_FILE, ERR_LIMIT (more than `maxBytes`, default 4 GiB - 1), ERR_IO, else the errno of the failed
- * call (ENOENT, EACCES, …).
+ * @throws PixelCnnError ERR_NOT_A_FILE, ERR_LIMIT (more than `maxBytes`, default 4 GiB - 1), ERR_IO, else the errno of
+ * the failed call (ENOENT, EACCES, …).
  */
 export async function readFileBounded(path: string, maxBytes: number = 2 ** 32 - 1): Promise<Uint8Array> {
   try {
@@ -52,6 +48,6 @@ export async function readFileBounded(path: string, maxBytes: number = 2 ** 32 -
       await handle.close();
     }
   } catch (cause) {
-    throw readError(path, cause);
+    throw systemError(`cannot read ${path}`, cause);
   }
 }

@@ -17,7 +17,7 @@ export const configSchema = z.strictObject({
 });
 
 /**
- * What {@link PixelCNN.create} takes; every option has a default.
+ * What a PixelCNN is made of; every option has a default.
  *
  * @interface
  */

@@ -29,7 +29,16 @@ import { ProgramCache } from './program-cache.js';
 /** The trained weights, or their exponential moving average. */
 export type Weights = 'raw' | 'ema';
 
-const createOptions = configSchema.extend({ seed: seedOption.default(0) });
+const createOptions = configSchema.extend({
+  /** The initial weights follow from it. Default 0. */
+  seed: seedOption.default(0),
+});
+/**
+ * What {@link PixelCNN.create} takes; every option has a default.
+ *
+ * @interface
+ */
+export type CreateOptions = z.input<typeof createOptions>;
 const weightsOptions = z.strictObject({ weights: z.enum(['raw', 'ema']).default('raw') });
 const inferenceOptions = z.strictObject({
   /** Default `direct`: exactly causal, and the same bits as the sampler. */
@@ -73,6 +82,12 @@ export interface ModelInternals {
 /**
  * An autoregressive model of images: p(x) is the product over pixels, in raster order, of a categorical distribution
  * computed from the pixels before (van den Oord et al. 2016, "Pixel Recurrent Neural Networks").
+ *
+ * Every call may fail with a {@link PixelCnnError} for an argument (ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE,
+ * ERR_OUT_OF_RANGE), with ERR_DISPOSED, ERR_OUT_OF_MEMORY, or ERR_CUDA and ERR_DEVICE_LOST of a GPU. Calls that take a
+ * signal fail with its reason once it is aborted and, by the device's {@link DeviceLimits}, with ERR_LIMIT,
+ * ERR_QUEUE_FULL or ERR_TIMEOUT; those that take images with ERR_BUFFER_SIZE, ERR_DETACHED or ERR_IMAGE_CHANNELS for
+ * images that do not fit. What a call may throw besides is said with it.
  */
 export class PixelCNN {
   readonly device: Device;
@@ -90,12 +105,9 @@ export class PixelCNN {
 
   /**
    * A new model whose initial weights follow from `seed` (default 0) alone.
-   * @throws PixelCnnError for options out of range, ERR_LIMIT for more than 2^28 parameters, ERR_OUT_OF_MEMORY.
+   * @throws PixelCnnError ERR_LIMIT for more than 2^28 parameters.
    */
-  static async create(
-    device: Device,
-    options: PixelCnnOptions & { seed?: number | bigint } = {},
-  ): Promise<PixelCNN> {
+  static async create(device: Device, options: CreateOptions = {}): Promise<PixelCNN> {
     requireDevice('PixelCNN.create', device);
     const { seed, ...rest } = parseOptions('PixelCNN.create', createOptions, options);
     const config = parseConfig('PixelCNN.create', rest);
@@ -164,7 +176,11 @@ export class PixelCNN {
     });
   }
 
-  /** Saves the weights and the configuration as safetensors under PyTorch's names, atomically and durably. */
+  /**
+   * Saves the weights and the configuration as safetensors under PyTorch's names, atomically and durably.
+   * @throws PixelCnnError CKPT_NONFINITE for weights that are not finite, or the code of the system's error (ENOSPC,
+   * EACCES …).
+   */
   async save(path: string, options: { weights?: Weights } = {}): Promise<void> {
     check(typeof path === 'string' && path !== '' && !path.includes('\0'), 'ERR_INVALID_ARG_VALUE', () => {
       return `save: path must be a file name, got ${show(path)}`;
@@ -189,7 +205,7 @@ export class PixelCNN {
 
   /**
    * Logits of every pixel given the pixels before it: those of `images` (N, H, W, channels), as bytes.
-   * @throws PixelCnnError for images that do not fit the model, ERR_DISPOSED; the signal's reason when aborted.
+   * @throws PixelCnnError ERR_LIMIT also for an image whose logits take 2 GiB or more.
    */
   async logits(images: ImageBatch, options: InferenceOptions = {}): Promise<Logits> {
     const model = this.internals();
@@ -200,7 +216,7 @@ export class PixelCNN {
     );
   }
 
-  /** The exact negative log-likelihood of each image, in nats and bits per dimension. Throws as {@link logits}. */
+  /** The exact negative log-likelihood of each image, in nats and bits per dimension. */
   async logLikelihood(images: ImageBatch, options: InferenceOptions = {}): Promise<LogLikelihood> {
     const model = this.internals();
     const parsed = parseOptions('logLikelihood', inferenceOptions, options);
@@ -215,6 +231,7 @@ export class PixelCNN {
   /**
    * Runs one likelihood pass over `images` op by op and tells, for each op, its label, time, result shape and how
    * many values it wrote that are NaN or infinite: for finding out where a model is slow or goes wrong.
+   * @throws PixelCnnError ERR_LIMIT also for images of 2 GiB or more, which it takes all at once.
    */
   async trace(images: ImageBatch, options: InferenceOptions = {}): Promise<OpTrace[]> {
     const model = this.internals();
@@ -228,18 +245,28 @@ export class PixelCNN {
   /**
    * Draws images. An image depends on the weights, the seed, the temperature and its index alone: not on the number
    * of images drawn with it, on threads or on batches.
-   * @throws PixelCnnError for options out of range, ERR_DISPOSED; the signal's reason when aborted.
+   * @throws PixelCnnError ERR_BUFFER_SIZE for `uniforms` of another length; ERR_LIMIT also for an image of more than
+   * 2^22 values.
    */
   async sample(options: SampleOptions = {}): Promise<SampledImages> {
     return sampleImages(this.internals(), options, this.imageSize);
   }
 
-  /** Draws the pixels that are not `known`, given those that are. The known pixels stay as they are. */
+  /**
+   * Draws the pixels that are not `known`, each given those before it in raster order, known or drawn. The known pixels
+   * stay as they are; those after a pixel do not inform it.
+   * @throws PixelCnnError ERR_BUFFER_SIZE also for `known` of another length than the images' pixels; ERR_LIMIT also
+   * for an image of more than 2^22 values.
+   */
   async complete(options: CompleteOptions): Promise<SampledImages> {
     return completeImages(this.internals(), options);
   }
 
-  /** As {@link sample}, yielding the canvas as it fills. */
+  /**
+   * As {@link sample}, yielding the canvas as it fills. Arguments are checked at once; the call begins, and may be
+   * refused by the device's limits, with the first `next()`.
+   * @throws PixelCnnError as {@link sample}.
+   */
   sampleStream(options: SampleStreamOptions = {}): AsyncGenerator<SampleFrame, SampledImages> {
     return streamImages(this.internals(), options, this.imageSize);
   }

@@ -1,6 +1,7 @@
 // Philox4x32-10, the counter-based random generator of Salmon et al. 2011: same words here, in C++ and in CUDA.
-import { checkInteger, describeValue } from '../data/byte-array.js';
+import { checkInteger } from '../data/byte-array.js';
 import { check } from '../errors.js';
+import { show } from '../options.js';
 
 const MULTIPLIER_0 = 0xd2511f53;
 const MULTIPLIER_1 = 0xcd9e8d57;
@@ -56,17 +57,18 @@ export function uniform(word: number): number {
 
 /**
  * The Philox key [low word, high word] of a seed in [0, 2^64).
- * Errors: ERR_INVALID_ARG_TYPE (not a number or bigint), ERR_OUT_OF_RANGE (a number must be a safe integer).
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE (not a number or bigint), ERR_OUT_OF_RANGE (a number must be a safe
+ * integer).
  */
 export function seedKey(seed: number | bigint): [number, number] {
   const value: unknown = seed;
   check(typeof value === 'number' || typeof value === 'bigint', 'ERR_INVALID_ARG_TYPE', () => {
-    return `seed must be a number or bigint, got ${describeValue(value)}`;
+    return `seed must be a number or bigint, got ${show(value)}`;
   });
   const valid =
     typeof value === 'bigint' ? value >= 0n && value < 2n ** 64n : Number.isSafeInteger(value) && value >= 0;
   check(valid, 'ERR_OUT_OF_RANGE', () => {
-    return `seed must be a safe integer >= 0 or a bigint in [0, 2^64), got ${describeValue(value)}`;
+    return `seed must be a safe integer >= 0 or a bigint in [0, 2^64), got ${show(value)}`;
   });
   const word = BigInt(value);
   return [Number(word & 0xffffffffn), Number(word >> 32n)];
@@ -75,7 +77,8 @@ export function seedKey(seed: number | bigint): [number, number] {
 /**
  * A random order of 0…count-1 for one epoch: Fisher-Yates from the end, where place i draws
  * floor(word · (i+1) / 2^32) from counter (i, 0, epoch, 3). Depends on (count, seed, epoch) alone.
- * Errors: ERR_OUT_OF_RANGE (count in [0, 2^32), epoch in [0, 2^32), seed as in seedKey), ERR_INVALID_ARG_TYPE.
+ * @throws PixelCnnError ERR_OUT_OF_RANGE (count in [0, 2^32), epoch in [0, 2^32), seed as in seedKey),
+ * ERR_INVALID_ARG_TYPE.
  */
 export function permutation(count: number, seed: number | bigint, epoch: number): Uint32Array {
   const length = checkInteger(count, 'count', 0, 2 ** 32 - 1);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { makeFolder, removeTemporaries, writeFileAtomic } from '../checkpoint/atomic-file.js';
 import { decodeModel, encodeModel, type ModelFile } from '../checkpoint/model-file.js';
 import { readFileBounded } from '../data/read-file.js';
-import { PixelCnnError } from '../errors.js';
+import { PixelCnnError, systemError } from '../errors.js';
 import { FolderLock } from './folder-lock.js';
 import { trainingState } from './run-state.js';
 
@@ -40,9 +40,7 @@ export class CheckpointFolder {
       return new CheckpointFolder(path, keepLast, lock);
     } catch (cause) {
       await lock?.release();
-      if (cause instanceof PixelCnnError) throw cause;
-      const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'ERR_IO';
-      throw new PixelCnnError(code, `cannot open the checkpoint folder ${path}: ${String(cause)}`, { cause });
+      throw systemError(`cannot open the checkpoint folder ${path}`, cause);
     }
   }
 

@@ -38,7 +38,8 @@ export interface Evaluation {
 
 /**
  * Evaluates every image of `dataset`. Protocols `threshold` and `dynamic` need a model of 2 levels.
- * @throws PixelCnnError for options or images that do not fit, ERR_DISPOSED; the signal's reason when aborted.
+ * @throws PixelCnnError as {@link PixelCNN.logLikelihood}; ERR_INVALID_ARG_VALUE also for a protocol that does not fit
+ * the model.
  */
 export async function evaluate(
   model: PixelCNN,

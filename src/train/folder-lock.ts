@@ -5,7 +5,7 @@ import { constants, copyFile, link, readFile, rename, rm, stat, utimes, writeFil
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { temporaryName } from '../checkpoint/atomic-file.js';
-import { PixelCnnError } from '../errors.js';
+import { PixelCnnError, systemError } from '../errors.js';
 
 const fileName = 'run.lock';
 const renewalMilliseconds = 10_000;
@@ -49,9 +49,7 @@ export class FolderLock {
       await writeFile(own, text, { flag: 'wx' });
       while (!(await createExclusively(own, path))) await removeStale(folder, path);
     } catch (cause) {
-      if (cause instanceof PixelCnnError) throw cause;
-      const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'ERR_IO';
-      throw new PixelCnnError(code, `cannot lock ${folder}: ${String(cause)}`, { cause });
+      throw systemError(`cannot lock ${folder}`, cause);
     } finally {
       await rm(own, { force: true });
     }

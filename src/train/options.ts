@@ -44,7 +44,13 @@ export const hyperparameters = {
     .enum(protocols)
     .default('levels')
     .describe('bytes as they are, threshold or dynamic binarisation'),
-  seed: z.int().min(0).default(0).describe('shuffle, binarisation and validation split follow from it'),
+  seed: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe(
+      'shuffle, binarisation and validation split follow from it, on the command line the initial weights too',
+    ),
   algorithm: z.enum(algorithms).default('auto').describe('masked convolution: auto, direct or winograd'),
   maxSkippedSteps: z
     .int()

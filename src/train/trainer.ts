@@ -19,9 +19,13 @@ import { type StepResult, TrainingStep } from './training-step.js';
 /**
  * Trains `model` on `dataset` with Adam. Returns at once; await the run for its summary, iterate it for its events:
  * `for await (const event of run)`.
- * @throws PixelCnnError for options or images that do not fit (at once); the run rejects with ERR_DIVERGED,
- * ERR_DISPOSED, CKPT_* and ERR_NO_CHECKPOINT when resuming fails, ERR_FOLDER_LOCKED and ERR_FOLDER_IN_USE for a
- * checkpoint folder of another run, the errno of a failed last save, or the signal's reason.
+ * @throws PixelCnnError at once ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE or ERR_OUT_OF_RANGE for an argument,
+ * ERR_BUFFER_SIZE, ERR_DETACHED or ERR_IMAGE_CHANNELS for images that do not fit, ERR_DISPOSED, or the reason of a
+ * signal that is aborted already. The run rejects with ERR_DIVERGED, ERR_DISPOSED, ERR_DETACHED for a dataset
+ * transferred away meanwhile, CKPT_* and ERR_NO_CHECKPOINT when resuming fails, ERR_FOLDER_LOCKED and
+ * ERR_FOLDER_IN_USE for a checkpoint folder of another run, the errno of a failed folder, read or last save,
+ * ERR_OUT_OF_MEMORY, ERR_LIMIT for a batch of 2 GiB or more, ERR_CUDA and ERR_DEVICE_LOST of a GPU, or the signal's
+ * reason.
  */
 export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOptions = {}): TrainingRun {
   const internals = requireModel('train', model);
@@ -30,6 +34,9 @@ export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOption
   if (typeof settings.validation !== 'number')
     settings.validation = requireImages('train: validation', settings.validation, model.config);
   requireProtocol('train', settings.protocol, model.config.levels);
+  check(settings.resume !== true || settings.checkpointFolder !== undefined, 'ERR_INVALID_ARG_VALUE', () => {
+    return 'train: resume: true needs a checkpointFolder to resume from, got none';
+  });
   settings.signal?.throwIfAborted();
   model.imageSize = { height: images.height, width: images.width };
   return new TrainingRun((run) =>
@@ -105,13 +112,6 @@ class Trainer {
     const { checkpointFolder, keepLast, resume } = this.#settings;
     if (checkpointFolder !== undefined)
       this.#folder = await CheckpointFolder.open(checkpointFolder, keepLast);
-    check(
-      resume === false || typeof resume === 'string' || this.#folder !== undefined,
-      'ERR_INVALID_ARG_VALUE',
-      () => {
-        return 'train: resume: true needs a checkpointFolder to resume from, got none';
-      },
-    );
     if (resume === false) return this.#folder?.continueFrom(0, []);
     const { found, skipped } =
       typeof resume === 'string'

@@ -138,4 +138,10 @@ describe('imageGrid', () => {
       throwsCode(() => imageGrid(batch(), options), 'ERR_OUT_OF_RANGE');
     }
   });
+
+  it('refuses an option that it does not know, and suggests one that it does', () => {
+    const misspelt = { column: 8 } as object;
+    throwsCode(() => imageGrid(batch(), misspelt), 'ERR_INVALID_ARG_VALUE');
+    expect(() => imageGrid(batch(), misspelt)).toThrow(/imageGrid: unknown option 'column'.*'columns'/);
+  });
 });

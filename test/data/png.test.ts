@@ -335,6 +335,12 @@ describe('bad input', () => {
     expect(codeOf(() => decodePng(good, { maxBytes: 3 }))).toBe('PNG_LIMIT');
   });
 
+  it('refuses a limit that it does not know, and suggests one that it does', () => {
+    const misspelt = { maxChunk: 3 } as object;
+    expect(codeOf(() => decodePng(good, misspelt))).toBe('ERR_INVALID_ARG_VALUE');
+    expect(() => decodePng(good, misspelt)).toThrow(/decodePng: unknown option 'maxChunk'.*'maxChunks'/);
+  });
+
   it('names the file', () => {
     expect(() => decodePng(changed(good, 31, 0), { file: 'x.png' })).toThrow(/IHDR.*in x\.png/);
   });

@@ -113,6 +113,20 @@ it('tells what the server refuses', async () => {
   await page.locator('#status[data-state=error]', { hasText: 'seed' }).waitFor();
 });
 
+it('tells of a failure amid a stream, and goes on telling', async () => {
+  const event = (name: string, data: object) => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+  const frame = { step: 1, steps: 55, images: [Buffer.alloc(28 * 28).toString('base64')] };
+  const body =
+    event('frame', frame) + event('error', { code: 'ERR_DEADLINE', message: 'the deadline has passed' });
+  await page.route('**/sample', (route) => route.fulfill({ contentType: 'text/event-stream', body }));
+  await page.fill('#seed', '6');
+  await page.click('#draw');
+  const failure = page.locator('#status[data-state=error]', { hasText: 'the deadline has passed' });
+  await failure.waitFor();
+  await page.waitForTimeout(300); // in which the frame would have been shown
+  expect(await failure.count()).toBe(1);
+});
+
 it('ran without an error and asked nothing of another host', () => {
   expect(errors).toEqual([]);
   expect([...hosts]).toEqual([address]);

@@ -217,11 +217,11 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
     position('imageGrid images', 'images', (value) => api.imageGrid(value), [
       { ...images, channels: 5, data: new Uint8Array(80) },
     ]),
-    ...(['columns', 'scale'] as const).map((key) =>
-      position(`imageGrid ${key}`, 'integer', (value) => api.imageGrid(images, { [key]: value })),
-    ),
-    ...(['padding', 'background'] as const).map((key) =>
-      position(`imageGrid ${key}`, 'count', (value) => api.imageGrid(images, { [key]: value })),
+    ...optionsOf(
+      'imageGrid',
+      (options) => api.imageGrid(images, options),
+      {},
+      { columns: 'integer', scale: 'integer', padding: 'count', background: 'count' },
     ),
     position('selectImages images', 'images', (value) => api.selectImages(value, [0])),
     position('selectImages indices', 'count', (value) => api.selectImages(images, [value]), [1]),
@@ -229,8 +229,11 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
     position('sliceImages start', 'count', (value) => api.sliceImages(images, value), [1]),
     position('sliceImages end', 'integer', (value) => api.sliceImages(images, 0, value), [2]),
     position('decodePng bytes', 'bytes', (value) => api.decodePng(value)),
-    ...(['maxSide', 'maxBytes', 'maxCompressedBytes', 'maxChunks'] as const).map((key) =>
-      position(`decodePng ${key}`, 'integer', (value) => api.decodePng(png, { [key]: value })),
+    ...optionsOf(
+      'decodePng',
+      (options) => api.decodePng(png, options),
+      {},
+      { maxSide: 'integer', maxBytes: 'integer', maxCompressedBytes: 'integer', maxChunks: 'integer' },
     ),
     position('encodePng data', 'bytes', (value) => api.encodePng({ ...raster, data: value })),
     position('encodePng width', 'integer', (value) => api.encodePng({ ...raster, width: value })),

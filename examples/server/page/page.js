@@ -212,6 +212,8 @@ async function run(action) {
   } catch (error) {
     // Something else began.
     if (error instanceof DOMException && error.name === 'AbortError') return;
+    // What is still to be played would write over the message.
+    current.abort();
     say(error instanceof Error ? error.message : String(error), 'error');
   }
 }

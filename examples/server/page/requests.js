@@ -23,7 +23,7 @@ export async function ask(path, body, signal) {
 }
 
 /**
- * Calls `onFrame` with the data of each event `frame` and returns that of `done`.
+ * Calls `onFrame` with the data of each event `frame` and returns that of `done`; throws the message of `error`.
  * @param {string} path @param {object} body @param {AbortSignal} signal @param {(frame: any) => void} onFrame
  */
 export async function stream(path, body, signal, onFrame) {
@@ -38,6 +38,7 @@ export async function stream(path, body, signal, onFrame) {
       const [, name, data] = /^event: (\w+)\ndata: (.*)$/.exec(event) ?? [];
       if (name === 'frame') onFrame(JSON.parse(/** @type {string} */ (data)));
       if (name === 'done') return JSON.parse(/** @type {string} */ (data));
+      if (name === 'error') throw new Error(JSON.parse(/** @type {string} */ (data)).message);
     }
   }
   throw new Error('the server ended the stream before the image was done');
