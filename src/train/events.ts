@@ -96,14 +96,14 @@ export interface TrainSummary {
   readonly checkpoint: string | undefined;
 }
 
-/** Events kept for a consumer that is slow, comes late or never comes. */
-const maxEvents = 4096;
+/** Events kept for a consumer that is slow, comes late or never comes, and those among them that hold images. */
+const [maxEvents, maxSampleEvents] = [4096, 16];
 
 /**
  * A run in progress: await it for the summary, iterate it for its events.
  *
- * Training never waits for a consumer: of the events not taken yet it keeps 4,096 and drops, when there are more, the
- * oldest step event or, where none is a step event, the oldest of all.
+ * Training never waits for a consumer: of the events not taken yet it keeps 4,096, 16 of them with samples, and drops,
+ * when there are more, the oldest sample, the oldest step event or, where none is a step event, the oldest of all.
  */
 export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<TrainEvent> {
   readonly #summary: Promise<TrainSummary>;
@@ -156,6 +156,8 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
   emit(event: TrainEvent): void {
     if (!this.#ended) this.#idle = false;
     this.#events.push(event);
+    const samples = event.type === 'sample' ? this.#events.filter(({ type }) => type === 'sample') : [];
+    if (samples.length > maxSampleEvents) this.#events.splice(this.#events.indexOf(samples[0]!), 1);
     if (this.#events.length > maxEvents) {
       const oldestStep = this.#events.findIndex(({ type }) => type === 'step');
       this.#events.splice(Math.max(oldestStep, 0), 1);

@@ -22,6 +22,14 @@ const sampleEvent = (step: number): TrainEvent => ({
   images: { data: new Uint8Array(1), count: 1, height: 1, width: 1, channels: 1, seed: 0 },
 });
 
+const epochEvent = (step: number): TrainEvent => ({
+  type: 'epoch',
+  epoch: step,
+  step,
+  nats: 1,
+  bitsPerDim: 1,
+});
+
 /** What a consumer gets that comes when the run is over. */
 async function kept(events: readonly TrainEvent[]): Promise<TrainEvent[]> {
   const run = new TrainingRun(async (self) => {
@@ -43,8 +51,13 @@ describe('events that nobody takes', () => {
   });
 
   it('are bounded where none is of a step: the oldest go', async () => {
-    const events = await kept([stepEvent(1), ...upTo(5000).map(sampleEvent)]);
+    const events = await kept([stepEvent(1), ...upTo(5000).map(epochEvent)]);
     expect(events.map(({ step }) => step)).toEqual(upTo(5000).slice(-4096));
-    expect(events.every(({ type }) => type === 'sample')).toBe(true);
+    expect(events.every(({ type }) => type === 'epoch')).toBe(true);
+  });
+
+  it('keep the images of the newest samples only', async () => {
+    const events = await kept([stepEvent(0), ...upTo(100).map(sampleEvent)]);
+    expect(events.map(({ step }) => step)).toEqual([0, ...upTo(100).slice(-16)]);
   });
 });
