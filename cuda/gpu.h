@@ -12,8 +12,6 @@
 
 #define LAUNCH(kernel, grid, block, shared_bytes, stream) \
   ::emulator::launcher(kernel, {#kernel, grid, block, static_cast<size_t>(shared_bytes), stream, false})
-#define LAUNCH_COOPERATIVE(kernel, grid, block, shared_bytes, stream) \
-  ::emulator::launcher(kernel, {#kernel, grid, block, static_cast<size_t>(shared_bytes), stream, true})
 // The address of the key tells arrays, and instances of one kernel template, apart.
 #define SHARED(type, name, dimensions)    \
   using name##_storage = type dimensions; \
@@ -24,33 +22,15 @@
 // Last parameter of a function that ends in a barrier or warp instruction: where it was called.
 #define CALL_SITE , ::emulator::Site site = ::emulator::Site::current()
 #elif defined(__CUDACC__)
-#include <cooperative_groups.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #define LAUNCH(kernel, grid, block, shared_bytes, stream) kernel<<<grid, block, shared_bytes, stream>>>
-#define LAUNCH_COOPERATIVE(kernel, grid, block, shared_bytes, stream) \
-  ::pixelcnn::cuda::cooperative_launcher(kernel, grid, block, shared_bytes, stream)
 #define SHARED(type, name, dimensions) __shared__ __align__(16) type name dimensions
 #define DYNAMIC_SHARED(type, name)                                      \
   extern __shared__ __align__(16) unsigned char dynamic_shared_bytes[]; \
   type* const name = reinterpret_cast<type*>(dynamic_shared_bytes)
 #define CALL_SITE
-
-namespace pixelcnn::cuda {
-// Waits for all threads of a cooperative launch.
-__device__ inline void grid_sync() { cooperative_groups::this_grid().sync(); }
-
-template <class... Parameters>
-auto cooperative_launcher(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
-                          cudaStream_t stream) {
-  return [=](Parameters... arguments) {
-    void* pointers[] = {&arguments..., nullptr};
-    static_cast<void>(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), grid, block,
-                                                  pointers, shared_bytes, stream));
-  };
-}
-}  // namespace pixelcnn::cuda
 #endif
 
 namespace pixelcnn::cuda {
@@ -145,13 +125,5 @@ __host__ __device__ inline uint32_t pack<bf16>(float low, float high) {  // one 
   return __bfloat16_as_ushort(pair.x) | uint32_t{__bfloat16_as_ushort(pair.y)} << 16;
 }
 #endif
-template <class T>
-__host__ __device__ inline float low_to_float(uint32_t pair) {
-  return to_float(T{static_cast<uint16_t>(pair & 0xffffu)});
-}
-template <class T>
-__host__ __device__ inline float high_to_float(uint32_t pair) {
-  return to_float(T{static_cast<uint16_t>(pair >> 16)});
-}
 
 }  // namespace pixelcnn::cuda

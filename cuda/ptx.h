@@ -111,26 +111,6 @@ __device__ inline void ldmatrix_x4_transposed(uint32_t (&d)[4], const void* row 
                : "memory");
 #endif
 }
-__device__ inline void ldmatrix_x2(uint32_t (&d)[2], const void* row CALL_SITE) {
-#ifdef PIXELCNN_CUDA_EMULATOR
-  ::emulator::ldmatrix(d, 2, false, row, site);
-#else
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
-               : "=r"(d[0]), "=r"(d[1])
-               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row)))
-               : "memory");
-#endif
-}
-__device__ inline void ldmatrix_x2_transposed(uint32_t (&d)[2], const void* row CALL_SITE) {
-#ifdef PIXELCNN_CUDA_EMULATOR
-  ::emulator::ldmatrix(d, 2, true, row, site);
-#else
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
-               : "=r"(d[0]), "=r"(d[1])
-               : "r"(static_cast<unsigned>(__cvta_generic_to_shared(row)))
-               : "memory");
-#endif
-}
 
 // Starts a copy of 4, 8 or 16 aligned bytes from global to shared memory; writes zeros, and reads nothing,
 // unless `valid`. Done when cp_async_wait returns; other threads see it after the barrier behind that. On

@@ -183,7 +183,7 @@ describe('a planted violation is noticed', () => {
       fatbin,
       fatBinary([
         [2, 80],
-        [1, 75],
+        [1, 80],
       ]),
     );
     const plain = join(work, 'plain.so');

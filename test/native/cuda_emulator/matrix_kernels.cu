@@ -24,10 +24,10 @@ __global__ void tile_kernel(const float* a, const float* b, float* d, int depth,
   uint32_t fragment_a[4], fragment_b[2];
   if (transposed) {
     ldmatrix_x4_transposed(fragment_a, &tile_a[lane % 8 + lane / 16 * 8][lane / 8 % 2 * 8]);
-    ldmatrix_x2(fragment_b, &tile_b[lane % 8][lane / 8 % 2 * 8]);
+    emulator::ldmatrix(fragment_b, 2, false, &tile_b[lane % 8][lane / 8 % 2 * 8], emulator::Site::current());
   } else {
     ldmatrix_x4(fragment_a, &tile_a[lane % 16][lane / 16 * 8]);
-    ldmatrix_x2_transposed(fragment_b, &tile_b[lane % 16][0]);
+    emulator::ldmatrix(fragment_b, 2, true, &tile_b[lane % 16][0], emulator::Site::current());
   }
   float sum[4] = {};
   if constexpr (std::is_same_v<T, bf16>)

@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(kThreads)
     if (plant != Plant::kNoBarrierAfterCopy) __syncthreads();
     uint32_t a[4], b[2];
     ldmatrix_x4(a, &tile_x[tap % 2][warp * 16 + lane % 16][lane / 16 * 8]);
-    ldmatrix_x2_transposed(b, &tile_w[tap % 2][lane % 16][0]);
+    emulator::ldmatrix(b, 2, true, &tile_w[tap % 2][lane % 16][0], emulator::Site::current());
     if (plant == Plant::kWrongFragment)
       mma_m16n8k16_bf16(sum, a, {b[1], b[0]});
     else
@@ -167,10 +167,8 @@ void run_wavefront(uint8_t* image, int height, int width, Plant plant) {
 }
 
 void pass_between_blocks(int* values, int* out, Plant plant) {
-  if (plant == Plant::kNoCooperativeLaunch)
-    LAUNCH(blocks_kernel, 4, 64, 0, nullptr)(values, out, plant);
-  else
-    LAUNCH_COOPERATIVE(blocks_kernel, 4, 64, 0, nullptr)(values, out, plant);
+  const bool cooperative = plant != Plant::kNoCooperativeLaunch;
+  emulator::launcher(blocks_kernel, {"blocks_kernel", 4, 64, 0, nullptr, cooperative})(values, out, plant);
 }
 
 void pass_between_lanes(int* out, Plant plant) { LAUNCH(lanes_kernel, 1, 32, 0, nullptr)(out, plant); }

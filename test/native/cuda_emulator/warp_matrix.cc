@@ -16,6 +16,16 @@ struct Fragments {
   const uint32_t *a, *b;
 };
 
+// The two 16-bit numbers of a register.
+template <class T>
+float low(uint32_t pair) {
+  return pixelcnn::cuda::to_float(T{static_cast<uint16_t>(pair & 0xffffu)});
+}
+template <class T>
+float high(uint32_t pair) {
+  return pixelcnn::cuda::to_float(T{static_cast<uint16_t>(pair >> 16)});
+}
+
 // d (16x8) += a (16 x depth) * b (depth x 8): products and sums are exact, rounded once.
 template <class T, int depth>
 void multiply(Lane* lanes, uint32_t) {
@@ -30,12 +40,12 @@ void multiply(Lane* lanes, uint32_t) {
     } else {
       for (int r = 0; r < depth / 4; ++r) {
         double* const pair = &a[g + r % 2 * 8][2 * t + r / 2 * 8];
-        pair[0] = pixelcnn::cuda::low_to_float<T>(in.a[r]);
-        pair[1] = pixelcnn::cuda::high_to_float<T>(in.a[r]);
+        pair[0] = low<T>(in.a[r]);
+        pair[1] = high<T>(in.a[r]);
       }
       for (int r = 0; r < depth / 8; ++r) {
-        b[2 * t + r * 8][g] = pixelcnn::cuda::low_to_float<T>(in.b[r]);
-        b[2 * t + r * 8 + 1][g] = pixelcnn::cuda::high_to_float<T>(in.b[r]);
+        b[2 * t + r * 8][g] = low<T>(in.b[r]);
+        b[2 * t + r * 8 + 1][g] = high<T>(in.b[r]);
       }
     }
   }
