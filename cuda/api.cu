@@ -45,7 +45,7 @@ auto on_device(CudaDevice* device, CudaStatus* status, const Body& body) -> decl
     } catch (const Error& error) {
       device->leave_failed(error);
       throw;
-    } catch (const std::exception& error) {
+    } catch (const std::exception& error) {  // out of host memory
       device->leave_failed(Error("ERR_INTERNAL", error.what()));
       throw;
     }

@@ -31,10 +31,10 @@ struct Device::Notifier {
 };
 
 void PromiseJob::settle(Napi::Env env) {
+  if (!deferred_) return;  // the environment ended between submission and Promise
   // An environment that is ending (worker.terminate(), process.exit() in a worker) still delivers this call
   // but refuses everything in it. Nobody waits for the Promise then, and nothing may escape into Node's event
   // loop.
-  if (!deferred_) return;  // the environment ended between submission and Promise
   try {
     if (error) {
       deferred_->Reject(to_js_error(env, *error).Value());

@@ -31,7 +31,7 @@ export type PixelCnnConfig = Readonly<z.output<typeof configSchema>>;
 
 const maxParameters = 2 ** 28;
 
-/** Height and width that the native ops take (native/ops.h). */
+/** Pixels: the largest height and width that the native ops take (native/ops.h). */
 export const maxImageSide = 2 ** 14;
 
 /** Parses and checks a configuration. @throws PixelCnnError ERR_INVALID_ARG_*, ERR_OUT_OF_RANGE, ERR_LIMIT. */

@@ -8,8 +8,8 @@ import { base64Images, imagesAnswer } from './requests.js';
 const grace = 1000;
 
 /**
- * An event `frame` for each frame and, at last, `done` with the data of the plain answer, or `error` at the deadline. A client
- * that reads nothing cannot hold its place in the queue: its stream is destroyed soon after the signal is aborted.
+ * An event `frame` for each frame and, at last, `done` with the data of the plain answer, or `error` at the deadline. A
+ * client that reads nothing cannot hold its place in the queue: its stream is destroyed soon after the signal is aborted.
  */
 export function sampleEvents(
   frames: AsyncGenerator<SampleFrame, SampledImages>,
