@@ -91,11 +91,7 @@ __global__ void __launch_bounds__(kThreads)
   const AdamStep step = *prepared;
   if (step.skip) return;
   const int64_t begin = 4 * (int64_t{blockIdx.x} * kThreads + threadIdx.x);
-#if PLANT == 102  // the last elements: one vector too many
-  if (begin < count) {
-#else
   if (begin + 4 <= count) {
-#endif
     const Floats g = *reinterpret_cast<const Floats*>(gradients + begin);
     Floats p = *reinterpret_cast<const Floats*>(parameters + begin);
     Floats m = *reinterpret_cast<const Floats*>(moment1 + begin);

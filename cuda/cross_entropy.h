@@ -99,11 +99,7 @@ __global__ void __launch_bounds__(kCrossEntropyThreads, 3)
     const int64_t first = begin + int64_t{pass * kCrossEntropyWarps + warp} * rows.per_warp;
     if (first >= rows.per_image) break;  // the whole warp
     const int64_t in_image = first + lane / rows.lanes;
-#if PLANT == 104  // rows beyond the image's last one
-    const bool inside = true;
-#else
     const bool inside = in_image < rows.per_image;
-#endif
     const RowPart<T, kVector> part = {inside ? rows.levels : 0, rows.lanes, lane % rows.lanes};
     const int64_t at = image * rows.per_image + (inside ? in_image : first);
     T* row = logits + at * rows.levels;
@@ -114,11 +110,7 @@ __global__ void __launch_bounds__(kCrossEntropyThreads, 3)
     float largest = value[0];
     for (int i = 0; i < kHeld; ++i) {
       largest = fmaxf(largest, value[i]);
-#if PLANT == 103  // the neighbouring level
-      if (part.index(i) == target + 1) target_logit = value[i];
-#else
       if (part.index(i) == target) target_logit = value[i];
-#endif
     }
     largest = warp_max(largest, rows.lanes);
     target_logit = __shfl_sync(kFullWarp, target_logit, part.owner(target), rows.lanes);
@@ -150,9 +142,6 @@ static __global__ void __launch_bounds__(32)
   for (int block = threadIdx.x; block < blocks; block += 32)
     sum += sums[int64_t{blockIdx.x} * blocks + block];
   sum = warp_sum(sum);
-#if PLANT == 105  // every image's block writes the first image's sum
-  if (threadIdx.x == 0) nats[0] = sum;
-#endif
   if (threadIdx.x == 0) nats[blockIdx.x] = sum;
 }
 

@@ -55,9 +55,6 @@ class TapIndex {
   __device__ Position at(int index) const {
     int column = by_channels_.divide(index);
     const int row = by_kernel_size_.divide(column);
-#if PLANT == 201  // the next tap
-    column += 1;
-#endif
     return {sign_ * (row - radius_), sign_ * (column - radius_), index};
   }
 

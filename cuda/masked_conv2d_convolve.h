@@ -132,11 +132,7 @@ __global__ void __launch_bounds__(ConvolveTile<precision, direction, Shape>::kTh
     const int output = first_output + column;
     if (first_pixel + row >= pixels.count() || output >= conv.end_output) return;
     const bool both = output + 1 < conv.end_output;
-#if PLANT == 203  // beyond the end
-    const int64_t at = pixels.at(first_pixel + row).pixel * conv.outputs + output + 2;
-#else
     const int64_t at = pixels.at(first_pixel + row).pixel * conv.outputs + output;
-#endif
     if (conv.bias != nullptr) {
       low += conv.bias[output];
       if (both) high += conv.bias[output + 1];

@@ -25,9 +25,7 @@ __device__ inline double block_sum(double value) {
   SHARED(double, sums, [kWarps]);
   value = warp_sum(value);
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
-#if PLANT != 101  // no barrier before the sum over warps
   __syncthreads();
-#endif
   double sum = 0;
   if (threadIdx.x == 0) {
     for (int warp = 0; warp < kWarps; ++warp) sum += sums[warp];

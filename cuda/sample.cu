@@ -54,11 +54,7 @@ __device__ inline int draw_level(const float* logits, int levels, float temperat
   int drawn = -1, last = -1;
   for (int i = 0; i < kHeld; ++i) {
     cumulative += probability[i];
-#if PLANT == 106  // the level after the drawn one
-    if (drawn < 0 && cumulative - probability[i] > threshold) drawn = begin + i;
-#else
     if (drawn < 0 && cumulative > threshold) drawn = begin + i;
-#endif
     if (probability[i] > 0) last = begin + i;
   }
   const unsigned reached = __ballot_sync(kFullWarp, drawn >= 0),
@@ -95,9 +91,7 @@ __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, 4)
       if (v < op.levels) to[0] = low + conv.bias[conv.first_output + v];
       if (v + 1 < op.levels) to[1] = high + conv.bias[conv.first_output + v + 1];
     });
-#if PLANT != 107  // no barrier between the product and the draws
     __syncthreads();
-#endif
   }
 
   const int lane = threadIdx.x % 32;

@@ -18,9 +18,6 @@ __global__ void __launch_bounds__(kAddThreads)
     add_gradient_kernel(const float* __restrict__ chunk, float* __restrict__ total, int count, float factor,
                         bool first) {
   const int at = blockIdx.x * kAddThreads + threadIdx.x;
-#if PLANT == 108  // the last chunk's gradient only
-  first = true;
-#endif
   if (at < count) total[at] = (first ? 0 : total[at]) + chunk[at] * factor;
 }
 

@@ -100,9 +100,7 @@ class BlockTile {
     for (int step = 0; step < Shape::kStages - 1; ++step) load(step);
     for (int step = 0; step < steps; ++step) {
       cp_async_wait<Shape::kStages - 2>();
-#if PLANT != 202        // no barrier
       __syncthreads();  // everyone's copies are there, and nobody reads the stage that is filled next
-#endif
       load(step + Shape::kStages - 1);
       const T* stage = shared + step % Shape::kStages * (A::kSize + B::kSize);
       if constexpr (precision == Precision::kF32)
@@ -205,11 +203,7 @@ class BlockTile {
 #pragma unroll
         for (int m = 0; m < kRowTiles; ++m) {
           mma(sums_[m][n], rows[m], {columns[0], columns[1]});
-#if PLANT == 204  // the halves of a fragment swapped
-          mma(sums_[m][n + 1], rows[m], {columns[3], columns[2]});
-#else
           mma(sums_[m][n + 1], rows[m], {columns[2], columns[3]});
-#endif
         }
       }
     }
