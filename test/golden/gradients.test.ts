@@ -1,4 +1,4 @@
-// Gradients of whole models against PyTorch (../shared/oracle), through one recorded training step with rate 0.
+// Gradients of whole models against PyTorch, through one recorded training step with rate 0.
 import { describe, expect, it } from 'vitest';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import { ArenaLayout } from '../../src/device.js';
@@ -8,23 +8,24 @@ import { PixelCNN } from '../../src/models/pixelcnn.js';
 import { Program } from '../../src/program.js';
 import { Recorder } from '../../src/recorder.js';
 import { expectClose, relativeL2 } from '../helpers/close.js';
+import { GoldenFile, goldenMissing } from '../helpers/golden-files.js';
 import { testDevice } from '../helpers/models.js';
-import { OracleFile, oracleMissing, skipAloud } from '../helpers/shared-files.js';
+import { skipAloud } from '../helpers/skip.js';
 import { maskOf } from '../oracle/masked-conv2d.js';
 import { networkGradients } from '../oracle/network.js';
 
 const device = testDevice();
 
 type Gradients = ReturnType<typeof networkGradients>;
-const parameterNames = (file: OracleFile) => [...file.startingWith('param.').keys()];
+const parameterNames = (file: GoldenFile) => [...file.startingWith('param.').keys()];
 
 const names = ['pixelcnn_default', 'pixelcnn_small_binary', 'pixelcnn_rgb'];
 describe.each(
   names.flatMap((name) => (['direct', 'winograd'] as const).map((algorithm) => ({ name, algorithm }))),
 )('$name with $algorithm', ({ name, algorithm }) => {
-  const skip = skipAloud(`gradients of ${name}`, oracleMissing(`${name}.safetensors`));
+  const skip = skipAloud(`gradients of ${name}`, goldenMissing(`${name}.safetensors`));
   it.skipIf(skip)('gradients and likelihoods agree with PyTorch', async () => {
-    const file = new OracleFile(`${name}.safetensors`);
+    const file = new GoldenFile(`${name}.safetensors`);
     const model = await PixelCNN.load(device(), encodeSafetensors(file.startingWith('param.')));
     const { networks, raw } = model.internals();
     const [count, channels, height, width] = file.shape('images') as [number, number, number, number];

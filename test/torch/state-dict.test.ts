@@ -17,7 +17,7 @@ import { expectClose } from '../helpers/close.js';
 import { imagesOfLevels, randomModel, testDevice } from '../helpers/models.js';
 import { findTorch } from '../helpers/python.js';
 import { TestRandom } from '../helpers/random.js';
-import { skipAloud } from '../helpers/shared-files.js';
+import { skipAloud } from '../helpers/skip.js';
 import { maskOf } from '../oracle/masked-conv2d.js';
 
 const torch = findTorch();

@@ -1,24 +1,18 @@
-// Adam steps of whole models against PyTorch's in float64 (../shared/oracle). Gradients: test/golden.
+// Adam steps of whole models against PyTorch's in float64. Gradients: test/golden.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import { type Device, openDevice } from '../../src/device.js';
 import type { PixelCnnConfig } from '../../src/models/config.js';
 import type { NamedArrays } from '../../src/models/parameters.js';
 import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { trainSchema } from '../../src/train/options.js';
 import { TrainingStep } from '../../src/train/training-step.js';
 import { expectClose, relativeL2 } from '../helpers/close.js';
-import { OracleFile, oracleMissing, skipAloud } from '../helpers/shared-files.js';
+import { GoldenFile, goldenMissing } from '../helpers/golden-files.js';
+import { skipAloud } from '../helpers/skip.js';
 import { type ImageSize, type Kink, networkGradients } from '../oracle/network.js';
 
-const hyper = {
-  learningRate: 1e-3,
-  beta1: 0.9,
-  beta2: 0.999,
-  epsilon: 1e-8,
-  weightDecay: 0,
-  maxGradientNorm: 0,
-  emaDecay: 0,
-};
+const hyper = trainSchema.parse({});
 
 /** The largest relative L2 distance of any parameter. Dead taps, 0 in ours, hold anything in PyTorch's. */
 function worstOf(actual: NamedArrays, expected: ReadonlyMap<string, ArrayLike<number>>): number {
@@ -73,10 +67,10 @@ beforeAll(async () => {
 afterAll(() => device.dispose());
 
 describe.each(['pixelcnn_default', 'pixelcnn_small_binary', 'pixelcnn_rgb'])('%s', (name) => {
-  const missing = oracleMissing(`${name}.safetensors`);
+  const missing = goldenMissing(`${name}.safetensors`);
   describe.skipIf(skipAloud(`Adam steps of ${name}`, missing))('three Adam steps', () => {
     it.each(['direct', 'winograd'] as const)('%s: losses and parameters', async (algorithm) => {
-      const oracle = new OracleFile(`${name}.safetensors`);
+      const oracle = new GoldenFile(`${name}.safetensors`);
       const model = await PixelCNN.load(device, encodeSafetensors(oracle.startingWith('param.')));
       const [count, , height, width] = oracle.shape('images') as [number, number, number, number];
       const options = { height, width, dynamic: false, algorithm };

@@ -1,28 +1,31 @@
-// Where the golden vectors of ../shared/oracle lie, and how a test that needs them skips aloud.
+// The golden vectors: files of test/golden/, and those too large for the repository in ../shared/oracle beside it.
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { float32Of, parseSafetensors, type SafetensorsTensor } from '../../src/checkpoint/safetensors.js';
 
-const folder = fileURLToPath(new URL('../../../shared/oracle/', import.meta.url));
+export const goldenFolder = fileURLToPath(new URL('../golden/', import.meta.url));
+/** Where the files come from. A clone by itself lacks this folder. */
+export const oracleFolder = fileURLToPath(new URL('../../../shared/oracle/', import.meta.url));
 
-/** Why `file` of the oracle cannot be used, or undefined when it can. */
-export function oracleMissing(file: string): string | undefined {
-  return existsSync(folder + file) ? undefined : `${folder}${file} does not exist`;
+function pathOf(file: string): string | undefined {
+  return [goldenFolder + file, oracleFolder + file].find((path) => existsSync(path));
 }
 
-/** Prints why tests are skipped; returns whether they are. For `describe.skipIf`. */
-export function skipAloud(what: string, reason: string | undefined): boolean {
-  if (reason !== undefined) console.warn(`SKIPPED ${what}: ${reason}`);
-  return reason !== undefined;
+/** Why a golden file cannot be used, or undefined when it can. */
+export function goldenMissing(file: string): string | undefined {
+  if (pathOf(file) !== undefined) return undefined;
+  return `${file} is neither in test/golden nor in ../shared/oracle, where the files over 1 MB are`;
 }
 
-/** A safetensors file of the oracle with its arrays by name. */
-export class OracleFile {
+/** A golden safetensors file with its arrays by name. */
+export class GoldenFile {
   readonly metadata: Readonly<Record<string, string>>;
   readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
 
   constructor(file: string) {
-    const parsed = parseSafetensors(readFileSync(folder + file));
+    const path = pathOf(file);
+    if (path === undefined) throw new Error(goldenMissing(file));
+    const parsed = parseSafetensors(readFileSync(path), { file });
     this.metadata = parsed.metadata;
     this.tensors = parsed.tensors;
   }
@@ -59,7 +62,7 @@ export class OracleFile {
 
   #tensor(name: string): SafetensorsTensor {
     const tensor = this.tensors.get(name);
-    if (tensor === undefined) throw new Error(`the oracle file has no tensor '${name}'`);
+    if (tensor === undefined) throw new Error(`the golden file has no tensor '${name}'`);
     return tensor;
   }
 }

@@ -1,4 +1,4 @@
-// PyTorch's golden vectors (../shared/oracle, float64): outputs, gradients, logits, likelihoods and samples in float32.
+// PyTorch's golden vectors (float64): outputs, gradients, logits, likelihoods and samples in float32.
 import { describe, expect, it } from 'vitest';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import type { ImageBatch } from '../../src/data/image-batch.js';
@@ -6,8 +6,9 @@ import { maskedConv2d, maskedConv2dBackward } from '../../src/masked-conv2d.js';
 import { PixelCNN } from '../../src/models/pixelcnn.js';
 import { bytesOfLevels, levelOfByte } from '../../src/ops/quantise.js';
 import { expectClose } from '../helpers/close.js';
+import { GoldenFile, goldenMissing } from '../helpers/golden-files.js';
 import { testDevice } from '../helpers/models.js';
-import { OracleFile, oracleMissing, skipAloud } from '../helpers/shared-files.js';
+import { skipAloud } from '../helpers/skip.js';
 import { networkGradients, sampleRaster } from '../oracle/network.js';
 
 interface ConvCase {
@@ -23,14 +24,14 @@ interface ConvCase {
 }
 
 const device = testDevice();
-const missing = (file: string) => skipAloud(`golden vectors in ${file}`, oracleMissing(file));
+const missing = (file: string) => skipAloud(`golden vectors in ${file}`, goldenMissing(file));
 
-const modelOf = (file: OracleFile) => PixelCNN.load(device(), encodeSafetensors(file.startingWith('param.')));
+const modelOf = (file: GoldenFile) => PixelCNN.load(device(), encodeSafetensors(file.startingWith('param.')));
 
 describe.skipIf(missing('masked_conv2d.safetensors'))('masked convolution', () => {
-  const file = oracleMissing('masked_conv2d.safetensors')
+  const file = goldenMissing('masked_conv2d.safetensors')
     ? undefined
-    : new OracleFile('masked_conv2d.safetensors');
+    : new GoldenFile('masked_conv2d.safetensors');
   const cases = JSON.parse(file?.metadata.cases ?? '[]') as ConvCase[];
 
   it('has cases', () => {
@@ -62,7 +63,7 @@ describe.skipIf(missing('masked_conv2d.safetensors'))('masked convolution', () =
 });
 
 /** Logits [B, levels, C, H, W] of the file in our order (N, H, W, C, levels). */
-function logitsOf(file: OracleFile): Float32Array {
+function logitsOf(file: GoldenFile): Float32Array {
   const [n, levels, c, h, w] = file.shape('logits') as [number, number, number, number, number];
   const values = file.values('logits');
   const result = new Float32Array(values.length);
@@ -77,7 +78,7 @@ function logitsOf(file: OracleFile): Float32Array {
 describe.each(['pixelcnn_default', 'pixelcnn_small_binary', 'pixelcnn_rgb'])('%s', (name) => {
   const skip = missing(`${name}.safetensors`);
   it.skipIf(skip)('logits and likelihoods, direct and winograd', async () => {
-    const file = new OracleFile(`${name}.safetensors`);
+    const file = new GoldenFile(`${name}.safetensors`);
     const model = await modelOf(file);
     const [count, channels, height, width] = file.shape('images') as [number, number, number, number];
     const data = Uint8Array.from(file.nhwc('images'));
@@ -96,7 +97,7 @@ describe.each(['pixelcnn_default', 'pixelcnn_small_binary', 'pixelcnn_rgb'])('%s
 
 describe.skipIf(missing('pixelcnn_rgb.safetensors'))('the float64 network of these tests', () => {
   it('agrees with PyTorch in loss and gradients', () => {
-    const file = new OracleFile('pixelcnn_rgb.safetensors');
+    const file = new GoldenFile('pixelcnn_rgb.safetensors');
     const config = { channels: 3, hiddenChannels: 24, layers: 4, levels: 8, kernelSize: 5 };
     const [n, , h, w] = file.shape('images') as [number, number, number, number];
     const parameters = new Map(
@@ -112,7 +113,7 @@ describe.skipIf(missing('pixelcnn_rgb.safetensors'))('the float64 network of the
 describe.each(['sampling_gray', 'sampling_rgb'])('%s', (name) => {
   const skip = missing(`${name}.safetensors`);
   const read = async () => {
-    const file = new OracleFile(`${name}.safetensors`);
+    const file = new GoldenFile(`${name}.safetensors`);
     const model = await modelOf(file);
     const [count, channels, height, width] = file.shape('uniforms') as [number, number, number, number];
     const expected = Uint8Array.from(file.nhwc('levels'));

@@ -1,0 +1,7 @@
+// How a test that cannot run here is left out: aloud, with the reason.
+
+/** Prints why tests are skipped; returns whether they are. For `describe.skipIf`. */
+export function skipAloud(what: string, reason: string | undefined): boolean {
+  if (reason !== undefined) console.warn(`SKIPPED ${what}: ${reason}`);
+  return reason !== undefined;
+}
