@@ -1,16 +1,19 @@
+// Which tests there are, by the names of their files, and what may run beside what:
+//   NAME.test.ts              quick: part of `npm test`
+//   NAME.timed.test.ts        quick, but it measures time or memory, so that nothing else may run beside it
+//   NAME.slow.test.ts         part of `npm run test:slow`
+//   NAME.slow.timed.test.ts   both
 import { defineConfig } from 'vitest/config';
 
-/** Files that measure time or memory: one after the other when the rest is done, since others would be in the way. */
-const timed = [
-  'test/examples/server-load.test.ts',
-  'test/runtime/event-loop.test.ts',
-  'test/runtime/exit-matrix.test.ts',
-  'test/runtime/limits.test.ts',
-  'test/runtime/process-life.test.ts',
-  'test/runtime/soak.test.ts',
-  'test/sample/complete.test.ts',
-  'test/train/event-loop.test.ts',
-];
+const timed = 'test/**/*.timed.test.ts';
+const slow = 'test/**/*.slow.test.ts';
+const slowTimed = 'test/**/*.slow.timed.test.ts';
+
+/** Projects run in the order of their groups, their files beside each other. Two cores are all we count on. */
+const project = (name: string, groupOrder: number, options: object) => ({
+  extends: true as const,
+  test: { name, maxWorkers: 2, ...options, sequence: { groupOrder } },
+});
 
 export default defineConfig({
   test: {
@@ -18,21 +21,10 @@ export default defineConfig({
     pool: 'forks',
     testTimeout: 60_000,
     projects: [
-      {
-        extends: true,
-        test: {
-          name: 'rest',
-          include: ['test/**/*.test.ts'],
-          exclude: timed,
-          // Two cores are all we count on.
-          maxWorkers: 2,
-          sequence: { groupOrder: 0 },
-        },
-      },
-      {
-        extends: true,
-        test: { name: 'timed', include: timed, maxWorkers: 1, sequence: { groupOrder: 1 } },
-      },
+      project('quick', 0, { include: ['test/**/*.test.ts'], exclude: [timed, slow] }),
+      project('timed', 1, { include: [timed], exclude: [slowTimed], maxWorkers: 1 }),
+      project('slow', 2, { include: [slow] }),
+      project('slow timed', 3, { include: [slowTimed], maxWorkers: 1 }),
     ],
   },
 });

@@ -40,7 +40,7 @@ function tidy(file, args = ['-p', 'build', '--quiet', ...(sources.get(file) ?? [
     child.stderr.setEncoding('utf8').on('data', (text) => {
       stderr += text;
     });
-    child.on('error', () => fail('clang-tidy is not installed: run node scripts/setup.mjs --tests'));
+    child.on('error', () => fail('clang-tidy is not installed; npm run test:slow installs it'));
     child.on('close', (code) => resolve(code === 0 ? '' : `${stdout}${stderr}`));
   });
 }

@@ -10,10 +10,7 @@ import { buildTools, requireTools } from './tools.mjs';
 const tests = process.argv.includes('--tests');
 
 requireNode();
-requireTools(
-  [...buildTools, ...(tests ? ['clangFormat', 'clangTidy', 'libFuzzer', 'chromium'] : [])],
-  'building pixelcnn from source',
-);
+requireTools([...buildTools, ...(tests ? ['clangFormat'] : [])], 'building pixelcnn from source');
 installPackages();
 if (tests && process.platform === 'linux') fetchCuda();
 step('native build', 'node', ['scripts/build-native.mjs', ...(tests ? ['--tests'] : [])]);

@@ -4,6 +4,7 @@ import { openDevice, PixelCNN } from '../../dist/index.js';
 import { bytesOfLevels } from '../../dist/ops/quantise.js';
 import { frontSteps } from '../../dist/ops/sample.js';
 import { buildSampler, frontOf } from '../../dist/sample/front-sampler.js';
+import { drawWithLogits } from '../../test/helpers/draw.mjs';
 
 export async function sampling({ emulated }) {
   const size = emulated ? { count: 2, side: 5 } : { count: 64, side: 28 };
@@ -51,23 +52,11 @@ async function draw(deviceOptions, config, { count, side, firstIndex = 0 }) {
 
 /** How many logits of the sampler have other bits than those of model.logits on the images it drew. */
 async function againstForward(model, { count, side }) {
-  const internals = model.internals();
-  const options = { n: count, height: side, width: side, weights: 'raw', given: false, logits: true };
-  const sampler = await buildSampler(internals, options);
-  const values = count * side * side;
-  await sampler.begin(internals, {
-    index: Uint32Array.from({ length: count }, (_, i) => i),
-    random: Uint32Array.of(3, 4, 0, 0),
-    temperature: Float32Array.of(1),
-    known: new Uint8Array(values),
-    level: new Uint8Array(values * model.config.channels),
-    uniforms: undefined,
-  });
-  const { level, logits } = await sampler.advance(frontSteps(frontOf(internals), side, side));
-  sampler.dispose();
+  const size = { count, height: side, width: side };
+  const { level, logits } = await drawWithLogits({ buildSampler, frontOf, frontSteps }, model, size);
   const byteOf = bytesOfLevels(model.config.levels);
   const data = level.map((value) => byteOf[value]);
-  const images = { data, count, height: side, width: side, channels: model.config.channels };
+  const images = { data, ...size, channels: model.config.channels };
   const { data: expected } = await model.logits(images);
   return expected.filter((value, i) => !Object.is(value, logits[i])).length;
 }

@@ -1,18 +1,11 @@
 // Part `training`: 200 steps of the default model. In f32 the loss curve is the CPU's, in bf16 (f16 where there is no
 // bf16) close to it; a second run and one without graphs have the same bits.
 import { openDevice, PixelCNN } from '../../dist/index.js';
+import { trainSchema } from '../../dist/train/options.js';
 import { TrainingStep } from '../../dist/train/training-step.js';
 import { waves } from './waves.mjs';
 
-const hyper = {
-  learningRate: 1e-3,
-  beta1: 0.9,
-  beta2: 0.999,
-  epsilon: 1e-8,
-  weightDecay: 0,
-  maxGradientNorm: 1,
-  emaDecay: 0,
-};
+const hyper = trainSchema.parse({ maxGradientNorm: 1 });
 const limits = { f32: 1e-4, reduced: 1e-2 };
 
 export async function training({ emulated }) {

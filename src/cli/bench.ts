@@ -7,6 +7,7 @@ import { PixelCNN } from '../models/pixelcnn.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { Program } from '../program.js';
 import { Recorder } from '../recorder.js';
+import { trainSchema } from '../train/options.js';
 import { TrainingStep } from '../train/training-step.js';
 
 export interface Timing {
@@ -43,17 +44,9 @@ export async function measureTrainingStep(
     index: Uint32Array.from({ length: count }, (_, i) => i),
     random: [0, 0, 0] as const,
   };
-  const hyper = {
-    learningRate: 1e-3,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    maxGradientNorm: 0,
-    emaDecay: 0,
-  };
+  const defaults = trainSchema.parse({});
   try {
-    return await measure(() => step.run(batch, hyper), { seconds, images: count, inFlight: 2 });
+    return await measure(() => step.run(batch, defaults), { seconds, images: count, inFlight: 2 });
   } finally {
     step.dispose();
   }

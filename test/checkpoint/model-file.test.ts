@@ -8,10 +8,10 @@ import {
   type SafetensorsTensor,
 } from '../../src/checkpoint/safetensors.js';
 import { checksum } from '../../src/checkpoint/safetensors-format.js';
-import { PixelCnnError } from '../../src/errors.js';
 import { layersOf, parseConfig } from '../../src/models/config.js';
 import { initialParameters, type NamedArrays } from '../../src/models/parameters.js';
 import { trainingState } from '../../src/train/run-state.js';
+import { codeOf, expectTruncationsRefused, readWithFlips, withBitFlipped } from '../helpers/damage.js';
 import { TestRandom } from '../helpers/random.js';
 
 const config = parseConfig('test', { hiddenChannels: 2, layers: 2, levels: 2, kernelSize: 3 });
@@ -51,16 +51,6 @@ function read(bytes: Uint8Array): void {
   trainingState(decodeModel(bytes, {}, 'a.safetensors'), 'a.safetensors');
 }
 
-/** The code of the typed error that `run` throws, 'accept' when it returns, the error itself when it is not typed. */
-function verdict(run: () => unknown): unknown {
-  try {
-    run();
-    return 'accept';
-  } catch (error) {
-    return error instanceof PixelCnnError ? error.code : error;
-  }
-}
-
 type Edit = (tensors: Map<string, SafetensorsTensor>, metadata: Record<string, string>) => void;
 
 /** The checkpoint, changed, with a checksum that fits. */
@@ -96,8 +86,8 @@ describe('a checkpoint', () => {
   it('round trips', () => {
     const decoded = decodeModel(valid);
     expect(decoded).toEqual(checkpoint);
-    expect(verdict(() => read(valid))).toBe('accept');
-    expect(verdict(() => read(edited(() => undefined)))).toBe('accept');
+    expect(codeOf(() => read(valid))).toBe('accept');
+    expect(codeOf(() => read(edited(() => undefined)))).toBe('accept');
     expect(encodeModel(decoded)).toEqual(valid);
   });
 
@@ -105,7 +95,7 @@ describe('a checkpoint', () => {
     for (const value of [Number.NaN, Number.POSITIVE_INFINITY]) {
       const parameters = await arrays(1);
       parameters.get('net.0.bias')!.data[1] = value;
-      expect(verdict(() => encodeModel({ ...checkpoint, parameters }))).toBe('CKPT_NONFINITE');
+      expect(codeOf(() => encodeModel({ ...checkpoint, parameters }))).toBe('CKPT_NONFINITE');
     }
   });
 
@@ -114,7 +104,7 @@ describe('a checkpoint', () => {
     expect(decodeModel(encodeModel(strip)).imageSize).toEqual(strip.imageSize);
     for (const height of [0, 1.5, 16_385]) {
       const imageSize = { height, width: 4 };
-      expect(verdict(() => encodeModel({ ...checkpoint, imageSize }))).toBe('CKPT_CONFIG');
+      expect(codeOf(() => encodeModel({ ...checkpoint, imageSize }))).toBe('CKPT_CONFIG');
     }
   });
 
@@ -187,12 +177,12 @@ describe('a checkpoint', () => {
     ['state with another key', withState({ speed: 1 }), 'CKPT_TRAINING_STATE'],
     ['dataset a number', withState({ dataset: 3 }), 'CKPT_TRAINING_STATE'],
   ])('%s', (_, edit, code) => {
-    expect(verdict(() => read(edited(edit)))).toBe(code);
+    expect(codeOf(() => read(edited(edit)))).toBe(code);
   });
 
   it('without a state to resume from', () => {
     const { training: _, ...model } = checkpoint;
-    expect(verdict(() => read(encodeModel(model)))).toBe('CKPT_NO_TRAINING_STATE');
+    expect(codeOf(() => read(encodeModel(model)))).toBe('CKPT_NO_TRAINING_STATE');
   });
 
   it('with a checksum that is wrong, malformed, under another key or absent', () => {
@@ -203,14 +193,14 @@ describe('a checkpoint', () => {
       return bytes;
     };
     const digit = String.fromCharCode(valid[at + CHECKSUM_KEY.length + 3]!);
-    expect(verdict(() => read(changed(CHECKSUM_KEY.length + 3, digit === '0' ? '1' : '0')))).toBe(
+    expect(codeOf(() => read(changed(CHECKSUM_KEY.length + 3, digit === '0' ? '1' : '0')))).toBe(
       'CKPT_CHECKSUM',
     );
-    expect(verdict(() => read(changed(CHECKSUM_KEY.length + 3, 'g')))).toBe('CKPT_CHECKSUM');
-    expect(verdict(() => read(changed(CHECKSUM_KEY.length - 1, '7')))).toBe('CKPT_CHECKSUM');
+    expect(codeOf(() => read(changed(CHECKSUM_KEY.length + 3, 'g')))).toBe('CKPT_CHECKSUM');
+    expect(codeOf(() => read(changed(CHECKSUM_KEY.length - 1, '7')))).toBe('CKPT_CHECKSUM');
     const { metadata, tensors } = parseSafetensors(valid.slice());
     delete metadata[CHECKSUM_KEY];
-    expect(verdict(() => read(encodeSafetensors(tensors, metadata)))).toBe('CKPT_CHECKSUM');
+    expect(codeOf(() => read(encodeSafetensors(tensors, metadata)))).toBe('CKPT_CHECKSUM');
   });
 
   it('names the file, the tensor and both shapes', () => {
@@ -231,27 +221,6 @@ describe('a PyTorch state dict', () => {
   });
 });
 
-/** How many of the damaged files `reader` accepts, and whatever it throws that is not a typed error. */
-function survivors(files: Iterable<Uint8Array>, reader: (bytes: Uint8Array) => void) {
-  const foreign: unknown[] = [];
-  let [count, accepted] = [0, 0];
-  for (const bytes of files) {
-    count += 1;
-    const result = verdict(() => reader(bytes));
-    if (result === 'accept') accepted += 1;
-    else if (!/^CKPT_/.test(String(result))) foreign.push(result);
-  }
-  return { files: count, accepted, foreign };
-}
-
-function* bitFlips(): Generator<Uint8Array> {
-  for (let bit = 0; bit < 8 * valid.length; bit += 1) {
-    const bytes = valid.slice();
-    bytes[bit >> 3]! ^= 1 << (bit & 7);
-    yield bytes;
-  }
-}
-
 /** Reads as if the file had no checksum: puts the one that fits in its place first. */
 function readWithoutHash(damaged: Uint8Array): void {
   const bytes = damaged.slice();
@@ -261,16 +230,12 @@ function readWithoutHash(damaged: Uint8Array): void {
 }
 
 describe('damage', () => {
-  it('every truncation is refused', () => {
-    const truncations = Array.from({ length: valid.length }, (_, length) => valid.subarray(0, length));
-    expect(survivors(truncations, read)).toEqual({ files: valid.length, accepted: 0, foreign: [] });
-  });
+  it('every truncation is refused', () => expectTruncationsRefused(valid, read, /^CKPT_/));
 
   it('every single-bit flip is refused', () => {
-    const result = survivors(bitFlips(), read);
-    expect(result).toEqual({ files: 8 * valid.length, accepted: 0, foreign: [] });
-    expect(result.files).toBeGreaterThan(10_000);
-    console.log(`${result.files} bit flips and ${valid.length} truncations refused`);
+    const refused = 8 * valid.length;
+    expect(readWithFlips(valid, read, /^CKPT_/)).toEqual({ refused, harmless: 0, wrong: [] });
+    expect(refused).toBeGreaterThan(10_000);
   });
 
   it('flips in a larger file are refused: 1,000 at random', async () => {
@@ -278,23 +243,14 @@ describe('damage', () => {
     const parameters = await initialParameters(layersOf(larger), 1);
     const file = encodeModel({ config: larger, imageSize: undefined, parameters });
     const random = new TestRandom(17);
-    const flips = (function* () {
-      for (let i = 0; i < 1000; i += 1) {
-        const at = random.int(0, file.length - 1);
-        const bit = 1 << random.int(0, 7);
-        file[at]! ^= bit;
-        yield file;
-        file[at]! ^= bit;
-      }
-    })();
-    expect(survivors(flips, (bytes) => decodeModel(bytes))).toEqual({
-      files: 1000,
-      accepted: 0,
-      foreign: [],
+    const codes = Array.from({ length: 1000 }, () => {
+      const damaged = withBitFlipped(file, random.int(0, 8 * file.length - 1));
+      return codeOf(() => decodeModel(damaged));
     });
+    expect(codes.filter((code) => !/^CKPT_/.test(String(code)))).toEqual([]);
   });
 
   it('would show a reader that skips the hash', () => {
-    expect(survivors(bitFlips(), readWithoutHash).accepted).toBeGreaterThan(1000);
+    expect(readWithFlips(valid, readWithoutHash, /^CKPT_/).harmless).toBeGreaterThan(1000);
   });
 });

@@ -10,7 +10,8 @@ import {
   type SafetensorsTensor,
 } from '../../src/checkpoint/safetensors.js';
 import { checksum } from '../../src/checkpoint/safetensors-format.js';
-import { check, PixelCnnError } from '../../src/errors.js';
+import { check } from '../../src/errors.js';
+import { codeOf, expectTruncationsRefused, readWithFlips } from '../helpers/damage.js';
 
 const CORPUS = fileURLToPath(new URL('../corpus/safetensors/', import.meta.url));
 const INT32 = '"dtype":"I32","shape":[2,2],"data_offsets":[0,16]';
@@ -30,16 +31,6 @@ function fileOf(header: string | Uint8Array, dataBytes = 0, headerBytes?: bigint
   return Buffer.concat([prefix, json, Buffer.alloc(dataBytes)]);
 }
 
-/** The code of the typed error that `run` throws, 'accept' when it returns, the error itself when it is not typed. */
-function verdict(run: () => unknown): unknown {
-  try {
-    run();
-    return 'accept';
-  } catch (error) {
-    return error instanceof PixelCnnError ? error.code : error;
-  }
-}
-
 function float32Tensor(values: number[], shape = [values.length]): SafetensorsTensor {
   return { dtype: 'F32', shape, data: new Uint8Array(Float32Array.from(values).buffer) };
 }
@@ -50,11 +41,11 @@ describe('corpus', () => {
   it('has every file of the manifest', () => expect(manifest.length).toBe(71));
   it.each(manifest)('$file: $case', ({ file, reader, code }) => {
     const bytes = readFileSync(CORPUS + file);
-    expect(verdict(() => parseSafetensors(bytes, { file }))).toBe(reader === 'accept' ? 'accept' : code);
+    expect(codeOf(() => parseSafetensors(bytes, { file }))).toBe(reader === 'accept' ? 'accept' : code);
   });
   it('would notice a wrong verdict', () => {
     const bytes = readFileSync(`${CORPUS}D26.safetensors`);
-    expect(verdict(() => parseSafetensors(bytes, { allowNonfinite: true }))).toBe('accept');
+    expect(codeOf(() => parseSafetensors(bytes, { allowNonfinite: true }))).toBe('accept');
   });
 });
 
@@ -107,13 +98,13 @@ describe('generated cases of reliability.md §2.2', () => {
     ['control character in a string', fileOf('{"__metadata__":{"a":"\n"}}'), 'CKPT_HEADER_JSON'],
     ['reserved metadata key', fileOf('{"__metadata__":{"__proto__":"x"}}'), 'CKPT_NAME'],
   ])('%s', (_, bytes, code) => {
-    expect(verdict(() => parseSafetensors(bytes))).toBe(code);
+    expect(codeOf(() => parseSafetensors(bytes))).toBe(code);
   });
 
   it('E01: refuses 100,000 empty tensors', () => {
     const entry = '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}';
     const header = `{${Array.from({ length: 100_000 }, (_, i) => `"t${i}":${entry}`).join(',')}}`;
-    expect(verdict(() => parseSafetensors(fileOf(header)))).toBe('CKPT_LIMIT');
+    expect(codeOf(() => parseSafetensors(fileOf(header)))).toBe('CKPT_LIMIT');
   });
 
   it('names file and tensor in the message', () => {
@@ -125,14 +116,14 @@ describe('generated cases of reliability.md §2.2', () => {
     'refuses %s',
     (value) => {
       const parse = parseSafetensors as (bytes: unknown) => unknown;
-      expect(verdict(() => parse(value))).toBe('ERR_INVALID_ARG_TYPE');
+      expect(codeOf(() => parse(value))).toBe('ERR_INVALID_ARG_TYPE');
     },
   );
 
   it('refuses a detached buffer', () => {
     const bytes = new Uint8Array(fileOf('{}'));
     structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
-    expect(verdict(() => parseSafetensors(bytes))).toBe('ERR_DETACHED');
+    expect(codeOf(() => parseSafetensors(bytes))).toBe('ERR_DETACHED');
   });
 });
 
@@ -171,7 +162,7 @@ describe('encodeSafetensors', () => {
     ['x'.repeat(513), float32Tensor([1]), 'CKPT_LIMIT'],
     ['a', { dtype: 'Q7' as 'F32', shape: [1], data: new Uint8Array(4) }, 'ERR_INVALID_ARG_VALUE'],
   ])('refuses %s %o', (name, bad, code) => {
-    expect(verdict(() => encodeSafetensors(new Map([[name, bad]])))).toBe(code);
+    expect(codeOf(() => encodeSafetensors(new Map([[name, bad]])))).toBe(code);
   });
 
   it('refuses a file that no reader could hold, before it takes any memory', () => {
@@ -179,7 +170,7 @@ describe('encodeSafetensors', () => {
     const tensors = ['a', 'b', 'c', 'd'].map((name): [string, SafetensorsTensor] => {
       return [name, { dtype: 'U8', shape: [2 ** 30], data }];
     });
-    expect(verdict(() => encodeSafetensors(new Map(tensors)))).toBe('CKPT_LIMIT');
+    expect(codeOf(() => encodeSafetensors(new Map(tensors)))).toBe('CKPT_LIMIT');
   });
 
   it('has checksums of more than 2 GiB', { timeout: 240_000 }, () => {
@@ -195,7 +186,7 @@ describe('encodeSafetensors', () => {
   });
 
   it('refuses a lone surrogate in metadata', () => {
-    expect(verdict(() => encodeSafetensors(SAMPLE, { a: '\ud800' }))).toBe('ERR_INVALID_ARG_VALUE');
+    expect(codeOf(() => encodeSafetensors(SAMPLE, { a: '\ud800' }))).toBe('ERR_INVALID_ARG_VALUE');
   });
 });
 
@@ -204,34 +195,19 @@ describe('damage', () => {
   const sealed = encodeSafetensors(SAMPLE, { format: 'pt' }, { checksum: true });
 
   it('refuses every truncation', () => {
-    for (let length = 0; length < bytes.length; ++length) {
-      expect(
-        verdict(() => parseSafetensors(bytes.subarray(0, length))),
-        `${length}`,
-      ).toMatch(/^CKPT_/);
-    }
+    expectTruncationsRefused(bytes, (file) => parseSafetensors(file), /^CKPT_/);
   });
 
   it('after a bit flip in the header gives a typed error or only other names and metadata', () => {
     const headerEnd = 8 + Number(new DataView(bytes.buffer).getBigUint64(0, true));
-    const numbers = (parsed: ReturnType<typeof parseSafetensors>) =>
-      [...parsed.tensors.values()].map(({ dtype, shape, data }) => [
+    const numbers = (file: Uint8Array) =>
+      [...parseSafetensors(file).tensors.values()].map(({ dtype, shape, data }) => [
         dtype,
         shape,
         Buffer.from(data).toString('hex'),
       ]);
-    const expected = numbers(parseSafetensors(bytes));
-    let refused = 0;
-    for (let bit = 0; bit < 8 * headerEnd; ++bit) {
-      const damaged = bytes.slice();
-      damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7));
-      const result = verdict(() =>
-        expect(numbers(parseSafetensors(damaged)), `bit ${bit}`).toEqual(expected),
-      );
-      if (result === 'accept') continue;
-      expect(result, `bit ${bit}`).toMatch(/^CKPT_/);
-      ++refused;
-    }
+    const { refused, wrong } = readWithFlips(bytes, numbers, /^CKPT_/, 8 * headerEnd);
+    expect(wrong).toEqual([]);
     expect(refused).toBeGreaterThan(4 * headerEnd);
   });
 
@@ -243,14 +219,8 @@ describe('damage', () => {
       return metadata[CHECKSUM_KEY];
     };
     expect(readSealed(sealed)).toMatch(/^[0-9a-f]{64}$/);
-    for (let bit = 0; bit < 8 * sealed.length; ++bit) {
-      const damaged = sealed.slice();
-      damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7));
-      expect(
-        verdict(() => readSealed(damaged)),
-        `bit ${bit}`,
-      ).toMatch(/^CKPT_/);
-    }
+    const flips = readWithFlips(sealed, readSealed, /^CKPT_/);
+    expect(flips).toEqual({ refused: 8 * sealed.length, harmless: 0, wrong: [] });
   });
 });
 
@@ -285,7 +255,7 @@ describe('float32Of', () => {
     expect(Array.from(values)).toEqual([3.25]);
   });
 
-  it('refuses integers', () => expect(verdict(() => of('I32', new ArrayBuffer(4), 1))).toBe('CKPT_DTYPE'));
+  it('refuses integers', () => expect(codeOf(() => of('I32', new ArrayBuffer(4), 1))).toBe('CKPT_DTYPE'));
 
   it.each<[SafetensorsTensor['dtype'], number[]]>([
     ['F16', [0x00, 0x7c]],
@@ -294,7 +264,7 @@ describe('float32Of', () => {
     ['F64', [0, 0, 0, 0, 0, 0, 0xf0, 0x7f]],
   ])('a non-finite %s is refused by the reader', (dtype, data) => {
     const bytes = encodeSafetensors(new Map([['a', { dtype, shape: [1], data: Uint8Array.from(data) }]]));
-    expect(verdict(() => parseSafetensors(bytes))).toBe('CKPT_NONFINITE');
-    expect(verdict(() => parseSafetensors(bytes, { allowNonfinite: true }))).toBe('accept');
+    expect(codeOf(() => parseSafetensors(bytes))).toBe('CKPT_NONFINITE');
+    expect(codeOf(() => parseSafetensors(bytes, { allowNonfinite: true }))).toBe('accept');
   });
 });

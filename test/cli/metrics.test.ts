@@ -1,12 +1,11 @@
 // The metrics of a resumed run: cut in place, whatever the size of the file and whatever a crash left at its end.
-import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { MetricsFile, type MetricsLine } from '../../src/cli/metrics.js';
+import { temporaryFolder } from '../helpers/temporary-folder.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'pixelcnn-metrics-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const folder = temporaryFolder('metrics');
 const path = join(folder, 'metrics.jsonl');
 
 /** `é` is two bytes, so that a piece of the file may end within one. */

@@ -1,10 +1,9 @@
 // Runs the built command line as a person does, in a folder of its own.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll } from 'vitest';
+import { temporaryFolder } from '../helpers/temporary-folder.js';
 
 export const mainFile = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
@@ -23,8 +22,7 @@ export interface Running {
 
 /** A temporary folder for a test file and the means to run commands in it. */
 export function testFolder() {
-  const folder = mkdtempSync(join(tmpdir(), 'pixelcnn-cli-'));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporaryFolder('cli');
   const start = (args: readonly string[], environment: NodeJS.ProcessEnv = {}): Running => {
     const { FORCE_COLOR: _, NO_COLOR: __, ...rest } = process.env;
     const env = { ...rest, ...environment };
@@ -87,3 +85,8 @@ export function upTo(last: number): number[] {
 
 /** A model small enough for tests. */
 export const tiny = ['--hidden-channels', '8', '--layers', '3', '--kernel-size', '5', '--levels', '4'];
+
+/** A short training run on 90 images, without its length. */
+export const images = ['train', '--data', 'mnist', '--limit', '100', '--validation', '0.1', ...tiny];
+/** The same; an epoch is 9 steps of 10. */
+export const common = [...images, '--batch-size', '10', '--samples', '4'];

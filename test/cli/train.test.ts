@@ -1,4 +1,4 @@
-// `pixelcnn train`: the files of a run, resuming, signals and what is printed where.
+// `pixelcnn train`: the files of a run, resuming, and what is printed where. Signals: signals.timed.test.ts.
 import {
   appendFileSync,
   existsSync,
@@ -11,13 +11,9 @@ import {
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { decodePng } from '../../src/data/png.js';
-import { jsonLines, mainFile, stepsOf, testFolder, tiny, upTo } from './run-cli.js';
+import { common, images, jsonLines, mainFile, stepsOf, testFolder, upTo } from './run-cli.js';
 
 const { run, start, path, read } = testFolder();
-const images = ['train', '--data', 'mnist', '--limit', '100', '--validation', '0.1', ...tiny];
-/** 90 training images are 9 steps of 10. */
-const common = [...images, '--batch-size', '10', '--samples', '4'];
-
 describe('a run', () => {
   it('leaves config, metrics, samples, curve, checkpoints, models and summary', async () => {
     const flags = ['--steps', '12', '--epochs', '2', '--ema-decay', '0.9', '--out', 'whole'];
@@ -220,33 +216,5 @@ describe('resuming', () => {
     expect(code).toBe(1);
     expect(stderr).toContain('CKPT_MISMATCH');
     expect(read('killed', 'config.json')).toBe(before);
-  });
-});
-
-describe('signals', () => {
-  const long = [...common, '--epochs', '100000', '--samples', '0', '--json'];
-
-  it.each([
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-    ['SIGUSR1', 138],
-    ['SIGUSR2', 140],
-  ] as const)('%s finishes the step, saves within 5 s and exits with %i', async (signal, expected) => {
-    const { child, ended, said } = start([...long, '--out', signal]);
-    await said('"type":"step","step":3,');
-    const sent = performance.now();
-    child.kill(signal);
-    // npm passes on what the terminal has sent already; that is not a second request.
-    child.kill(signal);
-    const { code, stdout } = await ended;
-    expect(code).toBe(expected);
-    expect(performance.now() - sent).toBeLessThan(5000);
-    const lines = jsonLines(stdout);
-    const last = stepsOf(lines).at(-1)!;
-    expect(stepsOf(lines)).toEqual(upTo(last));
-    expect(lines.at(-1)).toMatchObject({ type: 'summary', stopped: true, steps: last });
-    const name = `step-${String(last).padStart(8, '0')}.safetensors`;
-    expect(readdirSync(path(signal, 'checkpoints'))).toContain(name);
-    expect(stepsOf(jsonLines(read(signal, 'metrics.jsonl')))).toEqual(upTo(last));
   });
 });

@@ -1,13 +1,13 @@
 // Sampling and likelihoods on the GPU: causal to the last bit in every precision, and the CPU's images.
 import { describe, expect, it } from 'vitest';
 import { openDevice } from '../../src/device.js';
-import type { PixelCNN } from '../../src/models/pixelcnn.js';
 import { frontSteps } from '../../src/ops/sample.js';
 import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
 import { precisions } from '../../src/tensor.js';
 import { findLeaks, valuesOf, withEachChanged } from '../helpers/causality.js';
 import { expectSameBits } from '../helpers/close.js';
 import { openGpu } from '../helpers/cuda.js';
+import { drawWithLogits } from '../helpers/draw.mjs';
 import { imagesOfLevels, randomImages, randomModel } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';
 
@@ -16,24 +16,7 @@ const networks = [
   { channels: 3, hiddenChannels: 13, layers: 3, levels: 4, kernelSize: 3 },
 ];
 
-/** Draws n images, returning levels and the logits they were drawn from. */
-async function drawWithLogits(model: PixelCNN, n: number, height: number, width: number) {
-  const internals = model.internals();
-  const options = { n, height, width, weights: 'raw', given: false, logits: true } as const;
-  const sampler = await buildSampler(internals, options);
-  const values = n * height * width;
-  await sampler.begin(internals, {
-    index: Uint32Array.from({ length: n }, (_, i) => i),
-    random: Uint32Array.of(3, 4, 0, 0),
-    temperature: Float32Array.of(1),
-    known: new Uint8Array(values),
-    level: new Uint8Array(values * model.config.channels),
-    uniforms: undefined,
-  });
-  const drawn = await sampler.advance(frontSteps(frontOf(internals), height, width));
-  sampler.dispose();
-  return drawn;
-}
+const library = { buildSampler, frontOf, frontSteps };
 
 describe.each(precisions)('%s', (precision) => {
   it.each(networks)(
@@ -60,9 +43,9 @@ describe.each(precisions)('%s', (precision) => {
     async (network) => {
       await using device = await openGpu({ precision });
       const model = await randomModel(device, network, 2, 1.5);
-      const [n, height, width] = [3, 5, 6];
-      const { level, logits } = await drawWithLogits(model, n, height, width);
-      const full = await model.logits(imagesOfLevels(model, level, n, height, width));
+      const [count, height, width] = [3, 5, 6];
+      const { level, logits } = await drawWithLogits(library, model, { count, height, width });
+      const full = await model.logits(imagesOfLevels(model, level, count, height, width));
       expectSameBits('logits', logits, full.data);
     },
   );

@@ -7,11 +7,13 @@ import { philox, seedKey, uniform } from '../../src/random/philox.js';
 import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
 import type { SampleOptions } from '../../src/sample/sampler.js';
 import { expectSameBits } from '../helpers/close.js';
+import { drawWithLogits } from '../helpers/draw.mjs';
 import { imagesOf, imagesOfLevels, randomModel, testDevice } from '../helpers/models.js';
 import { withSeed } from '../helpers/random.js';
 import { drawLevel } from '../oracle/network.js';
 
 const device = testDevice();
+const library = { buildSampler, frontOf, frontSteps };
 const grey = { channels: 1, hiddenChannels: 12, layers: 4, levels: 8, kernelSize: 5 };
 const rgb = { channels: 3, hiddenChannels: 10, layers: 4, levels: 4, kernelSize: 3 };
 
@@ -27,31 +29,17 @@ describe('logits of the sampler', () => {
           levels: random.pick([2, 5, 16, 256]),
           kernelSize: random.pick([1, 3, 5, 7]),
         };
-        const [n, height, width] = [random.int(1, 5), random.int(1, 11), random.int(1, 11)];
-        at(`case ${index}: ${JSON.stringify({ ...options, n, height, width })}`);
+        const [count, height, width] = [random.int(1, 5), random.int(1, 11), random.int(1, 11)];
+        at(`case ${index}: ${JSON.stringify({ ...options, count, height, width })}`);
         const model = await randomModel(device(), options, index, 1.5);
-        const internals = model.internals();
-        const sampler = await buildSampler(internals, {
-          n,
-          height,
-          width,
-          weights: 'raw',
-          given: false,
-          logits: true,
-        });
-        const values = n * height * width;
-        await sampler.begin(internals, {
-          index: Uint32Array.from({ length: n }, () => random.word()),
+        const given = {
+          index: Uint32Array.from({ length: count }, () => random.word()),
           random: Uint32Array.of(random.word(), random.word(), 0, 0),
           temperature: Float32Array.of(random.pick([0, 0.7, 1, 3])),
-          known: new Uint8Array(values),
-          level: new Uint8Array(values * channels),
-          uniforms: undefined,
-        });
-        const { level, logits } = await sampler.advance(frontSteps(frontOf(internals), height, width));
-        const full = await model.logits(imagesOfLevels(model, level, n, height, width));
+        };
+        const { level, logits } = await drawWithLogits(library, model, { count, height, width }, given);
+        const full = await model.logits(imagesOfLevels(model, level, count, height, width));
         expectSameBits('logits', logits, full.data);
-        sampler.dispose();
         await model.dispose();
       }
     });

@@ -1,34 +1,33 @@
-// Measures the delay of the event loop while the model works: argv[2] is `sample`, `likelihood` or `open`. Prints JSON.
-import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { openDevice, PixelCNN } from '../../../dist/index.js';
+// Measures the delay of the event loop while there is work of the kind argv[2], beside that of an idle one. Prints JSON.
+import { openDevice, PixelCNN, train } from '../../../dist/index.js';
+import { besideIdleLoop } from '../../helpers/idle-loop.mjs';
 
 const device = await openDevice({ backend: 'cpu' });
 const model = await PixelCNN.create(device, {});
-const images = { data: new Uint8Array(96 * 784), count: 96, height: 28, width: 28, channels: 1 };
+const images = (count) => ({ data: new Uint8Array(count * 784), count, height: 28, width: 28, channels: 1 });
+const block = (milliseconds) => {
+  for (const end = performance.now() + milliseconds; performance.now() < end; );
+};
+const trainSteps = () => train(model, images(64), { epochs: 1000, steps: 12 });
 const work = {
   sample: () => model.sample({ count: 16, height: 28, width: 28, seed: 1 }),
-  likelihood: () => model.logLikelihood(images),
+  likelihood: () => model.logLikelihood(images(96)),
+  train: trainSteps,
   open: async () => (await openDevice({ backend: 'cuda' })).dispose(),
-  block: () => {
-    const end = performance.now() + 40;
-    while (performance.now() < end);
+  'planted: blocks': () => {
+    block(40);
     return new Promise((resolve) => setTimeout(resolve, 1));
+  },
+  // A fifth of the main thread's time.
+  'planted: blocks while training': async () => {
+    const planted = setInterval(() => block(20), 80);
+    await trainSteps();
+    clearInterval(planted);
   },
 }[process.argv[2]];
 await work();
-const resolution = 1;
-const histogram = monitorEventLoopDelay({ resolution });
-const start = performance.now();
-histogram.enable();
-while (performance.now() - start < 2500) await work();
-histogram.disable();
-const milliseconds = (nanoseconds) => nanoseconds / 1e6 - resolution;
-console.log(
-  JSON.stringify({
-    p50: milliseconds(histogram.percentile(50)),
-    p99: milliseconds(histogram.percentile(99)),
-    max: milliseconds(histogram.max),
-    count: histogram.count,
-  }),
-);
+const { own, idle } = await besideIdleLoop(async () => {
+  for (const end = performance.now() + 2500; performance.now() < end; ) await work();
+});
+console.log(JSON.stringify({ own, idle }));
 await device.dispose();

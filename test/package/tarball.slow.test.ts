@@ -1,42 +1,31 @@
 // The gates of the packed package: the tarball passes all of them, and each notices what it is there for.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import {
-  appendFileSync,
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { packageRoot, requirePrebuilds } from '../helpers/package-copy.js';
+import { temporaryFolder } from '../helpers/temporary-folder.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const work = mkdtempSync(join(tmpdir(), 'pixelcnn-gates-'));
+const work = temporaryFolder('gates');
 const addon = 'prebuilds/linux-x64/pixelcnn.glibc.node';
 const library = 'prebuilds/linux-x64/libpixelcnn_cuda.so';
 let tarball: string;
 
 beforeAll(() => {
-  if (!existsSync(join(root, 'prebuilds/manifest.json')))
-    throw new Error('prebuilds/ is missing: run `npm run prebuild`');
+  requirePrebuilds();
   const name = execFileSync('npm', ['pack', '--silent', '--pack-destination', work], {
-    cwd: root,
+    cwd: packageRoot,
     encoding: 'utf8',
   });
   tarball = join(work, name.trim());
   execFileSync('tar', ['-xzf', tarball, '-C', work]);
 }, 120_000);
 
-afterAll(() => rmSync(work, { recursive: true, force: true }));
-
 function check(file: string) {
   const { status, stdout } = spawnSync(process.execPath, ['scripts/check-tarball.mjs', file], {
-    cwd: root,
+    cwd: packageRoot,
     encoding: 'utf8',
   });
   const failed = [...stdout.matchAll(/^✗ ([^:]+): (.*)$/gm)].map((match) => `${match[1]}: ${match[2]}`);

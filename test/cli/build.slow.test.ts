@@ -1,33 +1,14 @@
 // `pixelcnn build` in an installed package without prebuilt binaries: what it needs, and that its result is used.
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { packageCopy } from '../helpers/package-copy.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const work = mkdtempSync(join(tmpdir(), 'pixelcnn-build-'));
-const folder = join(work, 'pixelcnn');
+// Without cmake/ and cuda/: what is there of CUDA on this machine is not looked for, it would take minutes.
+const folder = packageCopy('build', ['dist', 'native', 'CMakeLists.txt', 'package.json']);
+const work = join(folder, '..');
 const main = join(folder, 'dist/cli/main.js');
-
-beforeAll(() => {
-  // Without cmake/ and cuda/: what is there of CUDA on this machine is not looked for, it would take minutes.
-  for (const part of ['dist', 'native', 'CMakeLists.txt', 'package.json'])
-    cpSync(join(root, part), join(folder, part), { recursive: true });
-  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
-});
-
-afterAll(() => rmSync(work, { recursive: true, force: true }));
 
 /** At the lowest priority: other tests measure time while this compiles. */
 function cli(args: readonly string[], env: NodeJS.ProcessEnv) {

@@ -1,41 +1,22 @@
 // Every way in which the native part can fail to load: importing works, opening a device explains, doctor has a fix.
 import { spawnSync } from 'node:child_process';
-import {
-  appendFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { explainLoadFailure, type Machine } from '../../src/native-binary.js';
+import { packageCopy, packageRoot, requirePrebuilds } from '../helpers/package-copy.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const children = join(root, 'test/runtime/children');
-const folder = mkdtempSync(join(tmpdir(), 'pixelcnn-load-'));
+const children = join(packageRoot, 'test/runtime/children');
+const folder = packageCopy('load', ['dist', 'package.json']);
 const here = `linux-${process.arch}`;
 const prebuilt = join(folder, 'prebuilds', here, 'pixelcnn.glibc.node');
 
-beforeAll(() => {
-  if (!existsSync(join(root, 'prebuilds/manifest.json')))
-    throw new Error('prebuilds/ is missing: run `npm run prebuild`');
-  for (const part of ['dist', 'package.json'])
-    cpSync(join(root, part), join(folder, part), { recursive: true });
-  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
-});
+beforeAll(requirePrebuilds);
 
 beforeEach(() => {
   for (const part of ['build', 'prebuilds']) rmSync(join(folder, part), { recursive: true, force: true });
-  cpSync(join(root, 'prebuilds'), join(folder, 'prebuilds'), { recursive: true });
+  cpSync(join(packageRoot, 'prebuilds'), join(folder, 'prebuilds'), { recursive: true });
 });
-
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 interface Setting {
   readonly nodeArgs?: readonly string[];
@@ -112,7 +93,7 @@ describe('a package whose native part', () => {
     const other = process.arch === 'x64' ? 'arm64' : 'x64';
     mkdirSync(join(folder, 'build/Release'), { recursive: true });
     cpSync(
-      join(root, `prebuilds/linux-${other}/pixelcnn.glibc.node`),
+      join(packageRoot, `prebuilds/linux-${other}/pixelcnn.glibc.node`),
       join(folder, 'build/Release/pixelcnn.node'),
     );
     expect(load()).toEqual(
@@ -139,7 +120,7 @@ describe('a package whose native part', () => {
   });
 
   it('needs a newer glibc', ({ skip }) => {
-    const sysroot = join(root, `.cache/sysroot-${process.arch}`);
+    const sysroot = join(packageRoot, `.cache/sysroot-${process.arch}`);
     if (!existsSync(join(sysroot, 'complete'))) {
       console.warn('SKIPPED a real run on an older glibc: `npm run prebuild` could not fetch one');
       skip();

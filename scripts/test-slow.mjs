@@ -1,0 +1,14 @@
+// What takes longer than `npm test`, which must have run before: the binaries of the package, the slow tests, what looks
+// for faults in native code (clang-tidy, sanitizers, a fuzzer), and the install matrix.
+import { npmCommand, step } from './steps.mjs';
+import { requireTools } from './tools.mjs';
+
+requireTools(['clangTidy', 'libFuzzer', 'chromium'], 'npm run test:slow');
+step('prebuilds', 'node', ['scripts/prebuild.mjs'], { show: true });
+step('slow tests', npmCommand('vitest'), ['run', '--project', 'slow', '--project', 'slow timed'], {
+  show: true,
+});
+step('clang-tidy', 'node', ['scripts/clang-tidy.mjs'], { show: true });
+step('sanitizers', 'node', ['scripts/sanitize.mjs'], { show: true });
+step('fuzzing', 'node', ['scripts/fuzz.mjs'], { show: true });
+step('install matrix', 'node', ['scripts/install-matrix.mjs'], { show: true });

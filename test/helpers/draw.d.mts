@@ -1,0 +1,21 @@
+// The types of draw.mjs.
+import type { PixelCNN } from '../../src/models/pixelcnn.js';
+import type { frontSteps } from '../../src/ops/sample.js';
+import type { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
+
+export interface SamplerLibrary {
+  readonly buildSampler: typeof buildSampler;
+  readonly frontOf: typeof frontOf;
+  readonly frontSteps: typeof frontSteps;
+}
+
+export function drawWithLogits(
+  library: SamplerLibrary,
+  model: PixelCNN,
+  size: { readonly count: number; readonly height: number; readonly width: number },
+  given?: {
+    readonly index?: Uint32Array;
+    readonly random?: Uint32Array;
+    readonly temperature?: Float32Array;
+  },
+): Promise<{ readonly level: Uint8Array; readonly logits: Float32Array }>;
