@@ -1,13 +1,13 @@
-// What takes longer than `npm test`, which must have run before: the binaries of the package, the slow tests, what looks
-// for faults in native code (clang-tidy, sanitizers, a fuzzer), and the install matrix.
+// What takes longer than `npm test`: the binaries of the package, the slow tests, what looks for faults in native code
+// (clang-tidy, sanitizers, a fuzzer), and the install matrix.
 import { npmCommand, step } from './steps.mjs';
 import { requireTools } from './tools.mjs';
 
+const slow = ['--project', 'slow', '--project', 'slow timed'];
+step('set-up', 'node', ['scripts/setup.mjs', '--tests'], { show: true });
 requireTools(['clangTidy', 'libFuzzer', 'chromium'], 'npm run test:slow');
 step('prebuilds', 'node', ['scripts/prebuild.mjs'], { show: true });
-step('slow tests', npmCommand('vitest'), ['run', '--project', 'slow', '--project', 'slow timed'], {
-  show: true,
-});
+step('slow tests', npmCommand('vitest'), ['run', ...slow], { show: true });
 step('clang-tidy', 'node', ['scripts/clang-tidy.mjs'], { show: true });
 step('sanitizers', 'node', ['scripts/sanitize.mjs'], { show: true });
 step('fuzzing', 'node', ['scripts/fuzz.mjs'], { show: true });

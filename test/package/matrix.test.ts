@@ -71,3 +71,22 @@ it('a row fails with its command and with its check', async () => {
   expect(output).toMatch(/^✗ echo no .*said no$/m);
   expect(output).toMatch(/1 2$/);
 });
+
+it('a row that takes too long is noticed, on a busy machine as well', async () => {
+  const code = `import { slowdown, timeComplaint } from './scripts/install-matrix/slowdown.mjs';
+    console.log(JSON.stringify([
+      timeComplaint(179, 180, 1, 1),
+      timeComplaint(181, 180, 1, 1),
+      timeComplaint(300, 180, 1, 2),
+      timeComplaint(361, 180, 2, 1),
+      await slowdown(),
+    ]));`;
+  const [quick, late, busy, lateAndBusy, measured] = JSON.parse(await evaluate(code)) as unknown[];
+  expect([quick, late, busy, lateAndBusy]).toEqual([
+    null,
+    'took 181 s of 180 s',
+    null,
+    'took 361 s of 360 s',
+  ]);
+  expect(measured).toBeGreaterThanOrEqual(1);
+});
