@@ -13,7 +13,12 @@ const gpu = `${capability?.replace('.', '') ?? '90'}-real`;
 step(
   'cmake configure',
   npmCommand('cmake-js'),
-  ['configure', `--CDPIXELCNN_NATIVE_TESTS=${tests}`, `--CDPIXELCNN_CUDA_ARCHITECTURES=${gpu}`],
+  [
+    'configure',
+    `--CDPIXELCNN_NATIVE_TESTS=${tests}`,
+    `--CDPIXELCNN_CUDA_ARCHITECTURES=${gpu}`,
+    `--CDNODE=${process.execPath}`,
+  ],
   {
     show: true,
   },

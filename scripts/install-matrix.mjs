@@ -4,10 +4,10 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { slowdown } from '../test/helpers/slowdown.mjs';
 import { networkComplaint } from './install-matrix/network.mjs';
 import { readmeSteps } from './install-matrix/readme.mjs';
-import { Rows, require } from './install-matrix/rows.mjs';
-import { slowdown, timeComplaint } from './install-matrix/slowdown.mjs';
+import { Rows, require, timeComplaint } from './install-matrix/rows.mjs';
 import { arm64Node, installTools, makePath, nodeBinary, withoutCompiler } from './install-matrix/tools.mjs';
 import { npmCommand, outputOf, root, step } from './steps.mjs';
 import { fetchSysroot, sysrootGlibc } from './sysroot.mjs';
@@ -163,15 +163,15 @@ async function runMatrix(tarball) {
     const png = readFileSync(`${empty}/${picture}`);
     require(png.subarray(1, 4).toString() === 'PNG' && png.length > 1000, `${picture} is no picture`);
   };
-  const before = await slowdown();
+  const before = await slowdown(1000);
   const seconds = rows.run('README, from an empty folder to a PNG', {
     folder: empty,
     env: node22,
     command,
     check,
   });
-  const after = await slowdown();
-  const complaint = timeComplaint(seconds, 180, before, after);
+  const after = await slowdown(1000);
+  const complaint = timeComplaint(seconds, 180 * Math.max(before, after));
   const slowdowns = `slowed down ${before.toFixed(2)} and ${after.toFixed(2)} times by other programs`;
   rows.record(`README, in less than three minutes of an idle machine (${slowdowns})`, complaint);
 

@@ -1,5 +1,5 @@
 // Sets up everything a clone needs: compiler and cmake, npm packages, the native build and dist/. Safe to run again.
-// Usage: node scripts/setup.mjs [--tests]   (--tests adds what only `npm test` needs)
+// Usage: node scripts/setup.mjs [--tests]   (--tests adds what the tests need)
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -26,7 +26,7 @@ function requireNode() {
 
 /** What the tests of cuda/ need. Where it is not to be had, they say what they leave out. */
 function fetchCuda() {
-  const parts = ['cudnn', 'cublas'];
+  const parts = ['cudnn'];
   if (!succeeds('nvcc', ['--version'])) parts.unshift('compiler');
   spawnSync('node', ['scripts/fetch-cuda.mjs', ...parts], { cwd: root, stdio: 'inherit' });
 }

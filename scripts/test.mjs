@@ -1,11 +1,13 @@
 // The test command: set-up, types, linters and the quick tests, in minutes. `npm run test:slow` is what takes longer.
-// Arguments go to vitest, which then runs the files they name, slow ones too: npm test -- test/ops
+// Arguments go to vitest. Where they begin with a path, the files that it names are run, slow ones too:
+// npm test -- test/ops
 import { npmCommand, step } from './steps.mjs';
 
 const args = process.argv.slice(2);
-const quick = ['--project', 'quick', '--project', 'timed'];
+const named = args.length > 0 && !args[0].startsWith('-');
+const quick = named ? [] : ['--project', 'quick', '--project', 'timed'];
 step('set-up', 'node', ['scripts/setup.mjs', '--tests'], { show: true });
 step('types', npmCommand('tsc'), ['-p', 'tsconfig.json']);
 step('biome', npmCommand('biome'), ['check', '.'], { remedy: 'Run `npm run format`.' });
 step('clang-format', 'node', ['scripts/clang-format.mjs', '--check'], { show: true });
-step('tests', npmCommand('vitest'), ['run', ...(args.length === 0 ? quick : args)], { show: true });
+step('tests', npmCommand('vitest'), ['run', ...quick, ...args], { show: true });

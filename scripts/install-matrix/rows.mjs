@@ -6,6 +6,11 @@ export function require(condition, message) {
   if (!condition) throw new Error(message);
 }
 
+/** Undefined if a row that took `seconds` kept to its limit, else what to say. */
+export function timeComplaint(seconds, limit) {
+  return seconds < limit ? undefined : `took ${seconds.toFixed(0)} s of ${limit.toFixed(0)} s`;
+}
+
 export class Rows {
   passed = 0;
   failed = 0;

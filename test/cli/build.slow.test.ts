@@ -3,17 +3,15 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { packageCopy } from '../helpers/package-copy.js';
+import { packageCopy } from '../helpers/built-package.js';
 
 // Without cmake/ and cuda/: what is there of CUDA on this machine is not looked for, it would take minutes.
 const folder = packageCopy('build', ['dist', 'native', 'CMakeLists.txt', 'package.json']);
 const work = join(folder, '..');
 const main = join(folder, 'dist/cli/main.js');
 
-/** At the lowest priority: other tests measure time while this compiles. */
 function cli(args: readonly string[], env: NodeJS.ProcessEnv) {
-  const command = ['-n', '19', process.execPath, main, ...args];
-  return spawnSync('/usr/bin/nice', command, { cwd: work, env, encoding: 'utf8' });
+  return spawnSync(process.execPath, [main, ...args], { cwd: work, env, encoding: 'utf8' });
 }
 
 it('names everything that is missing, and where it comes from', () => {

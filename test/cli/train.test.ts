@@ -14,6 +14,7 @@ import { decodePng } from '../../src/data/png.js';
 import { common, images, jsonLines, mainFile, stepsOf, testFolder, upTo } from './run-cli.js';
 
 const { run, start, path, read } = testFolder();
+
 describe('a run', () => {
   it('leaves config, metrics, samples, curve, checkpoints, models and summary', async () => {
     const flags = ['--steps', '12', '--epochs', '2', '--ema-decay', '0.9', '--out', 'whole'];

@@ -1,13 +1,13 @@
 // scripts/gpu-acceptance on the emulated GPU: green as the code is, red with a planted bug.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../helpers/temporary-folder.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), 'pixelcnn-acceptance-'));
+const folder = temporaryFolder('acceptance');
 
 function accept(name: string, only: string, library: string) {
   const env = { ...process.env, PIXELCNN_CUDA_LIBRARY: `${root}build/${library}.so` };

@@ -1,14 +1,13 @@
 // docs/api is what the docstrings say now, and every link in them leads somewhere.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
+import { temporaryFolder } from '../helpers/temporary-folder.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const out = mkdtempSync(join(tmpdir(), 'pixelcnn-api-'));
-afterAll(() => rmSync(out, { recursive: true, force: true }));
+const out = temporaryFolder('api');
 
 function typedoc(...args: string[]) {
   const command = [join(root, 'node_modules/typedoc/bin/typedoc'), '--out', out, ...args];

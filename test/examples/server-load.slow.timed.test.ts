@@ -32,7 +32,7 @@ async function loadOf(fault: string, options: Partial<LoadOptions>): Promise<str
   const told = { answered, aborted, probe, idle, residentMemory, latency, refusalLatency };
   console.info(fault, JSON.stringify(told));
   // Above what an idle event loop was delayed beside the load.
-  return violations(report, { ...limits, delay: limits.delay + idle.p99 });
+  return violations(report, { ...limits, delay: Math.round(limits.delay + idle.p99) });
 }
 
 describe('under load', () => {

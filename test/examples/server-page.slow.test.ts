@@ -18,9 +18,7 @@ const errors: string[] = [];
 const hosts = new Set<string>();
 
 beforeAll(async () => {
-  expect(hasChromium(), 'Chromium is missing: node scripts/setup.mjs --tests installs it on Debian').toBe(
-    true,
-  );
+  expect(hasChromium(), 'Chromium is missing: npm run test:slow installs it on Debian').toBe(true);
   address = await app.listen({ port: 0, host: '127.0.0.1' });
   browser = await launchChromium();
   page = await browser.newPage({ viewport: { width: 1180, height: 860 } });

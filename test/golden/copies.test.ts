@@ -1,23 +1,35 @@
 // test/golden holds the files of ../shared/oracle up to 1 MB, byte for byte, so that a clone by itself can use them.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import {
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { withBitFlipped } from '../helpers/damage.js';
 import { GoldenFile, goldenFolder, oracleFolder } from '../helpers/golden-files.js';
 import { skipAloud } from '../helpers/skip.js';
+import { temporaryFolder } from '../helpers/temporary-folder.js';
 
 const largest = 1e6;
 const files = readdirSync(goldenFolder).filter((file) => file.endsWith('.safetensors'));
 
 /** What is wrong with `copies` as copies of the files of `originals` up to 1 MB. */
 function copyFaults(copies: string, originals: string): string[] {
-  return readdirSync(originals)
-    .filter((file) => statSync(join(originals, file)).size <= largest)
-    .flatMap((file) => {
-      if (!existsSync(join(copies, file))) return [`${file} is missing`];
-      const same = readFileSync(join(copies, file)).equals(readFileSync(join(originals, file)));
-      return same ? [] : [`${file} differs`];
-    });
+  const wanted = readdirSync(originals, { withFileTypes: true })
+    .filter((entry) => entry.isFile() && statSync(join(originals, entry.name)).size <= largest)
+    .map(({ name }) => name);
+  const faults = wanted.flatMap((file) => {
+    if (!existsSync(join(copies, file))) return [`${file} is missing`];
+    const same = readFileSync(join(copies, file)).equals(readFileSync(join(originals, file)));
+    return same ? [] : [`${file} differs`];
+  });
+  const surplus = readdirSync(copies).filter((file) => !file.endsWith('.ts') && !wanted.includes(file));
+  return [...faults, ...surplus.map((file) => `${file} is no copy`)];
 }
 
 describe('test/golden', () => {
@@ -41,22 +53,18 @@ describe('test/golden', () => {
     },
   );
 
-  it('would notice a copy that is missing or was changed', () => {
-    const originals = mkdtempSync(join(tmpdir(), 'pixelcnn-golden-'));
-    try {
-      for (const file of files) writeFileSync(join(originals, file), readFileSync(goldenFolder + file));
-      expect(copyFaults(goldenFolder, originals)).toEqual([]);
-      const [changed] = files;
-      const bytes = readFileSync(join(originals, changed!));
-      bytes[bytes.length - 1]! ^= 1;
-      writeFileSync(join(originals, changed!), bytes);
-      writeFileSync(join(originals, 'stray.safetensors'), '');
-      expect(copyFaults(goldenFolder, originals)).toEqual([
-        `${changed} differs`,
-        'stray.safetensors is missing',
-      ]);
-    } finally {
-      rmSync(originals, { recursive: true });
+  it('would notice a copy that is missing, was changed, or is none', () => {
+    const [originals, copies] = [temporaryFolder('originals'), temporaryFolder('copies')];
+    for (const file of files.slice(0, 3)) {
+      for (const folder of [originals, copies]) copyFileSync(goldenFolder + file, join(folder, file));
     }
+    expect(copyFaults(copies, originals)).toEqual([]);
+    const [changed, missing, surplus] = files as [string, string, string];
+    const bytes = readFileSync(join(copies, changed));
+    writeFileSync(join(copies, changed), withBitFlipped(bytes, 8 * bytes.length - 1));
+    rmSync(join(copies, missing));
+    rmSync(join(originals, surplus));
+    const expected = [`${changed} differs`, `${missing} is missing`, `${surplus} is no copy`];
+    expect(copyFaults(copies, originals)).toEqual(expected);
   });
 });

@@ -5,15 +5,12 @@ export interface LoopDelay {
   readonly p50: number;
   readonly p99: number;
   readonly max: number;
-  /** Of all looks together. */
-  readonly total: number;
   /** How many looks there were. */
   readonly count: number;
 }
 
 export function besideIdleLoop<T>(work: () => PromiseLike<T> | T): Promise<{
   readonly value: T;
-  readonly milliseconds: number;
   readonly own: LoopDelay;
   readonly idle: LoopDelay;
 }>;

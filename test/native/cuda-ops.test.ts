@@ -1,4 +1,4 @@
-// The other CUDA kernels in the emulator, against the CPU backend: right as they are, found out with each planted bug.
+// The other CUDA kernels in the emulator, against the CPU backend.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

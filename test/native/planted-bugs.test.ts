@@ -1,8 +1,10 @@
 // Bugs planted in copies of cuda/ (planted_bugs/bugs.json): the tests of the kernels find each of them.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../helpers/temporary-folder.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -17,7 +19,8 @@ interface PlantedBug {
   readonly found: string;
 }
 
-const { plantedBugs, withBug } = (await import(`${root}test/native/planted_bugs/plant.mjs`)) as {
+const { filesOf, plantedBugs, withBug } = (await import(`${root}test/native/planted_bugs/plant.mjs`)) as {
+  filesOf: (folder: string) => string[];
   plantedBugs: PlantedBug[];
   withBug: (text: string, bug: PlantedBug) => string;
 };
@@ -35,9 +38,13 @@ describe('a bug planted in a copy of cuda/', () => {
   });
 
   it.each(plantedBugs)('was built from what cuda/ is now: $name', (bug) => {
-    const copy = readFileSync(`${root}build/planted_bugs/${bug.name}/${bug.file}`, 'utf8');
-    expect(copy).toBe(withBug(sourceOf(bug), bug));
-    expect(copy).not.toBe(sourceOf(bug));
+    const copy = `${root}build/planted_bugs/${bug.name}/`;
+    expect(filesOf(copy).sort()).toEqual(filesOf(`${root}cuda`).sort());
+    const stale = filesOf(copy).filter((file) => {
+      const text = readFileSync(`${root}cuda/${file}`, 'utf8');
+      return readFileSync(copy + file, 'utf8') !== (file === bug.file ? withBug(text, bug) : text);
+    });
+    expect(stale, 'run scripts/setup.mjs --tests').toEqual([]);
   });
 });
 
@@ -50,5 +57,17 @@ describe('a patch that no longer fits', () => {
   ])('is refused with its name: %s', (_, change, message) => {
     expect(() => withBug(change(sourceOf(bug)), bug)).toThrow(message);
     expect(() => withBug(change(sourceOf(bug)), bug)).toThrow(`'${bug.name}'`);
+  });
+
+  it('stops the script when its file is gone', () => {
+    const folder = temporaryFolder('planted');
+    const empty = join(folder, 'cuda');
+    mkdirSync(empty);
+    const script = `${root}test/native/planted_bugs/plant.mjs`;
+    const { status, stderr } = spawnSync(process.execPath, [script, empty, join(folder, 'out')], {
+      encoding: 'utf8',
+    });
+    expect(status).toBe(1);
+    expect(stderr).toContain(`'${bug.name}': there is no cuda/${bug.file}`);
   });
 });

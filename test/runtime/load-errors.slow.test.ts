@@ -4,7 +4,7 @@ import { appendFileSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } 
 import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { explainLoadFailure, type Machine } from '../../src/native-binary.js';
-import { packageCopy, packageRoot, requirePrebuilds } from '../helpers/package-copy.js';
+import { packageCopy, packageRoot, requirePrebuilds } from '../helpers/built-package.js';
 
 const children = join(packageRoot, 'test/runtime/children');
 const folder = packageCopy('load', ['dist', 'package.json']);

@@ -12,7 +12,13 @@ import { GoldenFile, goldenMissing } from '../helpers/golden-files.js';
 import { skipAloud } from '../helpers/skip.js';
 import { type ImageSize, type Kink, networkGradients } from '../oracle/network.js';
 
-const hyper = trainSchema.parse({});
+/** The optimizer of a golden file, and the loss before each of its steps. */
+interface AdamMetadata {
+  readonly lr: number;
+  readonly betas: readonly [number, number];
+  readonly eps: number;
+  readonly losses: readonly number[];
+}
 
 /** The largest relative L2 distance of any parameter. Dead taps, 0 in ours, hold anything in PyTorch's. */
 function worstOf(actual: NamedArrays, expected: ReadonlyMap<string, ArrayLike<number>>): number {
@@ -77,10 +83,12 @@ describe.each(['pixelcnn_default', 'pixelcnn_small_binary', 'pixelcnn_rgb'])('%s
       const step = await TrainingStep.create(model.internals(), options);
       const bytes = Uint8Array.from(oracle.nhwc('images'));
       const batch = { bytes, count, index: new Uint32Array(count), random: [0, 0, 0] as const };
-      const { lr, losses } = JSON.parse(oracle.metadata.adam!) as { lr: number; losses: number[] };
+      const { lr, betas, eps, losses } = JSON.parse(oracle.metadata.adam!) as AdamMetadata;
+      const [beta1, beta2] = betas;
+      const hyper = { ...trainSchema.parse({}), learningRate: lr, beta1, beta2, epsilon: eps };
       const dimensions = (bytes.length / count) * count;
       for (const [i, loss] of losses.entries()) {
-        const { nats } = await step.run(batch, { ...hyper, learningRate: lr });
+        const { nats } = await step.run(batch, hyper);
         const mean = nats.reduce((sum, value) => sum + value, 0) / dimensions;
         expectClose(`loss of step ${i}`, [mean], [loss]);
       }

@@ -1,8 +1,18 @@
 // Plants bugs.json in copies of cuda/, one copy a bug, so that tests can show that each would be found.
 // Usage: node plant.mjs CUDA_FOLDER OUT_FOLDER   writes OUT_FOLDER/NAME/ and prints "NAME PROGRAM COMPILED" for each bug
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+const list = 'test/native/planted_bugs/bugs.json';
 
 /**
  * The planted bugs. Each replaces `find`, which stands once in `file` of cuda/, by `replace`. `program` is the test that
@@ -17,7 +27,7 @@ export function withBug(text, bug) {
   if (places !== 1)
     throw new Error(
       `planted bug '${bug.name}': its text stands ${places} times in cuda/${bug.file} instead of once; ` +
-        `mend test/native/planted_bugs/bugs.json. The text:\n${bug.find}`,
+        `mend ${list}. The text:\n${bug.find}`,
     );
   // A function, since a text would be searched for $ signs.
   return text.replace(bug.find, () => bug.replace);
@@ -25,24 +35,30 @@ export function withBug(text, bug) {
 
 /** A copy of the folder `from` with one bug. A file that is right already keeps its time, and is not compiled again. */
 function plant(from, to, bug) {
-  mkdirSync(to, { recursive: true });
-  const files = readdirSync(from, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const names = files.map((entry) => join(entry.parentPath.slice(from.length), entry.name));
-  for (const name of names) {
+  if (!existsSync(join(from, bug.file)))
+    throw new Error(`planted bug '${bug.name}': there is no cuda/${bug.file}; mend ${list}`);
+  for (const name of filesOf(from)) {
     const text = readFileSync(join(from, name), 'utf8');
     writeIfChanged(join(to, name), name === bug.file ? withBug(text, bug) : text);
   }
-  for (const name of readdirSync(to, { recursive: true }))
-    if (!existsSync(join(from, name))) rmSync(join(to, name), { recursive: true, force: true });
+  for (const name of filesOf(to)) if (!existsSync(join(from, name))) rmSync(join(to, name));
+}
+
+/** The paths of all files below a folder, from there. */
+export function filesOf(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
 }
 
 function writeIfChanged(path, text) {
   if (existsSync(path) && readFileSync(path, 'utf8') === text) return;
-  mkdirSync(join(path, '..'), { recursive: true });
+  mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, text);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+const script = process.argv[1];
+if (script !== undefined && realpathSync(script) === fileURLToPath(import.meta.url)) {
   const [from, to] = process.argv.slice(2);
   for (const bug of plantedBugs) {
     plant(from, join(to, bug.name), bug);

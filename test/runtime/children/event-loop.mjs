@@ -18,9 +18,9 @@ const work = {
     block(40);
     return new Promise((resolve) => setTimeout(resolve, 1));
   },
-  // A fifth of the main thread's time.
+  // A third of the main thread's time.
   'planted: blocks while training': async () => {
-    const planted = setInterval(() => block(20), 80);
+    const planted = setInterval(() => block(40), 80);
     await trainSteps();
     clearInterval(planted);
   },

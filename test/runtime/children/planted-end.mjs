@@ -1,8 +1,9 @@
-// Ends for the exit matrix's judge: argv 2 says which; all but `well` it must notice.
+// Ends without the package, for the exit matrix: `well` is what the others are compared with, the rest it must notice.
 const ends = {
   well: () => undefined,
   abort: () => process.abort(),
   complain: () => process.stderr.write('mutex lock failed\n'),
   'other code': () => process.exit(3),
+  late: () => setTimeout(() => undefined, 20_000),
 };
-process.stdout.write('leaving 0\n', ends[process.argv[2]]);
+process.stdout.write(`leaving ${Date.now()}\n`, ends[process.argv[2]]);

@@ -91,10 +91,10 @@ export class ServerProcess implements AsyncDisposable {
     }
   }
 
-  /** Ends it in order; one that does not end within five seconds is killed. Tells how it ended. */
+  /** Ends it in order; one that does not end within half a minute is killed. Tells how it ended. */
   async stop(): Promise<string> {
     this.#child.kill('SIGTERM');
-    const timer = setTimeout(() => this.#child.kill('SIGKILL'), 5000);
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), 30_000);
     const how = await this.#ended;
     clearTimeout(timer);
     return how;

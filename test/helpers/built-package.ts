@@ -1,4 +1,4 @@
-// A copy of the built package in a temporary folder, as if it were installed there, for tests that damage or build it.
+// The built package: where it is, whether its binaries are there, and copies of it for tests that damage or build it.
 import { cpSync, existsSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
