@@ -39,8 +39,8 @@ function judge({ code, signal, stdout, stderr }: ChildResult, expected: object, 
 
 async function leave(way: keyof typeof ways, activity: string): Promise<void> {
   const child = await runChild('runtime/children/exit.mjs', { args: [way, activity, folder] });
-  endings.push(ending(child));
   judge(child, ways[way], way === 'uncaught exception');
+  endings.push(ending(child));
 }
 
 describe.each(Object.keys(ways) as (keyof typeof ways)[])('%s', (way) => {

@@ -4,6 +4,6 @@ const ends = {
   abort: () => process.abort(),
   complain: () => process.stderr.write('mutex lock failed\n'),
   'other code': () => process.exit(3),
-  late: () => setTimeout(() => undefined, 20_000),
+  late: () => setTimeout(() => undefined, 6000),
 };
 process.stdout.write(`leaving ${Date.now()}\n`, ends[process.argv[2]]);
