@@ -198,7 +198,7 @@ describe('a binary that fails to load', () => {
   it('may be unreadable', () => {
     // A folder is unreadable to root too.
     expect(explainLoadFailure(new Error('dlopen failed'), folder, machine)).toEqual({
-      reason: expect.stringMatching(/pixelcnn-load-\w+ cannot be read: E[A-Z]+: /),
+      reason: expect.stringMatching(/pixelcnn-load-\w+\/pixelcnn cannot be read: E[A-Z]+: /),
       remedy: expect.stringContaining('let this user read it'),
     });
   });
