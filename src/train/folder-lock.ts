@@ -47,7 +47,7 @@ export class FolderLock {
     const own = temporaryName(path);
     try {
       await writeFile(own, text, { flag: 'wx' });
-      while (!(await createExclusively(own, path))) await removeStale(folder, path);
+      while (!(await createExclusively(own, path)) && !(await takeOver(folder, path, own)));
     } catch (cause) {
       throw systemError(`cannot lock ${folder}`, cause);
     } finally {
@@ -83,11 +83,38 @@ async function createExclusively(source: string, path: string): Promise<boolean>
   }
 }
 
-/** Removes a lock whose owner is gone. @throws PixelCnnError ERR_FOLDER_LOCKED if it is in use. */
-async function removeStale(folder: string, path: string): Promise<void> {
+/**
+ * Puts `own` in the place of a lock whose owner is gone; false if that lock is no longer there. Of many that try at
+ * once, the one whose guard is there does it: without a guard, one could remove the new lock of another.
+ * @throws PixelCnnError ERR_FOLDER_LOCKED if the lock is in use, or another process is taking it over.
+ */
+async function takeOver(folder: string, path: string, own: string): Promise<boolean> {
+  const stale = await staleText(folder, path);
+  if (stale === undefined) return false;
+  const guard = `${path}.guard`;
+  if (!(await createExclusively(own, guard))) {
+    // Left by a process that was killed while it took over; otherwise this throws.
+    if ((await staleText(folder, guard)) !== undefined) await rm(guard, { force: true });
+    return false;
+  }
+  try {
+    if ((await textOf(path)) !== stale) return false;
+    // In one step, so that there is no moment without a lock.
+    await rename(own, path);
+    return true;
+  } finally {
+    await rm(guard, { force: true });
+  }
+}
+
+/**
+ * What a lock says whose owner is gone; undefined where there is none.
+ * @throws PixelCnnError ERR_FOLDER_LOCKED if it is in use.
+ */
+async function staleText(folder: string, path: string): Promise<string | undefined> {
   const text = await textOf(path);
   const stats = await stat(path).catch(() => undefined);
-  if (text === undefined || stats === undefined) return;
+  if (text === undefined || stats === undefined) return undefined;
   const age = Date.now() - stats.mtimeMs;
   const owner = parseOwner(text);
   const here = owner?.place === place();
@@ -104,12 +131,7 @@ async function removeStale(folder: string, path: string): Promise<void> {
       },
     );
   }
-  // Another process may have taken the lock over since: then this is its lock, and goes back.
-  const aside = temporaryName(path);
-  await rename(path, aside).catch(() => undefined);
-  const taken = await textOf(aside);
-  if (taken !== undefined && taken !== text) await createExclusively(aside, path);
-  await rm(aside, { force: true });
+  return text;
 }
 
 async function textOf(path: string): Promise<string | undefined> {
