@@ -47,7 +47,8 @@ export class FolderLock {
     const own = temporaryName(path);
     try {
       await writeFile(own, text, { flag: 'wx' });
-      while (!(await createExclusively(own, path)) && !(await takeOver(folder, path, own)));
+      let held = false;
+      while (!held) held = (await createExclusively(own, path)) || (await takeOver(folder, path, own));
     } catch (cause) {
       throw systemError(`cannot lock ${folder}`, cause);
     } finally {
