@@ -85,6 +85,9 @@ const CudaFunctions kFunctions = {
     .fence = [](CudaDevice* device, CudaStatus* status) -> uint64_t {
       return on_device(device, status, [&] { return device->fence(); });
     },
+    .reached = [](CudaDevice* device, uint64_t fence, CudaStatus* status) -> int32_t {
+      return on_device(device, status, [&] { return device->reached(fence) ? 1 : 0; });
+    },
     .wait = [](CudaDevice* device, uint64_t fence,
                CudaStatus* status) { on_device(device, status, [&] { device->wait(fence); }); },
 
@@ -99,11 +102,18 @@ const CudaFunctions kFunctions = {
         [](CudaDevice* device, CudaReplay* replay, CudaStatus* status) {
           on_device(device, status, [&] { device->begin_recording(*replay); });
         },
-    .end_recording =
-        [](CudaDevice* device, CudaReplay* replay, CudaStatus* status) {
-          on_device(device, status, [&] { device->end_recording(*replay); });
+    .end_recording = [](CudaDevice* device, CudaReplay* replay, CudaStatus* status) -> int32_t {
+      return on_device(device, status, [&] { return device->end_recording(*replay) ? 1 : 0; });
+    },
+    .cancel_recording = [](CudaDevice* device, CudaReplay* replay, const char* error,
+                           CudaStatus* status) -> int32_t {
+      return on_device(device, status, [&] { return device->cancel_recording(*replay, error) ? 1 : 0; });
+    },
+    .recording =
+        [](const CudaDevice* device, char* text, size_t size) {
+          if (size > 0) text[device->recording().copy(text, size - 1)] = '\0';
         },
-    .cancel_recording = [](CudaDevice* device, CudaReplay* replay) { device->cancel_recording(*replay); },
+    .is_refused = [](const CudaReplay* replay) -> int32_t { return replay->refused ? 1 : 0; },
 
     .report_cudnn =
         [](CudnnReport* out) {

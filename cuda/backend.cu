@@ -1,12 +1,15 @@
 // Life of a GPU device: opened and used by its executor thread, closed by dispose; what is released later
 // goes with the object.
 #include <cstring>
+#include <map>
 #include <string>
 #include <utility>
 
 #include "../native/environment.h"
 #include "backend.h"
 #ifdef PIXELCNN_WITH_CUDNN
+#include <dlfcn.h>
+
 #include "cudnn_loader.h"
 #endif
 
@@ -49,6 +52,28 @@ int device_count() {
   return count;
 }
 
+// What devices of one GPU do one at a time, in the whole process: capture programs, and search for plans.
+// CUDA forbids some calls to all threads while a stream of the GPU is captured, and what runs beside a search
+// is timed with it.
+std::mutex& mutex_of_gpu(int index) {
+  struct All {
+    std::mutex mutex;
+    std::map<int, std::mutex> gpus;
+  };
+  // Never destroyed: other threads may still use it while the process ends.
+  static All& all = *std::make_unique<All>().release();
+  const std::lock_guard lock(all.mutex);
+  return all.gpus[index];
+}
+
+#ifdef PIXELCNN_WITH_CUDNN
+// Null where there is no driver: nothing is there to run it on.
+std::shared_ptr<const cuda::CudnnLibrary> cudnn_before_cuda() {
+  if (dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) == nullptr) return nullptr;
+  return cuda::load_cudnn();
+}
+#endif
+
 template <size_t kSize>
 void copy_text(char (&to)[kSize], const std::string& text) {
   std::strncpy(to, text.c_str(), kSize - 1);
@@ -58,6 +83,9 @@ void copy_text(char (&to)[kSize], const std::string& text) {
 
 CudaDevice::CudaDevice(int32_t index, CudaDeviceInfo& info)
     : index_(index), graphs_(!is_set("PIXELCNN_GRAPHS", "0")), synchronous_(is_set("PIXELCNN_SYNC", "1")) {
+#ifdef PIXELCNN_WITH_CUDNN
+  const auto library = cudnn_before_cuda();
+#endif
   const int count = device_count();
   PIXELCNN_CHECK(
       index < count, "ERR_NO_DEVICE",
@@ -71,19 +99,21 @@ CudaDevice::CudaDevice(int32_t index, CudaDeviceInfo& info)
                      std::to_string(properties.major) + "." + std::to_string(properties.minor) +
                      ", pixelcnn needs 7.5 or newer");
   enter();
-  PIXELCNN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
-  staging_ = std::make_unique<cuda::Staging>(stream_);
+  cudaStream_t stream = nullptr;
+  PIXELCNN_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  stream_.reset(stream);
+  staging_ = std::make_unique<cuda::Staging>(stream);
 
   std::string cudnn = "none: this build leaves it out";
 #ifdef PIXELCNN_WITH_CUDNN
   try {
-    const auto library = cuda::load_cudnn();
-    if (library->api == nullptr) {
-      cudnn = "none: " + library->message;
+    if (library == nullptr || library->api == nullptr) {
+      cudnn = "none: " + (library == nullptr ? "there is no driver" : library->message);
     } else {
-      cudnn_ = cuda::open_cudnn(library);
+      cudnn_ = cuda::open_cudnn(library, stream);
       gpu_.cudnn = cudnn_.get();
-      cudnn = cuda::cudnn_version_text(library->version) + " (" + library->path + ")";
+      cudnn = cuda::cudnn_version_text(library->version) + " (" + library->path +
+              (library->tried ? ")" : ", opened without a trial)");
     }
   } catch (const std::exception& error) {
     cudnn = std::string("none: ") + error.what();
@@ -94,15 +124,10 @@ CudaDevice::CudaDevice(int32_t index, CudaDeviceInfo& info)
   info.compute_capability = gpu_.compute_capability;
 }
 
-CudaDevice::~CudaDevice() {
-  close();
-  if (stream_ != nullptr) static_cast<void>(cudaStreamDestroy(stream_));
-}
-
 // The process may be ending and CUDA with it: whatever fails here has nobody to tell.
 void CudaDevice::close() {
   static_cast<void>(cudaSetDevice(index_));
-  if (stream_ != nullptr) static_cast<void>(cudaStreamSynchronize(stream_));
+  if (stream_ != nullptr) static_cast<void>(cudaStreamSynchronize(stream_.get()));
   free_released();
   static_cast<void>(cudaFree(std::exchange(workspace_, nullptr)));
   workspace_bytes_ = 0;
@@ -125,8 +150,9 @@ void* CudaDevice::allocate(int64_t bytes) {
                 "use a smaller batch, dispose of models that are not needed, or choose another GPU");
   }
   PIXELCNN_CUDA(status);
-  PIXELCNN_CUDA(cudaMemsetAsync(memory, 0, size, stream_));
-  return memory;
+  cuda::DeviceMemory owned(static_cast<std::byte*>(memory));
+  PIXELCNN_CUDA(cudaMemsetAsync(memory, 0, size, stream_.get()));
+  return owned.release();
 }
 
 void CudaDevice::release(void* memory) {
@@ -149,7 +175,7 @@ void CudaDevice::free_released() {
     replays.swap(released_replays_);
   }
   if (replays.empty() && memory.empty()) return;
-  static_cast<void>(cudaStreamSynchronize(stream_));
+  static_cast<void>(cudaStreamSynchronize(stream_.get()));
   replays.clear();
   for (void* block : memory) static_cast<void>(cudaFree(block));
 }
@@ -157,7 +183,7 @@ void CudaDevice::free_released() {
 void CudaDevice::reserve_workspace(int64_t bytes) {
   free_released();
   if (bytes <= workspace_bytes_) return;
-  PIXELCNN_CUDA(cudaStreamSynchronize(stream_));
+  PIXELCNN_CUDA(cudaStreamSynchronize(stream_.get()));
   static_cast<void>(cudaFree(workspace_));
   workspace_ = nullptr;
   workspace_bytes_ = 0;
@@ -165,44 +191,86 @@ void CudaDevice::reserve_workspace(int64_t bytes) {
   workspace_bytes_ = bytes;
 }
 
+std::unique_lock<std::mutex> CudaDevice::plan_alone() {
+  if (gpu_.cudnn == nullptr) return {};
+  std::unique_lock lock(mutex_of_gpu(index_));
+  PIXELCNN_CUDA(cudaStreamSynchronize(stream_.get()));
+  return lock;
+}
+
 bool CudaDevice::replay(CudaReplay& replay) {
   if (replay.graph == nullptr) return false;
   if (replay.workspace != workspace_) {
     // Another program needed a larger workspace since: capture again.
-    PIXELCNN_CUDA(cudaStreamSynchronize(stream_));
-    replay.drop();
+    PIXELCNN_CUDA(cudaStreamSynchronize(stream_.get()));
+    replay.graph.reset();
     return false;
   }
-  PIXELCNN_CUDA(cudaGraphLaunch(replay.graph, stream_));
+  PIXELCNN_CUDA(cudaGraphLaunch(replay.graph.get(), stream_.get()));
+  return true;
+}
+
+// Nothing has run of a program that could not be captured. True if it can run op by op; false if the GPU
+// itself has failed.
+bool CudaDevice::refuse(CudaReplay& replay, const std::string& reason) {
+  static_cast<void>(cudaGetLastError());
+  lost_ = cuda::is_sticky(cudaStreamQuery(stream_.get()));
+  if (lost_) return false;
+  replay.refused = true;
+  const std::lock_guard lock(refusals_mutex_);
+  ++refusals_;
+  last_refusal_ = reason;
   return true;
 }
 
 void CudaDevice::begin_recording(CudaReplay& replay) {
-  if (!graphs_ || synchronous_ || !replay.has_run) return;
-  PIXELCNN_CUDA(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-  replay.capturing = capturing_ = true;
+  if (!graphs_ || synchronous_ || !replay.has_run || replay.refused) return;
+  capture_ = std::unique_lock(mutex_of_gpu(index_));
+  const cudaError_t status = cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal);
+  replay.capturing = status == cudaSuccess;
+  if (replay.capturing) return;
+  capture_.unlock();
+  if (!refuse(replay, cudaGetErrorString(status))) PIXELCNN_CUDA(status);
 }
 
-void CudaDevice::end_recording(CudaReplay& replay) {
+bool CudaDevice::end_recording(CudaReplay& replay) {
   replay.has_run = true;
-  if (!replay.capturing) return;
-  replay.capturing = capturing_ = false;
-  cudaGraph_t graph = nullptr;
-  PIXELCNN_CUDA(cudaStreamEndCapture(stream_, &graph));
-  const cudaError_t status = cudaGraphInstantiate(&replay.graph, graph, 0);
-  static_cast<void>(cudaGraphDestroy(graph));
-  PIXELCNN_CUDA(status);
-  replay.workspace = workspace_;
-  PIXELCNN_CUDA(cudaGraphLaunch(replay.graph, stream_));
+  if (!replay.capturing) return true;
+  replay.capturing = false;
+  cudaGraph_t captured = nullptr;
+  cudaError_t status = cudaStreamEndCapture(stream_.get(), &captured);
+  capture_.unlock();
+  const cuda::Graph graph(captured);
+  cudaGraphExec_t executable = nullptr;
+  if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, captured, 0);
+  replay.graph.reset(executable);
+  if (status == cudaSuccess) status = cudaGraphLaunch(executable, stream_.get());
+  if (status == cudaSuccess) {
+    replay.workspace = workspace_;
+    return true;
+  }
+  replay.graph.reset();
+  if (!refuse(replay, cudaGetErrorString(status))) PIXELCNN_CUDA(status);
+  return false;
 }
 
-void CudaDevice::cancel_recording(CudaReplay& replay) {
-  if (!replay.capturing) return;
-  replay.capturing = capturing_ = false;
-  cudaGraph_t graph = nullptr;
-  static_cast<void>(cudaStreamEndCapture(stream_, &graph));
-  if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
-  static_cast<void>(cudaGetLastError());
+bool CudaDevice::cancel_recording(CudaReplay& replay, const std::string& error) {
+  if (!replay.capturing) return true;
+  replay.capturing = false;
+  cudaGraph_t captured = nullptr;
+  static_cast<void>(cudaStreamEndCapture(stream_.get(), &captured));
+  capture_.unlock();
+  const cuda::Graph graph(captured);
+  return !refuse(replay, error);
+}
+
+std::string CudaDevice::recording() const {
+  if (!graphs_) return "op by op: PIXELCNN_GRAPHS=0";
+  if (synchronous_) return "op by op: PIXELCNN_SYNC=1";
+  const std::lock_guard lock(refusals_mutex_);
+  if (refusals_ == 0) return "graphs";
+  return "graphs, but " + std::to_string(refusals_) +
+         " programs run op by op, the last because it cannot be captured: " + last_refusal_;
 }
 
 void CudaDevice::enter() {
@@ -214,11 +282,12 @@ void CudaDevice::enter() {
 }
 
 void CudaDevice::leave_failed(const Error& error) {
+  if (capture_.owns_lock()) return;  // cancel_recording follows
   if (staging_ != nullptr) staging_->abandon();
-  // An error that stays after it has been read is one that CUDA does not recover from.
-  if (error.code() != "ERR_CUDA" || capturing_) return;
+  if (error.code() != "ERR_CUDA") return;
   static_cast<void>(cudaGetLastError());
-  lost_ = cudaDeviceSynchronize() != cudaSuccess;
+  // Its own stream alone: to wait for the whole GPU is an error while another device captures.
+  lost_ = cuda::is_sticky(cudaStreamSynchronize(stream_.get()));
 }
 
 }  // namespace pixelcnn

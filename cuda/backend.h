@@ -5,35 +5,32 @@
 
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "../native/cuda_api.h"
 #include "check.h"
 #include "cudnn_plans.h"
+#include "handles.h"
 #include "launch.h"
 #include "staging.h"
 
 namespace pixelcnn {
 
 // A program's second run is captured into a graph, which later runs launch.
-class CudaReplay {
- public:
-  ~CudaReplay() { drop(); }
-  void drop() {
-    if (graph != nullptr) static_cast<void>(cudaGraphExecDestroy(graph));
-    graph = nullptr;
-  }
-
-  cudaGraphExec_t graph = nullptr;
+struct CudaReplay {
+  cuda::GraphExecutable graph;
   std::byte* workspace = nullptr;  // that the graph was captured with
   bool has_run = false;
   bool capturing = false;
+  bool refused = false;  // it cannot be captured, and is run op by op for good
 };
 
 class CudaDevice {
  public:
+  // Called before the process uses CUDA for the first time, it tries cuDNN in a child (cudnn_loader.h).
   CudaDevice(int32_t index, CudaDeviceInfo& info);
-  ~CudaDevice();
+  ~CudaDevice() { close(); }
   CudaDevice(const CudaDevice&) = delete;
   CudaDevice& operator=(const CudaDevice&) = delete;
 
@@ -45,24 +42,29 @@ class CudaDevice {
   // Gives back all memory; what is released later goes with the device.
   void close();
   uint64_t fence() { return staging_->fence(); }
+  bool reached(uint64_t fence) const { return staging_->reached(fence); }
   void wait(uint64_t fence) { staging_->wait(fence); }
 
   void release_replay(CudaReplay* replay);
   bool replay(CudaReplay& replay);
   void begin_recording(CudaReplay& replay);
-  void end_recording(CudaReplay& replay);
-  void cancel_recording(CudaReplay& replay);
+  // False, as in Backend: what was recorded cannot be made a graph, and nothing of it has run.
+  bool end_recording(CudaReplay& replay);
+  bool cancel_recording(CudaReplay& replay, const std::string& error);
+  // Any thread: how programs are run again, "graphs" or why op by op.
+  std::string recording() const;
 
   bool supports(Precision precision) const { return cuda::supports(gpu_.compute_capability, precision); }
   template <class Op>
   int64_t workspace(const Op& op) {
+    const auto alone = plan_alone();
     return cuda::workspace(op, gpu_);
   }
   template <class Op>
   void run(const Op& op) {
-    cuda::run(op, {stream_, workspace_, gpu_.multiprocessors, gpu_.cudnn});
+    cuda::run(op, {stream_.get(), workspace_, gpu_.multiprocessors, gpu_.cudnn});
     PIXELCNN_CUDA(cudaGetLastError());
-    if (synchronous_) PIXELCNN_CUDA(cudaStreamSynchronize(stream_));
+    if (synchronous_) PIXELCNN_CUDA(cudaStreamSynchronize(stream_.get()));
   }
 
   // Makes the GPU that of the calling thread. Throws ERR_DEVICE_LOST once the device is lost.
@@ -72,18 +74,25 @@ class CudaDevice {
 
  private:
   void free_released();
+  std::unique_lock<std::mutex> plan_alone();
+  bool refuse(CudaReplay& replay, const std::string& reason);
 
   int32_t index_;
   cuda::Gpu gpu_{};
-  cudaStream_t stream_ = nullptr;
+  cuda::Stream stream_;
   std::unique_ptr<cuda::Staging> staging_;
   std::unique_ptr<cuda::Cudnn> cudnn_;
   std::byte* workspace_ = nullptr;
   int64_t workspace_bytes_ = 0;
   bool graphs_;
   bool synchronous_;
-  bool capturing_ = false;
   bool lost_ = false;
+  // Held while a program is captured.
+  std::unique_lock<std::mutex> capture_;
+
+  mutable std::mutex refusals_mutex_;
+  int refusals_ = 0;
+  std::string last_refusal_;
 
   // Any thread may release; the executor thread frees.
   std::mutex released_mutex_;

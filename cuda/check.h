@@ -20,6 +20,26 @@ inline void check_cuda(cudaError_t status, const char* call) {
   throw Error("ERR_CUDA", text, "run again with PIXELCNN_SYNC=1: the error then names the op that caused it");
 }
 
+// Whether CUDA does not recover from an error: it stays, and the process cannot use the GPU any more. (CUDA's
+// documentation of these codes: "this leaves the process in an inconsistent state".)
+inline bool is_sticky(cudaError_t status) {
+  switch (status) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+      return true;
+    default:
+      return false;
+  }
+}
+
 #define PIXELCNN_CUDA(call) ::pixelcnn::cuda::check_cuda(call, #call)
 
 }  // namespace pixelcnn::cuda

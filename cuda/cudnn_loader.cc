@@ -1,8 +1,7 @@
-// Finds cuDNN on this machine, proves in a process of its own that it can be called, and opens it for good.
+// Tries the cuDNNs of this machine, each in a process of its own, and opens the first that can be called.
 #include "cudnn_loader.h"
 
 #include <dlfcn.h>
-#include <link.h>
 
 #include <algorithm>
 #include <charconv>
@@ -13,6 +12,7 @@
 
 #include "../native/environment.h"
 #include "cudnn_engines.h"
+#include "cudnn_places.h"
 #include "cudnn_probe.h"
 
 namespace pixelcnn::cuda {
@@ -36,91 +36,26 @@ constexpr const char* kShim = "libcudnn.so.9";
 // What convolution needs of cuDNN 9 besides the shim; whatever else lies beside it is opened too.
 constexpr const char* kNeeded[] = {"libcudnn_graph.so.9", "libcudnn_engines_precompiled.so.9",
                                    "libcudnn_engines_runtime_compiled.so.9", "libcudnn_heuristic.so.9"};
-// Opening takes about a second once the files are in memory; from a slow disk it is over a gigabyte.
-constexpr int kSecondsForTrial = 120;
+// Opening takes about a second once the files are in memory.
+constexpr int kSecondsForTrial = 20;
+constexpr const char* kComplete = "All of cuDNN's files and libcublasLt must be there. ";
 constexpr const char* kInstall =
     "Install it with `pip install nvidia-cudnn-cu13 nvidia-cublas`, or from NVIDIA's apt repository "
     "(libcudnn9-cuda-13), or set PIXELCNN_CUDNN to the folder that holds libcudnn.so.9.";
 
-std::vector<fs::path> children_of(const fs::path& folder, const std::string& prefix) {
-  std::vector<fs::path> found;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
-    if (entry.path().filename().string().starts_with(prefix)) found.push_back(entry.path());
-  }
-  std::sort(found.rbegin(), found.rend());  // the newest version first
-  return found;
+// Whether this process has initialised CUDA. In a forked child every call of the driver fails then, and what
+// cuDNN does about that proves nothing about cuDNN.
+bool cuda_is_initialised() {
+  void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
+  if (driver == nullptr) return false;
+  const auto get_count = reinterpret_cast<int (*)(int*)>(dlsym(driver, "cuDeviceGetCount"));
+  int count = 0;
+  const bool answers = get_count != nullptr && get_count(&count) == 0;
+  dlclose(driver);
+  return answers;
 }
 
-// `nvidia/<package>/lib` of every Python below a prefix.
-void add_wheels(const std::string& prefix, const char* package, std::vector<fs::path>& folders) {
-  if (prefix.empty()) return;
-  for (const char* lib : {"lib", "lib64"}) {
-    for (const fs::path& python : children_of(fs::path(prefix) / lib, "python3")) {
-      for (const char* site : {"site-packages", "dist-packages"}) {
-        folders.push_back(python / site / "nvidia" / package / "lib");
-      }
-    }
-  }
-}
-
-// The prefix of the first python3 on the PATH: of `<prefix>/bin/python3`, links followed (pyenv's shims
-// excepted).
-std::string python_prefix() {
-  const std::string path = environment("PATH").value_or("");
-  for (size_t begin = 0; begin <= path.size();) {
-    const size_t end = std::min(path.find(':', begin), path.size());
-    std::error_code missing;
-    const fs::path python = fs::canonical(fs::path(path.substr(begin, end - begin)) / "python3", missing);
-    if (!missing && python.parent_path().filename() == "bin") return python.parent_path().parent_path();
-    begin = end + 1;
-  }
-  return "";
-}
-
-// Folders that may hold libraries of NVIDIA, in the order in which they are tried; `package` as in wheels.
-std::vector<fs::path> usual_folders(const char* package) {
-  std::vector<fs::path> folders;
-  add_wheels(environment("VIRTUAL_ENV").value_or(""), package, folders);
-  add_wheels(python_prefix(), package, folders);
-  if (const std::string home = environment("HOME").value_or(""); !home.empty())
-    add_wheels(home + "/.local", package, folders);
-  add_wheels("/usr/local", package, folders);
-  add_wheels("/usr", package, folders);
-  const std::string conda = environment("CONDA_PREFIX").value_or("");
-  add_wheels(conda, package, folders);
-  if (!conda.empty()) folders.push_back(fs::path(conda) / "lib");
-  std::vector<fs::path> toolkits;
-  for (const char* name : {"CUDA_HOME", "CUDA_PATH"}) {
-    if (const std::string toolkit = environment(name).value_or(""); !toolkit.empty())
-      toolkits.push_back(toolkit);
-  }
-  for (const fs::path& toolkit : children_of("/usr/local", "cuda")) toolkits.push_back(toolkit);
-  for (const fs::path& toolkit : toolkits) {
-    folders.push_back(toolkit / "lib64");
-    folders.push_back(toolkit / "targets/x86_64-linux/lib");
-  }
-  for (const char* folder : {"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64",
-                             "/usr/lib/wsl/lib", "/usr/local/nvidia/lib64"}) {
-    folders.push_back(folder);
-  }
-  return folders;
-}
-
-// The file that the loader picks for a bare name, links resolved; "" if none. In a child: what is opened
-// stays.
-std::string loader_path(const char* name) {
-  const ChildResult result = run_in_child(
-      [name]() -> std::string {
-        void* handle = dlopen(name, RTLD_LAZY | RTLD_LOCAL);
-        link_map* map = nullptr;
-        if (handle == nullptr || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) return "";
-        std::error_code missing;
-        return fs::canonical(map->l_name, missing).string();
-      },
-      kSecondsForTrial);
-  return result.ended ? result.answer : "";
-}
+bool may_try_in_child() { return environment("PIXELCNN_CUDNN_TRIAL") != "0" && !cuda_is_initialised(); }
 
 // Of this thread, in glibc.
 std::string last_loader_error() {
@@ -139,7 +74,7 @@ void open_cublas(const fs::path& folder, int cuda_major) {
   const std::string name = "libcublasLt.so." + std::to_string(cuda_major);
   std::vector<fs::path> folders = {folder, folder / ("../../cu" + std::to_string(cuda_major) + "/lib"),
                                    folder / "../../cublas/lib"};
-  for (const fs::path& usual : usual_folders(("cu" + std::to_string(cuda_major)).c_str()))
+  for (const fs::path& usual : nvidia_folders(("cu" + std::to_string(cuda_major)).c_str()))
     folders.push_back(usual);
   for (const fs::path& candidate : folders) {
     std::error_code missing;
@@ -222,73 +157,126 @@ std::string try_in_child(const fs::path& shim) {
   }
 }
 
-// Fills `library` and returns true if the libcudnn.so.9 at `shim` works; else says why not.
-bool try_library(const fs::path& shim, CudnnLibrary& library) {
-  const ChildResult result = run_in_child([&shim] { return try_in_child(shim); }, kSecondsForTrial);
-  const auto refuse = [&](const std::string& code, const std::string& reason, const std::string& remedy) {
-    library.attempts.push_back({shim, reason});
-    if (!library.code.empty()) return false;  // the first place is the one that was meant
-    library.code = code;
-    library.message = "cuDNN at " + shim.string() + " cannot be used: " + reason + ".";
-    library.remedy = remedy;
-    return false;
-  };
-  if (!result.ended) {
-    return refuse("ERR_CUDNN_CRASHED", "it ended the process that tried it: " + result.error,
-                  "Its files may be of different versions. Install it anew: " + std::string(kInstall));
+enum class Verdict { kUsable, kRefused, kHangs };
+
+// Looks for a cuDNN that works, place by place.
+class Search {
+ public:
+  explicit Search(const std::string& folder)
+      : only_(folder.empty() ? environment("PIXELCNN_CUDNN").value_or("") : folder),
+        in_child_(may_try_in_child()) {
+    library_.tried = in_child_;
   }
-  if (!result.answer.starts_with("version ")) {
-    const size_t space = result.answer.find(' ');
-    std::string reason = result.answer.substr(space + 1);
-    if (!result.error.empty()) reason.append(" (").append(result.error).append(")");
-    return refuse(result.answer.substr(0, space), reason,
-                  "All of cuDNN's files and libcublasLt must be there. " + std::string(kInstall));
+
+  CudnnLibrary run() {
+    std::set<fs::path> seen;
+    for (const fs::path& shim : places()) {
+      std::error_code missing;
+      // The siblings lie beside the file, not beside a link to it.
+      const fs::path file = fs::canonical(shim, missing);
+      if (!seen.insert(missing ? shim : file).second) continue;
+      if (missing) {
+        library_.attempts.push_back({shim, "not there"});
+        continue;
+      }
+      const Verdict verdict = in_child_ ? try_in_child_first(file) : open(file);
+      if (verdict == Verdict::kUsable) return std::move(library_);
+      // What hung would hang at the next place as well.
+      if (verdict == Verdict::kHangs) break;
+    }
+    if (library_.code.empty()) {
+      library_.code = "ERR_CUDNN_NOT_FOUND";
+      library_.message = only_.empty() ? "cuDNN 9 was not found on this machine."
+                                       : "There is no libcudnn.so.9 in " + only_ + ".";
+      library_.remedy = kInstall;
+    }
+    return std::move(library_);
   }
-  int version = 0;
-  std::from_chars(result.answer.data() + 8, result.answer.data() + result.answer.size(), version);
-  if (version < kLeastCudnnVersion) {
-    return refuse("ERR_CUDNN_VERSION",
+
+ private:
+  std::vector<fs::path> places() const {
+    std::vector<fs::path> shims;
+    if (!only_.empty()) {
+      shims.push_back(fs::path(only_).filename() == kShim ? fs::path(only_) : fs::path(only_) / kShim);
+      return shims;
+    }
+    // What is opened stays open, so it is a child that asks the loader. Without one, only what is open
+    // counts.
+    std::string path;
+    if (in_child_) {
+      const ChildResult result = run_in_child([] { return loader_path(kShim, 0); }, kSecondsForTrial);
+      if (result.ended) path = result.answer;
+    } else {
+      path = loader_path(kShim, RTLD_NOLOAD);
+    }
+    if (!path.empty()) shims.push_back(path);
+    for (const fs::path& usual : nvidia_folders("cudnn")) shims.push_back(usual / kShim);
+    return shims;
+  }
+
+  Verdict try_in_child_first(const fs::path& shim) {
+    const ChildResult result = run_in_child([&shim] { return try_in_child(shim); }, kSecondsForTrial);
+    if (result.timed_out) {
+      refuse(shim, "ERR_CUDNN_TIMEOUT",
+             "it did not answer within " + std::to_string(kSecondsForTrial) + " seconds",
+             "Where it is known to work, PIXELCNN_CUDNN_TRIAL=0 opens it without trying it first.");
+      return Verdict::kHangs;
+    }
+    if (!result.ended) {
+      return refuse(shim, "ERR_CUDNN_CRASHED", "it ended the process that tried it: " + result.error,
+                    "Its files may be of different versions. Install it anew: " + std::string(kInstall));
+    }
+    if (!result.answer.starts_with("version ")) {
+      const size_t space = result.answer.find(' ');
+      std::string reason = result.answer.substr(space + 1);
+      if (!result.error.empty()) reason.append(" (").append(result.error).append(")");
+      return refuse(shim, result.answer.substr(0, space), reason, kComplete + std::string(kInstall));
+    }
+    int version = 0;
+    std::from_chars(result.answer.data() + 8, result.answer.data() + result.answer.size(), version);
+    if (version < kLeastCudnnVersion) return refuse_version(shim, version);
+    return open(shim);
+  }
+
+  // Opens it in this process for good.
+  Verdict open(const fs::path& shim) {
+    try {
+      const CudnnApi& api = process().opened.insert_or_assign(shim, open_all(shim)).first->second;
+      const int version = static_cast<int>(api.cudnnGetVersion());
+      if (version < kLeastCudnnVersion) return refuse_version(shim, version);
+      library_.api = &api;
+      library_.path = shim;
+      library_.version = version;
+      library_.code = library_.message = library_.remedy = "";
+      return Verdict::kUsable;
+    } catch (const Error& error) {
+      return refuse(shim, error.code(), error.what(), kComplete + std::string(kInstall));
+    }
+  }
+
+  Verdict refuse_version(const fs::path& shim, int version) {
+    return refuse(shim, "ERR_CUDNN_VERSION",
                   "it is version " + cudnn_version_text(version) + ", and pixelcnn needs " +
                       cudnn_version_text(kLeastCudnnVersion) + " or newer",
                   kInstall);
   }
-  library.api = &process().opened.insert_or_assign(shim, open_all(shim)).first->second;
-  library.path = shim;
-  library.version = version;
-  library.code = library.message = library.remedy = "";
-  return true;
-}
 
-CudnnLibrary search(const std::string& folder) {
-  CudnnLibrary library;
-  const std::string only = folder.empty() ? environment("PIXELCNN_CUDNN").value_or("") : folder;
-  std::vector<fs::path> shims;
-  if (!only.empty()) {
-    shims.push_back(fs::path(only).filename() == kShim ? fs::path(only) : fs::path(only) / kShim);
-  } else {
-    if (const std::string path = loader_path(kShim); !path.empty()) shims.push_back(path);
-    for (const fs::path& usual : usual_folders("cudnn")) shims.push_back(usual / kShim);
-  }
-  std::set<fs::path> seen;
-  for (const fs::path& shim : shims) {
-    if (!seen.insert(shim).second) continue;
-    std::error_code missing;
-    const fs::path file =
-        fs::canonical(shim, missing);  // the siblings lie beside the file, not beside a link
-    if (missing) {
-      library.attempts.push_back({shim, "not there"});
-    } else if (try_library(file, library)) {
-      return library;
+  Verdict refuse(const fs::path& shim, const std::string& code, const std::string& reason,
+                 const std::string& remedy) {
+    library_.attempts.push_back({shim, reason});
+    // The first place is the one that was meant.
+    if (library_.code.empty()) {
+      library_.code = code;
+      library_.message = "cuDNN at " + shim.string() + " cannot be used: " + reason + ".";
+      library_.remedy = remedy;
     }
+    return Verdict::kRefused;
   }
-  if (library.code.empty()) {
-    library.code = "ERR_CUDNN_NOT_FOUND";
-    library.message = only.empty() ? "cuDNN 9 was not found on this machine."
-                                   : "There is no libcudnn.so.9 in " + only + ".";
-    library.remedy = kInstall;
-  }
-  return library;
-}
+
+  const std::string only_;
+  const bool in_child_;
+  CudnnLibrary library_;
+};
 
 }  // namespace
 
@@ -300,7 +288,7 @@ std::string cudnn_version_text(int version) {
 std::shared_ptr<const CudnnLibrary> load_cudnn(const std::string& folder) {
   const std::lock_guard lock(process().mutex);
   std::shared_ptr<const CudnnLibrary>& library = process().found[folder];
-  if (library == nullptr) library = std::make_shared<const CudnnLibrary>(search(folder));
+  if (library == nullptr) library = std::make_shared<const CudnnLibrary>(Search(folder).run());
   return library;
 }
 

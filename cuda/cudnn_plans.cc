@@ -127,11 +127,11 @@ class DevicePlans final : public Cudnn {
         runtime_(*library_->api, std::move(target)),
         excluded_(cache_.excluded_engines()) {}
 
-  void allocate_zero() {
+  // Not on the default stream: nobody may use it while any stream of this GPU is captured.
+  void allocate_zero(cudaStream_t stream) {
     PIXELCNN_CUDA(cudaMalloc(reinterpret_cast<void**>(&runtime_.zero), sizeof(float)));
-    PIXELCNN_CUDA(cudaMemset(runtime_.zero, 0, sizeof(float)));
-    // No stream of ours waits for the one this is on.
-    PIXELCNN_CUDA(cudaStreamSynchronize(nullptr));
+    PIXELCNN_CUDA(cudaMemsetAsync(runtime_.zero, 0, sizeof(float), stream));
+    PIXELCNN_CUDA(cudaStreamSynchronize(stream));
   }
 
   const ConvolutionPlan* prepare(const ConvolutionRequest& request, const ConvolutionTrial& trial) override {
@@ -307,7 +307,7 @@ class DevicePlans final : public Cudnn {
 
 }  // namespace
 
-std::unique_ptr<Cudnn> open_cudnn(std::shared_ptr<const CudnnLibrary> library) {
+std::unique_ptr<Cudnn> open_cudnn(std::shared_ptr<const CudnnLibrary> library, cudaStream_t stream) {
   PIXELCNN_CHECK(library->api != nullptr, library->code, library->message);
   int index = 0, driver = 0;
   cudaDeviceProp properties;
@@ -321,7 +321,7 @@ std::unique_ptr<Cudnn> open_cudnn(std::shared_ptr<const CudnnLibrary> library) {
   CudnnTarget target;
   check_cudnn(*library->api, library->api->cudnnCreate(&target.handle), "cudnnCreate");
   auto plans = std::make_unique<DevicePlans>(std::move(library), device, std::move(target));
-  plans->allocate_zero();
+  plans->allocate_zero(stream);
   return plans;
 }
 

@@ -75,8 +75,8 @@ class Cudnn {
   virtual ~Cudnn() = default;
 
   // Chooses how to run a request, once: from the cache on disk, or by timing our kernels and the candidates.
-  // Null where our kernels are fastest or cuDNN offers nothing. Not under capture. Plans live as long as
-  // this.
+  // Null where our kernels are fastest or cuDNN offers nothing. Not under capture, nor while another stream
+  // of the GPU is busy: that would be timed as well. Plans live as long as this.
   virtual const ConvolutionPlan* prepare(const ConvolutionRequest& request,
                                          const ConvolutionTrial& trial) = 0;
   // What `prepare` chose; null as well for a request it has not seen.
@@ -91,8 +91,9 @@ class Cudnn {
   virtual void exclude(const std::string& engine) = 0;
 };
 
-// Plans for the current CUDA device. Throws ERR_CUDNN where cuDNN does not accept the device.
-std::unique_ptr<Cudnn> open_cudnn(std::shared_ptr<const CudnnLibrary> library);
+// Plans for the current CUDA device; what must be set up there is enqueued in `stream`. Throws ERR_CUDNN
+// where cuDNN does not accept the device.
+std::unique_ptr<Cudnn> open_cudnn(std::shared_ptr<const CudnnLibrary> library, cudaStream_t stream);
 
 // Plans for the device that a JSON text describes (cuDNN's device properties), without a device: they cannot
 // be executed, and `prepare` takes the first candidate.

@@ -99,14 +99,14 @@ bool read_both(int answer, int error, int seconds, ChildResult& result) {
 
 ChildResult run_once(const std::function<std::string()>& work, int seconds) {
   Pipe answer, error;
-  if (!answer.open() || !error.open()) return {false, "", std::generic_category().message(errno)};
+  if (!answer.open() || !error.open()) return {false, false, "", std::generic_category().message(errno)};
   const pid_t pid = fork();
-  if (pid < 0) return {false, "", std::generic_category().message(errno)};
+  if (pid < 0) return {false, false, "", std::generic_category().message(errno)};
   if (pid == 0) child(work, answer.writer(), error.writer());
   answer.close_end(1);
   error.close_end(1);
 
-  ChildResult result{false, "", ""};
+  ChildResult result{false, false, "", ""};
   const bool in_time = read_both(answer.reader(), error.reader(), seconds, result);
   if (!in_time) kill(pid, SIGKILL);
   int status = 0;
@@ -121,6 +121,7 @@ ChildResult run_once(const std::function<std::string()>& work, int seconds) {
     return result;
   }
   result.answer.clear();
+  result.timed_out = !in_time;
   const char* how =
       !in_time ? "no answer in time"
       : waited == pid && WIFSIGNALED(status)
@@ -135,7 +136,7 @@ ChildResult run_once(const std::function<std::string()>& work, int seconds) {
 
 ChildResult run_in_child(const std::function<std::string()>& work, int seconds) {
   const ChildResult first = run_once(work, seconds);
-  return first.ended ? first : run_once(work, seconds);
+  return first.ended || first.timed_out ? first : run_once(work, seconds);
 }
 
 }  // namespace pixelcnn::cuda

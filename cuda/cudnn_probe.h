@@ -7,6 +7,7 @@ namespace pixelcnn::cuda {
 
 struct ChildResult {
   bool ended;          // by itself: neither a signal nor the time limit ended it
+  bool timed_out;      // the time limit ended it
   std::string answer;  // what `work` returned
   std::string error;   // what it wrote to standard error; how it ended, if not by itself
 };
@@ -15,9 +16,10 @@ struct ChildResult {
 //
 // Forking a process with threads leaves the child only the calling thread and every lock as it was. The child
 // allocates, opens libraries and calls cuDNN, for which glibc repairs its allocator's and loader's locks;
-// locks of a library that another thread was inside of stay locked, so the child has a time limit, after
-// which it is tried once more and then given up: the worst case is a library that is reported as unusable.
-// Spawning a program instead would avoid this, but asks for an executable file beside the shared library
+// locks of a library that another thread was inside of stay locked. So a child that crashes is tried once
+// more. One that hangs is not: whatever it waits for, the next one would wait for it as long. The driver does
+// not work in the child of a process that has initialised CUDA, so this must not be called after that.
+// Spawning a program instead would avoid all this, but asks for an executable file beside the shared library
 // wherever the package goes.
 ChildResult run_in_child(const std::function<std::string()>& work, int seconds);
 

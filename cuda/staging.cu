@@ -56,6 +56,15 @@ uint64_t Staging::fence() {
   return last_;
 }
 
+bool Staging::reached(uint64_t fence) const {
+  const auto mark = std::find_if(marks_.begin(), marks_.end(), [&](const Mark& m) { return m.id >= fence; });
+  if (mark == marks_.end()) return true;
+  const cudaError_t status = cudaEventQuery(mark->event.get());
+  if (status == cudaErrorNotReady) return false;
+  PIXELCNN_CUDA(status);
+  return true;
+}
+
 void Staging::wait(uint64_t fence) {
   while (!marks_.empty() && marks_.front().id <= fence) {
     Mark mark = std::move(marks_.front());
@@ -81,7 +90,7 @@ std::byte* Staging::take_block(int64_t bytes) {
     if (free_.size() > 16) free_.clear();
     void* memory = nullptr;
     PIXELCNN_CUDA(cudaHostAlloc(&memory, static_cast<size_t>(bytes), cudaHostAllocDefault));
-    open_.blocks.push_back({std::unique_ptr<std::byte, FreePinned>(static_cast<std::byte*>(memory)), bytes});
+    open_.blocks.push_back({PinnedMemory(static_cast<std::byte*>(memory)), bytes});
   }
   open_bytes_ += bytes;
   return open_.blocks.back().memory.get();

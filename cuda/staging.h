@@ -5,19 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <memory>
-#include <type_traits>
 #include <vector>
 
-namespace pixelcnn::cuda {
+#include "handles.h"
 
-struct FreePinned {
-  void operator()(std::byte* memory) const { static_cast<void>(cudaFreeHost(memory)); }
-};
-struct DestroyEvent {
-  void operator()(cudaEvent_t event) const { static_cast<void>(cudaEventDestroy(event)); }
-};
-using Event = std::unique_ptr<std::remove_pointer_t<cudaEvent_t>, DestroyEvent>;
+namespace pixelcnn::cuda {
 
 // All copies are ordered with the stream's other work. The host never waits for them but in `wait`, so the
 // next step is enqueued while one is running.
@@ -30,13 +22,14 @@ class Staging {
   void read(void* host, const void* device, int64_t bytes);
 
   uint64_t fence();
+  bool reached(uint64_t fence) const;
   void wait(uint64_t fence);
   // Forgets the reads since the last fence: nobody will wait for them.
   void abandon() { open_.deliveries.clear(); }
 
  private:
   struct Block {
-    std::unique_ptr<std::byte, FreePinned> memory;
+    PinnedMemory memory;
     int64_t bytes;
   };
   struct Delivery {

@@ -10,7 +10,7 @@
 namespace pixelcnn {
 
 // Raised whenever the meaning of a function or of a command buffer changes.
-constexpr int kAbi = 3;
+constexpr int kAbi = 4;
 
 class Addon : public Napi::Addon<Addon> {
  public:
@@ -37,6 +37,7 @@ class Addon : public Napi::Addon<Addon> {
     function("releaseProgram", release_program);
     function("runProgram", run_program);
     function("traceProgram", trace_program);
+    function("programChoices", program_choices);
   }
 };
 

@@ -23,9 +23,9 @@ class Replay {
   virtual ~Replay() = default;
 };
 
-// All functions but `info`, `supports`, `packed_bytes` and `release` are called on the device's executor
-// thread only. A backend may compute at once, as the CPU does, or enqueue; then what a call reads or writes
-// is ordered by the calls, and errors may come with a later one.
+// All functions but `info`, `supports`, `packed_bytes`, `recording` and `release` are called on the device's
+// executor thread only. A backend may compute at once, as the CPU does, or enqueue; then what a call reads or
+// writes is ordered by the calls, and errors may come with a later one.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -42,15 +42,24 @@ class Backend {
   // A mark after everything enqueued so far, 0 if all of it has run; `wait` returns once it is reached and
   // the reads before it have arrived.
   virtual uint64_t fence() { return 0; }
+  virtual bool reached(uint64_t /*fence*/) { return true; }
   virtual void wait(uint64_t /*fence*/) {}
 
   // A program runs the same ops every time. `replay` runs them as a whole and returns true if `state` holds a
   // recording; else the ops are run one by one between `begin_recording` and `end_recording`, or
-  // `cancel_recording` if one of them threw.
+  // `cancel_recording` if one of them threw. The last two return false if the ops cannot be recorded: none of
+  // them has taken effect then, and the caller runs them once more, without recording.
   virtual bool replay(std::unique_ptr<Replay>& /*state*/) { return false; }
   virtual void begin_recording(std::unique_ptr<Replay>& /*state*/) {}
-  virtual void end_recording(std::unique_ptr<Replay>& /*state*/) {}
-  virtual void cancel_recording(std::unique_ptr<Replay>& /*state*/) {}
+  virtual bool end_recording(std::unique_ptr<Replay>& /*state*/) { return true; }
+  // True: the error is the caller's to throw, since nothing was being recorded or the device has failed.
+  virtual bool cancel_recording(std::unique_ptr<Replay>& /*state*/, const std::string& /*error*/) {
+    return true;
+  }
+  // How programs run again: "graphs" or why op by op; empty where a backend records nothing. Any thread.
+  virtual std::string recording() const { return ""; }
+  // Whether it turned out that this program cannot be recorded.
+  virtual bool runs_op_by_op(const std::unique_ptr<Replay>& /*state*/) const { return false; }
 
   virtual int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const = 0;
 

@@ -2,6 +2,7 @@
 // of functions. Only plain data crosses: no exception and no object of the C++ library, so the two files may
 // link different copies of it.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 #include "ops.h"
@@ -9,7 +10,7 @@
 namespace pixelcnn {
 
 // Raised whenever the table, the op table or a struct below changes.
-constexpr int32_t kCudaAbi = 1;
+constexpr int32_t kCudaAbi = 2;
 
 // How a call went: `code` is empty on success.
 struct CudaStatus {
@@ -49,14 +50,17 @@ struct CudaFunctions {
   void (*reserve_workspace)(CudaDevice*, int64_t bytes, CudaStatus*);
   void (*close)(CudaDevice*);
   uint64_t (*fence)(CudaDevice*, CudaStatus*);
+  int32_t (*reached)(CudaDevice*, uint64_t fence, CudaStatus*);  // 1 if it is
   void (*wait)(CudaDevice*, uint64_t fence, CudaStatus*);
 
   CudaReplay* (*create_replay)(CudaDevice*, CudaStatus*);
   void (*release_replay)(CudaDevice*, CudaReplay*);
   int32_t (*replay)(CudaDevice*, CudaReplay*, CudaStatus*);  // 1 if it ran
   void (*begin_recording)(CudaDevice*, CudaReplay*, CudaStatus*);
-  void (*end_recording)(CudaDevice*, CudaReplay*, CudaStatus*);
-  void (*cancel_recording)(CudaDevice*, CudaReplay*);
+  int32_t (*end_recording)(CudaDevice*, CudaReplay*, CudaStatus*);                        // 1 if it ran
+  int32_t (*cancel_recording)(CudaDevice*, CudaReplay*, const char* error, CudaStatus*);  // 1: to be thrown
+  void (*recording)(const CudaDevice*, char* text, size_t size);
+  int32_t (*is_refused)(const CudaReplay*);  // 1 if it cannot be captured
 
   void (*report_cudnn)(CudnnReport*);
   int64_t (*packed_bytes)(const MaskedConv2dShape*, Direction);

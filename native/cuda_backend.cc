@@ -65,6 +65,7 @@ class CudaBackend final : public Backend {
   void reserve_workspace(int64_t bytes) override { call(functions_.reserve_workspace, device_, bytes); }
   void close() override { functions_.close(device_); }
   uint64_t fence() override { return call(functions_.fence, device_); }
+  bool reached(uint64_t fence) override { return call(functions_.reached, device_, fence) != 0; }
   void wait(uint64_t fence) override { call(functions_.wait, device_, fence); }
 
   bool replay(std::unique_ptr<Replay>& state) override {
@@ -74,11 +75,19 @@ class CudaBackend final : public Backend {
     if (state == nullptr) state = std::make_unique<CudaProgramReplay>(functions_, device_);
     call(functions_.begin_recording, device_, of(state));
   }
-  void end_recording(std::unique_ptr<Replay>& state) override {
-    call(functions_.end_recording, device_, of(state));
+  bool end_recording(std::unique_ptr<Replay>& state) override {
+    return call(functions_.end_recording, device_, of(state)) != 0;
   }
-  void cancel_recording(std::unique_ptr<Replay>& state) override {
-    functions_.cancel_recording(device_, of(state));
+  bool cancel_recording(std::unique_ptr<Replay>& state, const std::string& error) override {
+    return call(functions_.cancel_recording, device_, of(state), error.c_str()) != 0;
+  }
+  std::string recording() const override {
+    char text[1024] = "";
+    functions_.recording(device_, text, sizeof text);
+    return text;
+  }
+  bool runs_op_by_op(const std::unique_ptr<Replay>& state) const override {
+    return state != nullptr && functions_.is_refused(of(state)) != 0;
   }
 
   int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const override {

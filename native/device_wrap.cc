@@ -200,6 +200,7 @@ Napi::Value device_info(const Napi::CallbackInfo& info) {
     result.Set("instructionSet", backend.instruction_set);
     result.Set("threads", backend.threads);
     result.Set("cudnn", backend.cudnn);
+    result.Set("recording", device->backend()->recording());
     Napi::Array precisions = Napi::Array::New(info.Env());
     for (const Precision precision : {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kF16}) {
       const auto number = static_cast<double>(precision);

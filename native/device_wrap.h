@@ -80,7 +80,7 @@ class Device : public std::enable_shared_from_this<Device> {
 // The functions that addon.cc exports.
 // (backend, index, threads, instructionSet) -> Promise<Device>
 Napi::Value open_device(const Napi::CallbackInfo& info);
-// (device) -> { backend, name, instructionSet, threads, cudnn, precisions (numbers of ops.h) }
+// (device) -> { backend, name, instructionSet, threads, cudnn, recording, precisions (numbers of ops.h) }
 Napi::Value device_info(const Napi::CallbackInfo& info);
 // () -> { version, path, code, message, remedy, attempts }, what there is of cuDNN
 Napi::Value cudnn_report(const Napi::CallbackInfo& info);

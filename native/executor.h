@@ -22,6 +22,8 @@ class Job {
   // the next job has been run: at most two are on the device.
   virtual void run(const std::atomic<bool>& stopping) = 0;
   virtual bool in_flight() const { return false; }
+  // Whether `finish` would return without waiting. Asked again and again while no other job is there to run.
+  virtual bool reached() { return true; }
   virtual void finish() {}
   std::optional<Error> error;  // what they threw
 };
@@ -48,6 +50,7 @@ class Executor {
 
  private:
   void loop();
+  std::unique_ptr<Job> next(Job* flying, bool& closing);
   void complete(std::unique_ptr<Job> job);
 
   std::function<void()> completed_;

@@ -196,25 +196,15 @@ class FiniteCheck {
   int64_t non_finite_ = 0;
 };
 
-// Ends a recording in any case.
-class Recording {
- public:
-  Recording(Backend& backend, std::unique_ptr<Replay>& state) : backend_(backend), state_(state) {
-    backend_.begin_recording(state_);
-  }
-  ~Recording() {
-    if (!ended_) backend_.cancel_recording(state_);
-  }
-  void end() {
-    ended_ = true;
-    backend_.end_recording(state_);
-  }
-
- private:
-  Backend& backend_;
-  std::unique_ptr<Replay>& state_;
-  bool ended_ = false;
-};
+// Convolutions that a backend may choose a way to compute for.
+template <class Op>
+constexpr bool is_convolution(const Op&) {
+  return false;
+}
+bool may_choose(const MaskedConv2dShape& shape) { return shape.algorithm != Algorithm::kDirect; }
+bool is_convolution(const MaskedConv2dForward& op) { return may_choose(op.shape); }
+bool is_convolution(const MaskedConv2dBackwardInput& op) { return may_choose(op.shape); }
+bool is_convolution(const MaskedConv2dBackwardWeight& op) { return may_choose(op.shape); }
 
 }  // namespace
 
@@ -272,6 +262,7 @@ Program::Program(std::span<const int32_t> commands, std::vector<std::shared_ptr<
     decoder.finish();
     position += static_cast<size_t>(length);
   }
+  for_each_op([this](const auto& op) { convolutions_ += is_convolution(op) ? 1 : 0; });
   inputs_ = regions(inputs, "input");
   outputs_ = regions(outputs, "output");
 }
@@ -317,8 +308,11 @@ void Program::for_each_op(const Body& body) {
 
 void Program::prepare() {
   if (!prepared_) {
-    for_each_op(
-        [this](const auto& op) { workspace_bytes_ = std::max(workspace_bytes_, backend_->workspace(op)); });
+    chosen_ = 0;
+    for_each_op([this](const auto& op) {
+      workspace_bytes_ = std::max(workspace_bytes_, backend_->workspace(op));
+      if (is_convolution(op)) ++chosen_;
+    });
     prepared_ = true;
   }
   backend_->reserve_workspace(workspace_bytes_);
@@ -326,13 +320,26 @@ void Program::prepare() {
 
 void Program::run() {
   if (backend_->replay(replay_)) return;
-  Recording recording(*backend_, replay_);
-  for_each_op([this](const auto& op) { backend_->run(op); });
-  recording.end();
+  if (!run_recorded()) run_op_by_op();
 }
 
-std::vector<OpTrace> Program::trace() {
-  std::vector<OpTrace> result;
+void Program::run_op_by_op() {
+  for_each_op([this](const auto& op) { backend_->run(op); });
+}
+
+bool Program::run_recorded() {
+  backend_->begin_recording(replay_);
+  try {
+    run_op_by_op();
+  } catch (const std::exception& error) {
+    if (backend_->cancel_recording(replay_, error.what())) throw;
+    return false;
+  }
+  return backend_->end_recording(replay_);
+}
+
+ProgramTrace Program::trace() {
+  ProgramTrace result;
   for_each_op([&](auto& op) {
     backend_->wait(backend_->fence());
     const auto start = std::chrono::steady_clock::now();
@@ -341,8 +348,9 @@ std::vector<OpTrace> Program::trace() {
     const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
     FiniteCheck check(*backend_);
     op.describe(check);
-    result.push_back({time.count(), static_cast<double>(check.non_finite())});
+    result.ops.push_back({time.count(), static_cast<double>(check.non_finite())});
   });
+  if (backend_->runs_op_by_op(replay_)) result.op_by_op = backend_->recording();
   return result;
 }
 

@@ -1,5 +1,6 @@
 // A program: a list of ops decoded once from a command buffer, checked against the arenas it names, then run.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -26,6 +27,17 @@ struct OpTrace {
   double non_finite;  // values in the op's float outputs that are NaN or infinite
 };
 
+struct ProgramTrace {
+  std::vector<OpTrace> ops;
+  std::string op_by_op;  // why the program is not recorded and run as a whole; empty where it may be
+};
+
+// Convolutions of a program for which the backend has chosen a way to compute, before its first run.
+struct Choices {
+  int32_t made;
+  int32_t of;
+};
+
 // The nine integers of a masked convolution's shape, checked. Throws ERR_PROGRAM.
 MaskedConv2dShape decode_shape(std::span<const int32_t> wire);
 
@@ -44,10 +56,13 @@ class Program {
   const std::vector<Region>& outputs() const { return outputs_; }
   const std::shared_ptr<Backend>& backend() const { return backend_; }
 
+  // Any thread.
+  Choices choices() const { return {chosen_, convolutions_}; }
+
   // The following are called on the executor thread.
   void prepare();
   void run();
-  std::vector<OpTrace> trace();
+  ProgramTrace trace();
 
  private:
   using Op = std::variant<std::monostate
@@ -59,6 +74,8 @@ class Program {
   // Calls body(op) for every op; what it throws then names the op.
   template <class Body>
   void for_each_op(const Body& body);
+  void run_op_by_op();
+  bool run_recorded();  // false if nothing has run
 
   std::shared_ptr<Backend> backend_;
   std::vector<std::shared_ptr<Arena>> arenas_;
@@ -66,6 +83,8 @@ class Program {
   std::vector<Region> inputs_;
   std::vector<Region> outputs_;
   int64_t workspace_bytes_ = 0;
+  int32_t convolutions_ = 0;
+  std::atomic<int32_t> chosen_ = 0;
   bool prepared_ = false;
   std::unique_ptr<Replay> replay_;
 };

@@ -88,6 +88,13 @@ class RunJob final : public ProgramJob {
     fence_ = program_->backend()->fence();
   }
   bool in_flight() const override { return fence_ != 0; }
+  bool reached() override {
+    try {
+      return program_->backend()->reached(fence_);
+    } catch (const Error&) {
+      return true;  // `finish` meets the error again
+    }
+  }
   void finish() override { program_->backend()->wait(fence_); }
 
  protected:
@@ -111,16 +118,19 @@ class TraceJob final : public ProgramJob {
 
  protected:
   Napi::Value result(Napi::Env env) override {
-    Napi::Float64Array values = Napi::Float64Array::New(env, trace_.size() * 2);
-    for (size_t i = 0; i < trace_.size(); ++i) {
-      values[2 * i] = trace_[i].milliseconds;
-      values[2 * i + 1] = trace_[i].non_finite;
+    Napi::Float64Array values = Napi::Float64Array::New(env, trace_.ops.size() * 2);
+    for (size_t i = 0; i < trace_.ops.size(); ++i) {
+      values[2 * i] = trace_.ops[i].milliseconds;
+      values[2 * i + 1] = trace_.ops[i].non_finite;
     }
-    return values;
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("values", values);
+    result.Set("opByOp", trace_.op_by_op);
+    return result;
   }
 
  private:
-  std::vector<OpTrace> trace_;
+  ProgramTrace trace_;
 };
 
 }  // namespace
@@ -168,6 +178,16 @@ Napi::Value trace_program(const Napi::CallbackInfo& info) {
     const auto handle = handle_of<ProgramHandle>(info[0], "program");
     const Napi::Array inputs = array_argument(info, 1, "inputs");
     return handle->device->submit(info.Env(), std::make_unique<TraceJob>(live_program(*handle), inputs));
+  });
+}
+
+Napi::Value program_choices(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const Choices choices = live_program(*handle_of<ProgramHandle>(info[0], "program"))->choices();
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("made", choices.made);
+    result.Set("of", choices.of);
+    return result;
   });
 }
 

@@ -53,6 +53,8 @@ export interface DeviceInfo {
   readonly precision: Precision;
   /** On a GPU the version of cuDNN in use and its path, or why there is none. */
   readonly cudnn?: string;
+  /** On a GPU how programs are run again: `graphs`, or why some or all of them run op by op, which is slower. */
+  readonly graphs?: string;
   /** Backends that `auto` tried before this one, and why they did not work. */
   readonly rejected: readonly RejectedBackend[];
 }
@@ -68,10 +70,10 @@ export interface ProgramRun {
 
 /** A processor with its own executor thread. Open one with {@link openDevice}; dispose it when done. */
 export class Device {
-  readonly info: DeviceInfo;
   /** @internal Calls on the device and its models. */
   readonly calls: CallQueue;
   readonly #handle: NativeDevice;
+  readonly #info: DeviceInfo;
   readonly #steps = new StepsInFlight();
   #closing: Promise<void> | undefined;
 
@@ -84,8 +86,9 @@ export class Device {
   ) {
     this.#handle = handle;
     this.calls = new CallQueue(limits);
-    const { precisions: supported, cudnn, ...info } = callNative(() => native().deviceInfo(handle));
-    this.info = {
+    const about = callNative(() => native().deviceInfo(handle));
+    const { precisions: supported, cudnn, recording: _, ...info } = about;
+    this.#info = {
       ...info,
       precision: choosePrecision(
         info,
@@ -98,6 +101,12 @@ export class Device {
     };
   }
 
+  /** What the device is, and how it runs programs by now. */
+  get info(): DeviceInfo {
+    if (this.#info.backend === 'cpu') return this.#info;
+    return { ...this.#info, graphs: callNative(() => native().deviceInfo(this.#handle)).recording };
+  }
+
   /** @internal Whether `value` is a device and not merely of its prototype. */
   static isDevice(value: unknown): value is Device {
     return typeof value === 'object' && value !== null && #handle in value;
@@ -105,7 +114,7 @@ export class Device {
 
   /** @internal Pixels per run: enough to keep the device busy, few enough that an abort is seen soon. */
   get pixelsPerRun(): number {
-    return (this.info.backend === 'cuda' ? 2048 : 16) * 28 * 28;
+    return (this.#info.backend === 'cuda' ? 2048 : 16) * 28 * 28;
   }
 
   get disposed(): boolean {

@@ -42,6 +42,7 @@ export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluat
 export type {
   CheckpointEvent,
   CheckpointFailedEvent,
+  ChoosingEvent,
   EpochEvent,
   ResumeEvent,
   SampleEvent,

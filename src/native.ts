@@ -19,6 +19,8 @@ export interface Native {
     instructionSet: string;
     threads: number;
     cudnn: string;
+    /** How programs run again on a GPU: "graphs", or why op by op. */
+    recording: string;
     /** Numbers of the precisions it computes in (native/ops.h: Precision). */
     precisions: number[];
   };
@@ -38,10 +40,15 @@ export interface Native {
   ): NativeProgram;
   releaseProgram(program: NativeProgram): void;
   runProgram(program: NativeProgram, inputs: ArrayBufferView[], repeat: number): Promise<ArrayBuffer[]>;
-  traceProgram(program: NativeProgram, inputs: ArrayBufferView[]): Promise<Float64Array>;
+  traceProgram(
+    program: NativeProgram,
+    inputs: ArrayBufferView[],
+  ): Promise<{ values: Float64Array; opByOp: string }>;
+  /** Convolutions that the device has chosen a way to compute for, of how many. */
+  programChoices(program: NativeProgram): { made: number; of: number };
 }
 
-const abi = 3;
+const abi = 4;
 let loaded: Native | undefined;
 
 /**

@@ -15,6 +15,14 @@ export interface OpTrace {
   readonly milliseconds: number;
   /** NaN and infinite values in what the op wrote. */
   readonly nonFinite: number;
+  /** On a GPU why the op's program runs op by op where a graph would be faster; absent where it does not. */
+  readonly opByOp?: string;
+}
+
+/** Convolutions that the device has chosen a way to compute for, before a program's first run, of how many. */
+export interface Choices {
+  readonly made: number;
+  readonly of: number;
 }
 
 export class Program {
@@ -100,14 +108,20 @@ export class Program {
   async trace(inputs: ArrayBufferView[] = [], signal?: AbortSignal): Promise<OpTrace[]> {
     const { program } = this.step(inputs);
     const run = () => callNative(() => native().traceProgram(program, inputs));
-    const values = await this.device.inTurn(run, signal);
+    const { values, opByOp } = await this.device.inTurn(run, signal);
     return this.#ops.map(({ label, name, result }, index) => ({
       label,
       op: name,
       shape: result?.shape ?? [],
       milliseconds: values[2 * index]!,
       nonFinite: values[2 * index + 1]!,
+      ...(opByOp !== '' && { opByOp }),
     }));
+  }
+
+  /** How far the device is with {@link Choices}: on a GPU with cuDNN they take from seconds to minutes. */
+  get choices(): Choices {
+    return callNative(() => native().programChoices(this.step([]).program));
   }
 
   /** Frees the program and its arena once work in progress has ended. A second call does nothing. */

@@ -1,5 +1,5 @@
 // Training progress as a person follows it: one live line on a terminal, else a line every few seconds.
-import type { StepEvent } from '../train/events.js';
+import type { ChoosingEvent, StepEvent } from '../train/events.js';
 import { duration, type Terminal, thousands } from './terminal.js';
 
 /** Milliseconds between lines when stderr is not a terminal. */
@@ -33,14 +33,23 @@ export class TrainingProgress {
     this.#warm = true;
     if (!event.skipped) this.#loss.add(event.bitsPerDim, weight);
     if (event.skipped) this.#terminal.note(`step ${event.step}: gradient not finite, skipped`, 'yellow');
+    this.#show(this.#line(event), event.step === event.totalSteps);
+  }
+
+  /** The first step takes longer, and why. */
+  choosing({ made, of }: ChoosingEvent): void {
+    this.#show(`choosing convolutions, ${made} of ${of}`, false);
+  }
+
+  #show(line: string, last: boolean): void {
     if (this.#terminal.interactive) {
-      this.#terminal.live(this.#line(event));
+      this.#terminal.live(line);
       return;
     }
     const now = performance.now();
-    if (now - this.#lineAt < lineInterval && event.step !== event.totalSteps) return;
+    if (now - this.#lineAt < lineInterval && !last) return;
     this.#lineAt = now;
-    this.#terminal.note(this.#line(event));
+    this.#terminal.note(line);
   }
 
   #line(event: StepEvent): string {

@@ -221,6 +221,7 @@ class Session {
         return { type, step, epoch, path: path === undefined ? null : this.#within(path) };
       }
       case 'checkpointFailed':
+      case 'choosing':
         return event;
       default:
         return { ...event, path: this.#within(event.path) };
@@ -254,6 +255,9 @@ class Session {
           `step ${event.step}: checkpoint not saved, training goes on: ${event.message}`,
           'yellow',
         );
+        break;
+      case 'choosing':
+        this.#progress.choosing(event);
         break;
       case 'sample':
       case 'checkpoint':

@@ -72,6 +72,19 @@ export interface SampleEvent {
   readonly images: SampledImages;
 }
 
+/**
+ * The first step of a batch size is waiting for the device to find out how each convolution is fastest: on a GPU with
+ * cuDNN, once per machine. Told every half second while that goes on.
+ */
+export interface ChoosingEvent {
+  readonly type: 'choosing';
+  /** Steps done. */
+  readonly step: number;
+  /** Convolutions of the step that are chosen for, and all of them. */
+  readonly made: number;
+  readonly of: number;
+}
+
 export type TrainEvent =
   | StepEvent
   | EpochEvent
@@ -79,7 +92,8 @@ export type TrainEvent =
   | CheckpointEvent
   | CheckpointFailedEvent
   | ResumeEvent
-  | SampleEvent;
+  | SampleEvent
+  | ChoosingEvent;
 
 export interface TrainSummary {
   readonly steps: number;

@@ -5,10 +5,12 @@ import { allocating, check, PixelCnnError } from '../errors.js';
 import { requireImages } from '../models/given-images.js';
 import type { ModelInternals, PixelCNN } from '../models/pixelcnn.js';
 import { parseOptions } from '../options.js';
+import type { Choices } from '../program.js';
 import { seedKey } from '../random/philox.js';
 import { drawImages, type SampledImages } from '../sample/sampler.js';
 import { batchIndices, gatherBytes, shuffledIndices, splitIndices } from './batches.js';
 import { CheckpointFolder, readTrainingCheckpoint } from './checkpoint-folder.js';
+import { whileChoosing } from './choosing.js';
 import { type Evaluation, evaluateImages, requireModel, requireProtocol } from './evaluate.js';
 import { TrainingRun, type TrainSummary } from './events.js';
 import { learningRateAt } from './learning-rate.js';
@@ -141,7 +143,9 @@ class Trainer {
     const drain = async (leave: number) => {
       while (pending.length > leave) {
         const { result, learningRate, epoch } = pending[0]!;
-        this.#record(await result, learningRate, epoch);
+        const tell = (choices: Choices) =>
+          this.#run.emit({ type: 'choosing', step: this.#position.step, ...choices });
+        this.#record(await whileChoosing(step, result, tell), learningRate, epoch);
         pending.shift();
       }
     };

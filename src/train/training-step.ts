@@ -6,7 +6,7 @@ import { type NamedArrays, ParameterSet } from '../models/parameters.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { binarise } from '../ops/random.js';
-import { Program } from '../program.js';
+import { type Choices, Program } from '../program.js';
 import { Recorder } from '../recorder.js';
 import type { Tensor } from '../tensor.js';
 
@@ -57,6 +57,8 @@ export class TrainingStep {
   readonly #state: Tensor;
   readonly #hyper: Tensor;
   readonly #programs = new Map<number, Promise<Program>>();
+  /** Of the latest step. */
+  #program: Program | undefined;
   readonly #size: { height: number; width: number };
   readonly #dynamic: boolean;
   readonly #algorithm: Algorithm;
@@ -96,11 +98,17 @@ export class TrainingStep {
   /** Submits one step. At most two are in flight; the Promise resolves when this one has run. */
   async run(batch: Batch, hyper: Hyper): Promise<StepResult> {
     const program = await this.#programFor(batch.count);
+    this.#program = program;
     const inputs = this.#inputs(batch, hyper);
     this.#model.version += 1;
     const [nats, state] = await this.#model.device.submit([program.step(inputs)]);
     const [gradientNorm, taken, skipped] = new Float64Array(state!) as unknown as [number, number, number];
     return { nats: new Float64Array(nats!), gradientNorm, taken, skipped };
+  }
+
+  /** How far the device is with choosing convolutions for the latest step. */
+  get choices(): Choices | undefined {
+    return this.#program?.choices;
   }
 
   /** Time, shape and non-finite values of every op of one step, which counts as a step. */

@@ -1,0 +1,29 @@
+// Owners of what the CUDA runtime hands out.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <memory>
+#include <type_traits>
+
+namespace pixelcnn::cuda {
+
+// Calls a function of CUDA's that gives something back. A failure then has nobody to tell.
+template <auto kFunction>
+struct GiveBack {
+  template <class Handle>
+  void operator()(Handle handle) const {
+    static_cast<void>(kFunction(handle));
+  }
+};
+template <class Handle, auto kFunction>
+using Owned = std::unique_ptr<std::remove_pointer_t<Handle>, GiveBack<kFunction>>;
+
+using Stream = Owned<cudaStream_t, cudaStreamDestroy>;
+using Event = Owned<cudaEvent_t, cudaEventDestroy>;
+using Graph = Owned<cudaGraph_t, cudaGraphDestroy>;
+using GraphExecutable = Owned<cudaGraphExec_t, cudaGraphExecDestroy>;
+using DeviceMemory = Owned<std::byte*, cudaFree>;
+using PinnedMemory = Owned<std::byte*, cudaFreeHost>;
+
+}  // namespace pixelcnn::cuda
