@@ -14,8 +14,7 @@ namespace emulator {
 
 using Site = std::source_location;
 
-// Begins as the variables PIXELCNN_EMULATOR_SEED, _MEMORY, _CAPABILITY, _DEVICES, _FAIL_LAUNCH and
-// _START_MILLISECONDS say.
+// Begins as the variables PIXELCNN_EMULATOR_… of README.md say.
 struct Options {
   uint64_t seed = 0;  // 0: threads and blocks in order; others: a random order of this seed
   size_t memory_bytes = size_t{4} << 30;  // of the device
@@ -23,6 +22,8 @@ struct Options {
   int devices = 1;                        // or 0
   int failing_launch = 0;                 // the launch of this number from now fails for good; 0: none
   int start_milliseconds = 0;             // that cudaGetDeviceCount takes, like the start of a driver
+  uint64_t host_nanoseconds = 0;          // model time of the host for a launch or the launch of a graph
+  uint64_t device_nanoseconds = 0;        // model time of the device for a kernel
 };
 extern Options options;
 

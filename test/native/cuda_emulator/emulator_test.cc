@@ -1,5 +1,5 @@
-// The emulator's test: right kernels pass, every planted bug is reported, and the runtime refuses what CUDA
-// refuses.
+// The emulator's test: right kernels pass, and every planted bug is reported. The runtime's cases are in
+// runtime_test.cc.
 #include <bit>
 #include <cmath>
 #include <thread>
@@ -297,126 +297,7 @@ void run_memory(Cases& cases) {
             });
 }
 
-// ---- launches, capture and graphs ----
-
-class Stream {
- public:
-  Stream() { PIXELCNN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
-  ~Stream() { static_cast<void>(cudaStreamDestroy(stream_)); }
-  Stream(const Stream&) = delete;
-  operator cudaStream_t() const { return stream_; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
-
-// What the capture of a body ends in, and the number of what it recorded.
-struct Captured {
-  cudaError_t inside, end;
-  size_t nodes;
-};
-Captured capture(const std::function<cudaError_t(cudaStream_t)>& body) {
-  const Stream stream;
-  Captured captured{};
-  PIXELCNN_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  captured.inside = body(stream);
-  cudaGraph_t graph = nullptr;
-  captured.end = cudaStreamEndCapture(stream, &graph);
-  if (graph != nullptr) {
-    PIXELCNN_CUDA(cudaGraphGetNodes(graph, nullptr, &captured.nodes));
-    PIXELCNN_CUDA(cudaGraphDestroy(graph));
-  }
-  static_cast<void>(cudaGetLastError());
-  return captured;
-}
-
-void run_runtime(Cases& cases) {
-  cases.run("impossible grid", "a grid of 0 x 1 x 1",
-            [] { count_levels(nullptr, nullptr, 0, Plant::kNone); });
-  cases.run("an error that stays", "failed as told to", [] {
-    const Buffer<float> from(std::vector<float>(4), "from"), to(4, "to");
-    emulator::options.failing_launch = 2;
-    copy_vector(from, to, Plant::kNone);
-    expect(cudaGetLastError() == cudaSuccess, "the first launch");
-    copy_vector(from, to, Plant::kNone);
-    expect(cudaGetLastError() == cudaErrorLaunchFailure && cudaGetLastError() == cudaErrorLaunchFailure,
-           "sticky");
-    size_t free = 0, total = 0;
-    expect(cudaMemGetInfo(&free, &total) == cudaErrorLaunchFailure, "after a sticky error");
-  });
-  cases.run("no device", "no CUDA-capable device", [] {
-    int count = 0;
-    emulator::options.devices = 0;
-    const cudaError_t status = cudaGetDeviceCount(&count);
-    emulator::options.devices = 1;
-    PIXELCNN_CUDA(status);
-  });
-  cases.run("a graph does when launched what was captured", "", [] {
-    const Stream stream;
-    const Buffer<float> from(std::vector<float>(4, 3.f), "from"), to(std::vector<float>(4, 1.f), "to");
-    PIXELCNN_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    copy_vector(from, to, Plant::kNone, stream);
-    PIXELCNN_CUDA(cudaMemsetAsync(from, 0, 16, stream));
-    cudaGraph_t graph = nullptr;
-    PIXELCNN_CUDA(cudaStreamEndCapture(stream, &graph));
-    size_t nodes = 0;
-    PIXELCNN_CUDA(cudaGraphGetNodes(graph, nullptr, &nodes));
-    expect(nodes == 2, "two nodes");
-    expect(to.read()[0] == 1, "nothing ran yet");
-    cudaGraphExec_t executable = nullptr;
-    PIXELCNN_CUDA(cudaGraphInstantiate(&executable, graph));
-    PIXELCNN_CUDA(cudaGraphDestroy(graph));
-    PIXELCNN_CUDA(cudaGraphLaunch(executable, stream));
-    expect(to.read()[0] == 3, "first launch");
-    PIXELCNN_CUDA(cudaGraphLaunch(executable, stream));
-    expect(to.read()[0] == 0, "second launch");
-    PIXELCNN_CUDA(cudaGraphExecDestroy(executable));
-  });
-  const struct {
-    const char* name;
-    cudaError_t (*body)(cudaStream_t);
-  } forbidden[] = {
-      {"allocation",
-       [](cudaStream_t) {
-         void* memory;
-         return cudaMalloc(&memory, 4);
-       }},
-      {"release", [](cudaStream_t) { return cudaFree(nullptr); }},
-      {"page-locked allocation",
-       [](cudaStream_t) {
-         void* memory;
-         return cudaHostAlloc(&memory, 4, cudaHostAllocDefault);
-       }},
-      {"stream synchronisation", [](cudaStream_t stream) { return cudaStreamSynchronize(stream); }},
-      {"device synchronisation", [](cudaStream_t) { return cudaDeviceSynchronize(); }},
-      {"default stream", [](cudaStream_t) { return cudaMemset(nullptr, 0, 0); }},
-  };
-  for (const auto& call : forbidden) {
-    cases.run(std::string(call.name) + " under capture", "", [&] {
-      const Captured captured = capture(call.body);
-      expect(captured.inside == cudaErrorStreamCaptureUnsupported, "inside");
-      expect(captured.end == cudaErrorStreamCaptureInvalidated, "end");
-    });
-  }
-  cases.run("copy to pageable memory under capture", "", [] {
-    const Buffer<float> block(std::vector<float>(4), "block");
-    std::vector<float> pageable(4);
-    const auto copy = [&](cudaStream_t stream) {
-      return cudaMemcpyAsync(pageable.data(), block, 16, cudaMemcpyDeviceToHost, stream);
-    };
-    expect(capture(copy).end == cudaErrorStreamCaptureInvalidated, "end");
-  });
-  cases.run("copy to page-locked memory under capture", "", [] {
-    const Buffer<float> block(std::vector<float>(4), "block");
-    void* locked = nullptr;
-    PIXELCNN_CUDA(cudaHostAlloc(&locked, 16, cudaHostAllocDefault));
-    const auto copy = [&](cudaStream_t stream) {
-      return cudaMemcpyAsync(locked, block, 16, cudaMemcpyDeviceToHost, stream);
-    };
-    const Captured captured = capture(copy);
-    expect(captured.end == cudaSuccess && captured.nodes == 1, "one node");
-    PIXELCNN_CUDA(cudaFreeHost(locked));
-  });
+void run_threads(Cases& cases) {
   cases.run("two threads at once", "", [] {
     std::string errors[2];
     const auto work = [&](int thread) {
@@ -443,6 +324,8 @@ int main() {
   emulator_test::Cases cases;
   emulator_test::run_kernels(cases, 10);
   emulator_test::run_memory(cases);
+  emulator_test::run_threads(cases);
   emulator_test::run_runtime(cases);
+  emulator_test::run_clock(cases);
   return cases.finish();
 }

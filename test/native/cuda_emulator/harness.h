@@ -38,6 +38,28 @@ class Buffer {
   size_t count_;
 };
 
+class Stream {
+ public:
+  Stream() { PIXELCNN_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
+  ~Stream() { static_cast<void>(cudaStreamDestroy(stream_)); }
+  Stream(const Stream&) = delete;
+  operator cudaStream_t() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+class Event {
+ public:
+  explicit Event(unsigned flags = 0) { PIXELCNN_CUDA(cudaEventCreateWithFlags(&event_, flags)); }
+  ~Event() { static_cast<void>(cudaEventDestroy(event_)); }
+  Event(const Event&) = delete;
+  operator cudaEvent_t() const { return event_; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
 class Random {
  public:
   explicit Random(uint64_t seed) : engine_(seed) {}
@@ -80,5 +102,9 @@ class Cases {
  private:
   int passed_ = 0, failed_ = 0;
 };
+
+// Errors, capture and graphs; the model clock.
+void run_runtime(Cases& cases);
+void run_clock(Cases& cases);
 
 }  // namespace emulator_test

@@ -2,7 +2,6 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -34,11 +33,7 @@ extern constinit thread_local cudaError_t last_error;
 
 enum class InCapture { kAllowed, kForbidden };
 // Spoils the captures that forbid this thread to wait or allocate; false if there is none.
-bool spoil_capture();
-
-// Does the work, or records it where the stream captures.
-cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work);
-bool captures(cudaStream_t stream);
+bool spoil_captures();
 
 // Runs the body of a function of CUDA's.
 template <class Body>
@@ -47,7 +42,7 @@ cudaError_t call(const char* name, InCapture in_capture, const Body& body) {
   cudaError_t status = runtime().sticky;
   if (status == cudaSuccess) {
     runtime().told = false;
-    if (in_capture == InCapture::kForbidden && spoil_capture())
+    if (in_capture == InCapture::kForbidden && spoil_captures())
       status = cudaErrorStreamCaptureUnsupported;
     else
       status = body();

@@ -6,6 +6,7 @@
 
 #include "memory.h"
 #include "runtime.h"
+#include "stream.h"
 
 namespace emulator {
 
@@ -64,13 +65,13 @@ cudaError_t enqueue_copy(void* to, const void* from, size_t bytes, cudaMemcpyKin
                                                        : " is device memory, but the kind says host"));
     }
     if (!device && captures(stream) && !is_page_locked(address, bytes)) {
-      spoil_capture();
+      spoil_captures();
       return refuse(
           cudaErrorStreamCaptureUnsupported,
           std::string("copy whose ") + name + " is pageable host memory, while the stream captures");
     }
   }
-  return enqueue(stream, [=] { return copy(to, from, bytes, to_device, from_device); });
+  return enqueue(stream, {[=] { return copy(to, from, bytes, to_device, from_device); }});
 }
 
 cudaError_t enqueue_fill(void* to, int value, size_t bytes, cudaStream_t stream) {
@@ -78,11 +79,11 @@ cudaError_t enqueue_fill(void* to, int value, size_t bytes, cudaStream_t stream)
     return refuse(cudaErrorInvalidValue, "memset of " + std::to_string(bytes) +
                                              " bytes that are not all in one block of device memory");
   }
-  return enqueue(stream, [=] {
-    std::memset(to, value, bytes);
-    set_written(to, bytes, true);
-    return cudaSuccess;
-  });
+  return enqueue(stream, {[=] {
+                   std::memset(to, value, bytes);
+                   set_written(to, bytes, true);
+                   return cudaSuccess;
+                 }});
 }
 
 }  // namespace

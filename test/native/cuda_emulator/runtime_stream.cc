@@ -1,116 +1,51 @@
-// Streams, events, launches, and their capture into graphs. Work is done as it is enqueued.
+// Streams, events and the model clock. Work is done as it is enqueued.
 #include <algorithm>
 #include <memory>
-#include <thread>
-#include <vector>
+#include <utility>
 
-#include "device_properties.h"
-#include "grid.h"
 #include "runtime.h"
-
-struct EmulatedGraph {
-  std::vector<std::function<cudaError_t()>> nodes;
-};
-struct EmulatedGraphExec {
-  std::vector<std::function<cudaError_t()>> nodes;
-};
+#include "stream.h"
 
 namespace emulator {
 
 namespace {
 
-struct Capture {
-  EmulatedGraph graph;
-  cudaStreamCaptureMode mode;
-  std::thread::id thread;
-  cudaStream_t origin;
-  bool spoiled = false;
-};
-
-struct Streams {
-  std::vector<std::shared_ptr<Capture>> captures;
-};
-
-Streams& streams() {
-  static Streams* const instance = std::make_unique<Streams>().release();
+// Never destroyed, as the runtime.
+EmulatedStream& default_stream() {
+  static EmulatedStream* const instance = std::make_unique<EmulatedStream>().release();
   return *instance;
 }
+EmulatedStream& stream_of(cudaStream_t stream) { return stream != nullptr ? *stream : default_stream(); }
 
-cudaError_t run_launch(const LaunchShape& shape, const std::function<void()>& thread) {
-  if (options.failing_launch > 0 && --options.failing_launch == 0) {
-    return lose_device(cudaErrorLaunchFailure, std::string(shape.kernel) + ": failed as told to");
-  }
-  const std::string error = run_grid(shape, thread);
-  if (error.empty()) return cudaSuccess;
-  return lose_device(cudaErrorLaunchFailure, std::string(shape.kernel) + " (schedule " +
-                                                 std::to_string(options.seed) + "): " + error);
+uint64_t host_time = 0, device_time = 0;  // of the model clock; the device's is that of its latest stream
+
+// Nothing of a stream begins before the host enqueues it.
+uint64_t time_after(cudaStream_t stream, uint64_t nanoseconds) {
+  uint64_t& time = stream_of(stream).time;
+  time = std::max(time, host_time) + nanoseconds;
+  device_time = std::max(device_time, time);
+  return time;
 }
 
-cudaError_t check_shape(const LaunchShape& shape, const void* kernel) {
-  const auto [grid, block] = std::pair(shape.grid, shape.block);
-  const size_t threads = size_t{block.x} * block.y * block.z;
-  const bool grid_fits = grid.x != 0 && grid.y != 0 && grid.z != 0 && grid.x <= 0x7fffffffu &&
-                         grid.y <= 65535 && grid.z <= 65535;
-  if (!grid_fits || threads == 0 || threads > 1024 || block.z > 64) {
-    return refuse(cudaErrorInvalidConfiguration, std::string(shape.kernel) + ": a grid of " +
-                                                     std::to_string(grid.x) + " x " + std::to_string(grid.y) +
-                                                     " x " + std::to_string(grid.z) + " blocks of " +
-                                                     std::to_string(threads) + " threads");
-  }
-  const auto permission = runtime().shared_bytes.find(kernel);
-  const size_t most = permission != runtime().shared_bytes.end() ? permission->second : kSharedBytes;
-  if (shape.shared_bytes > most) {
-    return refuse(cudaErrorInvalidValue,
-                  std::string(shape.kernel) + ": " + std::to_string(shape.shared_bytes) +
-                      " bytes of dynamic shared memory, allowed are " + std::to_string(most));
-  }
-  return cudaSuccess;
-}
+// The host has waited until then.
+void wait_until(uint64_t time) { host_time = std::max(host_time, time); }
 
 }  // namespace
 
-void submit(const LaunchShape& shape, const void* kernel, std::function<void()> thread) {
-  if (running != nullptr) {
-    InEmulator mark;
-    fail(std::string(shape.kernel) + " is launched by a kernel");
-  }
-  call("launch", InCapture::kAllowed, [&] {
-    const cudaError_t status = check_shape(shape, kernel);
-    if (status != cudaSuccess) return status;
-    return enqueue(shape.stream, [shape, thread = std::move(thread)] { return run_launch(shape, thread); });
-  });
-}
-
-}  // namespace emulator
-
-struct EmulatedStream {
-  std::shared_ptr<emulator::Capture> capture;
-};
-struct EmulatedEvent {};
-
-namespace emulator {
-
-bool spoil_capture() {
-  bool any = false;
-  for (const auto& capture : streams().captures) {
-    const bool forbids =
-        capture->mode == cudaStreamCaptureModeGlobal ||
-        (capture->mode == cudaStreamCaptureModeThreadLocal && capture->thread == std::this_thread::get_id());
-    if (forbids) any = capture->spoiled = true;
-  }
-  return any;
-}
-
-bool captures(cudaStream_t stream) { return stream != nullptr && stream->capture != nullptr; }
-
-cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work) {
-  if (stream == nullptr && spoil_capture()) {
+cudaError_t enqueue(cudaStream_t stream, Work work) {
+  if (stream == nullptr && spoil_captures()) {
     return refuse(cudaErrorStreamCaptureUnsupported, "the default stream is used while another captures");
   }
-  if (!captures(stream)) return work();
+  if (!captures(stream)) return work.run();
   if (stream->capture->spoiled) return cudaErrorStreamCaptureInvalidated;
-  stream->capture->graph.nodes.push_back(std::move(work));
+  stream->capture->nodes.push_back(std::move(work));
   return cudaSuccess;
+}
+
+void take_time(cudaStream_t stream, uint64_t kernels) {
+  if (captures(stream)) return;
+  host_time += options.host_nanoseconds;
+  time_after(stream, kernels * options.device_nanoseconds);
 }
 
 }  // namespace emulator
@@ -118,19 +53,6 @@ cudaError_t enqueue(cudaStream_t stream, std::function<cudaError_t()> work) {
 using emulator::call;
 using emulator::InCapture;
 using emulator::refuse;
-using emulator::streams;
-
-cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int bytes) {
-  return call(__func__, InCapture::kAllowed, [&] {
-    if (bytes < 0 || static_cast<size_t>(bytes) > emulator::shared_bytes_with_permission()) {
-      return refuse(cudaErrorInvalidValue, std::to_string(bytes) +
-                                               " bytes of dynamic shared memory, the device has " +
-                                               std::to_string(emulator::shared_bytes_with_permission()));
-    }
-    emulator::runtime().shared_bytes[kernel] = static_cast<size_t>(bytes);
-    return cudaSuccess;
-  });
-}
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return call(__func__, InCapture::kAllowed, [&] {
@@ -146,13 +68,22 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   });
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  return call(__func__, InCapture::kForbidden, [&] {
+    emulator::wait_until(emulator::stream_of(stream).time);
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t) {
   return call(__func__, InCapture::kForbidden, [] { return cudaSuccess; });
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   return call(__func__, InCapture::kAllowed, [&] {
-    *event = std::make_unique<EmulatedEvent>().release();
+    *event = std::make_unique<EmulatedEvent>(EmulatedEvent{(flags & cudaEventDisableTiming) == 0}).release();
     return cudaSuccess;
   });
 }
@@ -164,76 +95,40 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   });
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) {
-  return call(__func__, InCapture::kAllowed, [] { return cudaSuccess; });
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  return call(__func__, InCapture::kAllowed, [&] {
+    event->recorded = true;
+    event->time = emulator::time_after(stream, 0);
+    return cudaSuccess;
+  });
 }
 
-cudaError_t cudaEventSynchronize(cudaEvent_t) {
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  return call(__func__, InCapture::kForbidden, [&] {
+    emulator::wait_until(event->time);
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t) {
   return call(__func__, InCapture::kForbidden, [] { return cudaSuccess; });
 }
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   return call(__func__, InCapture::kAllowed, [&] {
-    if (stream == nullptr)
-      return refuse(cudaErrorStreamCaptureUnsupported, "the default stream cannot capture");
-    if (stream->capture != nullptr) return refuse(cudaErrorIllegalState, "the stream captures already");
-    stream->capture = std::make_shared<emulator::Capture>();
-    stream->capture->mode = mode;
-    stream->capture->thread = std::this_thread::get_id();
-    stream->capture->origin = stream;
-    streams().captures.push_back(stream->capture);
-    return cudaSuccess;
-  });
-}
-
-cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  return call(__func__, InCapture::kAllowed, [&] {
-    *graph = nullptr;
-    if (stream == nullptr || stream->capture == nullptr || stream->capture->origin != stream) {
-      return refuse(cudaErrorIllegalState, "no capture began in this stream");
+    for (const cudaEvent_t event : {begin, end}) {
+      if (!event->timed) return refuse(cudaErrorInvalidResourceHandle, "an event was made without timing");
+      if (!event->recorded) return refuse(cudaErrorInvalidResourceHandle, "an event was never recorded");
     }
-    const auto capture = std::move(stream->capture);
-    std::erase(streams().captures, capture);
-    if (capture->spoiled) return cudaErrorStreamCaptureInvalidated;
-    *graph = std::make_unique<EmulatedGraph>(std::move(capture->graph)).release();
+    const auto nanoseconds = static_cast<int64_t>(end->time - begin->time);
+    *milliseconds = static_cast<float>(static_cast<double>(nanoseconds) * 1e-6);
     return cudaSuccess;
   });
 }
 
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
-  return call(__func__, InCapture::kAllowed, [&] {
-    *executable = std::make_unique<EmulatedGraphExec>(EmulatedGraphExec{graph->nodes}).release();
-    return cudaSuccess;
-  });
-}
-
-cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
-  return call(__func__, InCapture::kAllowed, [&] {
-    for (const auto& node : executable->nodes) {
-      const cudaError_t status = emulator::enqueue(stream, node);
-      if (status != cudaSuccess) return status;
-    }
-    return cudaSuccess;
-  });
-}
-
-cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t*, size_t* count) {
-  return call(__func__, InCapture::kAllowed, [&] {
-    *count = graph->nodes.size();
-    return cudaSuccess;
-  });
-}
-
-cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  return call(__func__, InCapture::kAllowed, [&] {
-    std::unique_ptr<EmulatedGraph>{graph}.reset();
-    return cudaSuccess;
-  });
-}
-
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
-  return call(__func__, InCapture::kAllowed, [&] {
-    std::unique_ptr<EmulatedGraphExec>{executable}.reset();
+cudaError_t cudaDeviceSynchronize() {
+  return call(__func__, InCapture::kForbidden, [] {
+    emulator::wait_until(emulator::device_time);
     return cudaSuccess;
   });
 }
