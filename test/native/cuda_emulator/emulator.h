@@ -21,6 +21,8 @@ struct Options {
   int capability = 90;                    // 10 * major + minor
   int devices = 1;                        // or 0
   int failing_launch = 0;                 // the launch of this number from now fails for good; 0: none
+  const char* fail_once = nullptr;        // but only if it can make this file; null: always
+  int refused_capture_launch = 0;         // the launch of this number in every capture is refused; 0: none
   int start_milliseconds = 0;             // that cudaGetDeviceCount takes, like the start of a driver
   uint64_t host_nanoseconds = 0;          // model time of the host for a launch or the launch of a graph
   uint64_t device_nanoseconds = 0;        // model time of the device for a kernel

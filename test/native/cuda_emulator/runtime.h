@@ -31,9 +31,14 @@ void host_access(const void* memory, const void* code);
 // The error that cudaGetLastError gives to this thread.
 extern constinit thread_local cudaError_t last_error;
 
-enum class InCapture { kAllowed, kForbidden };
-// Spoils the captures that forbid this thread to wait or allocate; false if there is none.
-bool spoil_captures();
+// Whether a call may be made while a stream captures.
+enum class InCapture {
+  kAllowed,
+  kUnsafe,     // not by the thread that captures, nor by any where the capture's mode is global
+  kForbidden,  // by no thread, whatever the mode
+};
+// Spoils the captures that forbid this thread such a call; false if there is none.
+bool spoil_captures(InCapture in_capture);
 
 // Runs the body of a function of CUDA's.
 template <class Body>
@@ -42,7 +47,7 @@ cudaError_t call(const char* name, InCapture in_capture, const Body& body) {
   cudaError_t status = runtime().sticky;
   if (status == cudaSuccess) {
     runtime().told = false;
-    if (in_capture == InCapture::kForbidden && spoil_captures())
+    if (spoil_captures(in_capture))
       status = cudaErrorStreamCaptureUnsupported;
     else
       status = body();

@@ -26,18 +26,34 @@ std::vector<std::shared_ptr<Capture>>& open_captures() {
 
 }  // namespace
 
-bool spoil_captures() {
+bool spoil_captures(InCapture in_capture) {
+  if (in_capture == InCapture::kAllowed) return false;
   bool any = false;
   for (const auto& capture : open_captures()) {
-    const bool forbids =
-        capture->mode == cudaStreamCaptureModeGlobal ||
-        (capture->mode == cudaStreamCaptureModeThreadLocal && capture->thread == std::this_thread::get_id());
-    if (forbids) any = capture->spoiled = true;
+    const bool own =
+        capture->mode == cudaStreamCaptureModeThreadLocal && capture->thread == std::this_thread::get_id();
+    if (in_capture == InCapture::kForbidden || own || capture->mode == cudaStreamCaptureModeGlobal)
+      any = capture->spoiled = true;
   }
   return any;
 }
 
 bool captures(cudaStream_t stream) { return stream != nullptr && stream->capture != nullptr; }
+
+cudaError_t record(Capture& capture, Work work) {
+  if (capture.spoiled) return cudaErrorStreamCaptureInvalidated;
+  if (work.kernel && ++capture.kernels == options.refused_capture_launch) {
+    capture.spoiled = true;
+    return refuse(cudaErrorStreamCaptureUnsupported, "a launch is refused under capture as told to");
+  }
+  capture.nodes.push_back(std::move(work));
+  return cudaSuccess;
+}
+
+void abandon_capture(EmulatedStream& stream) {
+  std::erase(open_captures(), stream.capture);
+  stream.capture.reset();
+}
 
 }  // namespace emulator
 
@@ -54,7 +70,6 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
     stream->capture = std::make_shared<emulator::Capture>();
     stream->capture->mode = mode;
     stream->capture->thread = std::this_thread::get_id();
-    stream->capture->origin = stream;
     open_captures().push_back(stream->capture);
     return cudaSuccess;
   });
@@ -63,13 +78,22 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return call(__func__, InCapture::kAllowed, [&] {
     *graph = nullptr;
-    if (stream == nullptr || stream->capture == nullptr || stream->capture->origin != stream) {
-      return refuse(cudaErrorIllegalState, "no capture began in this stream");
-    }
-    const auto capture = std::move(stream->capture);
-    std::erase(open_captures(), capture);
+    if (!emulator::captures(stream)) return refuse(cudaErrorIllegalState, "the stream does not capture");
+    const auto capture = stream->capture;
+    if (capture->mode != cudaStreamCaptureModeRelaxed && capture->thread != std::this_thread::get_id())
+      return cudaErrorStreamCaptureWrongThread;
+    emulator::abandon_capture(*stream);
     if (capture->spoiled) return cudaErrorStreamCaptureInvalidated;
     *graph = std::make_unique<EmulatedGraph>(EmulatedGraph{std::move(capture->nodes)}).release();
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  return call(__func__, InCapture::kAllowed, [&] {
+    *status = !emulator::captures(stream) ? cudaStreamCaptureStatusNone
+              : stream->capture->spoiled  ? cudaStreamCaptureStatusInvalidated
+                                          : cudaStreamCaptureStatusActive;
     return cudaSuccess;
   });
 }

@@ -1,4 +1,7 @@
 // Launches of kernels: what CUDA refuses at once, and running them.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <utility>
 
 #include "device_properties.h"
@@ -10,8 +13,16 @@ namespace emulator {
 
 namespace {
 
+// A program of many processes has one failure where a file is to be made by whoever fails.
+bool failure_is_ours() {
+  if (options.fail_once == nullptr) return true;
+  const int file = open(options.fail_once, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+  if (file >= 0) close(file);
+  return file >= 0;
+}
+
 cudaError_t run_launch(const LaunchShape& shape, const std::function<void()>& thread) {
-  if (options.failing_launch > 0 && --options.failing_launch == 0) {
+  if (options.failing_launch > 0 && --options.failing_launch == 0 && failure_is_ours()) {
     return lose_device(cudaErrorLaunchFailure, std::string(shape.kernel) + ": failed as told to");
   }
   const std::string error = run_grid(shape, thread);

@@ -65,7 +65,7 @@ cudaError_t enqueue_copy(void* to, const void* from, size_t bytes, cudaMemcpyKin
                                                        : " is device memory, but the kind says host"));
     }
     if (!device && captures(stream) && !is_page_locked(address, bytes)) {
-      spoil_captures();
+      stream->capture->spoiled = true;
       return refuse(
           cudaErrorStreamCaptureUnsupported,
           std::string("copy whose ") + name + " is pageable host memory, while the stream captures");
@@ -100,7 +100,7 @@ using emulator::InCapture;
 using emulator::refuse;
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
-  return call(__func__, InCapture::kForbidden, [&] {
+  return call(__func__, InCapture::kUnsafe, [&] {
     auto& all = emulator::memory();
     *memory = nullptr;
     if (bytes == 0) return cudaSuccess;
@@ -118,7 +118,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes) {
 }
 
 cudaError_t cudaFree(void* memory) {
-  return call(__func__, InCapture::kForbidden, [&] {
+  return call(__func__, InCapture::kUnsafe, [&] {
     auto& all = emulator::memory();
     if (memory == nullptr) return cudaSuccess;
     const auto block = all.blocks.find(memory);
@@ -141,7 +141,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 }
 
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
-  return call(__func__, InCapture::kForbidden, [&] {
+  return call(__func__, InCapture::kUnsafe, [&] {
     constexpr size_t kPage = 4096;
     *memory = std::aligned_alloc(kPage, (bytes + kPage - 1) / kPage * kPage);
     if (*memory == nullptr) return cudaErrorMemoryAllocation;
@@ -153,7 +153,7 @@ cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned) {
 }
 
 cudaError_t cudaFreeHost(void* memory) {
-  return call(__func__, InCapture::kForbidden, [&] {
+  return call(__func__, InCapture::kUnsafe, [&] {
     if (memory == nullptr) return cudaSuccess;
     return emulator::memory().page_locked.erase(static_cast<const char*>(memory)) == 1
                ? cudaSuccess

@@ -27,19 +27,32 @@ uint64_t time_after(cudaStream_t stream, uint64_t nanoseconds) {
   return time;
 }
 
+// What a stream captures is not going to run: no thread may wait for it or ask whether it is done.
+cudaError_t check_wait(cudaStream_t stream) {
+  if (!captures(stream)) return check_default_stream(stream);
+  stream->capture->spoiled = true;
+  return refuse(cudaErrorStreamCaptureUnsupported, "the stream is waited for or queried while it captures");
+}
+cudaError_t check_wait(const EmulatedEvent& event) {
+  if (event.capture == nullptr) return cudaSuccess;
+  event.capture->spoiled = true;
+  return cudaErrorCapturedEvent;
+}
+
 // The host has waited until then.
 void wait_until(uint64_t time) { host_time = std::max(host_time, time); }
 
 }  // namespace
 
+cudaError_t check_default_stream(cudaStream_t stream) {
+  if (stream != nullptr || !spoil_captures(InCapture::kForbidden)) return cudaSuccess;
+  return refuse(cudaErrorStreamCaptureUnsupported, "the default stream is used while another captures");
+}
+
 cudaError_t enqueue(cudaStream_t stream, Work work) {
-  if (stream == nullptr && spoil_captures()) {
-    return refuse(cudaErrorStreamCaptureUnsupported, "the default stream is used while another captures");
-  }
-  if (!captures(stream)) return work.run();
-  if (stream->capture->spoiled) return cudaErrorStreamCaptureInvalidated;
-  stream->capture->nodes.push_back(std::move(work));
-  return cudaSuccess;
+  const cudaError_t status = check_default_stream(stream);
+  if (status != cudaSuccess) return status;
+  return captures(stream) ? record(*stream->capture, std::move(work)) : work.run();
 }
 
 void take_time(cudaStream_t stream, uint64_t kernels) {
@@ -63,20 +76,22 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return call(__func__, InCapture::kAllowed, [&] {
+    if (emulator::captures(stream)) emulator::abandon_capture(*stream);
     std::unique_ptr<EmulatedStream>{stream}.reset();
     return cudaSuccess;
   });
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  return call(__func__, InCapture::kForbidden, [&] {
-    emulator::wait_until(emulator::stream_of(stream).time);
-    return cudaSuccess;
+  return call(__func__, InCapture::kUnsafe, [&] {
+    const cudaError_t status = emulator::check_wait(stream);
+    if (status == cudaSuccess) emulator::wait_until(emulator::stream_of(stream).time);
+    return status;
   });
 }
 
-cudaError_t cudaStreamQuery(cudaStream_t) {
-  return call(__func__, InCapture::kForbidden, [] { return cudaSuccess; });
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  return call(__func__, InCapture::kUnsafe, [&] { return emulator::check_wait(stream); });
 }
 
 cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
@@ -97,21 +112,25 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return call(__func__, InCapture::kAllowed, [&] {
-    event->recorded = true;
+    const cudaError_t status = emulator::check_default_stream(stream);
+    if (status != cudaSuccess) return status;
+    event->capture = emulator::captures(stream) ? stream->capture : nullptr;
+    event->recorded = event->capture == nullptr;
     event->time = emulator::time_after(stream, 0);
     return cudaSuccess;
   });
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  return call(__func__, InCapture::kForbidden, [&] {
-    emulator::wait_until(event->time);
-    return cudaSuccess;
+  return call(__func__, InCapture::kUnsafe, [&] {
+    const cudaError_t status = emulator::check_wait(*event);
+    if (status == cudaSuccess) emulator::wait_until(event->time);
+    return status;
   });
 }
 
-cudaError_t cudaEventQuery(cudaEvent_t) {
-  return call(__func__, InCapture::kForbidden, [] { return cudaSuccess; });
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return call(__func__, InCapture::kUnsafe, [&] { return emulator::check_wait(*event); });
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
