@@ -6,8 +6,10 @@
 #include "backend.h"
 #include "cudnn_report.h"
 
-#ifdef __CUDACC__
+// NVIDIA packs this header apart from the compiler, so a toolkit may lack it.
+#if defined(__CUDACC__) && __has_include(<nvtx3/nvToolsExt.h>)
 #include <nvtx3/nvToolsExt.h>
+#define PIXELCNN_NVTX 1
 #endif
 
 namespace pixelcnn {
@@ -55,7 +57,7 @@ auto on_device(CudaDevice* device, CudaStatus* status, const Body& body) -> decl
 // A named range around an op, for profilers.
 class Range {
  public:
-#ifdef __CUDACC__
+#ifdef PIXELCNN_NVTX
   explicit Range(const char* name) { nvtxRangePushA(name); }
   ~Range() { nvtxRangePop(); }
 #else

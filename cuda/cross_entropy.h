@@ -8,6 +8,9 @@
 namespace pixelcnn::cuda {
 
 constexpr int kCrossEntropyThreads = 256, kCrossEntropyWarps = kCrossEntropyThreads / 32, kPasses = 8;
+constexpr int kCrossEntropyBlocks = 3;  // per multiprocessor of any GPU
+static_assert(blocks_per_multiprocessor(75, kCrossEntropyThreads, int{sizeof(double)} * kCrossEntropyWarps) >=
+              kCrossEntropyBlocks);
 constexpr int kHeld = 8;  // logits held by a lane
 
 // How rows (the logits of one pixel and channel) are shared out. A row is held by the fewest lanes, a power
@@ -88,7 +91,7 @@ __device__ inline float exponential(float x) {
 
 // Nats of a block's rows to sums[block]; with kGradient the logits become (softmax - one hot) * scale.
 template <class T, bool kVector, bool kGradient>
-__global__ void __launch_bounds__(kCrossEntropyThreads, 3)
+__global__ void __launch_bounds__(kCrossEntropyThreads, kCrossEntropyBlocks)
     cross_entropy_kernel(T* __restrict__ logits, const uint8_t* __restrict__ level, double* __restrict__ sums,
                          LogitRows rows) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;

@@ -2,6 +2,7 @@
 // it.
 #include "cudnn_plans.h"
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <map>

@@ -68,11 +68,17 @@ template <Precision precision>
 using SampleProduct = BlockTile<precision, SampleTile, Lines::kAlongDepth, Lines::kAlongDepth>;
 
 template <Precision precision>
-__global__ void __launch_bounds__(SampleProduct<precision>::kThreads, 4)
+constexpr int kSampleBytes =  // the stages of the product, then the logits
+    SampleProduct<precision>::kSharedBytes + int{sizeof(float)} * kLogitsStride* SampleTile::kRows;
+constexpr int kSampleBlocks = 3;  // per multiprocessor of sm_90
+
+template <Precision precision>
+__global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlocks)
     sample_front_kernel(const SampleFront op, const ConvolveArguments<Element<precision>> conv,
                         FrontPixels pixels) {
   using T = Element<precision>;
   using Tile = SampleProduct<precision>;
+  static_assert(blocks_per_multiprocessor(90, Tile::kThreads, kSampleBytes<precision>) >= kSampleBlocks);
   DYNAMIC_SHARED(unsigned char, shared);
   T* stages = reinterpret_cast<T*>(shared);
   float* logits = reinterpret_cast<float*>(shared + Tile::kSharedBytes);  // (kRows, kLogitsStride)
@@ -129,7 +135,7 @@ void run(const SampleFront& op, const Launch& launch) {
   with_precision(op.precision, [&]<Precision precision>() {
     using T = Element<precision>;
     using Tile = SampleProduct<precision>;
-    constexpr int kBytes = Tile::kSharedBytes + SampleTile::kRows * kLogitsStride * int{sizeof(float)};
+    constexpr int kBytes = kSampleBytes<precision>;
     const ConvolveArguments<T> conv = {static_cast<const T*>(op.x),
                                        static_cast<const T*>(op.packed),
                                        op.bias,

@@ -40,6 +40,27 @@ void with_precision(Precision precision, const Body& body) {
   }
 }
 
+// How many blocks of so many threads and so many bytes of shared memory one multiprocessor has room for. CUDA
+// keeps 1 KB per block for itself. A kernel that asks for blocks in __launch_bounds__ asserts that they fit
+// where it is meant to have them: asking for more only takes registers away from it.
+constexpr int blocks_per_multiprocessor(int compute_capability, int threads, int shared_bytes) {
+  int most_threads = 1536, kilobytes = 100;  // 8.6, 8.9, 12.0
+  switch (compute_capability) {
+    case 75:
+      most_threads = 1024, kilobytes = 64;
+      break;
+    case 80:
+      most_threads = 2048, kilobytes = 164;
+      break;
+    case 90:
+    case 100:
+    case 103:
+      most_threads = 2048, kilobytes = 228;
+  }
+  const int by_threads = most_threads / threads, by_memory = kilobytes * 1024 / (shared_bytes + 1024);
+  return by_threads < by_memory ? by_threads : by_memory;
+}
+
 // What a block computes and how: kWarpRows x kWarpColumns for each warp, kDepthBytes of every line per stage.
 struct LargeTile {  // 60 KB of shared memory
   static constexpr int kRows = 128, kColumns = 64, kWarpRows = 64, kWarpColumns = 32;
