@@ -240,7 +240,7 @@ bool CudaDevice::end_recording(CudaReplay& replay) {
   cudaGraph_t captured = nullptr;
   cudaError_t status = cudaStreamEndCapture(stream_.get(), &captured);
   capture_.unlock();
-  const cuda::Graph graph(captured);
+  const cuda::CapturedGraph graph(captured);
   cudaGraphExec_t executable = nullptr;
   if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, captured, 0);
   replay.graph.reset(executable);
@@ -260,7 +260,7 @@ bool CudaDevice::cancel_recording(CudaReplay& replay, const std::string& error) 
   cudaGraph_t captured = nullptr;
   static_cast<void>(cudaStreamEndCapture(stream_.get(), &captured));
   capture_.unlock();
-  const cuda::Graph graph(captured);
+  const cuda::CapturedGraph graph(captured);
   return !refuse(replay, error);
 }
 

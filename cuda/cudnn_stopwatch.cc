@@ -77,7 +77,7 @@ GraphExecutable Stopwatch::capture(const std::function<void(cudaStream_t)>& enqu
   }
   cudaGraph_t captured = nullptr;
   cudaError_t status = cudaStreamEndCapture(stream_.get(), &captured);
-  const Graph graph(captured);
+  const CapturedGraph graph(captured);
   cudaGraphExec_t executable = nullptr;
   if (status == cudaSuccess && refusal.empty()) status = cudaGraphInstantiate(&executable, captured, 0);
   static_cast<void>(cudaGetLastError());

@@ -21,7 +21,7 @@ using Owned = std::unique_ptr<std::remove_pointer_t<Handle>, GiveBack<kFunction>
 
 using Stream = Owned<cudaStream_t, cudaStreamDestroy>;
 using Event = Owned<cudaEvent_t, cudaEventDestroy>;
-using Graph = Owned<cudaGraph_t, cudaGraphDestroy>;
+using CapturedGraph = Owned<cudaGraph_t, cudaGraphDestroy>;
 using GraphExecutable = Owned<cudaGraphExec_t, cudaGraphExecDestroy>;
 using DeviceMemory = Owned<std::byte*, cudaFree>;
 using PinnedMemory = Owned<std::byte*, cudaFreeHost>;

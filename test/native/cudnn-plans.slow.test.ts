@@ -1,12 +1,22 @@
 // cuDNN without a GPU: plans for every graph of a model on the GPUs that are in use, and a cuDNN that is incomplete.
-import { copyFileSync, existsSync, linkSync, mkdirSync, readdirSync } from 'node:fs';
+import { copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { skipAloud } from '../helpers/skip.js';
-import { cudnn, emptyFolder, fetchedCudnn, notBuilt, root, run } from './cudnn-programs.js';
+import { cudnn, emptyFolder, fakeCudnn, fetchedCudnn, notBuilt, root, run } from './cudnn-programs.js';
 
 const plans = (gpu: string, ...args: string[]) =>
   run('cudnn_plans_test', [cudnn, join(root, 'test/native/cudnn_profiles', `${gpu}.json`), ...args]);
+
+describe.skipIf(skipAloud('a cuDNN that hangs', notBuilt))('a cuDNN that hangs', () => {
+  it('is given up after one trial', { timeout: 60_000 }, async () => {
+    const folder = emptyFolder();
+    const log = join(folder, 'log');
+    const { output } = await run('cudnn_loader_test', [fakeCudnn, folder, 'hang'], { FAKE_LOG: log });
+    expect(output).toBe('5 passed, 0 failed\n');
+    expect(readFileSync(log, 'utf8')).toMatch(/^cudnn \d+\n$/);
+  });
+});
 
 const noCudnn = existsSync(join(cudnn, 'libcudnn.so.9'))
   ? undefined

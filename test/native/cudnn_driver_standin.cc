@@ -1,17 +1,55 @@
 // A stand-in for libcuda.so.1, the driver: every call returns CUDA_ERROR_NO_DEVICE (100). cuDNN compiles
 // plans at run time only where it can open a driver; with this one it does so on machines without a GPU.
+//
+// FAKE_DRIVER in the environment makes it a driver with a GPU: "works", or "hangs" in a forked child. As the
+// real one it remembers the process that called cuInit: in a child of that, every call answers 3,
+// CUDA_ERROR_NOT_INITIALIZED. FAKE_LOG is a file to which each cuInit adds a line: "cuInit PID".
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+
+namespace {
+
+constexpr int kNotInitialized = 3, kNoDevice = 100;
+pid_t initialised_by = 0;
+
+bool behaves(const char* how) {
+  const char* value = std::getenv("FAKE_DRIVER");
+  return value != nullptr && std::strcmp(value, how) == 0;
+}
+
+void log(const char* call) {
+  const char* path = std::getenv("FAKE_LOG");
+  std::FILE* file = path == nullptr ? nullptr : std::fopen(path, "a");
+  if (file == nullptr) return;
+  std::fprintf(file, "%s %d\n", call, static_cast<int>(getpid()));
+  std::fclose(file);
+}
+
+}  // namespace
 
 extern "C" {
 
-int cuInit(unsigned flags) { return flags == 0 ? 100 : 1; }
+int cuInit(unsigned flags) {
+  log("cuInit");
+  if (initialised_by != 0 && initialised_by != getpid()) {
+    if (behaves("hangs")) pause();
+    return kNotInitialized;
+  }
+  if (!behaves("works") && !behaves("hangs")) return flags == 0 ? kNoDevice : 1;
+  initialised_by = getpid();
+  return 0;
+}
 int cuDriverGetVersion(int* version) {
   *version = 13000;
   return 0;
 }
 int cuDeviceGetCount(int* count) {
-  *count = 0;
-  return 100;
+  *count = initialised_by == getpid() ? 1 : 0;
+  if (!behaves("works") && !behaves("hangs")) return kNoDevice;
+  return initialised_by == getpid() ? 0 : kNotInitialized;
 }
 int cuGetErrorString(int error, const char** text) {
   *text = error == 100 ? "no device" : "unknown";

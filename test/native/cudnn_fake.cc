@@ -1,6 +1,10 @@
 // A library that has cuDNN's functions and none of its abilities, for tests of the loader. FAKE_CUDNN in the
-// environment says how it behaves: "abort" or "crash" on the first call, "old"; else it works, up to a point.
+// environment says how it behaves: "abort", "crash" or "hang" on the first call, "driver" (it needs a driver
+// that works, and aborts without), "old"; else it works, up to a point. FAKE_LOG is a file to which the first
+// call in each process adds a line: "cudnn PID".
 #include <cudnn_graph.h>
+#include <dlfcn.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
@@ -14,11 +18,35 @@ bool behaves(const char* how) {
   return value != nullptr && std::strcmp(value, how) == 0;
 }
 
+void log() {
+  static pid_t logged = 0;
+  const char* path = std::getenv("FAKE_LOG");
+  if (path == nullptr || logged == getpid()) return;
+  logged = getpid();
+  std::FILE* file = std::fopen(path, "a");
+  if (file == nullptr) return;
+  std::fprintf(file, "cudnn %d\n", static_cast<int>(getpid()));
+  std::fclose(file);
+}
+
+bool driver_works() {
+  void* driver = dlopen("libcuda.so.1", RTLD_LAZY);
+  if (driver == nullptr) return false;
+  const auto init = reinterpret_cast<int (*)(unsigned)>(dlsym(driver, "cuInit"));
+  return init != nullptr && init(0) == 0;
+}
+
 }  // namespace
 
 extern "C" {
 
 size_t cudnnGetCudartVersion() {
+  log();
+  if (behaves("hang")) pause();
+  if (behaves("driver") && !driver_works()) {
+    std::fprintf(stderr, "the driver is not initialised\n");
+    std::abort();
+  }
   if (behaves("abort")) {
     std::fprintf(stderr, "Invalid handle. Cannot load symbol cudnnGetCudartVersion\n");
     std::abort();

@@ -1,12 +1,14 @@
 // The search for cuDNN, the child that tries it, and the cache of choices: with a fake cuDNN, in a process
-// with busy threads. Usage: cudnn_loader_test FAKE_LIBRARY EMPTY_FOLDER
+// with busy threads. Usage: cudnn_loader_test FAKE_LIBRARY EMPTY_FOLDER [PART]
 #include "../../cuda/cudnn_loader.h"
 
+#include <dlfcn.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -119,16 +121,58 @@ void test_loader(const fs::path& fake, const fs::path& folder) {
         "a report of a cuDNN that works");
 }
 
-// One search per process: its result is kept.
-void test_wheels(const fs::path& fake, const fs::path& folder) {
-  const fs::path wheel = folder / "venv/lib/python3.11/site-packages/nvidia";
+// The wheels of cuDNN and cuBLAS in an environment of Python.
+std::string install_wheels(const fs::path& fake, const fs::path& environment) {
+  const fs::path wheel = environment / "lib/python3.11/site-packages/nvidia";
   install(wheel / "cudnn/lib", fake, {"libcublasLt.so.13"});
   fs::create_directories(wheel / "cu13/lib");
   fs::copy_file(fake, wheel / "cu13/lib/libcublasLt.so.13");
+  return wheel / "cudnn/lib/libcudnn.so.9";
+}
+
+// One search per process: its result is kept.
+void test_wheels(const fs::path& fake, const fs::path& folder) {
+  const std::string shim = install_wheels(fake, folder / "venv");
   setenv("VIRTUAL_ENV", (folder / "venv").c_str(), 1);
   const auto library = load_cudnn();
-  check(library->path == (wheel / "cudnn/lib/libcudnn.so.9").string(),
+  check(library->path == shim,
         "wheels of the active Python are found: '" + library->path + "' " + library->message);
+}
+
+// `folder` is an environment made by `python3 -m venv`; its python3 is the first one on the PATH, and
+// VIRTUAL_ENV is not set.
+void test_environment(const fs::path& fake, const fs::path& folder) {
+  const std::string shim = install_wheels(fake, folder);
+  const auto library = load_cudnn();
+  check(library->path == shim, "wheels beside a linked python3: '" + library->path + "' " + library->message);
+}
+
+// The driver is the stand-in, which works.
+void test_after_cuda(const fs::path& fake, const fs::path& folder) {
+  setenv("FAKE_CUDNN", "driver", 1);
+  const auto before = load_cudnn(install(folder / "before", fake));
+  check(before->api != nullptr && before->tried, "before cuInit it is tried in a child: " + before->message);
+  void* const driver = dlopen("libcuda.so.1", RTLD_LAZY);
+  const auto init = reinterpret_cast<int (*)(unsigned)>(dlsym(driver, "cuInit"));
+  check(init(0) == 0, "the driver works");
+  const auto begin = std::chrono::steady_clock::now();
+  const auto after = load_cudnn(install(folder / "after", fake));
+  check(after->api != nullptr && !after->tried, "after cuInit it is opened untried: " + after->message);
+  check(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10), "and at once");
+}
+
+void test_no_trial(const fs::path& fake, const fs::path& folder) {
+  setenv("PIXELCNN_CUDNN_TRIAL", "0", 1);
+  const auto library = load_cudnn(install(folder / "whole", fake));
+  check(library->api != nullptr && !library->tried, "opened without a trial: " + library->message);
+  check_refused(install(folder / "incomplete", fake, {"libcudnn_graph.so.9"}), "ERR_CUDNN_INCOMPLETE",
+                "libcudnn_graph");
+}
+
+// Takes as long as a trial may.
+void test_hang(const fs::path& fake, const fs::path& folder) {
+  setenv("FAKE_CUDNN", "hang", 1);
+  check_refused(install(folder / "hangs", fake), "ERR_CUDNN_TIMEOUT", "within 20 seconds");
 }
 
 void test_report(const fs::path& folder) {
@@ -158,7 +202,8 @@ void test_child() {
   const ChildResult quiet = run_in_child([]() -> std::string { _exit(0); }, 10);
   check(!quiet.ended, "a child that leaves without an answer has not ended by itself");
   const ChildResult hang = run_in_child([]() -> std::string { return pause(), ""; }, 1);
-  check(!hang.ended && hang.error.find("in time") != std::string::npos, "a child that hangs is given up");
+  check(!hang.ended && hang.timed_out && hang.error.find("in time") != std::string::npos,
+        "a child that hangs is given up");
 }
 
 std::string text_of(const std::string& path) {
@@ -238,6 +283,14 @@ int main(int count, char** arguments) {
   const std::string part = count > 3 ? arguments[3] : "";
   if (part == "wheels") {
     test_wheels(fake, folder);
+  } else if (part == "environment") {
+    test_environment(fake, folder);
+  } else if (part == "after-cuda") {
+    test_after_cuda(fake, folder);
+  } else if (part == "no-trial") {
+    test_no_trial(fake, folder);
+  } else if (part == "hang") {
+    test_hang(fake, folder);
   } else if (part == "report") {
     test_report(folder);
   } else if (part == "loader-path") {

@@ -1,0 +1,180 @@
+// Two devices on one emulated GPU, as of two workers of a process: what one does must not disturb the other.
+// Usage: cuda_devices_test
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include "../../native/cuda_api.h"
+#include "cudnn_check.h"
+#include "emulator.h"
+
+extern "C" const pixelcnn::CudaFunctions* pixelcnn_cuda(int32_t abi);
+
+namespace pixelcnn::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+Checks check;
+const CudaFunctions& cuda() { return *pixelcnn_cuda(kCudaAbi); }
+
+// A device with an op that it can run, captured or not.
+class Device {
+ public:
+  Device() {
+    CudaDeviceInfo info{};
+    device_ = cuda().open(0, &info, &status_);
+    replay_ = cuda().create_replay(device_, &status_);
+    memory_ = static_cast<uint8_t*>(cuda().allocate(device_, 4096, &status_));
+    op_ = {memory_, memory_ + 256, memory_ + 1024, 256, 256, Precision::kF32};
+    expect_success("a device opens");
+  }
+  ~Device() {
+    cuda().release(device_, memory_);
+    cuda().release_replay(device_, replay_);
+    cuda().destroy(device_);
+  }
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  void run() { cuda().run_Quantise(device_, &op_, &status_); }
+  void begin() { cuda().begin_recording(device_, replay_, &status_); }
+  bool end() { return cuda().end_recording(device_, replay_, &status_) != 0; }
+  bool cancel() { return cuda().cancel_recording(device_, replay_, "planted", &status_) != 0; }
+  bool replay() { return cuda().replay(device_, replay_, &status_) != 0; }
+  bool refused() const { return cuda().is_refused(replay_) != 0; }
+  std::string recording() const {
+    char text[512];
+    cuda().recording(device_, text, sizeof text);
+    return text;
+  }
+  // A program's first run is not captured.
+  void run_once() { begin(), run(), end(); }
+
+  // An error that CUDA recovers from: a copy to memory that is not the device's.
+  void fail() {
+    uint8_t host[16] = {};
+    cuda().write(device_, host, host, sizeof host, &status_);
+  }
+  void choose() {
+    const MaskedConv2dShape shape{1, 4, 4, 8, 8, 3, MaskType::kB, 1, Algorithm::kAuto};
+    const MaskedConv2dForward op{nullptr, nullptr, nullptr, nullptr, shape, 0};
+    cuda().workspace_MaskedConv2dForward(device_, &op, &status_);
+  }
+
+  std::string code() const { return status_.code; }
+  void forget() { status_ = {}; }
+  void expect_success(const std::string& what) const {
+    check(code().empty(), what + ": " + code() + " " + status_.message);
+  }
+
+ private:
+  CudaStatus status_{};
+  CudaDevice* device_ = nullptr;
+  CudaReplay* replay_ = nullptr;
+  uint8_t* memory_ = nullptr;
+  Quantise op_{};
+};
+
+void test_error_beside_capture() {
+  Device a, b;
+  a.run_once();
+  a.begin();
+  a.run();
+  std::thread([&] {
+    b.fail();
+    check(b.code() == "ERR_CUDA", "a failing copy is an error: " + b.code());
+    b.forget();
+    b.run_once();
+    b.expect_success("the device works on after an error beside a capture");
+  }).join();
+  check(a.end(), "the capture beside the error becomes a graph");
+  check(a.replay(), "which is launched");
+  a.expect_success("a device that captures beside an error");
+  check(a.recording() == "graphs", "runs graphs: " + a.recording());
+}
+
+// `work` has to wait until `a`, which captures, has ended its capture.
+template <class Work>
+void expect_to_wait(Device& a, const std::string& what, const Work& work) {
+  a.run_once();
+  a.begin();
+  a.run();
+  std::atomic<bool> done = false;
+  std::thread other([&] {
+    work();
+    done = true;
+  });
+  std::this_thread::sleep_for(200ms);
+  check(!done, what + " waits for the capture of another device");
+  check(a.end(), what + " leaves the capture alone");
+  other.join();
+}
+
+void test_one_at_a_time() {
+  {
+    Device a, b;
+    b.run_once();
+    expect_to_wait(a, "a capture", [&] { b.begin(), b.run(), check(b.end(), "the second capture"); });
+    b.expect_success("two captures");
+  }
+  Device a, b;
+  expect_to_wait(a, "a search for plans", [&] { b.choose(); });
+  b.expect_success("a search beside a capture");
+}
+
+void test_refused_capture() {
+  {
+    Device a;
+    a.run_once();
+    a.begin();
+    a.run();
+    std::thread([] { static_cast<void>(cudaDeviceSynchronize()); }).join();
+    check(!a.end(), "a spoiled capture has not run");
+    a.expect_success("a spoiled capture");
+    check(a.refused(), "and is not tried again");
+    check(a.recording().find("1 programs run op by op") != std::string::npos, a.recording());
+    a.begin(), a.run();
+    check(a.end() && !a.replay(), "it runs op by op");
+    a.expect_success("op by op");
+  }
+  Device a;
+  emulator::options.refused_capture_launch = 1;
+  a.run_once();
+  a.begin();
+  a.run();
+  check(a.code() == "ERR_CUDA", "an op refuses to be captured: " + a.code());
+  a.forget();
+  check(!a.cancel(), "its error is not the caller's");
+  check(a.recording().find("planted") != std::string::npos, a.recording());
+  a.begin(), a.run();
+  check(a.end(), "it runs op by op");
+  a.expect_success("an op that refuses to be captured");
+  emulator::options.refused_capture_launch = 0;
+}
+
+// The last test: nothing works after it.
+void test_lost() {
+  Device a;
+  emulator::options.failing_launch = 1;
+  a.run();
+  check(a.code() == "ERR_CUDA", "a kernel fails: " + a.code());
+  a.forget();
+  a.run();
+  check(a.code() == "ERR_DEVICE_LOST", "the device is lost: " + a.code());
+  static_cast<void>(cudaDeviceReset());
+}
+
+}  // namespace
+}  // namespace pixelcnn::test
+
+int main() {
+  using namespace pixelcnn::test;
+  test_error_beside_capture();
+  test_one_at_a_time();
+  test_refused_capture();
+  test_lost();
+  return check.finish();
+}
