@@ -1,0 +1,225 @@
+// Predicts from shapes how long training steps and sampling take on a GPU, and what limits every kernel.
+// Usage: node scripts/gpu-acceptance/predict.mjs [--batch N …] [--help]
+//   --batch N   batch size of the training steps, as often as wanted. Default: 256 and 1024
+// The numbers are predictions, made without a GPU: a measured time far from its prediction has a reason worth finding.
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { blocksOf, cut, elementBytes, h100, kernelTime } from './gpu-model.mjs';
+import { convolve, nextFront, sampleFront } from './kernel-costs.mjs';
+import { network, trainingFlops, trainingOps } from './training-kernels.mjs';
+
+export { h100 };
+
+/** The shape that the acceptance run measures, where nothing else is said. */
+const defaults = { model: {}, batch: 256, height: 28, width: 28, convolutions: 'own' };
+
+// ---- the training step
+
+/**
+ * A training step of `batch` images with our own convolutions or with cuDNN's: every kind of kernel with its launches, the
+ * time of all of them and what limits most of it; and the whole step.
+ */
+export function predictTrainingStep(options, gpu = h100) {
+  const shape = { ...defaults, ...options };
+  const rows = new Map();
+  for (const { name, demand } of trainingOps(shape, gpu).flatMap(({ kernels }) => kernels)) {
+    const { seconds, limit, limits } = kernelTime(demand, gpu);
+    const row = rows.get(name) ?? { name, launches: 0, microseconds: 0, limit, limits, longest: 0 };
+    row.launches += 1;
+    row.microseconds += 1e6 * seconds;
+    if (seconds > row.longest) Object.assign(row, { limit, limits, longest: seconds });
+    rows.set(name, row);
+  }
+  const kernels = [...rows.values()].map(({ limits, longest: _, ...row }) => ({
+    ...row,
+    // Of the longest launch, in microseconds.
+    limits: Object.fromEntries(Object.entries(limits).map(([name, seconds]) => [name, 1e6 * seconds])),
+  }));
+  const launches = kernels.reduce((sum, row) => sum + row.launches, 0);
+  const copies = 4; // images and hyperparameters in, nats and state out
+  const bytes = shape.batch * shape.height * shape.width * network(shape.model).config.channels;
+  const gaps = (launches + copies) * gpu.nodeGap + bytes / gpu.hostCopyRate;
+  kernels.push(
+    { name: 'gaps and copies', launches: 0, microseconds: 1e6 * gaps, limit: 'launch', limits: {} },
+    {
+      name: 'host between steps',
+      launches: 0,
+      microseconds: 1e6 * gpu.stepGap,
+      limit: 'launch',
+      limits: {},
+    },
+  );
+  const seconds = kernels.reduce((sum, row) => sum + row.microseconds, 0) / 1e6;
+  return {
+    kernels,
+    milliseconds: 1e3 * seconds,
+    imagesPerSecond: shape.batch / seconds,
+    shareOfPeak: trainingFlops(shape) / seconds / gpu.peakRate,
+  };
+}
+
+/**
+ * Microseconds on the device of the op that a trace of a training step calls `label`, e.g. `net.2 forward`. A trace
+ * measures on the host and waits for every op, which adds some 10 to 20 microseconds that the step itself does not have.
+ */
+export function predictOp(label, options = {}, gpu = h100) {
+  const op = trainingOps({ ...defaults, ...options }, gpu).find((each) => each.label === label);
+  if (op === undefined) throw new Error(`a training step of this model has no op '${label}'`);
+  const kernels = op.kernels.reduce((sum, { demand }) => sum + kernelTime(demand, gpu).seconds, 0);
+  return 1e6 * (kernels + (op.kernels.length - 1) * gpu.nodeGap);
+}
+
+// ---- sampling
+
+/** Pixels of one native run (src/device.ts). */
+export const pixelsPerRun = 2048 * 28 * 28;
+
+/** Pixels of one image in each front (FrontPixels in cuda/front.h). */
+function frontsOf(height, width, slope) {
+  return Array.from({ length: width + slope * (height - 1) }, (_, t) => {
+    const first = t < width ? 0 : Math.floor((t - width) / slope) + 1;
+    return Math.max(0, Math.min(Math.floor(t / slope), height - 1) - first + 1);
+  });
+}
+
+/** Drawing `batch` images: `frontMicroseconds` is the mean of all fronts, `layerMicroseconds` a hidden layer in the longest. */
+export function predictSampling(options, gpu = h100) {
+  const { model, batch, height, width } = { ...defaults, ...options };
+  const { config, hidden, head } = network(model);
+  const pad = (config.kernelSize - 1) / 2;
+  const fronts = frontsOf(height, width, pad + 1);
+  const longest = Math.min(blocksOf(width, pad + 1), height);
+  const layerTime = (layer, images, rows) => {
+    const shape = { ...layer, pixels: images * rows, most: images * longest };
+    // A front computes the output channels of one image channel.
+    return kernelTime(convolve({ ...shape, k: blocksOf(layer.k, config.channels) }, gpu), gpu).seconds;
+  };
+  const frontTime = (images, rows) => {
+    const layers = hidden.reduce((sum, layer) => sum + layerTime(layer, images, rows), 0);
+    const draw = kernelTime(sampleFront({ pixels: images * rows, c: head.c, levels: config.levels }), gpu);
+    const kernels = config.channels * (layers + draw.seconds) + kernelTime(nextFront(), gpu).seconds;
+    const nodes = config.channels * (hidden.length + 1) + 1;
+    return Math.max(kernels + nodes * gpu.nodeGap, gpu.graphLaunch);
+  };
+  const runTime = (images) => {
+    const byRows = new Map([...new Set(fronts)].map((rows) => [rows, frontTime(images, rows)]));
+    const canvas = images * (pad + height) * (width + 2 * pad) * elementBytes;
+    const channels = config.channels + hidden.reduce((sum, { k }) => sum + k, 0);
+    const drawing = fronts.reduce((sum, rows) => sum + byRows.get(rows), 0);
+    const submissions = 3; // the beginning, a few fronts to see how long one takes, the others
+    const values = images * height * width * config.channels;
+    return {
+      drawing,
+      seconds:
+        drawing +
+        kernelTime({ hbmBytes: canvas * channels }, gpu).seconds + // cleared
+        submissions * gpu.hostTurn +
+        values * gpu.javascriptPerValue,
+    };
+  };
+  const runs = cut(batch, Math.floor(pixelsPerRun / (height * width)));
+  const seconds = runs.reduce((sum, images) => sum + runTime(images).seconds, 0);
+  const hiddenLayer = hidden.at(-1);
+  return {
+    milliseconds: 1e3 * seconds,
+    imagesPerSecond: batch / seconds,
+    frontMicroseconds: (1e6 * runTime(runs[0]).drawing) / fronts.length,
+    layerMicroseconds: 1e6 * layerTime(hiddenLayer, runs[0], longest),
+  };
+}
+
+// ---- beside measurements
+
+/**
+ * Measured `rows` with what was predicted for them and the ratio measured / predicted. A row has `milliseconds` and says
+ * what they are of: `what` is 'training step', 'sampling' or 'op' (then with its `label`), and any of model, batch, height,
+ * width and convolutions that differs from the default model at batch 256 with our own kernels.
+ */
+export function withPredictions(rows, gpu = h100) {
+  const predict = {
+    'training step': (row) => predictTrainingStep(row, gpu).milliseconds,
+    sampling: (row) => predictSampling(row, gpu).milliseconds,
+    op: (row) => predictOp(row.label, row, gpu) / 1e3,
+  };
+  return rows.map((row) => {
+    if (!Object.hasOwn(predict, row.what)) throw new Error(`no prediction for '${row.what}'`);
+    const predicted = predict[row.what](row);
+    return { ...row, predicted, ratio: row.milliseconds / predicted };
+  });
+}
+
+// ---- for people
+
+function trainingTable(batch, gpu) {
+  const lines = [];
+  for (const convolutions of ['own', 'cudnn']) {
+    const step = predictTrainingStep({ batch, convolutions }, gpu);
+    lines.push(
+      '',
+      `Training step, batch ${batch}, ${convolutions === 'own' ? 'our own convolutions' : "cuDNN's convolutions"}:`,
+      `${'kernel'.padEnd(30)}${'launches'.padStart(8)}${'all of them'.padStart(14)}  limit`,
+      ...step.kernels.map(
+        ({ name, launches, microseconds, limit }) =>
+          `${name.padEnd(30)}${String(launches || '').padStart(8)}${microseconds.toFixed(1).padStart(11)} µs  ${limit}`,
+      ),
+      `step: ${step.milliseconds.toFixed(2)} ms, ${Math.round(step.imagesPerSecond)} images/s, ` +
+        `${(100 * step.shareOfPeak).toFixed(1)}% of the peak rate`,
+    );
+  }
+  return lines;
+}
+
+function samplingTable(gpu) {
+  const columns = ['batch', 'hidden layer', 'front (mean)', 'all images', 'images/s'];
+  return [
+    '',
+    'Sampling:',
+    columns.map((name) => name.padStart(13)).join(''),
+    ...[1, 16, 256, 4096].map((batch) => {
+      const { layerMicroseconds, frontMicroseconds, milliseconds, imagesPerSecond } = predictSampling(
+        { batch },
+        gpu,
+      );
+      return [
+        String(batch),
+        `${layerMicroseconds.toFixed(1)} µs`,
+        `${frontMicroseconds.toFixed(1)} µs`,
+        `${milliseconds.toFixed(1)} ms`,
+        imagesPerSecond.toFixed(0),
+      ]
+        .map((cell) => cell.padStart(13))
+        .join('');
+    }),
+  ];
+}
+
+function main() {
+  const { values } = parseArgs({
+    options: {
+      batch: { type: 'string', multiple: true, default: ['256', '1024'] },
+      help: { type: 'boolean' },
+    },
+  });
+  if (values.help) {
+    const lines = readFileSync(new URL(import.meta.url), 'utf8').split('\n');
+    const end = lines.findIndex((line) => !line.startsWith('//'));
+    process.stdout.write(`${lines.slice(0, end).join('\n')}\n`);
+    return;
+  }
+  const batches = values.batch.map(Number);
+  const wrong = batches.findIndex((batch) => !Number.isInteger(batch) || batch < 1);
+  if (wrong >= 0) {
+    process.stderr.write(`--batch: expected a number of images, got '${values.batch[wrong]}'\n`);
+    process.exitCode = 1;
+    return;
+  }
+  const lines = [
+    `PREDICTIONS, NOT MEASUREMENTS: the default model, 28x28x1, bf16, on ${h100.name}`,
+    ...batches.flatMap((batch) => trainingTable(batch, h100)),
+    ...samplingTable(h100),
+  ];
+  process.stdout.write(`${lines.join('\n')}\n`);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main();

@@ -1,0 +1,109 @@
+// The kernels that a training step is made of, op by op, as src/models/network.ts records it and cuda/ launches it.
+import { layersOf, parameterCount, parseConfig } from '../../dist/models/config.js';
+import { cut, elementBytes } from './gpu-model.mjs';
+import * as costs from './kernel-costs.mjs';
+
+/** Bytes of logits that the head takes at once (kChunkBytes in cuda/softmax_cross_entropy.cu). */
+export const chunkBytes = 256 * 2 ** 20;
+
+/** The convolutions of a model: `role` is the name of its kernels' rows. */
+export function network(options) {
+  const config = parseConfig('predict', options);
+  const layers = layersOf(config).map((layer, index, all) => {
+    const { live: taps, slots } = costs.tapsOf(layer);
+    return {
+      ...layer,
+      taps,
+      slots,
+      role: index === 0 ? 'first layer' : index < all.length - 1 ? 'hidden' : 'head',
+    };
+  });
+  return { config, hidden: layers.slice(0, -1), head: layers.at(-1), parameters: parameterCount(config) };
+}
+
+/** The ops of a training step in their order, as src/models/network.ts records them: label and kernels of each. */
+export function trainingOps({ model, batch, height, width, convolutions }, gpu) {
+  const { config, hidden, head, parameters } = network(model);
+  const pixels = batch * height * width;
+  const ops = [];
+  const add = (label, ...kernels) => ops.push({ label, kernels });
+  const kernel = (name, demand) => ({ name, demand });
+  const withCudnn = convolutions === 'cudnn';
+
+  const pack = (layer) => add(`${layer.name} pack`, kernel('pack weights', costs.pack(layer)));
+  const forward = (layer, n) => {
+    const shape = { ...layer, pixels: n };
+    const convolution = kernel(
+      `${layer.role} forward`,
+      withCudnn ? costs.cudnnConvolve(shape) : costs.convolve(shape, gpu),
+    );
+    return withCudnn ? [kernel('round bias', costs.tiny()), convolution] : [convolution];
+  };
+  const inputGradient = (layer, n) => {
+    const shape = { ...layer, pixels: n, c: layer.k, k: layer.c, gate: true, backward: true };
+    return kernel(
+      `${layer.role} input gradient`,
+      withCudnn ? costs.cudnnConvolve(shape) : costs.convolve(shape, gpu),
+    );
+  };
+  const weightGradient = (layer, n) => {
+    const shape = { ...layer, pixels: n };
+    // That of the first layer stays ours: cuDNN would pad the few channels of an image to 8.
+    const { parts, demand } =
+      withCudnn && layer.role !== 'first layer'
+        ? costs.cudnnWeightGradient(shape)
+        : costs.weightGradient(shape, gpu);
+    const ofHead = layer.role === 'head' ? 'head ' : '';
+    return [
+      kernel(`${layer.role} weight gradient`, demand),
+      kernel(`${ofHead}unpack`, costs.unpack({ ...shape, parts })),
+      ...costs.biasGradient(shape, gpu).map((round) => kernel(`${ofHead}bias gradient`, round)),
+    ];
+  };
+
+  add('quantise', kernel('quantise', costs.quantise({ count: pixels * config.channels })));
+  for (const layer of hidden) {
+    pack(layer);
+    add(`${layer.name} forward`, ...forward(layer, pixels));
+  }
+  pack(head);
+  pack(head);
+  const rowsPerImage = height * width * config.channels;
+  const chunks = cut(batch, Math.floor(chunkBytes / (height * width * head.k * elementBytes)));
+  add(
+    'head',
+    ...chunks.flatMap((images) => {
+      const n = images * height * width;
+      return [
+        ...forward(head, n),
+        kernel('cross-entropy', costs.crossEntropy({ images, rowsPerImage, levels: config.levels })),
+        inputGradient(head, n),
+        ...weightGradient(head, n),
+        ...(chunks.length === 1 ? [] : [head.c * head.k, head.k]).map((count) =>
+          kernel('add gradients of chunks', costs.addGradient({ count })),
+        ),
+      ];
+    }),
+    kernel('nats of images', costs.imageNats({ images: batch })),
+  );
+  for (const layer of hidden.toReversed()) {
+    add(`${layer.name} weight gradient`, ...weightGradient(layer, pixels));
+    if (layer.role === 'first layer') break;
+    pack(layer);
+    add(`${layer.name} input gradient`, inputGradient(layer, pixels));
+  }
+  add(
+    'adam gradient norm',
+    ...costs.gradientNorm({ parameters }).map((demand) => kernel('gradient norm', demand)),
+  );
+  add('adam', ...costs.adam({ parameters }).map((demand) => kernel('adam', demand)));
+  return ops;
+}
+
+/** Products of the live taps, twice: what a step has to compute, however it does it. */
+export function trainingFlops({ model, batch, height, width }) {
+  const { hidden, head } = network(model);
+  const forward = ({ taps, c, k }) => 2 * batch * height * width * taps * c * k;
+  const all = [...hidden, head].reduce((sum, layer) => sum + forward(layer), 0);
+  return 3 * all - forward(hidden[0]); // the images need no gradient
+}

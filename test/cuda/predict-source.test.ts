@@ -1,0 +1,134 @@
+// The cost model of the GPU kernels has the constants of their C++ source and the ops of a recorded training step.
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Device } from '../../src/device.js';
+import { MaskedConv2d } from '../../src/layers/masked-conv2d.js';
+import { configSchema, layersOf } from '../../src/models/config.js';
+import { recordTrainingStep } from '../../src/models/network.js';
+import { Recorder } from '../../src/recorder.js';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const folder = `${root}scripts/gpu-acceptance/`;
+const source = (path: string) => readFileSync(root + path, 'utf8');
+
+type Tile = Readonly<Record<string, number>>;
+interface Along {
+  a: boolean;
+  b: boolean;
+}
+
+let predict: { pixelsPerRun: number; predictOp(label: string, shape: object): number };
+let model: { h100: object; tiles: Record<string, Tile>; sharedBytes(tile: Tile, along: Along): number };
+let costs: { sizes: Record<string, number> };
+let training: { chunkBytes: number; trainingOps(shape: object, gpu: object): { label: string }[] };
+beforeAll(async () => {
+  predict = await import(`${folder}predict.mjs`);
+  model = await import(`${folder}gpu-model.mjs`);
+  costs = await import(`${folder}kernel-costs.mjs`);
+  training = await import(`${folder}training-kernels.mjs`);
+});
+
+/** Integers in C++: products, sums and shifts of literals, and names that are known. */
+function integer(text: string, names: Record<string, number> = {}): number {
+  const words = text.trim().split(/\s+/);
+  let value = Number(names[words[0]!] ?? words[0]);
+  for (let i = 1; i < words.length; i += 2) {
+    const operand = Number(names[words[i + 1]!] ?? words[i + 1]);
+    if (words[i] === '*') value *= operand;
+    else if (words[i] === '+') value += operand;
+    else if (words[i] === '<<') value *= 2 ** operand;
+    else value = Number.NaN;
+  }
+  return value;
+}
+
+describe('the constants of the kernels', () => {
+  it.each([
+    ['LargeTile', 'cuda/tile.h'],
+    ['SmallTile', 'cuda/tile.h'],
+    ['SampleTile', 'cuda/sample.cu'],
+  ])('%s is as %s has it', (name, path) => {
+    const body = new RegExp(`struct ${name} \\{([^}]*)\\}`).exec(source(path))?.[1] ?? '';
+    const found = Object.fromEntries(
+      [...body.matchAll(/k(\w+) = (\d+)/g)].map(([, word, value]) => [
+        word!.charAt(0).toLowerCase() + word!.slice(1),
+        Number(value),
+      ]),
+    );
+    expect(model.tiles[name]).toEqual(found);
+  });
+
+  it('the sizes that work is shared out by are those of the source', () => {
+    const sources = {
+      kLeastPixels: 'cuda/masked_conv2d_gradient.cu',
+      kSumWarps: 'cuda/masked_conv2d_gradient.cu',
+      kSumChannels: 'cuda/masked_conv2d_gradient.cu',
+      kPasses: 'cuda/cross_entropy.h',
+      kHeld: 'cuda/cross_entropy.h',
+      kCrossEntropyThreads: 'cuda/cross_entropy.h',
+      kFlatThreads: 'cuda/grid.h',
+      kLogitsStride: 'cuda/sample.cu',
+    };
+    const constant = (path: string, name: string) =>
+      new RegExp(`\\b${name} = ([^,;]+)`).exec(source(path))?.[1] ?? `no ${name}`;
+    const levels = integer(constant('cuda/sample.cu', 'kLevels'));
+    const found = Object.entries(sources).map(([name, path]) => [
+      name,
+      integer(constant(path, name), { kLevels: levels }),
+    ]);
+    expect(costs.sizes).toEqual(Object.fromEntries(found));
+  });
+
+  it('batches are cut as the source cuts them', () => {
+    const perRun = /'cuda' \? (\d+) : \d+\) \* (\d+) \* (\d+)/.exec(source('src/device.ts'))!;
+    expect(predict.pixelsPerRun).toBe(Number(perRun[1]) * Number(perRun[2]) * Number(perRun[3]));
+    const head = source('cuda/softmax_cross_entropy.cu');
+    const chunk = /#else\s+constexpr int64_t kChunkBytes = ([^;]+);/.exec(head)?.[1] ?? 'no kChunkBytes';
+    expect(training.chunkBytes).toBe(integer(chunk));
+  });
+
+  it('shared memory comes to what the review counted', () => {
+    const bytes = (tile: string, a: boolean, b: boolean) => model.sharedBytes(model.tiles[tile]!, { a, b });
+    expect(bytes('LargeTile', true, true)).toBe(61_440);
+    expect(bytes('LargeTile', true, false)).toBe(59_392);
+    expect(bytes('LargeTile', false, false)).toBe(53_248);
+    expect(bytes('SmallTile', true, true)).toBe(36_864);
+    expect(bytes('SampleTile', true, true) + 4 * 16 * costs.sizes.kLogitsStride!).toBe(58_112);
+  });
+});
+
+it.each([{}, { layers: 2 }, { channels: 3, hiddenChannels: 12, layers: 4, kernelSize: 3 }])(
+  'the ops are those that a training step of %j records, and each has a time',
+  (options) => {
+    const config = configSchema.parse(options);
+    // Recording asks the device for nothing but sizes of packed weights.
+    const device = { info: { precision: 'bf16' }, packedBytes: () => 256 } as unknown as Device;
+    const r = new Recorder(device);
+    const filterOf = ({ k, c, kernelSize }: { k: number; c: number; kernelSize: number }) => ({
+      weight: r.tensor('weight', [k, c, kernelSize, kernelSize]),
+      bias: r.tensor('bias', [k]),
+    });
+    const layers = layersOf(config).map((layer) => new MaskedConv2d(layer, filterOf(layer)));
+    const network = { config, hidden: layers.slice(0, -1), head: layers.at(-1)! };
+    const flat = r.tensor('flat', [1024]);
+    const optimizer = {
+      gradients: flat,
+      hyper: r.tensor('hyper', [8]),
+      state: r.tensor('state', [4], 'float64'),
+      parameters: flat,
+      moment1: flat,
+      moment2: flat,
+      average: flat,
+    };
+    const bytes = r.input('bytes', [2, 5, 6, config.channels], 'uint8');
+    const gradients = layers.map((layer) => filterOf(layer.config));
+    recordTrainingStep(r, network, bytes, gradients, optimizer, 'auto');
+
+    const shape = { model: options, batch: 2, height: 5, width: 6, convolutions: 'own' } as const;
+    const predicted = training.trainingOps(shape, model.h100);
+    expect(predicted.map(({ label }) => label)).toEqual(r.ops.map(({ label }) => label));
+    for (const { label } of predicted) expect(predict.predictOp(label, shape)).toBeGreaterThan(1);
+    expect(() => predict.predictOp('net.1 forward', shape)).toThrow(/no op 'net.1 forward'/);
+  },
+);
