@@ -1,4 +1,4 @@
-// What our CUDA kernels, and cuDNN's engines in their place, ask of a GPU: bytes, instructions, products, waiting.
+// What our CUDA kernels ask of a GPU: bytes, instructions, products, waiting.
 //
 // Each function describes the launch that a kernel of cuda/ makes for a shape; gpu-model.mjs turns that into time.
 // Instructions are those of the machine code (sm_90, nvcc 13.0, bf16) that a warp goes through, counted per loop and rounded.
@@ -106,29 +106,6 @@ export function convolve({ pixels, most = pixels, taps, c, k, gate = false, back
   };
 }
 
-/** The same by an engine of cuDNN, which multiplies the dead taps of the centre row as well. */
-export function cudnnConvolve({ pixels, slots, c, k, gate = false }) {
-  const padded = blocksOf(c, vectorElements) * vectorElements;
-  const line = slots * padded * elementBytes;
-  const written = pixels * k * elementBytes * (gate ? 2 : 1);
-  return {
-    ...cudnnTraffic(
-      pixels * line * blocksOf(k, cudnnShared),
-      blocksOf(pixels, cudnnShared) * k * line,
-      written,
-    ),
-    hbmBytes: pixels * c * elementBytes + written,
-    matmulFlops: 2 * pixels * slots * padded * k,
-  };
-}
-
-/** Rows or columns that read the other operand together: blocks of 256, two of them a cluster. Assumed. */
-const cudnnShared = 512;
-
-function cudnnTraffic(...bytes) {
-  return { l2Bytes: bytes.reduce((sum, part) => sum + part, 0) };
-}
-
 /** How many parts the pixels are split into (Parts in cuda/masked_conv2d_gradient.cu). */
 function partsOf(pixels, blocks, blocksPerPart) {
   const wanted = blocksOf(blocks, blocksPerPart);
@@ -156,21 +133,6 @@ export function weightGradient({ pixels, taps, slots, c, k }, gpu) {
       }),
       l2Bytes: pixels * elementBytes * (across * rows + down * k) + sums,
       hbmBytes: pixels * elementBytes * (c + k) + sums,
-    },
-  };
-}
-
-/** The same by an engine of cuDNN: one filter of sums, whatever it does inside. */
-export function cudnnWeightGradient({ pixels, slots, c, k }) {
-  const rows = slots * c;
-  return {
-    parts: 1,
-    demand: {
-      ...cudnnTraffic(
-        pixels * elementBytes * (blocksOf(k, cudnnShared) * rows + blocksOf(rows, cudnnShared) * k),
-      ),
-      hbmBytes: pixels * elementBytes * (c + k),
-      matmulFlops: 2 * pixels * rows * k,
     },
   };
 }

@@ -1,5 +1,6 @@
 // The kernels that a training step is made of, op by op, as src/models/network.ts records it and cuda/ launches it.
 import { layersOf, parameterCount, parseConfig } from '../../dist/models/config.js';
+import * as cudnn from './cudnn-costs.mjs';
 import { cut, elementBytes } from './gpu-model.mjs';
 import * as costs from './kernel-costs.mjs';
 
@@ -35,7 +36,7 @@ export function trainingOps({ model, batch, height, width, convolutions }, gpu) 
     const shape = { ...layer, pixels: n };
     const convolution = kernel(
       `${layer.role} forward`,
-      withCudnn ? costs.cudnnConvolve(shape) : costs.convolve(shape, gpu),
+      withCudnn ? cudnn.convolve(shape) : costs.convolve(shape, gpu),
     );
     return withCudnn ? [kernel('round bias', costs.tiny()), convolution] : [convolution];
   };
@@ -43,7 +44,7 @@ export function trainingOps({ model, batch, height, width, convolutions }, gpu) 
     const shape = { ...layer, pixels: n, c: layer.k, k: layer.c, gate: true, backward: true };
     return kernel(
       `${layer.role} input gradient`,
-      withCudnn ? costs.cudnnConvolve(shape) : costs.convolve(shape, gpu),
+      withCudnn ? cudnn.convolve(shape) : costs.convolve(shape, gpu),
     );
   };
   const weightGradient = (layer, n) => {
@@ -51,7 +52,7 @@ export function trainingOps({ model, batch, height, width, convolutions }, gpu) 
     // That of the first layer stays ours: cuDNN would pad the few channels of an image to 8.
     const { parts, demand } =
       withCudnn && layer.role !== 'first layer'
-        ? costs.cudnnWeightGradient(shape)
+        ? cudnn.weightGradient(shape)
         : costs.weightGradient(shape, gpu);
     const ofHead = layer.role === 'head' ? 'head ' : '';
     return [

@@ -1,0 +1,33 @@
+// What cuDNN's engines ask of a GPU in place of our convolutions.
+//
+// Their source is not known. They are taken for products with wgmma whose operands are read through L2 tap by tap, as ours
+// are, and they multiply the dead taps of the centre row as well: 28 taps of a 7x7 filter instead of 25.
+import { blocksOf, elementBytes, vectorElements } from './gpu-model.mjs';
+
+/** Rows or columns that read the other operand together: blocks of 256, two of them a cluster. Assumed. */
+const sharedLines = 512;
+
+/** A convolution, forward or back to its input. Channels of images are padded to a 16-byte vector. */
+export function convolve({ pixels, slots, c, k, gate = false }) {
+  const padded = blocksOf(c, vectorElements) * vectorElements;
+  const line = slots * padded * elementBytes;
+  const written = pixels * k * elementBytes * (gate ? 2 : 1);
+  return {
+    l2Bytes: (pixels * blocksOf(k, sharedLines) + k * blocksOf(pixels, sharedLines)) * line + written,
+    hbmBytes: pixels * c * elementBytes + written,
+    matmulFlops: 2 * pixels * slots * padded * k,
+  };
+}
+
+/** A weight gradient: one filter of sums, whatever happens inside. */
+export function weightGradient({ pixels, slots, c, k }) {
+  const rows = slots * c;
+  return {
+    parts: 1,
+    demand: {
+      l2Bytes: pixels * elementBytes * (rows * blocksOf(k, sharedLines) + k * blocksOf(rows, sharedLines)),
+      hbmBytes: pixels * elementBytes * (c + k),
+      matmulFlops: 2 * pixels * rows * k,
+    },
+  };
+}
