@@ -1,5 +1,5 @@
 // The emulator's test: right kernels pass, and every planted bug is reported. The runtime's cases are in
-// runtime_test.cc.
+// the other files.
 #include <bit>
 #include <cmath>
 #include <thread>
@@ -327,5 +327,6 @@ int main() {
   emulator_test::run_threads(cases);
   emulator_test::run_runtime(cases);
   emulator_test::run_clock(cases);
+  emulator_test::run_deferred(cases);
   return cases.finish();
 }

@@ -103,8 +103,9 @@ class Cases {
   int passed_ = 0, failed_ = 0;
 };
 
-// Errors, capture and graphs; the model clock.
+// Errors, capture and graphs; the model clock; work that is done later.
 void run_runtime(Cases& cases);
 void run_clock(Cases& cases);
+void run_deferred(Cases& cases);
 
 }  // namespace emulator_test

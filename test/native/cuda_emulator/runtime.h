@@ -51,6 +51,8 @@ cudaError_t call(const char* name, InCapture in_capture, const Body& body) {
       status = cudaErrorStreamCaptureUnsupported;
     else
       status = body();
+    // What ran meanwhile may have failed.
+    if (runtime().sticky != cudaSuccess) status = runtime().sticky;
     if (status != cudaSuccess && !runtime().told) refuse(status, name);
   }
   if (status != cudaSuccess) last_error = status;

@@ -40,13 +40,15 @@ bool spoil_captures(InCapture in_capture) {
 
 bool captures(cudaStream_t stream) { return stream != nullptr && stream->capture != nullptr; }
 
-cudaError_t record(Capture& capture, Work work) {
+cudaError_t record(Capture& capture, std::vector<Work> work) {
   if (capture.spoiled) return cudaErrorStreamCaptureInvalidated;
-  if (work.kernel && ++capture.kernels == options.refused_capture_launch) {
-    capture.spoiled = true;
-    return refuse(cudaErrorStreamCaptureUnsupported, "a launch is refused under capture as told to");
+  for (Work& node : work) {
+    if (node.kernel && ++capture.kernels == options.refused_capture_launch) {
+      capture.spoiled = true;
+      return refuse(cudaErrorStreamCaptureUnsupported, "a launch is refused under capture as told to");
+    }
+    capture.nodes.push_back(std::move(node));
   }
-  capture.nodes.push_back(std::move(work));
   return cudaSuccess;
 }
 
@@ -111,11 +113,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
     const auto kernels =
         std::count_if(nodes.begin(), nodes.end(), [](const auto& node) { return node.kernel; });
     emulator::take_time(stream, static_cast<uint64_t>(kernels));
-    for (const auto& node : nodes) {
-      const cudaError_t status = emulator::enqueue(stream, node);
-      if (status != cudaSuccess) return status;
-    }
-    return cudaSuccess;
+    return emulator::enqueue(stream, nodes);
   });
 }
 

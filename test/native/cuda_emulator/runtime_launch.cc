@@ -64,7 +64,7 @@ void submit(const LaunchShape& shape, const void* kernel, std::function<void()> 
     if (status != cudaSuccess) return status;
     take_time(shape.stream, 1);
     return enqueue(shape.stream,
-                   {[shape, thread = std::move(thread)] { return run_launch(shape, thread); }, true});
+                   {{[shape, thread = std::move(thread)] { return run_launch(shape, thread); }, true}});
   });
 }
 

@@ -1,4 +1,4 @@
-// Streams, events and the model clock. Work is done as it is enqueued.
+// Streams, events and the model clock.
 #include <algorithm>
 #include <memory>
 #include <utility>
@@ -12,7 +12,8 @@ namespace {
 
 // Never destroyed, as the runtime.
 EmulatedStream& default_stream() {
-  static EmulatedStream* const instance = std::make_unique<EmulatedStream>().release();
+  static const auto& instance =
+      *std::make_unique<std::shared_ptr<EmulatedStream>>(std::make_shared<EmulatedStream>()).release();
   return *instance;
 }
 EmulatedStream& stream_of(cudaStream_t stream) { return stream != nullptr ? *stream : default_stream(); }
@@ -39,6 +40,11 @@ cudaError_t check_wait(const EmulatedEvent& event) {
   return cudaErrorCapturedEvent;
 }
 
+// An event that was never recorded is.
+bool is_reached(const EmulatedEvent& event) {
+  return event.stream == nullptr || event.stream->done >= event.position;
+}
+
 // The host has waited until then.
 void wait_until(uint64_t time) { host_time = std::max(host_time, time); }
 
@@ -49,10 +55,18 @@ cudaError_t check_default_stream(cudaStream_t stream) {
   return refuse(cudaErrorStreamCaptureUnsupported, "the default stream is used while another captures");
 }
 
-cudaError_t enqueue(cudaStream_t stream, Work work) {
+cudaError_t enqueue(cudaStream_t stream, std::vector<Work> work) {
   const cudaError_t status = check_default_stream(stream);
   if (status != cudaSuccess) return status;
-  return captures(stream) ? record(*stream->capture, std::move(work)) : work.run();
+  if (captures(stream)) return record(*stream->capture, std::move(work));
+  add_work(stream_of(stream), std::move(work));
+  return cudaSuccess;
+}
+
+void finish(cudaStream_t stream) {
+  const EmulatedStream& emulated = stream_of(stream);
+  run_until(emulated, emulated.enqueued);
+  wait_until(emulated.time);
 }
 
 void take_time(cudaStream_t stream, uint64_t kernels) {
@@ -67,9 +81,13 @@ using emulator::call;
 using emulator::InCapture;
 using emulator::refuse;
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   return call(__func__, InCapture::kAllowed, [&] {
-    *stream = std::make_unique<EmulatedStream>().release();
+    if (flags != cudaStreamNonBlocking)
+      return refuse(cudaErrorInvalidValue, "streams that wait for the default stream are not emulated");
+    const auto made = std::make_shared<EmulatedStream>();
+    made->self = made;
+    *stream = made.get();
     return cudaSuccess;
   });
 }
@@ -77,7 +95,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return call(__func__, InCapture::kAllowed, [&] {
     if (emulator::captures(stream)) emulator::abandon_capture(*stream);
-    std::unique_ptr<EmulatedStream>{stream}.reset();
+    std::exchange(stream->self, nullptr).reset();
     return cudaSuccess;
   });
 }
@@ -85,13 +103,18 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return call(__func__, InCapture::kUnsafe, [&] {
     const cudaError_t status = emulator::check_wait(stream);
-    if (status == cudaSuccess) emulator::wait_until(emulator::stream_of(stream).time);
+    if (status == cudaSuccess) emulator::finish(stream);
     return status;
   });
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
-  return call(__func__, InCapture::kUnsafe, [&] { return emulator::check_wait(stream); });
+  return call(__func__, InCapture::kUnsafe, [&] {
+    const cudaError_t status = emulator::check_wait(stream);
+    if (status != cudaSuccess) return status;
+    emulator::run_some(2);
+    return emulator::stream_of(stream).pending.empty() ? cudaSuccess : cudaErrorNotReady;
+  });
 }
 
 cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, 0); }
@@ -114,8 +137,10 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return call(__func__, InCapture::kAllowed, [&] {
     const cudaError_t status = emulator::check_default_stream(stream);
     if (status != cudaSuccess) return status;
-    event->capture = emulator::captures(stream) ? stream->capture : nullptr;
-    event->recorded = event->capture == nullptr;
+    auto& emulated = emulator::stream_of(stream);
+    event->capture = emulated.capture;
+    event->stream = emulated.capture == nullptr ? emulated.shared_from_this() : nullptr;
+    event->position = emulated.enqueued;
     event->time = emulator::time_after(stream, 0);
     return cudaSuccess;
   });
@@ -124,20 +149,29 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   return call(__func__, InCapture::kUnsafe, [&] {
     const cudaError_t status = emulator::check_wait(*event);
-    if (status == cudaSuccess) emulator::wait_until(event->time);
-    return status;
+    if (status != cudaSuccess || event->stream == nullptr) return status;
+    emulator::run_until(*event->stream, event->position);
+    emulator::wait_until(event->time);
+    return cudaSuccess;
   });
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
-  return call(__func__, InCapture::kUnsafe, [&] { return emulator::check_wait(*event); });
+  return call(__func__, InCapture::kUnsafe, [&] {
+    const cudaError_t status = emulator::check_wait(*event);
+    if (status != cudaSuccess) return status;
+    emulator::run_some(2);
+    return emulator::is_reached(*event) ? cudaSuccess : cudaErrorNotReady;
+  });
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   return call(__func__, InCapture::kAllowed, [&] {
     for (const cudaEvent_t event : {begin, end}) {
       if (!event->timed) return refuse(cudaErrorInvalidResourceHandle, "an event was made without timing");
-      if (!event->recorded) return refuse(cudaErrorInvalidResourceHandle, "an event was never recorded");
+      if (event->stream == nullptr)
+        return refuse(cudaErrorInvalidResourceHandle, "an event was never recorded");
+      if (!emulator::is_reached(*event)) return cudaErrorNotReady;
     }
     const auto nanoseconds = static_cast<int64_t>(end->time - begin->time);
     *milliseconds = static_cast<float>(static_cast<double>(nanoseconds) * 1e-6);
@@ -147,6 +181,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
 
 cudaError_t cudaDeviceSynchronize() {
   return call(__func__, InCapture::kForbidden, [] {
+    emulator::run_all();
     emulator::wait_until(emulator::device_time);
     return cudaSuccess;
   });
