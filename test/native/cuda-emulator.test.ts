@@ -8,10 +8,15 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 
 describe('the CUDA emulator', () => {
   // Right kernels in order and in random schedules, all planted bugs, and what the runtime must refuse.
-  it.each(['plain', 'checked'])('%s', { timeout: 120_000 }, (kind) => {
+  it.each([
+    ['plain', '0'],
+    ['checked', '0'],
+    ['checked', '1'],
+  ])('%s, deferred %s', { timeout: 120_000 }, (kind, deferred) => {
     const program = `${root}build/cuda_emulator_test_${kind}`;
     expect(existsSync(program), 'run scripts/setup.mjs --tests').toBe(true);
-    const run = spawnSync(program, { encoding: 'utf8' });
+    const env = { ...process.env, PIXELCNN_EMULATOR_DEFERRED: deferred };
+    const run = spawnSync(program, { encoding: 'utf8', env });
     expect(run.stdout).toMatch(/^\d{3,} passed, 0 failed\n$/);
     expect(run.status).toBe(0);
   });

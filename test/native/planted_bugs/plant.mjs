@@ -17,7 +17,8 @@ const list = 'test/native/planted_bugs/bugs.json';
 /**
  * The planted bugs. Each replaces `find`, which stands once in `file` of cuda/, by `replace`. `program` is the test that
  * must find it, linked with `compiled`, a .cu file that has the bug or includes it; run with `arguments`, its output
- * must match `found`.
+ * must match `found`. Where `program` is "library", the library for the whole backend has the bug, and a test of
+ * test/cuda finds it.
  */
 export const plantedBugs = JSON.parse(readFileSync(new URL('bugs.json', import.meta.url), 'utf8'));
 
