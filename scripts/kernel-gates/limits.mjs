@@ -1,0 +1,181 @@
+// What every kernel of cuda/ is held to, and the sentences for one that breaks it. A change that is meant to need more
+// changes its line here, in the same commit.
+import { architectures, blocksPerMultiprocessor } from './occupancy.mjs';
+import { productOf } from './products.mjs';
+
+/**
+ * Registers: what was measured with CUDA 13.0, rounded up to the 8 that are handed out at once; 128 is where a LargeTile
+ * of 16 bits must stay. Pairs are for sm_90 and sm_80. `blocks`: how many must be on a multiprocessor at once, what
+ * launch bounds ask for included. `perHmma`: instructions of the main loop for each HMMA, 5% above what was measured:
+ * copies and their addresses, that is, which are most of what these kernels issue.
+ */
+const limits = [
+  { file: 'adam.cu', kernel: /^adam_kernel$/, registers: 40, blocks: [6, 6] },
+  { file: 'adam.cu', kernel: /^(norm|square_sums)_kernel$/, registers: 32, blocks: [8, 8] },
+  { file: 'adam.cu', kernel: /^prepare_kernel$/, registers: 32 },
+  { file: 'masked_conv2d.cu', kernel: /^(close_gate|round_bias)</, registers: 32, blocks: [8, 8] },
+  { file: 'masked_conv2d_pack.cu', kernel: /^(un)?pack_filters</, registers: 32, blocks: [8, 8] },
+  { file: 'masked_conv2d_gradient.cu', kernel: /^sum_pixels</, registers: 32, blocks: [8, 8] },
+  { file: 'quantise.cu', kernel: /^quantise_kernel</, registers: 32, blocks: [8, 8] },
+  { file: 'random.cu', kernel: /^(binarise|random_uniform)_kernel$/, registers: 32, blocks: [8, 8] },
+  { file: 'sample.cu', kernel: /^next_front_kernel$/, registers: 16 },
+  { file: 'softmax_cross_entropy.cu', kernel: /^add_gradient_kernel$/, registers: 16, blocks: [8, 8] },
+  { file: 'softmax_cross_entropy.cu', kernel: /^image_nats_kernel$/, registers: 48, blocks: [32, 32] },
+  {
+    file: 'softmax_cross_entropy.cu',
+    kernel: /^cross_entropy_kernel<\w+, true,/,
+    registers: 48,
+    blocks: [5, 5],
+  },
+  {
+    file: 'softmax_cross_entropy.cu',
+    kernel: /^cross_entropy_kernel<\w+, false,/,
+    registers: 72,
+    blocks: [3, 3],
+  },
+  ...tiles('masked_conv2d_forward.cu', 'convolve<PRECISION, forward, LargeTile, ImagePixels>', [3, 2], {
+    f32: { registers: 168 },
+    tf32: { registers: 128, perHmma: [15.9, 11.5] },
+    '[bf]+16': { registers: 128, perHmma: [11.4, 8.6] },
+  }),
+  ...tiles('masked_conv2d_forward.cu', 'convolve<PRECISION, backward, LargeTile, ImagePixels>', [3, 2], {
+    f32: { registers: 160 },
+    tf32: { registers: 128, perHmma: [17.3, 13.6] },
+    '[bf]+16': { registers: 128, perHmma: [12.7, 9.9] },
+  }),
+  ...tiles('masked_conv2d_front.cu', 'convolve<PRECISION, forward, LargeTile, FrontPixels>', [3, 2], {
+    f32: { registers: 168 },
+    tf32: { registers: 128, perHmma: [11.5, 11.0] },
+    '[bf]+16': { registers: 128, perHmma: [11.2, 7.4] },
+  }),
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, LargeTile>', [4, 3], {
+    f32: { registers: 128 },
+    tf32: { registers: 128, perHmma: [20.6, 17.0] },
+    '[bf]+16': { registers: 128, perHmma: [16.0, 11.9] },
+  }),
+  ...tiles('masked_conv2d_forward.cu', 'convolve<PRECISION, forward, SmallTile, ImagePixels>', [6, 4], {
+    f32: { registers: 64 },
+    tf32: { registers: 64, perHmma: [39.2, 29.1] },
+    '[bf]+16': { registers: 64, perHmma: [32.7, 20.8] },
+  }),
+  ...tiles('masked_conv2d_forward.cu', 'convolve<PRECISION, backward, SmallTile, ImagePixels>', [5, 4], {
+    f32: { registers: 64 },
+    tf32: { registers: 64, perHmma: [47.4, 37.3] },
+    '[bf]+16': { registers: 64, perHmma: [37.1, 24.7] },
+  }),
+  ...tiles('masked_conv2d_front.cu', 'convolve<PRECISION, forward, SmallTile, FrontPixels>', [6, 4], {
+    f32: { registers: 72 },
+    tf32: { registers: 64, perHmma: [30.3, 28.0] },
+    '[bf]+16': { registers: 64, perHmma: [26.4, 18.8] },
+  }),
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, SmallTile>', [5, 4], {
+    f32: { registers: 64 },
+    tf32: { registers: 64, perHmma: [58.8, 48.3] },
+    '[bf]+16': { registers: 64, perHmma: [40.6, 28.7] },
+  }),
+  ...tiles('sample.cu', 'sample_front_kernel<PRECISION>', [3, 2], {
+    f32: { registers: 120 },
+    tf32: { registers: 112, perHmma: [24.1, 22.4] },
+    '[bf]+16': { registers: 104, perHmma: [21.6, 15.0] },
+  }),
+];
+
+/** The lines of one kernel in all precisions. */
+function tiles(file, name, blocks, precisions) {
+  return Object.entries(precisions).map(([precision, values]) => ({
+    file,
+    kernel: new RegExp(`^${name.replace('PRECISION', precision)}$`),
+    blocks,
+    ...values,
+  }));
+}
+
+/** A kernel with what follows from its source and from its numbers. */
+export function withProduct(measured, shapes, architecture) {
+  const product = productOf(measured.kernel, shapes);
+  const shared = measured.staticShared + (product?.shared ?? 0);
+  const blocks =
+    measured.threads === undefined
+      ? undefined // it has no launch bounds: one thread, see its LAUNCH
+      : blocksPerMultiprocessor(architecture, { ...measured, shared });
+  return {
+    ...measured,
+    product,
+    shared,
+    blocks,
+    perHmma: measured.HMMA > 0 ? measured.loop / measured.HMMA : undefined,
+  };
+}
+
+/** Sentences for everything that the kernels of one file and architecture break. */
+export function complaintsOf(file, kernels, architecture) {
+  const lines = limits.filter((limit) => limit.file === file);
+  const complaints = kernels.flatMap((kernel) => {
+    const found = lines.filter((line) => line.kernel.test(kernel.kernel));
+    const broken =
+      found.length === 1
+        ? [
+            ...wasteOf(kernel),
+            ...productComplaints(kernel),
+            ...limitComplaints(kernel, found[0], architecture),
+          ]
+        : [`${found.length} lines of scripts/kernel-gates/limits.mjs are for it, there must be 1`];
+    return broken.map((what) => `sm_${architecture} ${file} ${kernel.kernel}: ${what}.`);
+  });
+  const stale = lines.filter((line) => !kernels.some(({ kernel }) => line.kernel.test(kernel)));
+  return [
+    ...complaints,
+    ...stale.map(({ kernel }) => `sm_${architecture} ${file}: no kernel is ${kernel}, which has limits.`),
+  ];
+}
+
+/** What no kernel may have. */
+function wasteOf(kernel) {
+  const names = {
+    spill: 'bytes of registers are spilled to memory',
+    stack: 'bytes of stack frame',
+    LDL: 'loads from local memory (LDL)',
+    STL: 'stores to local memory (STL)',
+    LD: 'loads from generic addresses (LD)',
+    ST: 'stores to generic addresses (ST)',
+  };
+  return Object.entries(names)
+    .filter(([key]) => kernel[key] > 0)
+    .map(([key, name]) => `${kernel[key]} ${name}, 0 are allowed`);
+}
+
+function productComplaints({ product, ...kernel }) {
+  if (product === undefined)
+    return kernel.HMMA > 0
+      ? [`${kernel.HMMA} HMMA, but scripts/kernel-gates/products.mjs does not know it`]
+      : [];
+  const names = {
+    threads: 'threads in its launch bounds',
+    HMMA: 'HMMA',
+    LDSM: 'LDSM',
+    vectorCopies: 'LDGSTS of 16 bytes',
+  };
+  return Object.entries(names)
+    .filter(([key]) => kernel[key] !== product[key])
+    .map(([key, name]) => `${kernel[key]} ${name}, its source implies ${product[key]}`);
+}
+
+function limitComplaints(kernel, limit, architecture) {
+  const of = (pair) => pair?.[architectures.indexOf(architecture)];
+  const [blocks, perHmma] = [of(limit.blocks), of(limit.perHmma)];
+  const complaints = [];
+  if (kernel.registers > limit.registers)
+    complaints.push(`${kernel.registers} registers, at most ${limit.registers} are allowed`);
+  if (blocks !== undefined && !(kernel.blocks >= blocks))
+    complaints.push(
+      `${kernel.blocks ?? 'no known number of'} blocks per multiprocessor, at least ${blocks} are wanted ` +
+        `(${kernel.registers} registers, ${kernel.threads} threads, ${kernel.shared} bytes of shared memory)`,
+    );
+  if (kernel.HMMA > 0 && !(kernel.loop > 0 && kernel.perHmma <= perHmma))
+    complaints.push(
+      kernel.loop > 0
+        ? `${kernel.perHmma.toFixed(1)} instructions for each HMMA of its main loop, at most ${perHmma} are allowed`
+        : 'its HMMA are in no loop',
+    );
+  return complaints;
+}
