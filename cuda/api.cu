@@ -109,7 +109,8 @@ const CudaFunctions kFunctions = {
     },
     .cancel_recording = [](CudaDevice* device, CudaReplay* replay, const char* error,
                            CudaStatus* status) -> int32_t {
-      return on_device(device, status, [&] { return device->cancel_recording(*replay, error) ? 1 : 0; });
+      // Not on_device: where the device is lost, the error that lost it is the one to tell.
+      return guarded(status, [&] { return device->cancel_recording(*replay, error) ? 1 : 0; });
     },
     .recording =
         [](const CudaDevice* device, char* text, size_t size) {

@@ -56,12 +56,12 @@ int device_count() {
 // CUDA forbids some calls to all threads while a stream of the GPU is captured, and what runs beside a search
 // is timed with it.
 std::mutex& mutex_of_gpu(int index) {
-  struct All {
+  struct Gpus {
     std::mutex mutex;
     std::map<int, std::mutex> gpus;
   };
   // Never destroyed: other threads may still use it while the process ends.
-  static All& all = *std::make_unique<All>().release();
+  static Gpus& all = *std::make_unique<Gpus>().release();
   const std::lock_guard lock(all.mutex);
   return all.gpus[index];
 }
@@ -213,8 +213,8 @@ bool CudaDevice::replay(CudaReplay& replay) {
 // Nothing has run of a program that could not be captured. True if it can run op by op; false if the GPU
 // itself has failed.
 bool CudaDevice::refuse(CudaReplay& replay, const std::string& reason) {
-  static_cast<void>(cudaGetLastError());
   lost_ = cuda::is_sticky(cudaStreamQuery(stream_.get()));
+  static_cast<void>(cudaGetLastError());
   if (lost_) return false;
   replay.refused = true;
   const std::lock_guard lock(refusals_mutex_);

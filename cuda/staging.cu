@@ -60,7 +60,10 @@ bool Staging::reached(uint64_t fence) const {
   const auto mark = std::find_if(marks_.begin(), marks_.end(), [&](const Mark& m) { return m.id >= fence; });
   if (mark == marks_.end()) return true;
   const cudaError_t status = cudaEventQuery(mark->event.get());
-  if (status == cudaErrorNotReady) return false;
+  if (status == cudaErrorNotReady) {
+    static_cast<void>(cudaGetLastError());  // CUDA keeps it as if it were an error
+    return false;
+  }
   PIXELCNN_CUDA(status);
   return true;
 }

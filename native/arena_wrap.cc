@@ -64,6 +64,7 @@ class ReadJob final : public PromiseJob {
     fence_ = arena_->backend()->fence();
   }
   bool in_flight() const override { return fence_ != 0; }
+  bool reached() override { return arena_->backend()->reached(fence_); }
   void finish() override { arena_->backend()->wait(fence_); }
 
  protected:

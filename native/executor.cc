@@ -83,6 +83,15 @@ void guarded(Job& job, const Body& body) {
   }
 }
 
+// What throws here throws again in `finish`, where it becomes the job's error.
+bool has_reached(Job& job) {
+  try {
+    return job.reached();
+  } catch (const std::exception&) {
+    return true;
+  }
+}
+
 }  // namespace
 
 // Waits for the next job. Null where there is none to wait for: the flying one has arrived, or the executor
@@ -101,7 +110,7 @@ std::unique_ptr<Job> Executor::next(Job* flying, bool& closing) {
       break;
     }
     lock.unlock();
-    const bool reached = flying->reached();
+    const bool reached = has_reached(*flying);
     lock.lock();
     if (reached) break;
     // The longer it takes, the less it matters to notice its end at once.

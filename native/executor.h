@@ -18,7 +18,7 @@ namespace pixelcnn {
 class Job {
  public:
   virtual ~Job() = default;
-  // On the executor thread; both may throw. A job whose run leaves work in flight is finished later, after
+  // On the executor thread; all may throw. A job whose run leaves work in flight is finished later, after
   // the next job has been run: at most two are on the device.
   virtual void run(const std::atomic<bool>& stopping) = 0;
   virtual bool in_flight() const { return false; }

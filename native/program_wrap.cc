@@ -88,13 +88,7 @@ class RunJob final : public ProgramJob {
     fence_ = program_->backend()->fence();
   }
   bool in_flight() const override { return fence_ != 0; }
-  bool reached() override {
-    try {
-      return program_->backend()->reached(fence_);
-    } catch (const Error&) {
-      return true;  // `finish` meets the error again
-    }
-  }
+  bool reached() override { return program_->backend()->reached(fence_); }
   void finish() override { program_->backend()->wait(fence_); }
 
  protected:
