@@ -20,6 +20,14 @@ describe('the CUDA emulator', () => {
     expect(run.stdout).toMatch(/^\d{3,} passed, 0 failed\n$/);
     expect(run.status).toBe(0);
   });
+
+  // Its test expects exact sums where it does not ask for others itself.
+  it('truncates sums where the environment says so', { timeout: 120_000 }, () => {
+    const env = { ...process.env, PIXELCNN_EMULATOR_TRUNCATING_SUMS: '1' };
+    const run = spawnSync(`${root}build/cuda_emulator_test_plain`, { encoding: 'utf8', env });
+    const failures = new Set(run.stdout.match(/^ {2}got: .*/gm));
+    expect([...failures]).toEqual(['  got:      wrong result: exact, small addends']);
+  });
 });
 
 /** What only these files of cuda/ may contain, and what they offer instead. */

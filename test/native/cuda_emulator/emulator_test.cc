@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <thread>
+#include <utility>
 
 #include "harness.h"
 #include "matrix.h"
@@ -133,6 +134,43 @@ void check_product(Random& random, Instruction instruction, bool transposed) {
   }
 }
 
+// The addends of each element: 1 or -1, then products of 2^first * 2^second; the depth of the instruction in
+// all.
+float sum_of(Instruction instruction, float one, int first, int second) {
+  const int depth = depth_of(instruction);
+  std::vector<float> a(16 * depth, std::ldexp(1.f, first)), b(depth * 8, std::ldexp(1.f, second));
+  for (int i = 0; i < 16; ++i) a[i * depth] = one;
+  for (int j = 0; j < 8; ++j) b[j] = 1;
+  const Buffer<float> device_a(a, "a"), device_b(b, "b"), d(128, "d");
+  multiply_tile(instruction, false, device_a, device_b, d);
+  const std::vector<float> result = d.read();
+  expect(std::count(result.begin(), result.end(), result[0]) == 128, "all elements are the same");
+  return result[0];
+}
+
+void check_truncation(Instruction instruction) {
+  constexpr float kUlp = 0x1p-23f;  // of 1
+  const auto small = static_cast<float>(depth_of(instruction) - 1);
+  const auto exact = [&](int first, int second) { return sum_of(instruction, 1, first, second); };
+  const auto cut = [&](float one, int first, int second) {
+    const bool before = std::exchange(emulator::options.truncating_sums, true);
+    const float sum = sum_of(instruction, one, first, second);
+    emulator::options.truncating_sums = before;
+    return sum;
+  };
+  // Each is below the last bit that is kept: all are lost. Exact, they are a quarter of the result's last bit
+  // each.
+  expect(exact(-12, -13) == 1 + std::nearbyint(small / 4) * kUlp, "exact, small addends");
+  expect(cut(1, -12, -13) == 1, "truncated, small addends");
+  // Each is that bit, and half of the result's last one: the odd half is cut, where it would be rounded up.
+  expect(exact(-12, -12) == 1 + std::nearbyint(small / 2) * kUlp, "exact, sum");
+  expect(cut(1, -12, -12) == 1 + std::floor(small / 2) * kUlp, "truncated, sum");
+  // Towards zero on the other side of it.
+  expect(cut(-1, -12, -13) == -1, "truncated, negative");
+  // Without anything to cut it is the same.
+  expect(cut(1, -3, -3) == exact(-3, -3), "sums that fit");
+}
+
 void check_formats() {
   for (uint32_t bits = 0; bits < 0x10000; ++bits) {
     const float value = to_float(f16{static_cast<uint16_t>(bits)});
@@ -215,6 +253,7 @@ void run_kernels(Cases& cases, int shapes) {
           check_product(random, instruction, false);
           check_product(random, instruction, true);
         });
+        cases.run("truncating sums" + schedule, "", [&] { check_truncation(instruction); });
       }
       for (const Bug& bug : kBugs) {
         const char* const expected = emulator::checked() ? bug.checked : bug.plain;

@@ -1,4 +1,6 @@
 // Tensor-core instructions: mma.sync and ldmatrix, with the fragment layouts of the PTX manual.
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "../../../cuda/gpu.h"
@@ -26,7 +28,31 @@ float high(uint32_t pair) {
   return pixelcnn::cuda::to_float(T{static_cast<uint16_t>(pair >> 16)});
 }
 
-// d (16x8) += a (16 x depth) * b (depth x 8): products and sums are exact, rounded once.
+// The bits of an addend that a tensor core keeps, from the largest addend's first one on.
+constexpr int kAddendBits = 25;
+
+// Cut, not rounded. Infinities and what is too large for a float stay what a conversion makes of them.
+float cut_to_float(double value) {
+  const float rounded = static_cast<float>(value);
+  const bool away = std::isfinite(rounded) && std::abs(double{rounded}) > std::abs(value);
+  return away ? std::nextafter(rounded, 0.f) : rounded;
+}
+
+// The sum as a tensor core is known to make it: addends lose what lies below the largest one's last bit.
+float truncating_sum(const double* addends, int count) {
+  double largest = 0, exact = 0;
+  for (int i = 0; i < count; ++i) {
+    largest = std::max(largest, std::abs(addends[i]));
+    exact += addends[i];
+  }
+  if (largest == 0 || !std::isfinite(exact)) return static_cast<float>(exact);
+  const int shift = kAddendBits - 1 - std::ilogb(largest);
+  double sum = 0;
+  for (int i = 0; i < count; ++i) sum += std::trunc(std::ldexp(addends[i], shift));
+  return cut_to_float(std::ldexp(sum, -shift));
+}
+
+// d (16x8) += a (16 x depth) * b (depth x 8): products and sums are exact, rounded once; or truncating sums.
 template <class T, int depth>
 void multiply(Lane* lanes, uint32_t) {
   double a[16][depth], b[depth][8];
@@ -49,7 +75,7 @@ void multiply(Lane* lanes, uint32_t) {
       }
     }
   }
-  double d[16][8];
+  float d[16][8];
   for (int row = 0; row < 16; ++row) {
     double sum[8];
     for (int i = 0; i < 4; ++i) {
@@ -57,16 +83,22 @@ void multiply(Lane* lanes, uint32_t) {
       sum[2 * i] = old[0];
       sum[2 * i + 1] = old[1];
     }
+    if (options.truncating_sums) {
+      for (int column = 0; column < 8; ++column) {
+        double addends[depth + 1] = {sum[column]};
+        for (int k = 0; k < depth; ++k) addends[k + 1] = a[row][k] * b[k][column];
+        d[row][column] = truncating_sum(addends, depth + 1);
+      }
+      continue;
+    }
     for (int k = 0; k < depth; ++k) {
       for (int column = 0; column < 8; ++column) sum[column] += a[row][k] * b[k][column];
     }
-    std::memcpy(d[row], sum, sizeof sum);
+    for (int column = 0; column < 8; ++column) d[row][column] = static_cast<float>(sum[column]);
   }
   for (int lane = 0; lane < 32; ++lane) {
     float* const out = static_cast<float*>(lanes[lane].out);
-    for (int i = 0; i < 4; ++i) {
-      out[i] = static_cast<float>(d[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2]);
-    }
+    for (int i = 0; i < 4; ++i) out[i] = d[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2];
   }
 }
 
