@@ -1,6 +1,7 @@
 // Life of a GPU device: opened and used by its executor thread, closed by dispose; what is released later
 // goes with the object.
 #include <cstring>
+#include <exception>
 #include <map>
 #include <string>
 #include <utility>

@@ -1,5 +1,6 @@
 // A backend descriptor of cuDNN that is destroyed with its owner; its attributes by C++ type.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>

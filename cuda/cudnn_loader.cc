@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <mutex>
 #include <set>
+#include <system_error>
 
 #include "../native/environment.h"
 #include "cudnn_engines.h"

@@ -1,6 +1,7 @@
 // A block of pinned memory is taken per copy and returned when a fence after it has been waited for.
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "check.h"

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 
+#include <type_traits>
 #include <utility>
 
 #include "environment.h"

@@ -2,6 +2,7 @@
 // environment.
 #include "device_wrap.h"
 
+#include <exception>
 #include <mutex>
 #include <utility>
 

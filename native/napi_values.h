@@ -2,8 +2,11 @@
 #pragma once
 #include <napi.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 
