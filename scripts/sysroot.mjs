@@ -1,20 +1,12 @@
 // An older C library to link against: Debian 11's (glibc 2.31), fetched with apt into .cache/sysroot-ARCH of the clone.
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readlinkSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { outputOf, root, succeeds } from './steps.mjs';
+import { unpackPackages } from './debian-packages.mjs';
+import { root } from './steps.mjs';
 
 /** The C library of the sysroot. */
 export const sysrootGlibc = '2.31';
 const release = 'bullseye';
-const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const packages = [
   'libc6',
   'libc6-dev',
@@ -43,62 +35,12 @@ export function sysrootPaths(arch) {
 export function fetchSysroot(arch) {
   const paths = sysrootPaths(arch);
   if (existsSync(`${paths.folder}/complete`)) return paths;
-  const mirror = debianMirror();
-  if (mirror === undefined)
-    return {
-      reason: 'this machine has no Debian mirror among its apt sources to take an older C library from',
-    };
-  rmSync(paths.folder, { recursive: true, force: true });
-  const apt = `${paths.folder}/apt`;
-  for (const folder of ['state/lists/partial', 'cache/archives/partial'])
-    mkdirSync(`${apt}/${folder}`, { recursive: true });
   const { debian } = architectures[arch];
-  writeFileSync(
-    `${apt}/sources.list`,
-    `deb [arch=${debian} signed-by=${keyring}] ${mirror} ${release} main\n`,
-  );
-  const options = {
-    'Dir::State': `${apt}/state`,
-    'Dir::State::status': '/dev/null',
-    'Dir::Cache': `${apt}/cache`,
-    'Dir::Etc::SourceList': `${apt}/sources.list`,
-    'Dir::Etc::SourceParts': '-',
-    'APT::Architecture': debian,
-    'APT::Architectures': debian,
-    'APT::Sandbox::User': 'root',
-  };
-  const flags = Object.entries(options).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
-  const debs = () => readdirSync(`${apt}/cache/archives`).filter((name) => name.endsWith('.deb'));
-  const fetched =
-    succeeds('apt-get', [...flags, 'update', '-qq']) &&
-    succeeds('apt-get', [
-      ...flags,
-      'install',
-      '--download-only',
-      '-y',
-      '-qq',
-      '--no-install-recommends',
-      ...packages,
-    ]);
-  if (!fetched) return { reason: `Debian's mirror did not give the C library of ${release} for ${debian}` };
-  for (const deb of debs()) {
-    if (!succeeds('dpkg-deb', ['-x', `${apt}/cache/archives/${deb}`, paths.folder]))
-      return { reason: `dpkg-deb could not unpack ${deb}` };
-  }
-  rmSync(apt, { recursive: true });
+  const reason = unpackPackages({ folder: paths.folder, release, debian, packages });
+  if (reason !== undefined) return { reason };
   makeLinksRelative(paths.folder);
   writeFileSync(`${paths.folder}/complete`, '');
   return paths;
-}
-
-/** The mirror that this machine's own apt uses for Debian, whatever it is. */
-function debianMirror() {
-  if (!existsSync(keyring)) return undefined;
-  const filters = ['Origin: Debian', 'Label: Debian', 'Created-By: Packages'];
-  const find = () =>
-    outputOf('apt-get', ['indextargets', '--format', '$(REPO_URI)', ...filters])?.split('\n')[0] || undefined;
-  // Who is behind a source is known once its lists have been fetched.
-  return find() ?? (succeeds('apt-get', ['update', '-qq']) ? find() : undefined);
 }
 
 /** Absolute links of the packages would lead out of the sysroot. */

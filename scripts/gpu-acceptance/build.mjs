@@ -25,14 +25,12 @@ export function build({ emulated, python }) {
   if (capability === undefined) fail('nvidia-smi finds no GPU here; --emulated runs without one.');
   const folder = `${root}build`;
   const cudnn = outputOf(python, ['-c', 'import nvidia.cudnn as m; print(list(m.__path__)[0])']);
+  const ninja = outputOf('ninja', ['--version']) !== undefined; // make need not be there
   step(
     'cmake configure',
     'cmake',
     [
-      '-S',
-      root,
-      '-B',
-      folder,
+      ...['-S', root, '-B', folder, ...(ninja ? ['-G', 'Ninja'] : [])],
       '-DCMAKE_BUILD_TYPE=Release',
       `-DNODE_INCLUDE_DIR=${root}node_modules/node-api-headers/include`,
       `-DPIXELCNN_CUDA_ARCHITECTURES=${capability.replace('.', '')}-real`,

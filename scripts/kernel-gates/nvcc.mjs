@@ -32,6 +32,16 @@ export function findNvcc() {
   };
 }
 
+/** Where nvcc has its headers and its other programs. */
+export function toolkitOf(path) {
+  const run = spawnSync(path, ['--dryrun', '-E', '-x', 'cu', '/dev/null'], { encoding: 'utf8' });
+  const said = (name) => new RegExp(`^#\\$ ${name}=(.*)$`, 'm').exec(run.stderr)?.[1];
+  const [folder, include] = [said('TOP'), /"-I([^"]+)"/.exec(said('INCLUDES') ?? '')?.[1]];
+  if (folder === undefined || include === undefined)
+    fail(`${path} --dryrun does not say where it is:\n${run.stderr}`);
+  return { folder, include };
+}
+
 /** What cuda/CMakeLists.txt compiles kernels with: the flags that it adds, and CMake's of a release build. */
 export function buildFlags() {
   const text = readFileSync(`${root}cuda/CMakeLists.txt`, 'utf8');
