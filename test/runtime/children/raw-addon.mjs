@@ -181,6 +181,7 @@ const table = {
     more: [[], [], [0, 2 ** 24 + 1]],
   },
   traceProgram: { kinds: ['program', 'inputList'], valid: () => [program, [new Uint8Array(8)]] },
+  programChoices: { kinds: ['program'], valid: () => [program] },
 };
 
 const result = { calls: 0, codes: {}, wrong: [], functions: Object.keys(table).length };
