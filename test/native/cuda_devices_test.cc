@@ -58,6 +58,7 @@ class Device {
     uint8_t host[16] = {};
     cuda().write(device_, host, host, sizeof host, &status_);
   }
+  void allocate() { cuda().allocate(device_, 1 << 20, &status_); }
   void choose() {
     const MaskedConv2dShape shape{1, 4, 4, 8, 8, 3, MaskType::kB, 1, Algorithm::kAuto};
     const MaskedConv2dForward op{nullptr, nullptr, nullptr, nullptr, shape, 0};
@@ -155,6 +156,19 @@ void test_refused_capture() {
   emulator::options.refused_capture_launch = 0;
 }
 
+// Memory that could not be zeroed is given back.
+void test_failed_allocation() {
+  Device a;
+  size_t before = 0, after = 0, total = 0;
+  static_cast<void>(cudaMemGetInfo(&before, &total));
+  emulator::options.refused_call = "cudaMemsetAsync";
+  a.allocate();
+  check(!a.code().empty(), "memory that cannot be zeroed is an error");
+  emulator::options.refused_call = nullptr;
+  static_cast<void>(cudaMemGetInfo(&after, &total));
+  check(before == after, "and does not stay allocated");
+}
+
 // The last test: nothing works after it.
 void test_lost() {
   Device a;
@@ -175,6 +189,8 @@ int main() {
   test_error_beside_capture();
   test_one_at_a_time();
   test_refused_capture();
+  test_failed_allocation();
+  check(emulator::live_handles() == 0, "devices give back their streams and events");
   test_lost();
   return check.finish();
 }

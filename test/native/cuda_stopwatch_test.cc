@@ -49,6 +49,19 @@ void test_refusal() {
   check(time_of(1) > 0, "the next one is timed");
 }
 
+// What was created before a creation that fails is given back.
+void test_failed_creation() {
+  check(emulator::live_handles() == 0, "stopwatches give back their stream and events");
+  emulator::options.refused_call = "cudaEventCreateWithFlags";
+  try {
+    Stopwatch stopwatch;
+    check(false, "a stopwatch without events");
+  } catch (const Error&) {
+  }
+  emulator::options.refused_call = nullptr;
+  check(emulator::live_handles() == 0, "and so does one that fails half-way");
+}
+
 }  // namespace
 }  // namespace pixelcnn::test
 
@@ -56,5 +69,6 @@ int main() {
   using namespace pixelcnn::test;
   test_time();
   test_refusal();
+  test_failed_creation();
   return check.finish();
 }

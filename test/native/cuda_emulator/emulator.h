@@ -23,8 +23,9 @@ struct Options {
   int failing_launch = 0;                 // the launch of this number from now fails for good; 0: none
   const char* fail_once = nullptr;        // but only if it can make this file; null: always
   int refused_capture_launch = 0;         // the launch of this number in every capture is refused; 0: none
-  int start_milliseconds = 0;             // that cudaGetDeviceCount takes, like the start of a driver
-  bool truncating_sums = false;           // mma cuts its addends and its sum instead of rounding the sum
+  const char* refused_call = nullptr;  // the function of CUDA's that fails, as for want of memory; null: none
+  int start_milliseconds = 0;          // that cudaGetDeviceCount takes, like the start of a driver
+  bool truncating_sums = false;        // mma cuts its addends and its sum instead of rounding the sum
   uint64_t deferred = 0;            // other than 0: streams do their work at random later times, of this seed
   uint64_t host_nanoseconds = 0;    // model time of the host for a launch or the launch of a graph
   uint64_t device_nanoseconds = 0;  // model time of the device for a kernel
@@ -33,6 +34,8 @@ extern Options options;
 
 // Whether any loads and stores are checked.
 bool checked();
+// Streams and events that were created and not destroyed.
+int live_handles();
 // How messages call the block of device memory that begins here.
 void name_memory(const void* memory, const char* name);
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <string>
@@ -16,6 +17,7 @@ struct Runtime {
   cudaError_t explained = cudaSuccess;  // the latest error, and its story
   std::string explanation;
   bool told = false;                           // by the function that runs
+  int handles = 0;                             // streams and events
   std::map<const void*, size_t> shared_bytes;  // dynamic, that kernels may use where more than 48 KB
 };
 // Never destroyed: other threads may still call while the process ends.
@@ -47,7 +49,9 @@ cudaError_t call(const char* name, InCapture in_capture, const Body& body) {
   cudaError_t status = runtime().sticky;
   if (status == cudaSuccess) {
     runtime().told = false;
-    if (spoil_captures(in_capture))
+    if (options.refused_call != nullptr && std::strcmp(options.refused_call, name) == 0)
+      status = cudaErrorMemoryAllocation;
+    else if (spoil_captures(in_capture))
       status = cudaErrorStreamCaptureUnsupported;
     else
       status = body();

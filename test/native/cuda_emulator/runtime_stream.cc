@@ -50,6 +50,11 @@ void wait_until(uint64_t time) { host_time = std::max(host_time, time); }
 
 }  // namespace
 
+int live_handles() {
+  std::lock_guard lock(runtime().mutex);
+  return runtime().handles;
+}
+
 cudaError_t check_default_stream(cudaStream_t stream) {
   if (stream != nullptr || !spoil_captures(InCapture::kForbidden)) return cudaSuccess;
   return refuse(cudaErrorStreamCaptureUnsupported, "the default stream is used while another captures");
@@ -88,6 +93,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
     const auto made = std::make_shared<EmulatedStream>();
     made->self = made;
     *stream = made.get();
+    ++emulator::runtime().handles;
     return cudaSuccess;
   });
 }
@@ -96,6 +102,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return call(__func__, InCapture::kAllowed, [&] {
     if (emulator::captures(stream)) emulator::abandon_capture(*stream);
     std::exchange(stream->self, nullptr).reset();
+    --emulator::runtime().handles;
     return cudaSuccess;
   });
 }
@@ -122,6 +129,7 @@ cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlag
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   return call(__func__, InCapture::kAllowed, [&] {
     *event = std::make_unique<EmulatedEvent>(EmulatedEvent{(flags & cudaEventDisableTiming) == 0}).release();
+    ++emulator::runtime().handles;
     return cudaSuccess;
   });
 }
@@ -129,6 +137,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return call(__func__, InCapture::kAllowed, [&] {
     std::unique_ptr<EmulatedEvent>{event}.reset();
+    --emulator::runtime().handles;
     return cudaSuccess;
   });
 }
