@@ -133,7 +133,7 @@ void Executor::loop() {
     // The last job takes away what the one before it is still waiting for.
     if (closing && flying != nullptr) complete(std::exchange(flying, nullptr));
     if (job != nullptr) guarded(*job, [&] { job->run(stopping_); });
-    if (flying != nullptr) complete(std::move(flying));
+    if (flying != nullptr) complete(std::exchange(flying, nullptr));
     if (job == nullptr) continue;
     if (job->in_flight() && !job->error) {
       flying = std::move(job);
