@@ -40,6 +40,7 @@ function fetchedCompiler(folder, version, { triplet, loader }) {
   ].flatMap((name) => ['-isystem', `${usr}/${name}`]);
   const libraries = ['--library-path', `${usr}/lib/${triplet}`];
   const compiler = `${usr}/libexec/gcc/${triplet}/${version}/cc1plus`;
-  const alone = ['-quiet', '-nostdinc', '-nostdinc++', '-D_GNU_SOURCE', ...headers];
+  // It leaves an empty file for the assembler, even of a source that it only checks.
+  const alone = ['-quiet', '-o', '/dev/null', '-nostdinc', '-nostdinc++', '-D_GNU_SOURCE', ...headers];
   return [`${usr}/lib/${triplet}/${loader}`, ...libraries, compiler, ...alone];
 }

@@ -76,12 +76,19 @@ describe.each([13, 14])('g++ %i', (version) => {
     );
   }
 
-  describe.skipIf(skip)('planted', () => {
-    const planted = join(temporaryFolder('compilers'), 'planted.cc');
+  describe.skipIf(skip)('a planted source', () => {
+    const folder = temporaryFolder('compilers');
+    const planted = join(folder, 'planted.cc');
 
     it('a type of <cstdint>, which <string> brought along until GCC 12', () => {
       writeFileSync(planted, '#include <string>\nstd::uint64_t number();\n');
       expect(compile(command, [], planted)).toContain('uint64_t');
+    });
+
+    it('nothing is left beside a source', () => {
+      writeFileSync(planted, 'int number();\n');
+      expect(compile(command, [], planted)).toBe('');
+      expect(readdirSync(folder)).toEqual(['planted.cc']);
     });
 
     it.runIf(version === 14 && noCudnn === undefined)('std::find without <algorithm>', () => {

@@ -78,7 +78,7 @@ function cudaWithoutNvtx(): string {
 
 /** Variables for a machine without make, whose only CUDA is `compiler`. */
 function bareMachine(compiler: string): NodeJS.ProcessEnv {
-  const programs = join(temporary, 'programs');
+  const programs = join(copy, 'programs'); // the same in each run, for ninja compares commands
   const smi = join(programs, 'nvidia-smi');
   const makes = ['make', 'gmake', 'nvidia-smi'];
   if (!existsSync(smi)) {
