@@ -1,0 +1,125 @@
+// Which tile and how many blocks our convolutions choose for a shape and a GPU: today's choices, so that a change of
+// them is seen, and how many times their blocks fill it.
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { temporaryFolder } from '../helpers/temporary-folder.js';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const temporary = temporaryFolder('cuda-launches');
+
+interface Gpu {
+  readonly multiprocessors: number;
+  readonly capability: number;
+}
+const h100: Gpu = { multiprocessors: 132, capability: 90 };
+const l4: Gpu = { multiprocessors: 58, capability: 89 };
+
+/** Compiles cuda_launches.cc. Kernels are not run, so what they call need not be there. */
+function compile(repository: string, program: string): void {
+  const source = join(repository, 'test/native/cuda_launches.cc');
+  const flags = [
+    '-std=c++20',
+    '-O0',
+    '-x',
+    'c++',
+    '-Wno-unknown-pragmas',
+    `-I${root}test/native/cuda_emulator`,
+  ];
+  const link = ['-no-pie', '-Wl,--unresolved-symbols=ignore-all'];
+  const run = spawnSync('c++', [...flags, source, '-o', program, ...link], { encoding: 'utf8' });
+  expect(run.status, run.stderr).toBe(0);
+}
+
+/** `1568 large, 3.96 waves`: blocks, tile, and how often they fill the GPU; one for each kernel. */
+function launches(program: string, words: string, { multiprocessors, capability }: Gpu): string[] {
+  const run = spawnSync(program, [...words.split(' '), String(multiprocessors), String(capability)], {
+    encoding: 'utf8',
+  });
+  expect(run.status, run.stderr).toBe(0);
+  return run.stdout
+    .trim()
+    .split('\n')
+    .map((line) => {
+      const [blocks, , bytes, atOnce] = line.split(' ').map(Number) as [number, number, number, number];
+      const tile = bytes >= 50_000 ? 'large' : bytes >= 30_000 ? 'small' : 'plain';
+      return `${blocks} ${tile}, ${(blocks / (multiprocessors * atOnce)).toFixed(2)} waves`;
+    });
+}
+
+/** OP PRECISION N H W C K KERNEL_SIZE, on an H100 and on an L4. */
+const choices: readonly (readonly [string, string, string])[] = [
+  // The model of the README in training: hidden layers, the first one, the head.
+  ['forward bf16 64 28 28 64 64 7', '392 large, 0.99 waves', '392 large, 6.76 waves'],
+  ['forward bf16 256 28 28 64 64 7', '1568 large, 3.96 waves', '1568 large, 27.03 waves'],
+  ['forward bf16 1024 28 28 64 64 7', '6272 large, 15.84 waves', '6272 large, 108.14 waves'],
+  ['forward f32 256 28 28 64 64 7', '1568 large, 3.96 waves', '1568 large, 27.03 waves'],
+  ['forward bf16 16 28 28 64 64 7', '784 small, 0.99 waves', '98 large, 1.69 waves'],
+  ['forward bf16 256 28 28 1 64 7', '1568 large, 3.96 waves', '1568 large, 27.03 waves'],
+  ['forward bf16 256 28 28 64 256 1', '6272 large, 15.84 waves', '6272 large, 108.14 waves'],
+  ['forward bf16 256 28 28 64 32 7', '6272 small, 7.92 waves', '6272 small, 54.07 waves'],
+  ['backwardInput bf16 64 28 28 64 64 7', '392 large, 0.99 waves', '392 large, 6.76 waves'],
+  ['backwardInput bf16 256 28 28 64 64 7', '1568 large, 3.96 waves', '1568 large, 27.03 waves'],
+  ['backwardInput bf16 256 28 28 64 256 1', '1568 large, 3.96 waves', '1568 large, 27.03 waves'],
+  ['backwardWeight bf16 64 28 28 64 64 7', '273 large, 0.52 waves', '117 large, 2.02 waves'],
+  ['backwardWeight bf16 256 28 28 64 64 7', '273 large, 0.52 waves', '117 large, 2.02 waves'],
+  ['backwardWeight bf16 1024 28 28 64 64 7', '273 large, 0.52 waves', '117 large, 2.02 waves'],
+  ['backwardWeight bf16 256 28 28 1 64 7', '262 small, 0.40 waves', '116 small, 1.00 waves'],
+  ['backwardWeight bf16 256 28 28 64 256 1', '264 large, 0.50 waves', '116 large, 2.00 waves'],
+  // Sampling: the longest front of a batch.
+  ['front bf16 1 28 28 64 64 7', '2 small, 0.00 waves', '2 small, 0.02 waves'],
+  ['front bf16 16 28 28 64 64 7', '8 small, 0.01 waves', '8 small, 0.07 waves'],
+  ['front bf16 256 28 28 64 64 7', '112 small, 0.14 waves', '112 small, 0.97 waves'],
+  ['front bf16 2048 28 28 64 64 7', '896 small, 1.13 waves', '112 large, 1.93 waves'],
+  ['front bf16 4096 28 28 64 64 7', '224 large, 0.57 waves', '224 large, 3.86 waves'],
+  ['sample bf16 1 28 28 64 256 7', '1 large, 0.00 waves', '1 large, 0.02 waves'],
+  ['sample bf16 256 28 28 64 256 7', '112 large, 0.28 waves', '112 large, 1.93 waves'],
+  ['sample bf16 2048 28 28 64 256 7', '896 large, 2.26 waves', '896 large, 15.45 waves'],
+];
+
+describe('what our convolutions launch', () => {
+  const program = join(temporary, 'launches');
+  beforeAll(() => compile(root, program), 120_000);
+
+  it.each(choices)('%s: %s', (words, onH100, onL4) => {
+    expect(launches(program, words, h100)[0]).toBe(onH100);
+    expect(launches(program, words, l4)[0]).toBe(onL4);
+  });
+
+  it('for the gradient of a bias: sums of parts, then the sum of these', () => {
+    expect(launches(program, 'backwardWeight bf16 256 28 28 64 64 7', h100).slice(1)).toEqual([
+      '524 plain, 0.50 waves',
+      '2 plain, 0.00 waves',
+    ]);
+  });
+
+  it.each([
+    [
+      'masked_conv2d_convolve.h',
+      '>= launch.multiprocessors',
+      '>= 3 * launch.multiprocessors',
+      'forward bf16 64 28 28 64 64 7',
+    ],
+    [
+      'masked_conv2d_gradient.cu',
+      'shape.w, 2 * multiprocessors',
+      'shape.w, 3 * multiprocessors',
+      'backwardWeight bf16 256 28 28 64 64 7',
+    ],
+  ])('planted: another choice in %s', (file, text, other, words) => {
+    const repository = join(temporary, file);
+    mkdirSync(join(repository, 'test/native'), { recursive: true });
+    symlinkSync(join(root, 'native'), join(repository, 'native'));
+    for (const name of ['cuda', 'test/native/cuda_launches.cc'])
+      cpSync(join(root, name), join(repository, name), { recursive: true });
+    const before = readFileSync(join(root, 'cuda', file), 'utf8');
+    expect(before.split(text), 'mend the planted fault').toHaveLength(2);
+    writeFileSync(join(repository, 'cuda', file), before.replace(text, other));
+    compile(repository, join(repository, 'launches'));
+    const expected = choices.find(([of]) => of === words)?.[1];
+    expect(expected).toBeDefined();
+    expect(launches(join(repository, 'launches'), words, h100)[0]).not.toBe(expected);
+  });
+});
