@@ -1,5 +1,4 @@
-// Decoding is validation: every number is held to its range and every tensor to its arena before an op
-// exists.
+// A program's life: decoded whole before anything runs, prepared, run as a whole or op by op, traced.
 #include "program.h"
 
 #include <algorithm>
@@ -7,6 +6,7 @@
 #include <exception>
 #include <type_traits>
 
+#include "decoder.h"
 #include "error.h"
 
 namespace pixelcnn {
@@ -15,122 +15,11 @@ namespace {
 
 constexpr int64_t kMaxOps = 1 << 16;
 
-std::string text(int64_t value) { return std::to_string(value); }
-
 // `name` as it is said in TypeScript: "MaskedConv2dForward" -> "maskedConv2dForward".
 std::string camel_case(std::string name) {
   name[0] = static_cast<char>(name[0] - 'A' + 'a');
   return name;
 }
-
-// Reads one op's fields in the order of its `describe`.
-class Decoder {
- public:
-  Decoder(std::span<const int32_t> wire, std::span<const std::shared_ptr<Arena>> arenas,
-          const std::string& where)
-      : wire_(wire), arenas_(arenas), where_(where) {}
-
-  void number(const char* name, int32_t& value, int64_t low, int64_t high) {
-    value = next(name);
-    require_range(name, value, low, high);
-  }
-  void odd(const char* name, int32_t& value, int64_t low, int64_t high) {
-    number(name, value, low, high);
-    PIXELCNN_CHECK(value % 2 == 1, "ERR_PROGRAM", where_ + ": " + name + " must be odd, got " + text(value));
-  }
-  template <class Enum>
-  void choice(const char* name, Enum& value, int32_t choices) {
-    int32_t raw = 0;
-    number(name, raw, 0, choices - 1);
-    value = static_cast<Enum>(raw);
-  }
-  void require(bool condition, const char* message) {
-    PIXELCNN_CHECK(condition, "ERR_PROGRAM", where_ + ": " + message);
-  }
-
-  template <class T>
-  void input(const char* name, T*& tensor, int64_t count) {
-    tensor = static_cast<T*>(locate(name, count, sizeof(T), false));
-  }
-  template <class T>
-  void optional_input(const char* name, T*& tensor, int64_t count) {
-    tensor = static_cast<T*>(locate(name, count, sizeof(T), true));
-  }
-  template <class T>
-  void output(const char* name, T*& tensor, int64_t count) {
-    input(name, tensor, count);
-  }
-  template <class T>
-  void optional_output(const char* name, T*& tensor, int64_t count) {
-    optional_input(name, tensor, count);
-  }
-  template <class T>
-  void in_out(const char* name, T*& tensor, int64_t count) {
-    input(name, tensor, count);
-  }
-  void precision(const char* name, Precision& value) {
-    choice(name, value, 4);
-    // A shape that stands alone (decode_shape) has no arena and is checked by whoever uses it.
-    PIXELCNN_CHECK(arenas_.empty() || arenas_[0]->backend()->supports(value), "ERR_PROGRAM",
-                   where_ + ": this device does not compute in precision " + text(static_cast<int>(value)));
-  }
-  template <class T>
-  void activation_input(const char* name, T*& tensor, int64_t count, Precision precision) {
-    tensor = locate(name, count, element_bytes(precision), false);
-  }
-  template <class T>
-  void optional_activation_input(const char* name, T*& tensor, int64_t count, Precision precision) {
-    tensor = locate(name, count, element_bytes(precision), true);
-  }
-  void activation_output(const char* name, void*& tensor, int64_t count, Precision precision) {
-    activation_input(name, tensor, count, precision);
-  }
-  void activation_in_out(const char* name, void*& tensor, int64_t count, Precision precision) {
-    activation_input(name, tensor, count, precision);
-  }
-  template <class T>
-  void packed_input(const char* name, T*& packed, const MaskedConv2dShape& shape, Direction direction) {
-    packed = locate(name, arenas_[0]->backend()->packed_bytes(shape, direction), 1, false);
-  }
-  void packed_output(const char* name, void*& packed, const MaskedConv2dShape& shape, Direction direction) {
-    packed_input(name, packed, shape, direction);
-  }
-
-  void finish() {
-    PIXELCNN_CHECK(
-        position_ == wire_.size(), "ERR_PROGRAM",
-        where_ + ": " + text(static_cast<int64_t>(wire_.size() - position_)) + " integers too many");
-  }
-
- private:
-  int32_t next(const char* name) {
-    PIXELCNN_CHECK(position_ < wire_.size(), "ERR_PROGRAM", where_ + ": the buffer ends before " + name);
-    return wire_[position_++];
-  }
-  void require_range(const char* name, int64_t value, int64_t low, int64_t high) {
-    PIXELCNN_CHECK(
-        value >= low && value <= high, "ERR_PROGRAM",
-        where_ + ": " + name + " must be in [" + text(low) + ", " + text(high) + "], got " + text(value));
-  }
-  void* locate(const char* name, int64_t count, int64_t item_bytes, bool optional) {
-    const int32_t arena = next(name);
-    const int64_t offset = int64_t{next(name)} * kBlockBytes;
-    if (optional && arena == -1) return nullptr;
-    require_range(name, arena, 0, static_cast<int64_t>(arenas_.size()) - 1);
-    const int64_t available = arenas_[static_cast<size_t>(arena)]->bytes();
-    PIXELCNN_CHECK(
-        offset >= 0 && count >= 0 && count <= (int64_t{1} << 48) && offset + count * item_bytes <= available,
-        "ERR_PROGRAM",
-        where_ + ": " + name + " needs " + text(count) + " x " + text(item_bytes) + " bytes at offset " +
-            text(offset) + " of an arena of " + text(available) + " bytes");
-    return arenas_[static_cast<size_t>(arena)]->data() + offset;
-  }
-
-  std::span<const int32_t> wire_;
-  std::span<const std::shared_ptr<Arena>> arenas_;
-  const std::string& where_;
-  size_t position_ = 0;
-};
 
 // Counts NaN and infinite values in an op's floating-point outputs.
 class FiniteCheck {
