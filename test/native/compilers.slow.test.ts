@@ -91,11 +91,13 @@ describe.each([13, 14])('g++ %i', (version) => {
       expect(readdirSync(folder)).toEqual(['planted.cc']);
     });
 
-    it.runIf(version === 14 && noCudnn === undefined)('std::find without <algorithm>', () => {
-      const text = readFileSync(join(root, 'cuda/cudnn_plans.cc'), 'utf8');
-      writeFileSync(planted, text.replace('#include <algorithm>\n', ''));
-      const output = compile(command, [...groups[1]!.flags, '-iquote', join(root, 'cuda')], planted);
-      expect(output).toContain('no matching function for call to ‘find(');
-    });
+    // GCC 13 still finds it. Without headers of cuDNN the reason is printed above.
+    if (version === 14 && noCudnn === undefined)
+      it('std::find without <algorithm>', () => {
+        const text = readFileSync(join(root, 'cuda/cudnn_plans.cc'), 'utf8');
+        writeFileSync(planted, text.replace('#include <algorithm>\n', ''));
+        const output = compile(command, [...groups[1]!.flags, '-iquote', join(root, 'cuda')], planted);
+        expect(output).toContain('no matching function for call to ‘find(');
+      });
   });
 });
