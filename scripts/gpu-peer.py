@@ -2,6 +2,7 @@
 # one JSON request per line, answers with one. Requests: {"op": "versions"}; {"op": "matmul", "size"};
 # {"op": "train", "compiled", "model", "side", "batch", "seconds"}; {"op": "sample", "model", "side", "batch", "pixels"}:
 # the time of so many pixels, each by a forward pass of its own, as for one who has no better sampler.
+import functools
 import json
 import statistics
 import sys
@@ -68,10 +69,16 @@ def median_milliseconds(run, seconds):
     return statistics.median(times)
 
 
-def train(compiled, model, side, batch, seconds):
-    network = PixelCNN(**model).to(device).to(memory_format=torch.channels_last)
+@functools.cache
+def trained_network(compiled, model):
+    """Kept between requests: a compiled network takes most of a minute to make."""
+    network = PixelCNN(**dict(model)).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
-    forward = torch.compile(network) if compiled else network
+    return network, optimizer, torch.compile(network) if compiled else network
+
+
+def train(compiled, model, side, batch, seconds):
+    network, optimizer, forward = trained_network(compiled, tuple(sorted(model.items())))
     host = torch.randint(0, 256, (batch, side, side, network.channels), dtype=torch.uint8)
     host = host.pin_memory() if device == "cuda" else host
 

@@ -1,52 +1,69 @@
-// Builds the addon, libpixelcnn_cuda.so and the kernel tests with plain cmake, from the unpacked kit where there is no
-// node_modules. Emulated: uses the build that `npm run setup` made.
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs';
+// Part `build`: the addon, libpixelcnn_cuda.so and the kernel tests with plain cmake; packages from the kit where npm has
+// installed none. Emulated: that the build of `npm run setup` is there.
+import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { fail, outputOf, root, step } from '../steps.mjs';
+import { root } from '../steps.mjs';
+import { cudaLibrary, cudnnWheel, gpuOf, kernelTest } from './machine.mjs';
+import { runCommand } from './part.mjs';
 
-/** Returns the paths of the kernel test programs. */
-export function build({ emulated, python }) {
-  if (emulated) {
-    process.env.PIXELCNN_CUDA_LIBRARY ??= `${root}build/libpixelcnn_cuda_emulated_plain.so`;
-    if (!existsSync(process.env.PIXELCNN_CUDA_LIBRARY))
-      fail(`${process.env.PIXELCNN_CUDA_LIBRARY} is missing: run node scripts/setup.mjs --tests`);
-    return kernelTests('checked');
+const folder = `${root}build`;
+
+export async function build({ emulated, python, say }) {
+  await unpackKit();
+  const library = cudaLibrary({ emulated });
+  const tests = ['ops', 'masked_conv2d'].map((name) => kernelTest(name, { emulated }));
+  const addon = `${folder}/${emulated ? 'Release/' : ''}pixelcnn.node`;
+  if (!emulated) await compile([addon, library, ...tests], { python, say });
+  for (const file of [addon, library, ...tests]) {
+    const failure = `${file} is missing${emulated ? ': run node scripts/setup.mjs --tests' : ''}`;
+    if (!existsSync(file)) say({ failure });
   }
-  if (!existsSync(`${root}node_modules/zod`)) {
-    if (!existsSync(`${root}.gpu-kit/kit.tar.gz`))
-      fail(
-        'There is neither node_modules nor .gpu-kit: run `scripts/gpu-acceptance/run prepare` where npm works.',
-      );
-    step('kit', 'tar', ['-xzf', `${root}.gpu-kit/kit.tar.gz`, '-C', root]);
-  }
-  const capability = outputOf('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader'])?.split(
-    '\n',
-  )[0];
-  if (capability === undefined) fail('nvidia-smi finds no GPU here; --emulated runs without one.');
-  const folder = `${root}build`;
-  const cudnn = outputOf(python, ['-c', 'import nvidia.cudnn as m; print(list(m.__path__)[0])']);
-  const ninja = outputOf('ninja', ['--version']) !== undefined; // make need not be there
-  step(
-    'cmake configure',
+  if (emulated || !existsSync(addon)) return;
+  mkdirSync(`${folder}/Release`, { recursive: true });
+  copyFileSync(addon, `${folder}/Release/pixelcnn.node`);
+}
+
+/** Always anew: what an earlier run unpacked may be of another commit. */
+async function unpackKit() {
+  if (existsSync(`${root}node_modules/typescript`)) return;
+  const kit = `${root}.gpu-kit/kit.tar.gz`;
+  if (!existsSync(kit))
+    throw new Error(
+      'there is neither node_modules nor .gpu-kit: run scripts/gpu-acceptance/run prepare where npm works',
+    );
+  await succeed('tar', ['-xzf', kit, '-C', root]);
+}
+
+async function compile(products, { python, say }) {
+  // So that no part runs on what an earlier build left where this one fails.
+  for (const file of [...products, `${folder}/Release/pixelcnn.node`]) rmSync(file, { force: true });
+  const ninja = (await runCommand('ninja', ['--version'])).code === 0;
+  const wheel = cudnnWheel(python);
+  const capability = gpuOf().capability.replace('.', '');
+  await succeed(
     'cmake',
     [
       ...['-S', root, '-B', folder, ...(ninja ? ['-G', 'Ninja'] : [])],
       '-DCMAKE_BUILD_TYPE=Release',
       `-DNODE_INCLUDE_DIR=${root}node_modules/node-api-headers/include`,
-      `-DPIXELCNN_CUDA_ARCHITECTURES=${capability.replace('.', '')}-real`,
+      `-DPIXELCNN_CUDA_ARCHITECTURES=${capability}-real`,
       '-DPIXELCNN_GPU_TESTS=ON',
     ],
-    { show: true, env: cudnn === undefined ? {} : { CUDNN_HOME: cudnn } },
+    wheel === undefined ? {} : { CUDNN_HOME: wheel },
   );
-  step('cmake build', 'cmake', ['--build', folder, '--parallel', String(availableParallelism())], {
-    show: true,
-  });
-  mkdirSync(`${folder}/Release`, { recursive: true });
-  copyFileSync(`${folder}/pixelcnn.node`, `${folder}/Release/pixelcnn.node`);
-  process.env.PIXELCNN_CUDA_LIBRARY = `${folder}/cuda/libpixelcnn_cuda.so`;
-  return kernelTests('gpu');
+  say({ generator: ninja ? 'ninja' : 'make', capability, cudnnHeaders: wheel ?? 'none in a wheel' });
+  // What can be built is, also beside a file that does not compile.
+  const goOn = ninja ? ['-k', '0'] : ['-k'];
+  const start = performance.now();
+  const jobs = String(availableParallelism());
+  const { code, output } = await runCommand('cmake', ['--build', folder, '--parallel', jobs, '--', ...goOn]);
+  const lines = output.split('\n');
+  const complaints = lines.filter((line) => /warning|error|FAILED/i.test(line)).slice(0, 40);
+  say({ compiled: (performance.now() - start) / 1000, complaints });
+  if (code !== 0) say({ failure: `the build ended with ${code}: ${output.trim().slice(-3000)}` });
 }
 
-function kernelTests(kind) {
-  return ['cuda_ops_test', 'cuda_masked_conv2d_test'].map((name) => `${root}build/${name}_${kind}`);
+async function succeed(command, args, env = {}) {
+  const { code, output } = await runCommand(command, args, { env });
+  if (code !== 0) throw new Error(`${command} ended with ${code}: ${output.trim().slice(-3000)}`);
 }

@@ -1,117 +1,113 @@
-// Acceptance on a GPU machine: builds, checks, measures, and writes one report.
-// Usage: scripts/gpu-acceptance/run prepare           here: packs what the GPU machine lacks into .gpu-kit/
-//        scripts/gpu-acceptance/run [options]         on the GPU machine, in the repository's root
-//   --only operations,training,sampling,sanitizer,throughput   default: all of them
-//   --out FILE       default: scripts/gpu-reports/GPU-DATE.json; parts that were not run keep what FILE has
-//   --python PATH    a Python with PyTorch, the peer of `throughput`. Default: python3
-//   --emulated       on the emulated GPU, with small sizes: shows that the script works and proves nothing else
-// Needs nvcc 13, cmake and a C++ compiler; npm and network are not used. Exit code 1 if a check failed.
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+// Acceptance on a GPU machine: builds, checks and measures in one short run, and writes down what it finds as it comes.
+// Usage: scripts/gpu-acceptance/run prepare     where npm works: packs what the GPU machine lacks into .gpu-kit/
+//        scripts/gpu-acceptance/run [options]   on the GPU machine
+//   --minutes N      time from the start of the command to its end; parts that do not fit are left out. Default: no limit
+//   --only a,b       these parts alone, in the order of the table; `build` is added where nothing is built yet
+//   --out FILE       report, JSON Lines; a second run appends. Default: scripts/gpu-reports/GPU-DATE.jsonl
+//   --python PATH    the Python with PyTorch, and with cuDNN in a wheel. Default: python3
+//   --emulated       on the emulated GPU, with small sizes: shows that the script works, and its numbers mean nothing
+//   --list           the parts, with their seconds and limits
+// Needs nvcc 13, cmake and a C++ compiler; neither npm nor a network. Exit code 1 if a check failed or was cut off.
+// What each part is and how to read the report: scripts/gpu-acceptance/README.md
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { fail, outputOf, root } from '../steps.mjs';
+import { fail, root } from '../steps.mjs';
+import { gpuOf, machineFacts, packageIsReady, partEnvironment } from './machine.mjs';
+import { parts } from './parts.mjs';
+import { openReport, readReport } from './report.mjs';
+import { runParts } from './runner.mjs';
+import { summary } from './summary.mjs';
 
-const parts = ['operations', 'training', 'sampling', 'sanitizer', 'throughput'];
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    only: { type: 'string', default: parts.join() },
-    out: { type: 'string' },
-    python: { type: 'string', default: 'python3' },
-    emulated: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-});
+const { options, command } = parse();
 if (options.help) {
   const lines = readFileSync(new URL(import.meta.url), 'utf8').split('\n');
-  process.stdout.write(
-    `${lines
-      .slice(
-        0,
-        lines.findIndex((line) => !line.startsWith('//')),
-      )
-      .join('\n')}\n`,
-  );
-} else if (positionals[0] === 'prepare') {
+  const end = lines.findIndex((line) => !line.startsWith('//'));
+  process.stdout.write(`${lines.slice(0, end).join('\n')}\n`);
+} else if (options.list) {
+  for (const { name, about, seconds, limit } of parts)
+    process.stdout.write(
+      `${name.padEnd(26)} ${`${seconds}`.padStart(3)} s, at most ${`${limit}`.padStart(3)}  ${about}\n`,
+    );
+} else if (command === 'prepare') {
   const { prepare } = await import('./prepare.mjs');
   await prepare();
-} else if (positionals.length > 0) {
-  fail(`unknown command '${positionals[0]}': expected prepare, or none`);
 } else {
-  await accept();
+  process.exitCode = await accept();
+}
+
+function parse() {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        minutes: { type: 'string' },
+        only: { type: 'string' },
+        out: { type: 'string' },
+        python: { type: 'string', default: 'python3' },
+        emulated: { type: 'boolean', default: false },
+        list: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    });
+    if (positionals.length > 1 || (positionals.length === 1 && positionals[0] !== 'prepare'))
+      fail(`unknown command '${positionals.join(' ')}': expected prepare, or none`);
+    return { options: values, command: positionals[0] };
+  } catch (error) {
+    return fail(`${error.message}\nscripts/gpu-acceptance/run --help tells the options.`);
+  }
+}
+
+/** The seconds that the command may take. */
+function budget() {
+  if (options.minutes === undefined) return Number.POSITIVE_INFINITY;
+  const minutes = Number(options.minutes);
+  if (!(minutes > 0)) fail(`--minutes must be a number above 0, got '${options.minutes}'`);
+  return 60 * minutes;
+}
+
+function chosenParts() {
+  const names = options.only?.split(',') ?? parts.map(({ name }) => name);
+  const unknown = names.find((wanted) => !parts.some(({ name }) => name === wanted));
+  if (unknown !== undefined)
+    fail(`unknown part '${unknown}': expected some of ${parts.map(({ name }) => name).join(', ')}`);
+  if (!names.includes('build') && !packageIsReady(options)) names.push('build');
+  return parts.filter(({ name }) => names.includes(name));
 }
 
 async function accept() {
-  const chosen = options.only.split(',');
-  const unknown = chosen.find((part) => !parts.includes(part));
-  if (unknown !== undefined) fail(`unknown part '${unknown}': expected some of ${parts.join(', ')}`);
-  const { build } = await import('./build.mjs');
-  const programs = build({ emulated: options.emulated, python: options.python });
-  const { openDevice } = await import('../../dist/index.js');
-
-  const gpu = await openDevice({ backend: 'cuda', precision: 'f32' }).catch((error) =>
-    fail(`${error.message}\n${error.remedy ?? ''}`),
-  );
-  const out = options.out ?? `${root}scripts/gpu-reports/${fileName(gpu.info.name)}`;
-  const before = existsSync(out) ? JSON.parse(readFileSync(out, 'utf8')).parts : {};
-  const report = { ...machine(gpu.info), emulated: options.emulated, parts: { ...before } };
-  await gpu.dispose();
-
-  for (const part of chosen) {
-    process.stderr.write(`── ${part}\n`);
-    const { [part]: check } = await import(`./${part}.mjs`);
-    const start = performance.now();
-    let result;
-    try {
-      result = await check({ ...options, programs });
-    } catch (error) {
-      result = { failures: [error instanceof Error ? (error.stack ?? error.message) : String(error)] };
-    }
-    report.parts[part] = { ...result, commit: report.commit, seconds: seconds(start) };
-    for (const failure of result.failures) process.stderr.write(`FAILED ${failure}\n`);
-    process.stderr.write(`── ${part}: ${result.failures.length} failures, ${seconds(start)} s\n`);
-    mkdirSync(dirname(out), { recursive: true });
-    writeFileSync(out, `${JSON.stringify(report, null, 2)}\n`);
-  }
-  process.stderr.write(`${out}\n`);
-  if (chosen.some((part) => report.parts[part].failures.length > 0)) process.exitCode = 1;
+  const { emulated, python } = options;
+  const seconds = budget();
+  const chosen = chosenParts();
+  const gpu = emulated ? { name: 'CUDA emulator' } : gpuOf();
+  if (gpu === undefined) fail('nvidia-smi finds no GPU here; --emulated runs without one.');
+  const path = options.out ?? `${root}scripts/gpu-reports/${fileName(gpu.name)}`;
+  const machine = machineFacts();
+  const report = openReport(path);
+  report.append({
+    run: { date: new Date().toISOString(), emulated, minutes: options.minutes, gpu, ...machine },
+  });
+  const outcome = await runParts(chosen, {
+    report,
+    seconds,
+    commit: machine.commit,
+    environment: partEnvironment({ emulated, python }),
+    settings: { emulated, python, out: path },
+  });
+  const results = readReport(path);
+  process.stderr.write(`\n${summary(results)}\n${emulated ? '' : await beside(results)}${path}\n`);
+  return outcome;
 }
 
-function seconds(start) {
-  return Math.round((performance.now() - start) / 100) / 10;
+/** What was predicted; it needs the package, which a failed build may not have unpacked. */
+async function beside(results) {
+  try {
+    const { predictedBeside } = await import('./predicted-beside.mjs');
+    return `${predictedBeside(results)}\n`;
+  } catch (error) {
+    return `nothing beside the measurements: ${error.message}\n`;
+  }
 }
 
 function fileName(gpu) {
-  return `${gpu.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')}-${new Date().toISOString().slice(0, 10)}.json`;
-}
-
-/** What the numbers were made with. */
-function machine(info) {
-  return {
-    date: new Date().toISOString(),
-    // The GPU machine has the files of a commit, not always its history; prepare left the name.
-    commit: outputOf('git', ['rev-parse', 'HEAD']) ?? packedCommit(),
-    gpu: info.name,
-    architecture: info.instructionSet,
-    cudnn: info.cudnn,
-    driver: outputOf('nvidia-smi', ['--query-gpu=driver_version', '--format=csv,noheader']) ?? 'none',
-    nvcc: /release ([\d.]+)/.exec(outputOf('nvcc', ['--version']) ?? '')?.[1],
-    node: process.version,
-    torch: torchVersion(),
-  };
-}
-
-function packedCommit() {
-  const file = `${root}.gpu-kit/commit`;
-  return existsSync(file) ? readFileSync(file, 'utf8').trim() : 'unknown';
-}
-
-function torchVersion() {
-  try {
-    const program = 'import torch; print(torch.__version__)';
-    return execFileSync(options.python, ['-W', 'ignore', '-c', program], { encoding: 'utf8' }).trim();
-  } catch {
-    return undefined;
-  }
+  return `${gpu.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-')}-${new Date().toISOString().slice(0, 10)}.jsonl`;
 }

@@ -1,8 +1,10 @@
 // Writes the README's table of GPU numbers from a report of scripts/gpu-acceptance.
-// Usage: node scripts/gpu-acceptance/table.mjs scripts/gpu-reports/NAME.json
+// Usage: node scripts/gpu-acceptance/table.mjs scripts/gpu-reports/NAME.jsonl
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { fail, root } from '../steps.mjs';
+import { readReport } from './report.mjs';
+import { measured, number } from './summary.mjs';
 
 const begin = '<!-- gpu numbers: made by scripts/gpu-acceptance/table.mjs -->';
 const end = '<!-- end of gpu numbers -->';
@@ -15,29 +17,36 @@ export function withTable(text, report, path) {
 }
 
 function table(report, path) {
-  if (report.emulated) throw new Error('this report is of the emulated GPU: its numbers mean nothing');
-  const { training, sampling, precision, peer } = report.parts.throughput;
-  const number = (value, digits = 0) => (Number.isFinite(value) ? value.toFixed(digits) : '–');
+  const { runs, parts } = report;
+  if (runs.length === 0) throw new Error(`${path} holds no run`);
+  if (runs.some(({ emulated }) => emulated))
+    throw new Error('this report is of the emulated GPU: its numbers mean nothing');
+  const cards = [...new Set(runs.map(({ gpu }) => gpu.name))];
+  if (cards.length > 1) throw new Error(`this report is of several GPUs: ${cards.join(', ')}`);
+  const { training, sampling, torch, device } = measured(report);
   const rows = [
     ...training.map((row) => [
-      `training, ${row.model}`,
+      `training, ${row.kernels} kernels`,
       row.batch,
       number(row.imagesPerSecond),
       `${number(row.timesEager, 2)}× eager, ${number(row.timesCompiled, 2)}× compiled`,
       `${number(100 * row.shareOfMatmul)}%`,
     ]),
     ...sampling.map((row) => [
-      `sampling, ${row.model}`,
+      'sampling',
       row.batch,
       number(row.imagesPerSecond, 1),
       `${number(row.timesOneForwardPerPixel)}× one forward per pixel`,
       `${number(row.milliseconds, 1)} ms`,
     ]),
   ];
-  const failures = Object.values(report.parts).reduce((sum, part) => sum + part.failures.length, 0);
+  const statuses = [...parts.values()].map(({ status }) => status);
+  const count = (status) => statuses.filter((other) => other === status).length;
+  const { gpu, commit } = runs.at(-1);
   return [
-    `${report.gpu}, ${precision}, driver ${report.driver}; beside PyTorch ${peer.torch ?? '(none)'} in bf16, channels last, on`,
-    `the same GPU in the same run. ${failures} failed checks. Report: [${path}](${path}).`,
+    `${gpu.name}, driver ${gpu.driver}, ${device?.precision ?? '–'}, cuDNN ${device?.cudnn ?? '–'}; the default model on 28×28`,
+    `images, beside PyTorch ${torch ?? '–'} in bf16, channels last, on the same GPU. Of ${statuses.length} parts`,
+    `${count('passed')} passed, ${count('failed') + count('timed out')} failed; commit ${commit.slice(0, 7)}. Report: [${path}](${path}).`,
     '',
     '| | batch | images/s | PyTorch | live taps of the matmul rate, or time |',
     '| --- | --- | --- | --- | --- |',
@@ -48,8 +57,11 @@ function table(report, path) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const path = process.argv[2];
-  if (path === undefined) fail('Usage: node scripts/gpu-acceptance/table.mjs scripts/gpu-reports/NAME.json');
+  if (path === undefined) fail('Usage: node scripts/gpu-acceptance/table.mjs scripts/gpu-reports/NAME.jsonl');
   const readme = `${root}README.md`;
-  const report = JSON.parse(readFileSync(path, 'utf8'));
-  writeFileSync(readme, withTable(readFileSync(readme, 'utf8'), report, path));
+  try {
+    writeFileSync(readme, withTable(readFileSync(readme, 'utf8'), readReport(path), path));
+  } catch (error) {
+    fail(error.message);
+  }
 }

@@ -1,0 +1,99 @@
+// Parts `sampling-speed-*`, `training-speed-*` and `trace-*`: the default model on 28x28 images in the device's default
+// precision.
+import { measureSampling, measureTrainingStep } from '../../dist/cli/bench.js';
+import { openDevice, PixelCNN } from '../../dist/index.js';
+import { layersOf, parseConfig } from '../../dist/models/config.js';
+import { isLiveTap } from '../../dist/ops/masked-conv2d.js';
+import { trainSchema } from '../../dist/train/options.js';
+import { TrainingStep } from '../../dist/train/training-step.js';
+import { withoutCudnn } from './info.mjs';
+import { attempt } from './part.mjs';
+import { tinyModel } from './tiny-model.mjs';
+import { waves } from './waves.mjs';
+
+/** The emulated GPU would need minutes for one image of the default model. */
+function problem(emulated, batches) {
+  return emulated
+    ? { model: tinyModel, side: 5, seconds: 0.05, batches: [1, 2] }
+    : { model: {}, side: 28, seconds: 0.5, batches };
+}
+
+export async function samplingSpeed({ emulated, say }) {
+  const { batches, ...size } = problem(emulated, [1, 16, 256, 4096]);
+  await onDevice(say, async (device) => {
+    for (const batch of batches)
+      await attempt(say, { sampling: 'speed', batch }, () => measureSampling(device, asked(size, batch)));
+  });
+}
+
+export async function trainingSpeed({ kernels, emulated, say }) {
+  const { batches, ...size } = problem(emulated, [256, 64, 1024]);
+  await onDevice(say, async (device) => {
+    if (kernels === 'cuDNN' && withoutCudnn(device))
+      return say({ leftOut: `our own kernels would do it: ${device.info.cudnn}` });
+    const gflopPerImage = (3 * forwardFlops(size.model, size.side)) / 1e9;
+    for (const batch of batches) {
+      const start = performance.now();
+      await attempt(say, { training: 'speed', kernels, batch }, async () => {
+        const timing = await measureTrainingStep(device, asked(size, batch));
+        // What is not measuring is compiling: the search for plans, each batch size on its own.
+        return { ...timing, gflopPerImage, allSeconds: (performance.now() - start) / 1000 };
+      });
+    }
+  });
+}
+
+/** Time and non-finite values of every op of a training step, one row for all: medians of several steps. */
+export async function trace({ kernels, emulated, say }) {
+  const { model: config, side, batches } = problem(emulated, [256]);
+  const batch = batches[0];
+  await onDevice(say, async (device) => {
+    if (kernels === 'cuDNN' && withoutCudnn(device))
+      return say({ leftOut: `our own kernels would do it: ${device.info.cudnn}` });
+    const model = await PixelCNN.create(device, config);
+    const size = { height: side, width: side, dynamic: false, algorithm: 'auto' };
+    const step = await TrainingStep.create(model.internals(), size);
+    const { data: bytes } = waves(batch, side, side, 1, 1);
+    const images = { bytes, count: batch, index: new Uint32Array(batch), random: [0, 0, 0] };
+    const hyper = trainSchema.parse({ maxGradientNorm: 1 });
+    await step.run(images, hyper);
+    const traces = [];
+    for (let i = 0; i < 5; i += 1) traces.push(await step.trace(images, hyper));
+    const ops = traces[0].map(({ label }, op) => [label, median(traces.map((all) => all[op].milliseconds))]);
+    const milliseconds = ops.reduce((sum, [, time]) => sum + time, 0);
+    say({ trace: kernels, batch, milliseconds, ops });
+    const spoiled = traces.flat().find(({ nonFinite }) => nonFinite > 0);
+    if (spoiled !== undefined)
+      say({ failure: `${spoiled.label} wrote ${spoiled.nonFinite} values that are not finite` });
+  });
+}
+
+async function onDevice(say, body) {
+  const device = await openDevice({ backend: 'cuda' });
+  say({ gpu: device.info.name, precision: device.info.precision, cudnn: device.info.cudnn });
+  await body(device);
+  say({ graphs: device.info.graphs });
+  await device.dispose();
+}
+
+function asked({ model, side, seconds }, batch) {
+  return { model, height: side, width: side, seconds, batch };
+}
+
+function median(values) {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+/** Two operations per live tap and pair of channels. */
+function forwardFlops(options, side) {
+  let products = 0;
+  for (const layer of layersOf(parseConfig('speed', options))) {
+    const { c, k, kernelSize } = layer;
+    const centre = (kernelSize - 1) / 2;
+    products += (kernelSize * centre + centre) * c * k;
+    for (let output = 0; output < k; output += 1)
+      for (let input = 0; input < c; input += 1)
+        products += isLiveTap(layer, output, input, centre, centre) ? 1 : 0;
+  }
+  return 2 * side * side * products;
+}

@@ -1,0 +1,112 @@
+// What the parts of a report come to: our rates beside those of PyTorch, the targets, and the end of a run in words.
+
+const targets = { eager: 2.5, compiled: 1.7, sampling: 1000 };
+
+/**
+ * Every measured rate. Training: {kernels, batch, milliseconds, imagesPerSecond, timesEager, timesCompiled,
+ * shareOfMatmul}; sampling: {batch, milliseconds, imagesPerSecond, timesOneForwardPerPixel}. What was not measured is
+ * undefined.
+ */
+export function measured({ parts }) {
+  const rows = [...parts.values()].flatMap((part) => part.rows);
+  const find = (wanted) =>
+    rows.find((row) => Object.entries(wanted).every(([name, value]) => row[name] === value));
+  const peerTime = (wanted) => find(wanted)?.ms;
+  const size = rows.find(({ peer }) => peer === 'matmul');
+  const matmulRate = size?.ms === undefined ? undefined : (2 * size.size ** 3) / (size.ms / 1000);
+  const rated = rows.filter(({ imagesPerSecond }) => imagesPerSecond !== undefined);
+  const training = rated
+    .filter((row) => row.training === 'speed')
+    .map(({ kernels, batch, milliseconds, imagesPerSecond, gflopPerImage }) => ({
+      kernels,
+      batch,
+      milliseconds,
+      imagesPerSecond,
+      timesEager: ratio(peerTime({ peer: 'training', compiled: false, batch }), milliseconds),
+      timesCompiled: ratio(peerTime({ peer: 'training', compiled: true, batch }), milliseconds),
+      shareOfMatmul: ratio(gflopPerImage * 1e9 * imagesPerSecond, matmulRate),
+    }))
+    .sort((a, b) => a.batch - b.batch);
+  const sampling = rated
+    .filter((row) => row.sampling === 'speed')
+    .map(({ batch, milliseconds, imagesPerSecond }) => {
+      // Measured on the first pixels: every pixel costs the same forward pass.
+      const peer = find({ peer: 'sampling', batch });
+      const allPixels = peer?.ms === undefined ? undefined : (peer.ms * peer.ofPixels) / peer.pixels;
+      return {
+        batch,
+        milliseconds,
+        imagesPerSecond,
+        timesOneForwardPerPixel: ratio(allPixels, milliseconds),
+      };
+    });
+  return { training, sampling, torch: find({ peer: 'versions' })?.torch, device: deviceOf(rows) };
+}
+
+/** GPU, precision and cuDNN, as the devices of the parts said; that with cuDNN if there was one. */
+function deviceOf(rows) {
+  const said = rows.filter(({ gpu }) => gpu !== undefined);
+  return said.find(({ cudnn }) => cudnn !== undefined && !cudnn.startsWith('none')) ?? said[0];
+}
+
+function ratio(above, below) {
+  const value = above / below;
+  return Number.isFinite(value) ? value : undefined;
+}
+
+/**
+ * Our best rate over the batch sizes against the best of the other side, for each target; `ratio` is undefined where one
+ * side is missing. Missing a target is no failure of a run.
+ */
+export function reached({ training, sampling }) {
+  const best = (rows, rateOf) => {
+    const rates = rows.map(rateOf).filter(Number.isFinite);
+    return rates.length > 0 ? Math.max(...rates) : undefined;
+  };
+  const against = (rows, times) =>
+    ratio(
+      best(rows, (row) => row.imagesPerSecond),
+      best(rows, (row) => row.imagesPerSecond / row[times]),
+    );
+  const ratios = {
+    eager: against(training, 'timesEager'),
+    compiled: against(training, 'timesCompiled'),
+    sampling: against(sampling, 'timesOneForwardPerPixel'),
+  };
+  return Object.entries(targets).map(([name, target]) => ({ name, target, ratio: ratios[name] }));
+}
+
+export function number(value, digits = 0) {
+  return Number.isFinite(value) ? value.toFixed(digits) : '–';
+}
+
+/** The end of a run in a screenful. */
+export function summary(report) {
+  const results = [...report.parts];
+  const withStatus = (status) => results.filter(([, part]) => part.status === status);
+  const names = (list) => list.map(([name]) => name).join(', ') || 'none';
+  const numbers = measured(report);
+  return [
+    ...['passed', 'failed', 'timed out', 'left out', 'unfinished']
+      .map((status) => [status, withStatus(status)])
+      .filter(([status, list]) => list.length > 0 || status === 'failed')
+      .map(([status, list]) => `${status}: ${names(list)}`),
+    ...withStatus('failed').flatMap(([name, { failures }]) => `  ${name}: ${failures[0]?.slice(0, 200)}`),
+    ...numbers.training.map(
+      ({ kernels, batch, milliseconds, imagesPerSecond, timesEager, timesCompiled, shareOfMatmul }) =>
+        `training, ${kernels} kernels, batch ${batch}: ${number(milliseconds, 3)} ms, ${number(imagesPerSecond)} images/s, ` +
+        `${number(timesEager, 2)}× eager, ${number(timesCompiled, 2)}× compiled, ${number(100 * shareOfMatmul)}% of matmul`,
+    ),
+    ...numbers.sampling.map(
+      ({ batch, milliseconds, imagesPerSecond, timesOneForwardPerPixel }) =>
+        `sampling, batch ${batch}: ${number(milliseconds, 2)} ms, ${number(imagesPerSecond, 1)} images/s, ` +
+        `${number(timesOneForwardPerPixel)}× one forward per pixel`,
+    ),
+    ...reached(numbers)
+      .filter(({ ratio }) => ratio !== undefined)
+      .map(
+        ({ name, target, ratio }) =>
+          `target ${name}: ${number(ratio, 2)}× of ${target}×${ratio >= target ? ', met' : ''}`,
+      ),
+  ].join('\n');
+}

@@ -1,0 +1,129 @@
+// A short training run on the CPU, and how another device is compared with it where that is well conditioned: over the
+// first steps, and at later ones from the CPU's own weights and optimizer state. Over many free steps it is not: Adam
+// divides rounding noise by its own size, and two instruction sets of one CPU part by 13% within 200 steps.
+import { openDevice, PixelCNN } from '../../dist/index.js';
+import { trainSchema } from '../../dist/train/options.js';
+import { TrainingStep } from '../../dist/train/training-step.js';
+import { relativeL2 } from './part.mjs';
+import { tinyModel } from './tiny-model.mjs';
+import { waves } from './waves.mjs';
+
+const hyper = trainSchema.parse({ maxGradientNorm: 1 });
+
+/** Largest relative difference of the loss of every first step, in f32. */
+const firstLossesLimit = 1e-6;
+
+/**
+ * Largest relative differences of the loss and of every gradient tensor (L2) at a state. Each is above what correct code
+ * was seen to reach on other instruction sets of the CPU and on the emulated GPU. In f32 that is 2e-4, from one activation
+ * near 0 whose ReLU another order of sums closes; TF32 would make it 1e-2. Stored logits of 16 bits make the softmax of a
+ * trained model wrong by some percent in bf16, and by an eighth of that in f16.
+ */
+export function limitsAt(precision, after) {
+  if (precision === 'f32') return { loss: 1e-5, gradient: 2e-3 };
+  return { loss: 3e-3, gradient: precision === 'bf16' && after > 0 ? 8 * 2e-2 : 2e-2 };
+}
+
+/** `states`: after how many steps the state is compared. */
+export function trainingProblem({ emulated }) {
+  return emulated
+    ? { model: tinyModel, batch: 8, side: 12, states: [0, 4, 8, 12], firstSteps: 8 }
+    : { model: {}, batch: 16, side: 28, states: [0, 50, 100, 200], firstSteps: 8 };
+}
+
+/** The CPU's losses, and at each of the states its snapshot, loss and gradients. `direct`: no Winograd rounding. */
+export async function trainReference(problem) {
+  const { device, run, step } = await begin({ backend: 'cpu' }, problem, 'direct');
+  const losses = [];
+  const states = [];
+  for (let i = 0; i <= Math.max(...problem.states); i += 1) {
+    const snapshot = problem.states.includes(i) ? await step.snapshot() : undefined;
+    losses.push(await run(i));
+    if (snapshot !== undefined)
+      states.push({ at: i, snapshot, loss: losses[i], gradients: await step.gradients() });
+  }
+  await device.dispose();
+  return { losses, states };
+}
+
+/** The losses of the first steps on another device. */
+export async function firstLosses(deviceOptions, problem, algorithm) {
+  const { device, run } = await begin(deviceOptions, problem, algorithm);
+  const losses = [];
+  for (let i = 0; i < problem.firstSteps; i += 1) losses.push(await run(i));
+  await device.dispose();
+  return losses;
+}
+
+/** Loss and gradients of another device at a state of the reference. */
+export async function replayState(deviceOptions, problem, algorithm, { at, snapshot }) {
+  const { device, run, step } = await begin(deviceOptions, problem, algorithm);
+  await step.restore(snapshot);
+  const result = { loss: await run(at), gradients: await step.gradients() };
+  await device.dispose();
+  return result;
+}
+
+/** All losses of so many steps and the weights after them, for comparing bits; and whether graphs were in use. */
+export async function trainBits(deviceOptions, problem, steps) {
+  const { device, run, step } = await begin(deviceOptions, problem, 'auto');
+  const losses = [];
+  for (let i = 0; i < steps; i += 1) losses.push(await run(i));
+  const { parameters } = await step.snapshot();
+  const { graphs } = device.info;
+  await device.dispose();
+  const weights = Buffer.concat([...parameters.values()].map(({ data }) => Buffer.from(data.buffer)));
+  return { losses, weights, graphs };
+}
+
+export function compareLosses(actual, expected) {
+  const difference = worstRatio(actual, expected.slice(0, actual.length));
+  const failure = `the first ${actual.length} losses differ by ${difference}, limit ${firstLossesLimit}`;
+  return { difference, ...(difference <= firstLossesLimit ? {} : { failure }) };
+}
+
+/** At one state. NaN is a difference. */
+export function compareState(actual, expected, precision) {
+  const limit = limitsAt(precision, expected.at);
+  const loss = worstRatio([actual.loss], [expected.loss]);
+  const errors = [...expected.gradients].map(([tensor, { data }]) => ({
+    tensor,
+    error: relativeL2(actual.gradients.get(tensor).data, data),
+  }));
+  const [worst] = errors.toSorted((a, b) => (Number.isNaN(a.error) ? -1 : b.error - a.error));
+  const complaints = [
+    ...(loss <= limit.loss ? [] : [`loss differs by ${loss}, limit ${limit.loss}`]),
+    ...errors
+      .filter(({ error }) => !(error <= limit.gradient))
+      .map(({ tensor, error }) => `gradient of ${tensor} differs by ${error}, limit ${limit.gradient}`),
+  ];
+  const failure = `${precision}, after ${expected.at} steps: ${complaints.join('; ')}`;
+  return {
+    loss,
+    gradient: worst.error,
+    tensor: worst.tensor,
+    ...(complaints.length === 0 ? {} : { failure }),
+  };
+}
+
+async function begin(deviceOptions, { model: config, batch, side }, algorithm) {
+  const device = await openDevice(deviceOptions);
+  const model = await PixelCNN.create(device, { ...config, seed: 0 });
+  const size = { height: side, width: side, dynamic: false, algorithm };
+  const step = await TrainingStep.create(model.internals(), size);
+  const images = waves(4 * batch, side, side, 1, 1);
+  /** Step i, on one of four batches in turn: its mean nats per image. */
+  const run = async (i) => {
+    const first = (i % 4) * batch * side * side;
+    const bytes = images.data.subarray(first, first + batch * side * side);
+    const given = { bytes, count: batch, index: new Uint32Array(batch), random: [0, 0, 0] };
+    const { nats } = await step.run(given, hyper);
+    return nats.reduce((sum, value) => sum + value, 0) / batch;
+  };
+  return { device, step, run };
+}
+
+function worstRatio(actual, expected) {
+  const ratios = actual.map((value, i) => Math.abs(value / expected[i] - 1));
+  return ratios.some(Number.isNaN) ? Number.NaN : Math.max(...ratios);
+}
