@@ -164,9 +164,8 @@ enum class Verdict { kUsable, kRefused, kHangs };
 // Looks for a cuDNN that works, place by place.
 class Search {
  public:
-  explicit Search(const std::string& folder)
-      : only_(folder.empty() ? environment("PIXELCNN_CUDNN").value_or("") : folder),
-        in_child_(may_try_in_child()) {
+  // `only`: where to look, and nowhere else; "" for the usual places.
+  explicit Search(std::string only) : only_(std::move(only)), in_child_(may_try_in_child()) {
     library_.tried = in_child_;
   }
 
@@ -288,9 +287,10 @@ std::string cudnn_version_text(int version) {
 }
 
 std::shared_ptr<const CudnnLibrary> load_cudnn(const std::string& folder) {
+  const std::string only = folder.empty() ? environment("PIXELCNN_CUDNN").value_or("") : folder;
   const std::lock_guard lock(process().mutex);
-  std::shared_ptr<const CudnnLibrary>& library = process().found[folder];
-  if (library == nullptr) library = std::make_shared<const CudnnLibrary>(Search(folder).run());
+  std::shared_ptr<const CudnnLibrary>& library = process().found[only];
+  if (library == nullptr) library = std::make_shared<const CudnnLibrary>(Search(only).run());
   return library;
 }
 

@@ -115,6 +115,9 @@ void test_loader(const fs::path& fake, const fs::path& folder) {
 
   setenv("PIXELCNN_CUDNN", whole.c_str(), 1);
   check(load_cudnn()->path == library->path, "PIXELCNN_CUDNN is where it looks");
+  setenv("PIXELCNN_CUDNN", (folder / "nothing").c_str(), 1);
+  check(load_cudnn()->code == "ERR_CUDNN_NOT_FOUND", "also where it has changed");
+  setenv("PIXELCNN_CUDNN", whole.c_str(), 1);
   CudnnReport report;
   report_cudnn(&report);
   check(report.path == library->path && report.version == std::string("9.24.0") && *report.message == 0,
