@@ -88,7 +88,8 @@ const CudaFunctions kFunctions = {
       return on_device(device, status, [&] { return device->fence(); });
     },
     .reached = [](CudaDevice* device, uint64_t fence, CudaStatus* status) -> int32_t {
-      return on_device(device, status, [&] { return device->reached(fence) ? 1 : 0; });
+      // Not on_device: an error is left to `wait`, which meets it again and tells it to whoever waits.
+      return guarded(status, [&] { return device->reached(fence) ? 1 : 0; });
     },
     .wait = [](CudaDevice* device, uint64_t fence,
                CudaStatus* status) { on_device(device, status, [&] { device->wait(fence); }); },
@@ -116,7 +117,10 @@ const CudaFunctions kFunctions = {
         [](const CudaDevice* device, char* text, size_t size) {
           if (size > 0) text[device->recording().copy(text, size - 1)] = '\0';
         },
-    .is_refused = [](const CudaReplay* replay) -> int32_t { return replay->refused ? 1 : 0; },
+    .refusal =
+        [](const CudaReplay* replay, char* text, size_t size) {
+          if (size > 0) text[replay->refusal.copy(text, size - 1)] = '\0';
+        },
 
     .report_cudnn =
         [](CudnnReport* out) {

@@ -53,9 +53,9 @@ int device_count() {
   return count;
 }
 
-// What devices of one GPU do one at a time, in the whole process: capture programs, and search for plans.
-// CUDA forbids some calls to all threads while a stream of the GPU is captured, and what runs beside a search
-// is timed with it.
+// What devices of one GPU do one at a time, in the whole process: capture programs, search for plans, and
+// open and close cuDNN. CUDA forbids some calls to all threads while a stream of the GPU is captured. Steps
+// of another device may run beside a search, which then times them too.
 std::mutex& mutex_of_gpu(int index) {
   struct Gpus {
     std::mutex mutex;
@@ -111,6 +111,7 @@ CudaDevice::CudaDevice(int32_t index, CudaDeviceInfo& info)
     if (library == nullptr || library->api == nullptr) {
       cudnn = "none: " + (library == nullptr ? "there is no driver" : library->message);
     } else {
+      const std::lock_guard alone(mutex_of_gpu(index));
       cudnn_ = cuda::open_cudnn(library, stream);
       gpu_.cudnn = cudnn_.get();
       cudnn = cuda::cudnn_version_text(library->version) + " (" + library->path +
@@ -132,7 +133,11 @@ void CudaDevice::close() {
   free_released();
   static_cast<void>(cudaFree(std::exchange(workspace_, nullptr)));
   workspace_bytes_ = 0;
-  cudnn_.reset();
+  if (cudnn_ != nullptr) {
+    // cudnnDestroy waits for the whole GPU.
+    const std::lock_guard alone(mutex_of_gpu(index_));
+    cudnn_.reset();
+  }
   staging_.reset();
 }
 
@@ -193,7 +198,6 @@ void CudaDevice::reserve_workspace(int64_t bytes) {
 }
 
 std::unique_lock<std::mutex> CudaDevice::plan_alone() {
-  if (gpu_.cudnn == nullptr) return {};
   std::unique_lock lock(mutex_of_gpu(index_));
   PIXELCNN_CUDA(cudaStreamSynchronize(stream_.get()));
   return lock;
@@ -217,7 +221,7 @@ bool CudaDevice::refuse(CudaReplay& replay, const std::string& reason) {
   lost_ = cuda::is_sticky(cudaStreamQuery(stream_.get()));
   static_cast<void>(cudaGetLastError());
   if (lost_) return false;
-  replay.refused = true;
+  replay.refusal = reason;
   const std::lock_guard lock(refusals_mutex_);
   ++refusals_;
   last_refusal_ = reason;
@@ -225,13 +229,13 @@ bool CudaDevice::refuse(CudaReplay& replay, const std::string& reason) {
 }
 
 void CudaDevice::begin_recording(CudaReplay& replay) {
-  if (!graphs_ || synchronous_ || !replay.has_run || replay.refused) return;
+  if (!graphs_ || synchronous_ || !replay.has_run || !replay.refusal.empty()) return;
   capture_ = std::unique_lock(mutex_of_gpu(index_));
   const cudaError_t status = cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal);
   replay.capturing = status == cudaSuccess;
   if (replay.capturing) return;
   capture_.unlock();
-  if (!refuse(replay, cudaGetErrorString(status))) PIXELCNN_CUDA(status);
+  if (!refuse(replay, cudaGetErrorString(status))) cuda::check_cuda(status, "cudaStreamBeginCapture");
 }
 
 bool CudaDevice::end_recording(CudaReplay& replay) {
@@ -251,7 +255,7 @@ bool CudaDevice::end_recording(CudaReplay& replay) {
     return true;
   }
   replay.graph.reset();
-  if (!refuse(replay, cudaGetErrorString(status))) PIXELCNN_CUDA(status);
+  if (!refuse(replay, cudaGetErrorString(status))) cuda::check_cuda(status, "cudaGraphLaunch");
   return false;
 }
 
@@ -265,13 +269,18 @@ bool CudaDevice::cancel_recording(CudaReplay& replay, const std::string& error) 
   return !refuse(replay, error);
 }
 
+bool CudaDevice::reached(uint64_t fence) {
+  PIXELCNN_CUDA(cudaSetDevice(index_));
+  return staging_->reached(fence);
+}
+
 std::string CudaDevice::recording() const {
   if (!graphs_) return "op by op: PIXELCNN_GRAPHS=0";
   if (synchronous_) return "op by op: PIXELCNN_SYNC=1";
   const std::lock_guard lock(refusals_mutex_);
   if (refusals_ == 0) return "graphs";
-  return "graphs, but " + std::to_string(refusals_) +
-         " programs run op by op, the last because it cannot be captured: " + last_refusal_;
+  return "graphs, but op by op where programs cannot be captured (" + std::to_string(refusals_) +
+         " so far): " + last_refusal_;
 }
 
 void CudaDevice::enter() {

@@ -23,7 +23,7 @@ struct CudaReplay {
   std::byte* workspace = nullptr;  // that the graph was captured with
   bool has_run = false;
   bool capturing = false;
-  bool refused = false;  // it cannot be captured, and is run op by op for good
+  std::string refusal;  // why it cannot be captured and is run op by op for good; empty where it can
 };
 
 class CudaDevice {
@@ -42,7 +42,7 @@ class CudaDevice {
   // Gives back all memory; what is released later goes with the device.
   void close();
   uint64_t fence() { return staging_->fence(); }
-  bool reached(uint64_t fence) const { return staging_->reached(fence); }
+  bool reached(uint64_t fence);
   void wait(uint64_t fence) { staging_->wait(fence); }
 
   void release_replay(CudaReplay* replay);
@@ -57,7 +57,10 @@ class CudaDevice {
   bool supports(Precision precision) const { return cuda::supports(gpu_.compute_capability, precision); }
   template <class Op>
   int64_t workspace(const Op& op) {
-    const auto alone = plan_alone();
+    std::unique_lock<std::mutex> alone;
+    if constexpr (requires { op.shape.algorithm; }) {
+      if (gpu_.cudnn != nullptr && op.shape.algorithm != Algorithm::kDirect) alone = plan_alone();
+    }
     return cuda::workspace(op, gpu_);
   }
   template <class Op>

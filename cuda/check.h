@@ -21,10 +21,12 @@ inline void check_cuda(cudaError_t status, const char* call) {
 }
 
 // Whether CUDA does not recover from an error: it stays, and the process cannot use the GPU any more. (CUDA's
-// documentation of these codes: "this leaves the process in an inconsistent state".)
+// documentation of these codes: "this leaves the process in an inconsistent state"; of the first, that memory
+// has failed.)
 inline bool is_sticky(cudaError_t status) {
   switch (status) {
     case cudaErrorECCUncorrectable:
+    case cudaErrorContained:
     case cudaErrorIllegalAddress:
     case cudaErrorLaunchTimeout:
     case cudaErrorAssert:
@@ -34,6 +36,7 @@ inline bool is_sticky(cudaError_t status) {
     case cudaErrorInvalidAddressSpace:
     case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
+    case cudaErrorTensorMemoryLeak:
       return true;
     default:
       return false;

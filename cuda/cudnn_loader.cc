@@ -182,8 +182,9 @@ class Search {
       }
       const Verdict verdict = in_child_ ? try_in_child_first(file) : open(file);
       if (verdict == Verdict::kUsable) return std::move(library_);
-      // What hung would hang at the next place as well.
-      if (verdict == Verdict::kHangs) break;
+      // What hung would hang at the next place as well. What this process has opened of a cuDNN that it then
+      // refused stays open, and the next cuDNN would get its files by their names.
+      if (verdict == Verdict::kHangs || !in_child_) break;
     }
     if (library_.code.empty()) {
       library_.code = "ERR_CUDNN_NOT_FOUND";
@@ -201,14 +202,13 @@ class Search {
       shims.push_back(fs::path(only_).filename() == kShim ? fs::path(only_) : fs::path(only_) / kShim);
       return shims;
     }
-    // What is opened stays open, so it is a child that asks the loader. Without one, only what is open
-    // counts.
+    // What is opened stays open, so it is a child that asks the loader, unless there is none.
     std::string path;
     if (in_child_) {
-      const ChildResult result = run_in_child([] { return loader_path(kShim, 0); }, kSecondsForTrial);
+      const ChildResult result = run_in_child([] { return loader_path(kShim); }, kSecondsForTrial);
       if (result.ended) path = result.answer;
     } else {
-      path = loader_path(kShim, RTLD_NOLOAD);
+      path = loader_path(kShim);
     }
     if (!path.empty()) shims.push_back(path);
     for (const fs::path& usual : nvidia_folders("cudnn")) shims.push_back(usual / kShim);
@@ -242,7 +242,9 @@ class Search {
   // Opens it in this process for good.
   Verdict open(const fs::path& shim) {
     try {
-      const CudnnApi& api = process().opened.insert_or_assign(shim, open_all(shim)).first->second;
+      auto& opened = process().opened;
+      if (!opened.contains(shim)) opened.emplace(shim, open_all(shim));
+      const CudnnApi& api = opened.at(shim);
       const int version = static_cast<int>(api.cudnnGetVersion());
       if (version < kLeastCudnnVersion) return refuse_version(shim, version);
       library_.api = &api;
@@ -252,6 +254,8 @@ class Search {
       return Verdict::kUsable;
     } catch (const Error& error) {
       return refuse(shim, error.code(), error.what(), kComplete + std::string(kInstall));
+    } catch (const std::exception& error) {  // of the file system
+      return refuse(shim, "ERR_CUDNN_INCOMPLETE", error.what(), kComplete + std::string(kInstall));
     }
   }
 

@@ -88,8 +88,8 @@ std::vector<fs::path> nvidia_folders(const char* package) {
   return folders;
 }
 
-std::string loader_path(const char* name, int flags) {
-  void* handle = dlopen(name, RTLD_LAZY | RTLD_LOCAL | flags);
+std::string loader_path(const char* name) {
+  void* handle = dlopen(name, RTLD_LAZY | RTLD_LOCAL);
   link_map* map = nullptr;
   if (handle == nullptr || dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0) return "";
   std::error_code missing;

@@ -13,8 +13,7 @@ std::vector<std::filesystem::path> children_of(const std::filesystem::path& fold
 // Folders in the order in which they are to be tried; `package` as wheels call it: "cudnn", "cu13".
 std::vector<std::filesystem::path> nvidia_folders(const char* package);
 
-// The file that the loader picks for a bare name, links resolved; "" if none. `flags` are further ones of
-// dlopen: the library stays open, but for RTLD_NOLOAD, which finds only what is open already.
-std::string loader_path(const char* name, int flags);
+// The file that the loader picks for a bare name, links resolved; "" if none. The library stays open.
+std::string loader_path(const char* name);
 
 }  // namespace pixelcnn::cuda

@@ -65,7 +65,7 @@ bool Staging::reached(uint64_t fence) const {
     static_cast<void>(cudaGetLastError());  // CUDA keeps it as if it were an error
     return false;
   }
-  PIXELCNN_CUDA(status);
+  check_cuda(status, "cudaEventQuery");
   return true;
 }
 

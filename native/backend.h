@@ -59,8 +59,8 @@ class Backend {
   }
   // How programs run again: "graphs" or why op by op; empty where a backend records nothing. Any thread.
   virtual std::string recording() const { return ""; }
-  // Whether it turned out that this program cannot be recorded.
-  virtual bool runs_op_by_op(const std::unique_ptr<Replay>& /*state*/) const { return false; }
+  // Why it turned out that this program cannot be recorded; empty where it can.
+  virtual std::string refusal(const std::unique_ptr<Replay>& /*state*/) const { return ""; }
 
   virtual int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const = 0;
 

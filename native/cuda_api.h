@@ -60,7 +60,7 @@ struct CudaFunctions {
   int32_t (*end_recording)(CudaDevice*, CudaReplay*, CudaStatus*);                        // 1 if it ran
   int32_t (*cancel_recording)(CudaDevice*, CudaReplay*, const char* error, CudaStatus*);  // 1: to be thrown
   void (*recording)(const CudaDevice*, char* text, size_t size);
-  int32_t (*is_refused)(const CudaReplay*);  // 1 if it cannot be captured
+  void (*refusal)(const CudaReplay*, char* text, size_t size);
 
   void (*report_cudnn)(CudnnReport*);
   int64_t (*packed_bytes)(const MaskedConv2dShape*, Direction);

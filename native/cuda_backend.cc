@@ -87,8 +87,10 @@ class CudaBackend final : public Backend {
     functions_.recording(device_, text, sizeof text);
     return text;
   }
-  bool runs_op_by_op(const std::unique_ptr<Replay>& state) const override {
-    return state != nullptr && functions_.is_refused(of(state)) != 0;
+  std::string refusal(const std::unique_ptr<Replay>& state) const override {
+    char text[1024] = "";
+    if (state != nullptr) functions_.refusal(of(state), text, sizeof text);
+    return text;
   }
 
   int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const override {

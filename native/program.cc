@@ -199,10 +199,17 @@ void Program::for_each_op(const Body& body) {
 void Program::prepare() {
   if (!prepared_) {
     chosen_ = 0;
-    for_each_op([this](const auto& op) {
-      workspace_bytes_ = std::max(workspace_bytes_, backend_->workspace(op));
-      if (is_convolution(op)) ++chosen_;
-    });
+    preparing_ = true;
+    try {
+      for_each_op([this](const auto& op) {
+        workspace_bytes_ = std::max(workspace_bytes_, backend_->workspace(op));
+        if (is_convolution(op)) ++chosen_;
+      });
+    } catch (...) {
+      preparing_ = false;
+      throw;
+    }
+    preparing_ = false;
     prepared_ = true;
   }
   backend_->reserve_workspace(workspace_bytes_);
@@ -240,7 +247,7 @@ ProgramTrace Program::trace() {
     op.describe(check);
     result.ops.push_back({time.count(), static_cast<double>(check.non_finite())});
   });
-  if (backend_->runs_op_by_op(replay_)) result.op_by_op = backend_->recording();
+  result.op_by_op = backend_->refusal(replay_);
   return result;
 }
 

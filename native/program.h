@@ -29,10 +29,11 @@ struct OpTrace {
 
 struct ProgramTrace {
   std::vector<OpTrace> ops;
-  std::string op_by_op;  // why the program is not recorded and run as a whole; empty where it may be
+  std::string op_by_op;  // why the program cannot be recorded and run as a whole; empty where it can
 };
 
-// Convolutions of a program for which the backend has chosen a way to compute, before its first run.
+// While a program is prepared for its first run: convolutions for which the backend has chosen a way to
+// compute, of how many. At other times 0 of 0.
 struct Choices {
   int32_t made;
   int32_t of;
@@ -57,7 +58,7 @@ class Program {
   const std::shared_ptr<Backend>& backend() const { return backend_; }
 
   // Any thread.
-  Choices choices() const { return {chosen_, convolutions_}; }
+  Choices choices() const { return preparing_ ? Choices{chosen_, convolutions_} : Choices{0, 0}; }
 
   // The following are called on the executor thread.
   void prepare();
@@ -85,6 +86,7 @@ class Program {
   int64_t workspace_bytes_ = 0;
   int32_t convolutions_ = 0;
   std::atomic<int32_t> chosen_ = 0;
+  std::atomic<bool> preparing_ = false;
   bool prepared_ = false;
   std::unique_ptr<Replay> replay_;
 };

@@ -44,7 +44,7 @@ export interface Native {
     program: NativeProgram,
     inputs: ArrayBufferView[],
   ): Promise<{ values: Float64Array; opByOp: string }>;
-  /** Convolutions that the device has chosen a way to compute for, of how many. */
+  /** While a program is prepared: convolutions that the device has chosen a way to compute for, of how many. */
   programChoices(program: NativeProgram): { made: number; of: number };
 }
 

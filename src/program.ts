@@ -15,11 +15,14 @@ export interface OpTrace {
   readonly milliseconds: number;
   /** NaN and infinite values in what the op wrote. */
   readonly nonFinite: number;
-  /** On a GPU why the op's program runs op by op where a graph would be faster; absent where it does not. */
+  /** On a GPU why the op's program cannot be captured into a graph; graphs that are off are told by `device.info`. */
   readonly opByOp?: string;
 }
 
-/** Convolutions that the device has chosen a way to compute for, before a program's first run, of how many. */
+/**
+ * While a program is prepared for its first run: convolutions that the device has chosen a way to compute for, of how
+ * many. At other times 0 of 0.
+ */
 export interface Choices {
   readonly made: number;
   readonly of: number;

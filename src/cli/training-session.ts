@@ -291,6 +291,8 @@ class Session {
     const complete = this.#steps === 0 && !summary.stopped && (await this.#folder.hasSummary());
     if (!complete) await this.#folder.writeSummary(written);
     this.#terminal.record({ type: 'summary', out: path, ...written });
+    const { graphs = 'graphs' } = device.info;
+    if (graphs !== 'graphs') this.#terminal.note(`slower than it could be: ${graphs}`, 'yellow');
     const took = `${thousands(summary.steps)} steps, ${duration(summary.seconds)}`;
     const names = this.#options.emaDecay > 0 ? ['model', 'model-ema'] : ['model'];
     const models = names.map((name) => join(path, `${name}.safetensors`));

@@ -74,7 +74,8 @@ export interface SampleEvent {
 
 /**
  * The first step of a batch size is waiting for the device to find out how each convolution is fastest: on a GPU with
- * cuDNN, once per machine. Told every half second while that goes on.
+ * cuDNN, once per shape, GPU and version of cuDNN and driver, as long as the user's cache folder keeps the choices. Told
+ * when another convolution is done, twice a second at most.
  */
 export interface ChoosingEvent {
   readonly type: 'choosing';

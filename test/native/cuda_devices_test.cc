@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -44,7 +45,14 @@ class Device {
   bool end() { return cuda().end_recording(device_, replay_, &status_) != 0; }
   bool cancel() { return cuda().cancel_recording(device_, replay_, "planted", &status_) != 0; }
   bool replay() { return cuda().replay(device_, replay_, &status_) != 0; }
-  bool refused() const { return cuda().is_refused(replay_) != 0; }
+  bool refused() const {
+    char text[512] = "";
+    cuda().refusal(replay_, text, sizeof text);
+    return *text != '\0';
+  }
+  uint64_t fence() { return cuda().fence(device_, &status_); }
+  bool reached(uint64_t fence) { return cuda().reached(device_, fence, &status_) != 0; }
+  void wait(uint64_t fence) { cuda().wait(device_, fence, &status_); }
   std::string recording() const {
     char text[512];
     cuda().recording(device_, text, sizeof text);
@@ -121,9 +129,14 @@ void test_one_at_a_time() {
     expect_to_wait(a, "a capture", [&] { b.begin(), b.run(), check(b.end(), "the second capture"); });
     b.expect_success("two captures");
   }
-  Device a, b;
-  expect_to_wait(a, "a search for plans", [&] { b.choose(); });
-  b.expect_success("a search beside a capture");
+  {
+    Device a, b;
+    expect_to_wait(a, "a search for plans", [&] { b.choose(); });
+    b.expect_success("a search beside a capture");
+  }
+  Device a;
+  auto b = std::make_unique<Device>();
+  expect_to_wait(a, "a device that closes", [&] { b.reset(); });
 }
 
 void test_refused_capture() {
@@ -136,7 +149,7 @@ void test_refused_capture() {
     check(!a.end(), "a spoiled capture has not run");
     a.expect_success("a spoiled capture");
     check(a.refused(), "and is not tried again");
-    check(a.recording().find("1 programs run op by op") != std::string::npos, a.recording());
+    check(a.recording().find("(1 so far)") != std::string::npos, a.recording());
     a.begin(), a.run();
     check(a.end() && !a.replay(), "it runs op by op");
     a.expect_success("op by op");
@@ -169,7 +182,33 @@ void test_failed_allocation() {
   check(before == after, "and does not stay allocated");
 }
 
-// The last test: nothing works after it.
+// A kernel fails while its step is waited for: whoever waits is told of the kernel.
+void test_failure_in_flight() {
+  int waited = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    emulator::options.deferred = seed;
+    Device a;
+    a.run_once();
+    emulator::options.failing_launch = 1;
+    a.run();
+    const uint64_t fence = a.fence();
+    // With some seeds it has failed by now.
+    const bool in_flight = a.code().empty();
+    for (int i = 0; in_flight && i < 1000 && a.code().empty(); ++i) static_cast<void>(a.reached(fence));
+    if (in_flight) {
+      ++waited;
+      a.forget();
+      a.wait(fence);
+      check(a.code() == "ERR_CUDA", "a step that fails tells why: " + a.code());
+    }
+    emulator::options.deferred = 0;
+    emulator::options.failing_launch = 0;
+    static_cast<void>(cudaDeviceReset());
+  }
+  check(waited >= 5, "steps failed while they were waited for: " + std::to_string(waited));
+}
+
+// Nothing works after it, until the GPU is reset.
 void test_lost() {
   Device a;
   emulator::options.failing_launch = 1;
@@ -192,5 +231,6 @@ int main() {
   test_failed_allocation();
   check(emulator::live_handles() == 0, "devices give back their streams and events");
   test_lost();
+  test_failure_in_flight();
   return check.finish();
 }

@@ -58,7 +58,7 @@ describe.skipIf(skipAloud('the search for cuDNN', notBuilt))(
       const folder = emptyFolder();
       const env = { FAKE_LOG: join(folder, 'log') };
       const { output } = await run('cudnn_loader_test', [fakeCudnn, folder, 'no-trial'], env);
-      expect(output).toBe('6 passed, 0 failed\n');
+      expect(output).toBe('11 passed, 0 failed\n');
       expect(processes(env.FAKE_LOG, 'cudnn')).toHaveLength(1);
     });
 
@@ -89,10 +89,10 @@ describe.skipIf(skipAloud('the search for cuDNN', notBuilt))(
       expect(output).toBe('3 passed, 0 failed\n');
     });
 
-    it("looks along the loader's path", async () => {
+    it.each(['1', '0'])("looks along the loader's path, with PIXELCNN_CUDNN_TRIAL=%s", async (trial) => {
       const folder = emptyFolder();
       mkdirSync(join(folder, 'lib'));
-      const env = { LD_LIBRARY_PATH: join(folder, 'lib') };
+      const env = { LD_LIBRARY_PATH: join(folder, 'lib'), PIXELCNN_CUDNN_TRIAL: trial };
       const { output } = await run('cudnn_loader_test', [fakeCudnn, folder, 'loader-path'], env);
       expect(output).toBe('1 passed, 0 failed\n');
     });

@@ -170,6 +170,9 @@ void test_no_trial(const fs::path& fake, const fs::path& folder) {
   check(library->api != nullptr && !library->tried, "opened without a trial: " + library->message);
   check_refused(install(folder / "incomplete", fake, {"libcudnn_graph.so.9"}), "ERR_CUDNN_INCOMPLETE",
                 "libcudnn_graph");
+  const std::string dangling = install(folder / "dangling", fake);
+  fs::create_symlink("gone.so", dangling + "/libcudnn_adv.so.9");
+  check_refused(dangling, "ERR_CUDNN_INCOMPLETE", "libcudnn_adv");
 }
 
 // Takes as long as a trial may.

@@ -14,6 +14,9 @@ namespace {
 
 class SlowChoices final : public Cudnn {
  public:
+  // As cudnnDestroy does.
+  ~SlowChoices() override { static_cast<void>(cudaDeviceSynchronize()); }
+
   // Throws while a stream of the GPU is captured: a real search times plans, which nothing may disturb.
   const ConvolutionPlan* prepare(const ConvolutionRequest&, const ConvolutionTrial&) override {
     const char* const milliseconds = std::getenv("PIXELCNN_STANDIN_MILLISECONDS");
