@@ -113,7 +113,9 @@ describe('a planted violation is noticed', () => {
 
   it('of the processor', () => {
     const arm = readFileSync(join(work, 'package/prebuilds/linux-arm64/pixelcnn.glibc.node'));
-    const failed = planted((folder) => place(folder, addon, arm, '2.29'));
+    const manifest = JSON.parse(readFileSync(join(work, 'package/prebuilds/manifest.json'), 'utf8'));
+    const { glibc } = manifest['linux-arm64/pixelcnn.glibc.node'];
+    const failed = planted((folder) => place(folder, addon, arm, glibc));
     expect(failed).toEqual([`machine: ${addon} is for 'AArch64'`]);
   });
 
