@@ -16,9 +16,10 @@ export function succeeds(command, args) {
   return spawnSync(command, args, { cwd: root, stdio: 'ignore' }).status === 0;
 }
 
-/** Standard output of a command, or undefined if it failed. */
-export function outputOf(command, args) {
-  const result = spawnSync(command, args, { cwd: root, encoding: 'utf8' });
+/** Standard output of a command, or undefined if it failed or was not done after `seconds`. */
+export function outputOf(command, args, { seconds } = {}) {
+  const limit = seconds === undefined ? {} : { timeout: 1000 * seconds, killSignal: 'SIGKILL' };
+  const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', ...limit });
   return result.status === 0 ? result.stdout.trim() : undefined;
 }
 

@@ -3,10 +3,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import { outputOf, root } from '../steps.mjs';
 
+/** What is asked before any part has its limit: a driver or a file system that hangs must not hold the whole run. */
+const answer = { seconds: 30 };
+
 /** Name, driver and compute capability of the first GPU; undefined without one. */
 export function gpuOf() {
   const fields = ['name', 'driver_version', 'compute_cap'];
-  const line = outputOf('nvidia-smi', [`--query-gpu=${fields}`, '--format=csv,noheader'])?.split('\n')[0];
+  const line = outputOf('nvidia-smi', [`--query-gpu=${fields}`, '--format=csv,noheader'], answer)?.split(
+    '\n',
+  )[0];
   const [name, driver, capability] = line?.split(', ') ?? [];
   return capability === undefined ? undefined : { name, driver, capability };
 }
@@ -15,7 +20,7 @@ export function machineFacts() {
   return {
     commit: commit() ?? kitCommit() ?? 'unknown',
     kit: kitCommit(),
-    nvcc: /release ([\d.]+)/.exec(outputOf('nvcc', ['--version']) ?? '')?.[1],
+    nvcc: /release ([\d.]+)/.exec(outputOf('nvcc', ['--version'], answer) ?? '')?.[1],
     node: process.version,
     processor: `${os.availableParallelism()} × ${os.cpus()[0]?.model.trim()}`,
   };
@@ -23,8 +28,8 @@ export function machineFacts() {
 
 /** What is checked out; undefined where the files have come without their history. */
 export function commit() {
-  const head = outputOf('git', ['rev-parse', 'HEAD']);
-  const changed = outputOf('git', ['status', '--porcelain', '--untracked-files=no']);
+  const head = outputOf('git', ['rev-parse', 'HEAD'], answer);
+  const changed = outputOf('git', ['status', '--porcelain', '--untracked-files=no'], answer);
   return head === undefined || changed === undefined || changed === '' ? head : `${head} with changes`;
 }
 
@@ -54,7 +59,7 @@ export function kernelTest(name, { emulated }) {
 
 /** The folder of the cuDNN wheel of a Python. */
 export function cudnnWheel(python) {
-  return outputOf(python, ['-c', 'import nvidia.cudnn as m; print(list(m.__path__)[0])']);
+  return outputOf(python, ['-c', 'import nvidia.cudnn as m; print(list(m.__path__)[0])'], answer);
 }
 
 export function partEnvironment({ emulated, python }) {

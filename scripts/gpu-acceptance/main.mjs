@@ -79,10 +79,11 @@ async function accept() {
   const seconds = budget();
   const chosen = chosenParts();
   const gpu = emulated ? { name: 'CUDA emulator' } : gpuOf();
-  if (gpu === undefined) fail('nvidia-smi finds no GPU here; --emulated runs without one.');
+  if (gpu === undefined)
+    fail('nvidia-smi finds no GPU here, or does not answer; --emulated runs without one.');
   const path = options.out ?? `${root}scripts/gpu-reports/${fileName(gpu.name)}`;
   const machine = machineFacts();
-  const report = openReport(path);
+  const report = openedReport(path);
   report.append({
     run: { date: new Date().toISOString(), emulated, minutes: options.minutes, gpu, ...machine },
   });
@@ -96,6 +97,14 @@ async function accept() {
   const results = readReport(path);
   process.stderr.write(`\n${summary(results)}\n${emulated ? '' : await beside(results)}${path}\n`);
   return outcome;
+}
+
+function openedReport(path) {
+  try {
+    return openReport(path);
+  } catch (error) {
+    return fail(`the report cannot be written: ${error.message}`);
+  }
 }
 
 /** What was predicted; it needs the package, which a failed build may not have unpacked. */

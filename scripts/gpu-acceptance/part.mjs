@@ -31,13 +31,16 @@ export function runCommand(command, args, { env = {}, seconds } = {}) {
       ...(seconds === undefined ? {} : { timeout: 1000 * seconds, killSignal: 'SIGKILL' }),
     });
     let [stdout, output] = ['', ''];
+    // Passed on as well: what a command said before it was killed with its part is found in the report.
+    const remember = (text) => {
+      output += text;
+      process.stderr.write(text);
+    };
     process_.stdout.setEncoding('utf8').on('data', (text) => {
       stdout += text;
-      output += text;
+      remember(text);
     });
-    process_.stderr.setEncoding('utf8').on('data', (text) => {
-      output += text;
-    });
+    process_.stderr.setEncoding('utf8').on('data', remember);
     process_.on('error', (error) => resolve({ code: error.message, stdout, output }));
     process_.on('close', (code, signal) => resolve({ code: code ?? signal, stdout, output }));
   });

@@ -1,6 +1,7 @@
 // Trains a preset for some minutes and scores it on the test images: what the numbers of a model are worth.
 // Usage: node scripts/gpu-acceptance/quality.mjs --minutes N [options]
-//   --minutes N     for all of it: measuring the rate, training, and scoring the test images
+//   --minutes N     for all of it: measuring the rate, training, and scoring the test images. Training has at least half,
+//                   also where scoring then ends later: on a CPU 1 minute becomes 75 s
 //   --preset NAME   one of src/train/presets.ts. Default: mnist
 //   --data SPEC     training images as loadImages takes them. Default: those of the preset
 //   --batch N       images per step. Default: the preset's on the CPU, 256 on a GPU

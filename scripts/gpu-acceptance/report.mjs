@@ -3,7 +3,7 @@
 //   {"run": {date, commit, gpu, emulated, …}}        a run begins
 //   {"part": NAME, "started": DATE}                  a part begins
 //   {"part": NAME, …}                                something it found; `failure` says which check failed
-//   {"part": NAME, "status": …, seconds, failures, commit}   its end: passed, failed, timed out or left out
+//   {"part": NAME, "status": …, seconds, failures, commit}   its end: passed, failed, timed out, cut off or left out
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
@@ -22,7 +22,8 @@ export function openReport(path) {
 
 /**
  * The runs of a report, and of every part its newest result: {status, rows, failures, seconds, commit, run}. A part that
- * was left out, or cut off with its run (`unfinished`), does not hide an earlier result.
+ * was left out, or cut off with its run (`unfinished` where nothing said its end), does not hide an earlier result; a
+ * failure that it found does.
  */
 export function parseReport(text) {
   const runs = [];
@@ -30,8 +31,7 @@ export function parseReport(text) {
   const open = new Map();
   const settle = (name, result) => {
     const known = parts.get(name);
-    const isResult = !['left out', 'unfinished'].includes(result.status);
-    if (isResult || known === undefined || known.status === 'left out') parts.set(name, result);
+    if (known === undefined || weight(result) >= weight(known)) parts.set(name, result);
   };
   const begin = (name) => open.set(name, { status: 'unfinished', rows: [], failures: [], run: runs.at(-1) });
   const cutOff = () => {
@@ -57,6 +57,12 @@ export function parseReport(text) {
   }
   cutOff();
   return { runs, parts };
+}
+
+/** How much a result says: a later one replaces an earlier one that says no more. */
+function weight({ status, failures }) {
+  if (status === 'left out') return 0;
+  return ['cut off', 'unfinished'].includes(status) && failures.length === 0 ? 1 : 2;
 }
 
 export function readReport(path) {

@@ -43,13 +43,14 @@ export async function runParts(parts, { report, seconds, commit, environment, se
     const result = await runPart(part, {
       running,
       allowed,
+      limit,
       env: { ...process.env, ...environment, ...part.env },
       settings: { ...settings, seconds: allowed },
       onRow: (row) => report.append({ part: part.name, ...row }),
       say,
     });
     end(result);
-    failed ||= result.status === 'failed' || result.status === 'timed out';
+    failed ||= ['failed', 'timed out', 'cut off'].includes(result.status);
     for (const failure of result.failures.slice(0, rowsShown)) say(`    FAILED ${failure.slice(0, 400)}`);
     say(`    ${result.status}${result.reason ? `: ${result.reason}` : ''}, ${result.seconds} s`);
   }
@@ -66,7 +67,7 @@ function timesOf(part, { emulated }) {
 }
 
 /** How one part ended. */
-async function runPart(part, { running, allowed, env, settings, onRow, say }) {
+async function runPart(part, { running, allowed, limit, env, settings, onRow, say }) {
   const start = performance.now();
   const task = { module: part.module, run: part.run, settings: { ...settings, ...part.options } };
   const process_ = spawn(process.execPath, [child, JSON.stringify(task)], {
@@ -118,15 +119,24 @@ async function runPart(part, { running, allowed, env, settings, onRow, say }) {
     });
   });
   // What moved to a session of its own may hold them open for ever.
-  await Promise.race([Promise.all([closed(rows), closed(process_.stderr)]), delay(2000)]);
+  await Promise.race([
+    Promise.all([closed(rows), closed(process_.stderr)]),
+    // Not a reason for the whole run to last as long.
+    delay(2000, undefined, { ref: false }),
+  ]);
+  process_.stdout.destroy();
+  process_.stderr.destroy();
   clearTimeout(timer);
   running.kill = () => undefined;
   if (shown > rowsShown) say(`    … ${shown - rowsShown} more in the report`);
 
   const seconds = Math.round((performance.now() - start) / 100) / 10;
   if (running.signal !== undefined || timedOut) {
-    const why = running.signal === undefined ? `its limit of ${allowed.toFixed(1)} s` : running.signal;
-    return { status: 'timed out', reason: `ended by ${why}`, seconds, failures, output: output.slice(-1000) };
+    const [status, why] =
+      running.signal !== undefined
+        ? ['cut off', running.signal]
+        : [allowed < limit ? 'cut off' : 'timed out', `its limit of ${allowed.toFixed(1)} s`];
+    return { status, reason: `ended by ${why}`, seconds, failures, output: output.slice(-1000) };
   }
   if (code !== 0) failures.push(`ended by ${signal ?? `exit code ${code}`}: ${output.trim().slice(-2000)}`);
   if (failures.length > 0) return { status: 'failed', seconds, failures };

@@ -80,6 +80,12 @@ export function number(value, digits = 0) {
   return Number.isFinite(value) ? value.toFixed(digits) : '–';
 }
 
+/** The first failure; without one what ended the part, and the last that it said. */
+function why({ failures, reason, output }) {
+  const lastLine = output?.trim().split('\n').at(-1);
+  return (failures[0] ?? [reason, lastLine].filter(Boolean).join('; last said: ')).slice(0, 200);
+}
+
 /** The end of a run in a screenful. */
 export function summary(report) {
   const results = [...report.parts];
@@ -87,11 +93,13 @@ export function summary(report) {
   const names = (list) => list.map(([name]) => name).join(', ') || 'none';
   const numbers = measured(report);
   return [
-    ...['passed', 'failed', 'timed out', 'left out', 'unfinished']
+    ...['passed', 'failed', 'timed out', 'cut off', 'left out', 'unfinished']
       .map((status) => [status, withStatus(status)])
       .filter(([status, list]) => list.length > 0 || status === 'failed')
       .map(([status, list]) => `${status}: ${names(list)}`),
-    ...withStatus('failed').flatMap(([name, { failures }]) => `  ${name}: ${failures[0]?.slice(0, 200)}`),
+    ...['failed', 'timed out', 'cut off']
+      .flatMap(withStatus)
+      .map(([name, part]) => `  ${name}: ${why(part)}`),
     ...numbers.training.map(
       ({ kernels, batch, milliseconds, imagesPerSecond, timesEager, timesCompiled, shareOfMatmul }) =>
         `training, ${kernels} kernels, batch ${batch}: ${number(milliseconds, 3)} ms, ${number(imagesPerSecond)} images/s, ` +

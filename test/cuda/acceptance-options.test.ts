@@ -37,7 +37,11 @@ describe('the command', () => {
     [['--minutes', '0'], /--minutes must be a number above 0, got '0'/],
     [['--fast'], /Unknown option '--fast'/],
     [['start'], /unknown command 'start': expected prepare, or none/],
-    [['--only', 'facts', '--out', join(folder, 'none.jsonl')], /nvidia-smi finds no GPU here; --emulated/],
+    [
+      ['--only', 'facts', '--out', join(folder, 'none.jsonl')],
+      /nvidia-smi finds no GPU here, or does not answer; --emulated/,
+    ],
+    [['--emulated', '--only', 'facts', '--out', folder], /the report cannot be written: EISDIR/],
   ] as const)('ends with a sentence and exit code 1 for %o', (args, sentence) => {
     const { status, stderr, stdout } = run(...args);
     expect(stderr).toMatch(sentence);

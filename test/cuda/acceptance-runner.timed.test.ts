@@ -35,6 +35,7 @@ interface Result {
   rows: Record<string, unknown>[];
   failures: string[];
   reason?: string;
+  output?: string;
   commit: string;
   seconds: number;
 }
@@ -70,6 +71,21 @@ describe('parts in processes of their own', () => {
     await expect.poll(() => pids.filter(isAlive), { timeout: 5000 }).toEqual([]);
   });
 
+  it('leave in the report what a command said before it was killed with them', () => {
+    const planted = [{ name: 'commandHangs', emulatedLimit: 1.5 }];
+    const { parts } = runPlanted('command', { parts: planted });
+    expect(parts.get('commandHangs')).toMatchObject({ status: 'timed out', rows: [{ row: 0 }] });
+    expect(parts.get('commandHangs')!.output).toBe('reached shape 7\n');
+  });
+
+  it('do not hold the run by a process that they left behind', () => {
+    const start = performance.now();
+    const { status, parts } = runPlanted('left-behind', { parts: [{ name: 'leavesProcess' }] });
+    expect(performance.now() - start).toBeLessThan(10_000);
+    process.kill(parts.get('leavesProcess')!.rows[0]!.pid as number);
+    expect(status).toBe(0);
+  });
+
   it('are left out by name where the time that is left is too short, and get no more than that', () => {
     const planted = [
       { name: 'hangs', emulatedSeconds: 0.1, emulatedLimit: 60 },
@@ -77,7 +93,7 @@ describe('parts in processes of their own', () => {
     ];
     const { status, stderr, parts } = runPlanted('short', { parts: planted, seconds: 4 });
     expect(status).toBe(1);
-    expect(parts.get('hangs')!.status).toBe('timed out');
+    expect(parts.get('hangs')!.status).toBe('cut off');
     expect(parts.get('good')).toMatchObject({ status: 'left out', rows: [] });
     expect(parts.get('good')!.reason).toMatch(/^it needs 5 s, 0\.\d s are left$/);
     expect(stderr).toContain('good: left out: it needs 5 s');
@@ -114,7 +130,7 @@ describe('parts in processes of their own', () => {
     expect(await ended).toBe(signal === 'SIGTERM' ? 143 : 130);
     const { parts } = readReport(path);
     expect(parts.get('good').status).toBe('passed');
-    expect(parts.get('hangs')).toMatchObject({ status: 'timed out', reason: `ended by ${signal}` });
+    expect(parts.get('hangs')).toMatchObject({ status: 'cut off', reason: `ended by ${signal}` });
     expect(parts.get('prints')).toMatchObject({ status: 'left out', reason: signal });
     const { pids } = parts.get('hangs').rows[0];
     await expect.poll(() => pids.filter(isAlive), { timeout: 5000 }).toEqual([]);
@@ -210,5 +226,21 @@ describe('the report', () => {
       rows: [{ value: 3 }],
       run: { commit: 'c' },
     });
+  });
+
+  it('keeps an earlier result beside a part that a later run cut off, unless a check had failed by then', () => {
+    const later = (failures: string[]) => [
+      { run: { commit: 'b' } },
+      { part: 'x', started: '' },
+      ...failures.map((failure) => ({ part: 'x', failure })),
+      end('x', 'cut off', failures),
+    ];
+    const resultOf = (failures: string[]) => {
+      const lines = [{ run: { commit: 'a' } }, { part: 'x', started: '' }, end('x', 'passed')];
+      const text = [...lines, ...later(failures)].map((line) => JSON.stringify(line)).join('\n');
+      return parseReport(text).parts.get('x');
+    };
+    expect(resultOf([])).toMatchObject({ status: 'passed', run: { commit: 'a' } });
+    expect(resultOf(['f'])).toMatchObject({ status: 'cut off', failures: ['f'], run: { commit: 'b' } });
   });
 });

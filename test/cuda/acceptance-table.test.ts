@@ -119,6 +119,18 @@ describe('the end of a run', () => {
     expect(text).not.toContain('target compiled');
   });
 
+  it('tells why a part was ended, and what it last said', () => {
+    const ended = [
+      { part: 'training', started: '' },
+      { part: 'training', status: 'timed out', reason: 'ended by its limit', failures: [], output: 'a\nb\n' },
+      { part: 'sampling', started: '' },
+      { part: 'sampling', status: 'cut off', reason: 'ended by SIGTERM', failures: [], output: '' },
+    ];
+    const text = summary(reportOf(run, ...ended));
+    expect(text).toContain('timed out: training\ncut off: sampling\n');
+    expect(text).toContain('  training: ended by its limit; last said: b\n  sampling: ended by SIGTERM');
+  });
+
   it('has what was predicted beside what was measured, the ops that lose most first', async () => {
     const { predictedBeside } = await import(`${root}scripts/gpu-acceptance/predicted-beside.mjs`);
     const trace = part('trace-own', [

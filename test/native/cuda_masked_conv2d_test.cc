@@ -335,6 +335,7 @@ int run_tests(int shapes, uint64_t seed) {
 }  // namespace pixelcnn::test
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // a test that is killed has said what came before
 #ifdef PIXELCNN_CUDA_EMULATOR
   emulator::options.seed = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 0;
 #endif

@@ -3,6 +3,7 @@
 // Schedules beyond the first, which runs threads in order, are random ones of the emulator.
 #include "cuda_ops_test.h"
 
+#include <cstdio>
 #include <cstdlib>
 
 namespace pixelcnn::test {
@@ -207,6 +208,7 @@ int run_tests(int shapes, uint64_t seed, const std::string& only, int schedules)
 }  // namespace pixelcnn::test
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // a test that is killed has said what came before
   try {
     return pixelcnn::test::run_tests(
         argc > 1 ? std::atoi(argv[1]) : 200, argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1,

@@ -1,5 +1,6 @@
 // Parts of an acceptance run that end in every way there is.
 import { spawn } from 'node:child_process';
+import { runCommand } from '../../../scripts/gpu-acceptance/part.mjs';
 
 const forEver = 2 ** 30;
 
@@ -37,4 +38,16 @@ export function hangs({ say }) {
   const { pid } = spawn('sleep', [String(forEver)], { stdio: 'ignore' });
   say({ pids: [process.pid, pid] });
   for (;;) Math.random();
+}
+
+/** Waits for a command that says where it is and then nothing more. */
+export async function commandHangs({ say }) {
+  say({ row: 0 });
+  await runCommand('sh', ['-c', `echo reached shape 7; sleep ${forEver}`]);
+}
+
+/** Ends, but what it started is in a session of its own and holds the output of the part open. */
+export function leavesProcess({ say }) {
+  const { pid } = spawn('sleep', ['20'], { stdio: 'inherit', detached: true });
+  say({ pid });
 }
