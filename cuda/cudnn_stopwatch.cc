@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <string>
 
 #include "check.h"
@@ -74,7 +75,7 @@ GraphExecutable Stopwatch::capture(const std::function<void(cudaStream_t)>& enqu
   std::string refusal;
   try {
     for (int i = 0; i < times; ++i) enqueue(stream_.get());
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {  // the capture must end in any case
     refusal = error.what();
   }
   cudaGraph_t captured = nullptr;
