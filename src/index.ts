@@ -1,5 +1,5 @@
 // The public API, and nothing else.
-export { type ImageBatch, selectImages, sliceImages } from './data/image-batch.js';
+export { type ImageBatch, type ImageValues, selectImages, sliceImages } from './data/image-batch.js';
 export { type ImageGridOptions, imageGrid } from './data/image-grid.js';
 export { type DatasetName, type ImageSpec, loadImages, type Split } from './data/load-images.js';
 export { decodePng, encodePng, type PngLimits, type RasterImage } from './data/png.js';

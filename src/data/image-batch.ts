@@ -5,7 +5,7 @@ import { checkBytes, checkInteger } from './byte-array.js';
 
 /** `count` images of `height` x `width` pixels with `channels` bytes each; what every loader returns. */
 export interface ImageBatch {
-  /** (count, height, width, channels), bytes 0…255. */
+  /** (count, height, width, channels): bytes 0…255, or levels where `values` says so. */
   data: Uint8Array;
   count: number;
   height: number;
@@ -13,20 +13,34 @@ export interface ImageBatch {
   channels: number;
   /** (count), class of each image. */
   labels?: Uint8Array;
+  /**
+   * `'bytes'`: 0…255, which a model turns into its levels (`floor(byte * levels / 256)`). `'levels'`: levels themselves,
+   * 0…levels - 1, as of masks, label maps and codes. Without it the data count as bytes, and a model refuses them where
+   * they look like levels.
+   */
+  values?: ImageValues;
 }
+
+/** What the numbers of an {@link ImageBatch} are. */
+export type ImageValues = 'bytes' | 'levels';
+export const imageValues: readonly ImageValues[] = ['bytes', 'levels'];
 
 const MAXIMUM_SIDE = 2 ** 24;
 
 /**
  * Throws unless `images` is a well-formed ImageBatch of at least one image.
  * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE (a size below 1 or not an integer), ERR_BUFFER_SIZE
- * (`data` is not count*height*width*channels bytes, `labels` not count bytes), ERR_DETACHED.
+ * (`data` is not count*height*width*channels bytes, `labels` not count bytes), ERR_INVALID_ARG_VALUE (unknown `values`),
+ * ERR_DETACHED.
  */
 export function checkImageBatch(images: unknown, name: string): asserts images is ImageBatch {
   check(typeof images === 'object' && images !== null, 'ERR_INVALID_ARG_TYPE', () => {
     return `${name} must be an ImageBatch {data, count, height, width, channels}, got ${show(images)}`;
   });
-  const { data, count, height, width, channels, labels } = images as Record<keyof ImageBatch, unknown>;
+  const { data, count, height, width, channels, labels, values } = images as Record<
+    keyof ImageBatch,
+    unknown
+  >;
   checkBytes(data, `${name}.data`);
   const n = checkInteger(count, `${name}.count`, 1, 2 ** 32 - 1);
   const h = checkInteger(height, `${name}.height`, 1, MAXIMUM_SIDE);
@@ -35,6 +49,9 @@ export function checkImageBatch(images: unknown, name: string): asserts images i
   const bytes = BigInt(n) * BigInt(h) * BigInt(w) * BigInt(c);
   check(BigInt(data.length) === bytes, 'ERR_BUFFER_SIZE', () => {
     return `${name}.data must hold ${n}x${h}x${w}x${c} = ${bytes} bytes (NHWC), got ${data.length}`;
+  });
+  check(values === undefined || imageValues.includes(values as ImageValues), 'ERR_INVALID_ARG_VALUE', () => {
+    return `${name}.values must be 'bytes' or 'levels', got ${show(values)}`;
   });
   if (labels === undefined) return;
   checkBytes(labels, `${name}.labels`);
@@ -49,7 +66,7 @@ export function checkImageBatch(images: unknown, name: string): asserts images i
  */
 export function selectImages(images: ImageBatch, indices: ArrayLike<number>): ImageBatch {
   checkImageBatch(images, 'images');
-  const { height, width, channels } = images;
+  const { height, width, channels, values } = images;
   const count = checkInteger(indices.length, 'indices.length', 1, 2 ** 32 - 1);
   const size = height * width * channels;
   const data = new Uint8Array(count * size);
@@ -59,7 +76,7 @@ export function selectImages(images: ImageBatch, indices: ArrayLike<number>): Im
     data.set(images.data.subarray(index * size, (index + 1) * size), i * size);
     if (labels && images.labels) labels[i] = images.labels[index] as number;
   }
-  return { data, count, height, width, channels, ...(labels && { labels }) };
+  return { data, count, height, width, channels, ...(labels && { labels }), ...(values && { values }) };
 }
 
 /**
@@ -68,7 +85,7 @@ export function selectImages(images: ImageBatch, indices: ArrayLike<number>): Im
  */
 export function sliceImages(images: ImageBatch, start: number, end?: number): ImageBatch {
   checkImageBatch(images, 'images');
-  const { height, width, channels, labels } = images;
+  const { height, width, channels, labels, values } = images;
   const first = checkInteger(start, 'start', 0, images.count - 1);
   const last = checkInteger(end === undefined ? images.count : end, 'end', first + 1, images.count);
   const size = height * width * channels;
@@ -80,5 +97,6 @@ export function sliceImages(images: ImageBatch, start: number, end?: number): Im
     width,
     channels,
     ...(labels && { labels: labels.subarray(first, last) }),
+    ...(values && { values }),
   };
 }

@@ -27,8 +27,16 @@ export function copyImages(images: ImageBatch): ImageBatch {
 function readOnce(name: string, images: unknown): unknown {
   if (typeof images !== 'object' || images === null) return images;
   try {
-    const { data, count, height, width, channels, labels } = images as Partial<ImageBatch>;
-    return { data, count, height, width, channels, ...(labels !== undefined && { labels }) };
+    const { data, count, height, width, channels, labels, values } = images as Partial<ImageBatch>;
+    return {
+      data,
+      count,
+      height,
+      width,
+      channels,
+      ...(labels !== undefined && { labels }),
+      ...(values !== undefined && { values }),
+    };
   } catch (cause) {
     const message = `${name}: reading the images threw ${String(cause)}`;
     throw new PixelCnnError('ERR_INVALID_ARG_VALUE', message, { cause });

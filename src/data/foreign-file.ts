@@ -1,0 +1,62 @@
+// Files that people hand to a reader by mistake, called what they are: a pointer, a web page, an archive, another format.
+
+/** What a file is instead of what a reader expects, and what to do about it. */
+export interface ForeignFile {
+  /** Fits after "this is": `a Git LFS pointer, not the file itself`. */
+  readonly what: string;
+  readonly remedy: string;
+}
+
+const unpack = 'unpack it and give what is inside';
+
+/** Formats by the bytes they start with, as latin1. */
+const formats: readonly (readonly [start: string | RegExp, what: string, remedy: string])[] = [
+  ['version https://git-lfs.github.com/', 'a Git LFS pointer, not the file itself', 'fetch it: git lfs pull'],
+  [
+    /^\s*(<!doctype html|<html|<head|<\?xml)/i,
+    'a web page (HTML or XML), not the file that was to be downloaded',
+    'download it again from the link to the file itself',
+  ],
+  [
+    /^\x80[\x02-\x05]/,
+    'a Python pickle, as torch.save wrote it in old versions of PyTorch',
+    "convert it in Python: safetensors.torch.save_file(torch.load(file, map_location='cpu'), 'model.safetensors')",
+  ],
+  [
+    '\x89HDF\r\n\x1a\n',
+    'an HDF5 file (Keras, .h5)',
+    'export the weights as safetensors, the images as PNG or IDX',
+  ],
+  [/^\x08[\x01-\x0f]\x12/, 'an ONNX model', 'export the weights of the original model as safetensors'],
+  ['\x93NUMPY', 'a NumPy array (.npy)', 'write images as PNG or IDX files, weights as safetensors'],
+  ['GGUF', 'a GGUF model', 'export the weights of the original model as safetensors'],
+  ['7z\xbc\xaf\x27\x1c', 'a 7z archive', unpack],
+  ['Rar!\x1a\x07', 'a RAR archive', unpack],
+  ['\xfd7zXZ\0', 'xz-compressed data', unpack],
+  ['\x28\xb5\x2f\xfd', 'zstd-compressed data', unpack],
+  ['BZh', 'bzip2-compressed data', unpack],
+  ['%PDF-', 'a PDF document', 'export its pages as PNG files'],
+];
+
+const torchArchive =
+  "convert it in Python: safetensors.torch.save_file(torch.load(file, map_location='cpu'), 'model.safetensors')";
+
+/**
+ * What `bytes`, the beginning of a file (some kilobytes do), are the beginning of, where that is a known format that
+ * no reader here takes. gzip is told apart by what is in it: give the unpacked start.
+ */
+export function foreignFile(bytes: Uint8Array): ForeignFile | undefined {
+  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 1024)).toString('latin1');
+  if (start.startsWith('PK\x03\x04')) {
+    // torch.save writes a zip whose first entry is NAME/data.pkl, or NAME/.format_version.
+    return /\/(data\.pkl|\.format_version|byteorder)/.test(start)
+      ? { what: 'a PyTorch file (.pt, a zip with a pickle in it)', remedy: torchArchive }
+      : { what: 'a zip archive (.zip, .npz, or .pt of PyTorch)', remedy: unpack };
+  }
+  if (start.slice(257, 262) === 'ustar') return { what: 'a tar archive', remedy: unpack };
+  for (const [beginning, what, remedy] of formats) {
+    const found = typeof beginning === 'string' ? start.startsWith(beginning) : beginning.test(start);
+    if (found) return { what, remedy };
+  }
+  return undefined;
+}
