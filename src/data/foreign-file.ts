@@ -7,10 +7,12 @@ export interface ForeignFile {
   readonly remedy: string;
 }
 
+type Test = (start: string) => boolean;
+
 const unpack = 'unpack it and give what is inside';
 
-/** Formats by the bytes they start with, as latin1. */
-const formats: readonly (readonly [start: string | RegExp, what: string, remedy: string])[] = [
+/** Formats by the bytes they start with, as latin1, or by a test of them. */
+const formats: readonly (readonly [start: string | RegExp | Test, what: string, remedy: string])[] = [
   ['version https://git-lfs.github.com/', 'a Git LFS pointer, not the file itself', 'fetch it: git lfs pull'],
   [
     /^\s*(<!doctype html|<html|<head|<\?xml)/i,
@@ -18,7 +20,7 @@ const formats: readonly (readonly [start: string | RegExp, what: string, remedy:
     'download it again from the link to the file itself',
   ],
   [
-    /^\x80[\x02-\x05]/,
+    (start) => start[0] === '\x80' && '\x02\x03\x04\x05'.includes(start[1] ?? ' '),
     'a Python pickle, as torch.save wrote it in old versions of PyTorch',
     "convert it in Python: safetensors.torch.save_file(torch.load(file, map_location='cpu'), 'model.safetensors')",
   ],
@@ -27,7 +29,12 @@ const formats: readonly (readonly [start: string | RegExp, what: string, remedy:
     'an HDF5 file (Keras, .h5)',
     'export the weights as safetensors, the images as PNG or IDX',
   ],
-  [/^\x08[\x01-\x0f]\x12/, 'an ONNX model', 'export the weights of the original model as safetensors'],
+  [
+    // Field 1, the version of the format, is small; field 2, the name of the producer, follows.
+    (start) => start[0] === '\x08' && start.charCodeAt(1) < 16 && start[2] === '\x12',
+    'an ONNX model',
+    'export the weights of the original model as safetensors',
+  ],
   ['\x93NUMPY', 'a NumPy array (.npy)', 'write images as PNG or IDX files, weights as safetensors'],
   ['GGUF', 'a GGUF model', 'export the weights of the original model as safetensors'],
   ['7z\xbc\xaf\x27\x1c', 'a 7z archive', unpack],
@@ -55,8 +62,13 @@ export function foreignFile(bytes: Uint8Array): ForeignFile | undefined {
   }
   if (start.slice(257, 262) === 'ustar') return { what: 'a tar archive', remedy: unpack };
   for (const [beginning, what, remedy] of formats) {
-    const found = typeof beginning === 'string' ? start.startsWith(beginning) : beginning.test(start);
+    const found = matches(beginning, start);
     if (found) return { what, remedy };
   }
   return undefined;
+}
+
+function matches(beginning: string | RegExp | Test, start: string): boolean {
+  if (typeof beginning === 'string') return start.startsWith(beginning);
+  return typeof beginning === 'function' ? beginning(start) : beginning.test(start);
 }
