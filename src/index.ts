@@ -51,6 +51,7 @@ export type {
   TrainingRun,
   TrainSummary,
   ValidationEvent,
+  WarningEvent,
 } from './train/events.js';
 export type { Protocol, TrainOptions } from './train/options.js';
 export { type Preset, type PresetName, presets } from './train/presets.js';

@@ -1,7 +1,8 @@
 // Part `sampling`: the sampler's logits against a full forward pass, bit for bit in every precision; how many values
 // differ from the CPU's images in f32; the same images for any batch.
+
+import { bytesOfLevels } from '../../dist/data/levels.js';
 import { openDevice, PixelCNN } from '../../dist/index.js';
-import { bytesOfLevels } from '../../dist/ops/quantise.js';
 import { frontSteps } from '../../dist/ops/sample.js';
 import { buildSampler, frontOf } from '../../dist/sample/front-sampler.js';
 import { drawWithLogits } from '../../test/helpers/draw.mjs';

@@ -44,7 +44,6 @@ export async function trainForMinutes(device, { preset, images, test, minutes, b
   const scaled = {
     ...settings,
     steps,
-    warmupSteps: Math.min(settings.warmupSteps ?? 0, Math.floor(steps / 10)),
     // The window of the average is at most a tenth of the run.
     ...(weights === 'ema' ? { emaDecay: Math.min(settings.emaDecay, Math.max(0.5, 1 - 10 / steps)) } : {}),
     validation: preset.validation,

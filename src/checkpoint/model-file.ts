@@ -1,5 +1,6 @@
 // A model as safetensors: PyTorch's names for the weights, the configuration in the metadata, and room for the state
 // of a training run under prefixed names.
+import { type ImageValues, imageValues } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
 import {
   layersOf,
@@ -23,6 +24,7 @@ const maxObjectLength = 4096;
 const versionKey = 'pixelcnn.version';
 const configKey = 'pixelcnn.config';
 const imageSizeKey = 'pixelcnn.imageSize';
+const valuesKey = 'pixelcnn.values';
 const trainingKey = 'pixelcnn.training';
 /** Prefixes of tensors that are not weights of the network itself. */
 const averagePrefix = 'ema.';
@@ -31,6 +33,8 @@ const trainingPrefix = 'training.';
 export interface ModelFile {
   readonly config: PixelCnnConfig;
   readonly imageSize: { readonly height: number; readonly width: number } | undefined;
+  /** What the numbers of the images are that it was trained on; undefined where nobody has said. */
+  readonly values?: ImageValues | undefined;
   readonly parameters: NamedArrays;
   /** Exponential moving average of the parameters. */
   readonly average?: NamedArrays | undefined;
@@ -64,6 +68,7 @@ export function encodeModel(file: ModelFile): Uint8Array {
     [configKey]: JSON.stringify(file.config),
   };
   if (file.imageSize) metadata[imageSizeKey] = JSON.stringify(imageSizeOf({ ...file.imageSize }, 'model'));
+  if (file.values) metadata[valuesKey] = file.values;
   if (file.training) metadata[trainingKey] = JSON.stringify(file.training.state);
   return encodeSafetensors(tensors, metadata, { checksum: true });
 }
@@ -100,6 +105,7 @@ export function decodeModel(bytes: Uint8Array, options: PixelCnnOptions = {}, fi
   return {
     config,
     imageSize: size === undefined ? undefined : imageSizeOf(object(imageSizeKey, size), where),
+    values: valuesOf(metadata[valuesKey], where),
     parameters,
     average: average.size > 0 ? average : undefined,
     training: state === undefined ? undefined : { arrays, state: object(trainingKey, state) },
@@ -174,6 +180,14 @@ function imageSizeOf(
     () => `${where}: image size ${String(height)}x${String(width)} is out of range`,
   );
   return { height: Number(height), width: Number(width) };
+}
+
+function valuesOf(text: string | undefined, where: string): ImageValues | undefined {
+  const values = imageValues.find((known) => known === text);
+  check(text === undefined || values !== undefined, 'CKPT_CONFIG', () => {
+    return `${where}: metadata '${valuesKey}' must be 'bytes' or 'levels', got ${JSON.stringify(text)}`;
+  });
+  return values;
 }
 
 /** The configuration that the shapes of a state dict imply, checked against the given options. */

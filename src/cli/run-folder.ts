@@ -54,10 +54,10 @@ export class RunFolder {
     if (!this.#curve.empty) await writeOutput(join(this.path, 'curve.svg'), this.#curve.svg());
   }
 
-  /** Writes a grid; `epoch` counts from 1 in its name. */
-  async writeSamples(epoch: number, images: ImageBatch): Promise<string> {
+  /** Writes a grid of images of so many levels; `epoch` counts from 1 in its name. */
+  async writeSamples(epoch: number, images: ImageBatch, levels: number): Promise<string> {
     const path = join(this.#samples, `epoch-${String(epoch).padStart(3, '0')}.png`);
-    await writeGrid(path, images, { scale: images.width <= 64 ? 2 : 1 });
+    await writeGrid(path, images, { levels, scale: images.width <= 64 ? 2 : 1 });
     return path;
   }
 

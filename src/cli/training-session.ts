@@ -217,11 +217,14 @@ class Session {
         return { ...event, split: 'validation' };
       case 'sample': {
         const { type, step, epoch, images } = event;
-        const path = await this.#attempt('samples', () => this.#folder.writeSamples(epoch + 1, images));
+        const path = await this.#attempt('samples', () =>
+          this.#folder.writeSamples(epoch + 1, images, this.#options.levels),
+        );
         return { type, step, epoch, path: path === undefined ? null : this.#within(path) };
       }
       case 'checkpointFailed':
       case 'choosing':
+      case 'warning':
         return event;
       default:
         return { ...event, path: this.#within(event.path) };
@@ -258,6 +261,9 @@ class Session {
         break;
       case 'choosing':
         this.#progress.choosing(event);
+        break;
+      case 'warning':
+        terminal.note(event.message, 'yellow');
         break;
       case 'sample':
       case 'checkpoint':

@@ -16,7 +16,7 @@ export interface ImageBatch {
   /**
    * `'bytes'`: 0…255, which a model turns into its levels (`floor(byte * levels / 256)`). `'levels'`: levels themselves,
    * 0…levels - 1, as of masks, label maps and codes. Without it the data count as bytes, and a model refuses them where
-   * they look like levels.
+   * they look like levels (ERR_IMAGE_VALUES). docs/levels.md tells more.
    */
   values?: ImageValues;
 }

@@ -3,6 +3,7 @@ import { check } from '../errors.js';
 import { parseOptions, z } from '../options.js';
 import { checkInteger } from './byte-array.js';
 import { checkImageBatch, type ImageBatch } from './image-batch.js';
+import { asBytes } from './levels.js';
 import type { RasterImage } from './png.js';
 
 const optionsSchema = z.strictObject({
@@ -14,6 +15,8 @@ const optionsSchema = z.strictObject({
   scale: z.int().min(1).max(65_535).default(1),
   /** Byte of the padding and of empty places in every channel; default 255 (white), 128 is mid-grey. */
   background: z.int().min(0).max(255).default(255),
+  /** Of images that hold levels: how many there are. Levels are spread over black to white; bytes stay as they are. */
+  levels: z.int().min(2).max(256).optional(),
 });
 
 /**
@@ -33,7 +36,7 @@ export function gridLayout(images: Omit<ImageBatch, 'data'>, options: ImageGridO
   const { count } = images;
   const channels = checkInteger(images.channels, 'images.channels', 1, 4);
   const parsed = parseOptions('imageGrid', optionsSchema, options);
-  const { padding: gap, scale: zoom, background } = parsed;
+  const { padding: gap, scale: zoom, background, levels } = parsed;
   const columns = Math.min(count, parsed.columns ?? Math.ceil(Math.sqrt(count)));
   const rows = Math.ceil(count / columns);
   const width = columns * (images.width * zoom + gap) + gap;
@@ -41,18 +44,19 @@ export function gridLayout(images: Omit<ImageBatch, 'data'>, options: ImageGridO
   check(width * height * channels <= MAXIMUM_BYTES, 'ERR_OUT_OF_RANGE', () => {
     return `a grid of ${width}x${height}x${channels} bytes exceeds ${MAXIMUM_BYTES}: use fewer images or a smaller scale`;
   });
-  return { columns, gap, zoom, background, width, height, channels };
+  return { columns, gap, zoom, background, width, height, channels, levels };
 }
 
 /**
  * Lays out the images row by row; the result goes straight to encodePng.
  * @throws PixelCnnError for images that are malformed (ERR_INVALID_ARG_TYPE, ERR_BUFFER_SIZE, ERR_DETACHED) or have
- * more than 4 channels, for options that are unknown or out of range, ERR_OUT_OF_RANGE for a grid of more than 256 MiB.
+ * more than 4 channels, ERR_INVALID_ARG_VALUE for images of levels without `levels`, for options that are unknown or out of range, ERR_OUT_OF_RANGE for a grid of more than 256 MiB.
  */
 export function imageGrid(images: ImageBatch, options: ImageGridOptions = {}): RasterImage {
   checkImageBatch(images, 'images');
-  const { data, count } = images;
-  const { columns, gap, zoom, background, width, height, channels } = gridLayout(images, options);
+  const { count } = images;
+  const { columns, gap, zoom, background, width, height, channels, levels } = gridLayout(images, options);
+  const data = shownBytes(images, levels);
   const grid = new Uint8Array(width * height * channels).fill(background);
   for (let n = 0; n < count; ++n) {
     const left = gap + (n % columns) * (images.width * zoom + gap);
@@ -68,4 +72,17 @@ export function imageGrid(images: ImageBatch, options: ImageGridOptions = {}): R
     }
   }
   return { data: grid, width, height, channels };
+}
+
+/** The images' values as a person sees them. */
+function shownBytes({ data, values }: ImageBatch, levels: number | undefined): Uint8Array {
+  if (values !== 'levels') return data;
+  check(levels !== undefined, 'ERR_INVALID_ARG_VALUE', () => {
+    return 'imageGrid: these images hold levels, not bytes: say how many levels there are (levels: model.config.levels)';
+  });
+  const beyond = data.findIndex((level) => level >= levels);
+  check(beyond < 0, 'ERR_OUT_OF_RANGE', () => {
+    return `imageGrid: the levels are 0 to ${levels - 1}, got ${data[beyond]} at ${beyond}`;
+  });
+  return asBytes(data, values, levels);
 }

@@ -10,7 +10,7 @@ export const configSchema = z.strictObject({
   hiddenChannels: z.int().min(1).max(2048).default(64),
   /** Masked convolutions, the first (mask A) and the last (1x1, to logits) included. */
   layers: z.int().min(2).max(128).default(7),
-  /** Values a pixel can take: 256 for 8-bit images, 2 for binary ones. */
+  /** Values a pixel can take: 256 for 8-bit images, 2 for binary ones. docs/levels.md tells how bytes become levels. */
   levels: z.int().min(2).max(256).default(256),
   /** Size of all filters but the last, odd. */
   kernelSize: z.int().min(1).max(31).default(7),

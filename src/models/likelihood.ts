@@ -1,5 +1,6 @@
 // Forward passes over batches of images: logits and likelihoods, a chunk of images per run.
 import type { ImageBatch } from '../data/image-batch.js';
+import { asBytes } from '../data/levels.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { binarise } from '../ops/random.js';
 import { type OpTrace, Program } from '../program.js';
@@ -77,7 +78,8 @@ async function runChunks(
   for (let first = 0; first < images.count; first += perRun) {
     options.signal?.throwIfAborted();
     const n = Math.min(perRun, images.count - first);
-    const bytes = images.data.subarray(first * imageBytes, (first + n) * imageBytes);
+    const part = images.data.subarray(first * imageBytes, (first + n) * imageBytes);
+    const bytes = asBytes(part, images.values, config.levels);
     const inputs: ArrayBufferView[] = [bytes];
     const draw = options.binarisation;
     if (draw !== undefined) {
@@ -150,7 +152,8 @@ export async function traceNats(
     recordNats(r, network, bytes, packed, options.algorithm),
   );
   try {
-    return await unit.trace([images.data], options.signal);
+    const bytes = asBytes(images.data, images.values, model.config.levels);
+    return await unit.trace([bytes], options.signal);
   } finally {
     unit.dispose();
   }

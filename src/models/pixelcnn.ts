@@ -1,7 +1,7 @@
 // The model: parameters on a device and what can be asked of them.
 import { writeFileAtomic } from '../checkpoint/atomic-file.js';
 import { decodeModel, encodeModel } from '../checkpoint/model-file.js';
-import type { ImageBatch } from '../data/image-batch.js';
+import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { readFileBounded } from '../data/read-file.js';
 import { type Arena, ArenaLayout, Device } from '../device.js';
 import { allocating, check, PixelCnnError } from '../errors.js';
@@ -77,6 +77,10 @@ export interface ModelInternals {
   readonly programs: ProgramCache<{ dispose(): void }>;
   /** Raised by whoever changes the parameters; packed weights of an older version are packed again. */
   version: number;
+  /** What the numbers of its images are; undefined until it is trained. */
+  values: ImageValues | undefined;
+  /** A run is training it. */
+  inTraining: boolean;
 }
 
 /**
@@ -87,7 +91,8 @@ export interface ModelInternals {
  * ERR_OUT_OF_RANGE), with ERR_DISPOSED, ERR_OUT_OF_MEMORY, or ERR_CUDA and ERR_DEVICE_LOST of a GPU. Calls that take a
  * signal fail with its reason once it is aborted and, by the device's {@link DeviceLimits}, with ERR_LIMIT,
  * ERR_QUEUE_FULL or ERR_TIMEOUT; those that take images with ERR_BUFFER_SIZE, ERR_DETACHED or ERR_IMAGE_CHANNELS for
- * images that do not fit. What a call may throw besides is said with it.
+ * images that do not fit, with ERR_IMAGE_VALUES for bytes where the model takes levels, or
+ * the reverse, or numbers that may be either. What a call may throw besides is said with it.
  */
 export class PixelCNN {
   readonly device: Device;
@@ -101,6 +106,14 @@ export class PixelCNN {
     this.#internals = internals;
     this.device = internals.device;
     this.config = internals.config;
+  }
+
+  /**
+   * What the numbers of the images are that this model was trained on, of those it takes and of those it draws:
+   * `'bytes'` or `'levels'`. Undefined for a model that was not trained here: it takes either, and draws bytes.
+   */
+  get values(): ImageValues | undefined {
+    return this.#internals.values;
   }
 
   /**
@@ -136,6 +149,7 @@ export class PixelCNN {
       const file = decodeModel(bytes, options, typeof source === 'string' ? source : undefined);
       const model = await PixelCNN.#allocate(device, file.config, file.parameters, file.average);
       model.imageSize = file.imageSize;
+      model.#internals.values = file.values;
       return model;
     });
   }
@@ -173,6 +187,8 @@ export class PixelCNN {
       networks,
       programs: new ProgramCache(6),
       version: 0,
+      values: undefined,
+      inTraining: false,
     });
   }
 
@@ -191,6 +207,7 @@ export class PixelCNN {
       encodeModel({
         config: this.config,
         imageSize: this.imageSize,
+        values: this.values,
         parameters: await this.parameters(weights),
       }),
     );
@@ -204,13 +221,13 @@ export class PixelCNN {
   }
 
   /**
-   * Logits of every pixel given the pixels before it: those of `images` (N, H, W, channels), as bytes.
+   * Logits of every pixel given the pixels before it: those of `images` (N, H, W, channels).
    * @throws PixelCnnError ERR_LIMIT also for an image whose logits take 2 GiB or more.
    */
   async logits(images: ImageBatch, options: InferenceOptions = {}): Promise<Logits> {
     const model = this.internals();
     const parsed = parseOptions('logits', inferenceOptions, options);
-    const given = requireImages('logits: images', images, this.config);
+    const given = requireImages('logits: images', images, model);
     return this.device.calls.run('logits', given, parsed.signal, (signal) =>
       runLogits(model, copyImages(given), { ...parsed, signal }),
     );
@@ -220,7 +237,7 @@ export class PixelCNN {
   async logLikelihood(images: ImageBatch, options: InferenceOptions = {}): Promise<LogLikelihood> {
     const model = this.internals();
     const parsed = parseOptions('logLikelihood', inferenceOptions, options);
-    const given = requireImages('logLikelihood: images', images, this.config);
+    const given = requireImages('logLikelihood: images', images, model);
     const nats = await this.device.calls.run('logLikelihood', given, parsed.signal, (signal) =>
       runNats(model, copyImages(given), { ...parsed, signal }),
     );
@@ -236,7 +253,7 @@ export class PixelCNN {
   async trace(images: ImageBatch, options: InferenceOptions = {}): Promise<OpTrace[]> {
     const model = this.internals();
     const parsed = parseOptions('trace', inferenceOptions, options);
-    const given = requireImages('trace: images', images, this.config);
+    const given = requireImages('trace: images', images, model);
     return this.device.calls.run('trace', given, parsed.signal, (signal) =>
       traceNats(model, copyImages(given), { ...parsed, signal }),
     );

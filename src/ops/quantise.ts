@@ -1,4 +1,5 @@
 // From image bytes to levels and network input: level = floor(byte * levels / 256), x = level / (levels - 1).
+// src/data/levels.ts tells why.
 import type { Recorder } from '../recorder.js';
 import { elements, type Tensor } from '../tensor.js';
 
@@ -19,24 +20,4 @@ export function quantise(
     result: x,
   });
   return { level, x };
-}
-
-/** The level of a byte. */
-export function levelOfByte(byte: number, levels: number): number {
-  return Math.floor((byte * levels) / 256);
-}
-
-/**
- * For each level the byte nearest to level * 255 / (levels - 1) among the bytes that have this level, so that
- * byte -> level -> byte -> level is stable for every number of levels.
- */
-export function bytesOfLevels(levels: number): Uint8Array {
-  const bytes = new Uint8Array(levels);
-  for (let level = 0; level < levels; level += 1) {
-    const lowest = Math.ceil((level * 256) / levels);
-    const highest = Math.ceil(((level + 1) * 256) / levels) - 1;
-    const ideal = Math.round((level * 255) / (levels - 1));
-    bytes[level] = Math.min(Math.max(ideal, lowest), highest);
-  }
-  return bytes;
 }

@@ -1,11 +1,11 @@
 // Sampling and completion: pixels front by front on a wavefront, a native step each, in chunks short enough to abort.
 import { randomBytes } from 'node:crypto';
 import { checkBytes, plainBytes } from '../data/byte-array.js';
-import type { ImageBatch } from '../data/image-batch.js';
+import type { ImageBatch, ImageValues } from '../data/image-batch.js';
+import { asBytes, levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
 import { copyImages, requireImages } from '../models/given-images.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
-import { bytesOfLevels, levelOfByte } from '../ops/quantise.js';
 import { frontSteps } from '../ops/sample.js';
 import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
@@ -160,7 +160,7 @@ export async function completeImages(
   options: CompleteOptions,
 ): Promise<SampledImages> {
   const parsed = parseOptions('complete', completeSchema, options);
-  const given = requireImages('complete: images', parsed.images, model.config);
+  const given = requireImages('complete: images', parsed.images, model);
   const { count, height, width } = given;
   const { channels, levels } = model.config;
   checkBytes(parsed.known, 'complete: known');
@@ -169,11 +169,15 @@ export async function completeImages(
   });
   const job = newJob(model, 'complete', { ...parsed, count, height, width }, undefined);
   return model.device.calls.run('complete', job, job.signal, async (signal) => {
-    const levelOf = Uint8Array.from({ length: 256 }, (_, byte) => levelOfByte(byte, levels));
+    const isLevel = given.values === 'levels';
+    const levelOf = Uint8Array.from({ length: 256 }, (_, value) =>
+      isLevel ? value : levelOfByte(value, levels),
+    );
     const known = plainBytes(parsed.known).slice();
     const { data: original } = copyImages(given);
-    const level = original.map((byte, i) => (known[Math.floor(i / channels)] ? levelOf[byte]! : 0));
-    const completed = await finish(draw(model, { ...job, known, given: level, signal }));
+    const level = original.map((value, i) => (known[Math.floor(i / channels)] ? levelOf[value]! : 0));
+    const values = isLevel ? 'levels' : 'bytes';
+    const completed = await finish(draw(model, { ...job, known, given: level, values, signal }));
     // Known pixels keep the byte they had, not the byte their level stands for.
     completed.data.forEach((_, i) => {
       if (known[Math.floor(i / channels)]) completed.data[i] = original[i]!;
@@ -192,6 +196,8 @@ interface Job {
   firstIndex: number;
   weights: 'raw' | 'ema';
   signal: AbortSignal | undefined;
+  /** What the result holds. */
+  values: ImageValues;
   uniforms?: Float32Array;
   known?: Uint8Array;
   /** Levels of the known pixels. */
@@ -229,6 +235,7 @@ function newJob(
     firstIndex: options.firstIndex,
     weights: options.weights,
     signal: options.signal,
+    values: model.values ?? 'bytes',
   };
 }
 
@@ -247,7 +254,6 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
   const perBatch = Math.min(count, Math.max(1, Math.floor(model.device.pixelsPerRun / (height * width))));
   const stepsPerBatch = frontSteps(frontOf(model), height, width);
   const steps = stepsPerBatch * Math.ceil(count / perBatch);
-  const byteOf = bytesOfLevels(levels);
   const data = new Uint8Array(count * perImage);
   const images = (): SampledImages => ({
     data: data.slice(),
@@ -255,6 +261,7 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
     height,
     width,
     channels,
+    values: job.values,
     seed: job.seed,
   });
 
@@ -265,7 +272,8 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
     const build = () =>
       buildSampler(model, { n, height, width, weights: job.weights, given: job.uniforms !== undefined });
     const write = (drawn: Uint8Array) => {
-      for (let i = 0; i < drawn.length; i += 1) data[first * perImage + i] = byteOf[drawn[i]!]!;
+      // The sampler draws levels.
+      data.set(job.values === 'levels' ? drawn : asBytes(drawn, 'levels', levels), first * perImage);
     };
     const batch = batchOf(job, first, n, perImage, height * width);
     // The generator holds the sampler across yields, so the lease is taken by hand.

@@ -28,8 +28,8 @@ export function shuffledIndices(training: Uint32Array, seed: number, epoch: numb
   return permutation(training.length, seed, epoch).map((i) => training[i]!);
 }
 
-/** The bytes of the images at `indices`, one after the other. */
-export function gatherBytes(images: ImageBatch, indices: Uint32Array): Uint8Array {
+/** The bytes, or levels, of the images at `indices`, one after the other. */
+export function gatherValues(images: ImageBatch, indices: Uint32Array): Uint8Array {
   const size = images.height * images.width * images.channels;
   const bytes = new Uint8Array(indices.length * size);
   indices.forEach((index, i) => {

@@ -1,5 +1,5 @@
 // Likelihood of a whole dataset, no image dropped, under a named protocol.
-import type { ImageBatch } from '../data/image-batch.js';
+import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { check } from '../errors.js';
 import { copyImages, requireImages } from '../models/given-images.js';
 import { runNats } from '../models/likelihood.js';
@@ -48,7 +48,7 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const internals = requireModel('evaluate', model);
   const parsed = parseOptions('evaluate', evaluateSchema, options);
-  const given = requireImages('evaluate: images', dataset, model.config);
+  const given = requireImages('evaluate: images', dataset, internals);
   return model.device.calls.run('evaluate', given, parsed.signal, (signal) =>
     evaluateImages(internals, copyImages(given), { ...parsed, signal }),
   );
@@ -62,8 +62,16 @@ export function requireModel(caller: string, model: unknown): ModelInternals {
   return model.internals();
 }
 
-/** @internal Binarisation is of binary models. */
-export function requireProtocol(caller: string, protocol: Protocol, levels: number): void {
+/** @internal Binarisation is of binary models, and of bytes. */
+export function requireProtocol(
+  caller: string,
+  protocol: Protocol,
+  levels: number,
+  values: ImageValues | undefined,
+): void {
+  check(protocol === 'levels' || values !== 'levels', 'ERR_INVALID_ARG_VALUE', () => {
+    return `${caller}: protocol '${protocol}' turns bytes into levels, these images hold levels already: use protocol 'levels'`;
+  });
   check(protocol === 'levels' || levels === 2, 'ERR_INVALID_ARG_VALUE', () => {
     return `${caller}: protocol '${protocol}' needs a model of 2 levels, this one has ${levels}`;
   });
@@ -76,7 +84,7 @@ export async function evaluateImages(
   options: z.output<typeof evaluateSchema>,
 ): Promise<Evaluation> {
   const { protocol, weights, draws, seed } = options;
-  requireProtocol('evaluate', protocol, model.config.levels);
+  requireProtocol('evaluate', protocol, model.config.levels, images.values);
   const natsPerDraw: number[] = [];
   for (let draw = 0; draw < (protocol === 'dynamic' ? draws : 1); draw += 1) {
     const binarisation = protocol === 'dynamic' ? { key: seedKey(seed), epoch: draw } : undefined;

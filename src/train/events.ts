@@ -86,6 +86,14 @@ export interface ChoosingEvent {
   readonly of: number;
 }
 
+/** Something about the run that its owner will hardly want, and that nothing else tells. */
+export interface WarningEvent {
+  readonly type: 'warning';
+  readonly step: number;
+  readonly code: 'WARMUP_LONGER_THAN_RUN';
+  readonly message: string;
+}
+
 export type TrainEvent =
   | StepEvent
   | EpochEvent
@@ -94,7 +102,8 @@ export type TrainEvent =
   | CheckpointFailedEvent
   | ResumeEvent
   | SampleEvent
-  | ChoosingEvent;
+  | ChoosingEvent
+  | WarningEvent;
 
 export interface TrainSummary {
   readonly steps: number;

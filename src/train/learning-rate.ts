@@ -3,14 +3,21 @@
 export interface Schedule {
   readonly schedule: 'constant' | 'cosine' | 'step';
   readonly learningRate: number;
+  /** Below 1: a share of the run. */
   readonly warmupSteps: number;
   readonly decaySteps: number;
   readonly decayFactor: number;
 }
 
+/** Steps of warm-up in a run of `totalSteps`. */
+export function warmupStepsOf({ warmupSteps }: Pick<Schedule, 'warmupSteps'>, totalSteps: number): number {
+  return warmupSteps < 1 ? Math.round(warmupSteps * totalSteps) : warmupSteps;
+}
+
 /** Learning rate of step `step` (from 0) in a run of `totalSteps`. Cosine decay: Loshchilov & Hutter 2017, to 0. */
 export function learningRateAt(schedule: Schedule, step: number, totalSteps: number): number {
-  const { learningRate, warmupSteps } = schedule;
+  const { learningRate } = schedule;
+  const warmupSteps = warmupStepsOf(schedule, totalSteps);
   if (step < warmupSteps) return (learningRate * (step + 1)) / warmupSteps;
   const after = step - warmupSteps;
   switch (schedule.schedule) {

@@ -3,7 +3,7 @@ import type { ImageBatch } from '../data/image-batch.js';
 import { algorithms } from '../ops/masked-conv2d.js';
 import { signalOption, z } from '../options.js';
 
-/** How bytes become levels: as they are, binarised at 128, or Bernoulli(byte / 255) redrawn every epoch. */
+/** How bytes become levels (docs/levels.md): by their size, binarised at 128, or Bernoulli(byte / 255) redrawn every epoch. */
 export const protocols = ['levels', 'threshold', 'dynamic'] as const;
 export type Protocol = (typeof protocols)[number];
 
@@ -26,7 +26,10 @@ export const hyperparameters = {
     .enum(['constant', 'cosine', 'step'])
     .default('constant')
     .describe('learning rate over the run: constant, cosine to 0, or times decayFactor every decaySteps'),
-  warmupSteps: z.int().min(0).max(1e9).default(0).describe('steps of linear warm-up before the schedule'),
+  warmupSteps: z
+    .union([z.number().min(0).lt(1), z.int().min(1).max(1e9)])
+    .default(0)
+    .describe('steps of linear warm-up before the schedule; below 1: that share of the run, e.g. 0.02'),
   decaySteps: z.int().min(1).max(1e9).default(1000).describe('for schedule step'),
   decayFactor: z.number().min(0).max(1).default(0.5).describe('for schedule step'),
   beta1: z.number().min(0).lt(1).default(0.9).describe("Adam's first moment decay"),

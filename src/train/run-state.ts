@@ -46,10 +46,11 @@ function identity(settings: TrainSettings, dataset: string) {
   return { seed, batchSize, protocol, validation, dataset };
 }
 
-/** SHA-256 over the images' shape and bytes, a piece at a time so that the event loop keeps turning. */
+/** SHA-256 over the images' shape, whether they are levels, and their values, a piece at a time so that the event loop keeps turning. */
 async function digestOf(dataset: ImageBatch): Promise<string> {
   const hash = createHash('sha256');
   hash.update([dataset.count, dataset.height, dataset.width, dataset.channels].join('x'));
+  if (dataset.values === 'levels') hash.update(' levels');
   const piece = 1 << 20;
   for (let start = 0; start < dataset.data.length; start += piece) {
     hash.update(dataset.data.subarray(start, start + piece));
@@ -79,6 +80,7 @@ export async function toCheckpoint(
   return {
     config,
     imageSize: { height: dataset.height, width: dataset.width },
+    values: dataset.values ?? 'bytes',
     parameters: snapshot.parameters,
     average: snapshot.average,
     training: { arrays, state },

@@ -1,6 +1,7 @@
 // The training loop: batches in, steps submitted two at a time, events out, checkpoints that resume bit for bit.
 import { checkBytes } from '../data/byte-array.js';
 import { type ImageBatch, selectImages } from '../data/image-batch.js';
+import { asBytes } from '../data/levels.js';
 import { allocating, check, PixelCnnError } from '../errors.js';
 import { requireImages } from '../models/given-images.js';
 import type { ModelInternals, PixelCNN } from '../models/pixelcnn.js';
@@ -8,12 +9,12 @@ import { parseOptions } from '../options.js';
 import type { Choices } from '../program.js';
 import { seedKey } from '../random/philox.js';
 import { drawImages, type SampledImages } from '../sample/sampler.js';
-import { batchIndices, gatherBytes, shuffledIndices, splitIndices } from './batches.js';
+import { batchIndices, gatherValues, shuffledIndices, splitIndices } from './batches.js';
 import { CheckpointFolder, readTrainingCheckpoint } from './checkpoint-folder.js';
 import { whileChoosing } from './choosing.js';
 import { type Evaluation, evaluateImages, requireModel, requireProtocol } from './evaluate.js';
 import { TrainingRun, type TrainSummary } from './events.js';
-import { learningRateAt } from './learning-rate.js';
+import { learningRateAt, warmupStepsOf } from './learning-rate.js';
 import { type TrainOptions, type TrainSettings, trainSchema } from './options.js';
 import { fromCheckpoint, type RunPosition, toCheckpoint } from './run-state.js';
 import { type StepResult, TrainingStep } from './training-step.js';
@@ -22,8 +23,8 @@ import { type StepResult, TrainingStep } from './training-step.js';
  * Trains `model` on `dataset` with Adam. Returns at once; await the run for its summary, iterate it for its events:
  * `for await (const event of run)`.
  * @throws PixelCnnError at once ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE or ERR_OUT_OF_RANGE for an argument,
- * ERR_BUFFER_SIZE, ERR_DETACHED or ERR_IMAGE_CHANNELS for images that do not fit, ERR_DISPOSED, or the reason of a
- * signal that is aborted already. The run rejects with ERR_DIVERGED, ERR_DISPOSED, ERR_DETACHED for a dataset
+ * ERR_BUFFER_SIZE, ERR_DETACHED, ERR_IMAGE_CHANNELS or ERR_IMAGE_VALUES for images that do not fit, ERR_DISPOSED,
+ * ERR_MODEL_IN_USE while another run trains the model, or the reason of a signal that is aborted already. The run rejects with ERR_DIVERGED, ERR_DISPOSED, ERR_DETACHED for a dataset
  * transferred away meanwhile, CKPT_* and ERR_NO_CHECKPOINT when resuming fails, ERR_FOLDER_LOCKED and
  * ERR_FOLDER_IN_USE for a checkpoint folder of another run, the errno of a failed folder, read or last save,
  * ERR_OUT_OF_MEMORY, ERR_LIMIT for a batch of 2 GiB or more, ERR_CUDA and ERR_DEVICE_LOST of a GPU, or the signal's
@@ -32,18 +33,32 @@ import { type StepResult, TrainingStep } from './training-step.js';
 export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOptions = {}): TrainingRun {
   const internals = requireModel('train', model);
   const settings = parseOptions('train', trainSchema, options);
-  const images = requireImages('train: dataset', dataset, model.config);
+  const images = requireImages('train: dataset', dataset, internals);
   if (typeof settings.validation !== 'number')
-    settings.validation = requireImages('train: validation', settings.validation, model.config);
-  requireProtocol('train', settings.protocol, model.config.levels);
+    settings.validation = requireImages('train: validation', settings.validation, {
+      config: model.config,
+      values: images.values ?? 'bytes',
+    });
+  requireProtocol('train', settings.protocol, model.config.levels, images.values);
   check(settings.resume !== true || settings.checkpointFolder !== undefined, 'ERR_INVALID_ARG_VALUE', () => {
     return 'train: resume: true needs a checkpointFolder to resume from, got none';
   });
   settings.signal?.throwIfAborted();
+  // Two runs would each undo the other's steps, and neither would say so.
+  if (internals.inTraining) {
+    throw new PixelCnnError('ERR_MODEL_IN_USE', 'train: another run is training this model', {
+      remedy: 'await that run first, or train a second model',
+    });
+  }
+  internals.inTraining = true;
   model.imageSize = { height: images.height, width: images.width };
-  return new TrainingRun((run) =>
-    allocating('train', async () => new Trainer(internals, images, settings, run).start()),
-  );
+  return new TrainingRun(async (run) => {
+    try {
+      return await allocating('train', async () => new Trainer(internals, images, settings, run).start());
+    } finally {
+      internals.inTraining = false;
+    }
+  });
 }
 
 class Trainer {
@@ -91,6 +106,8 @@ class Trainer {
     const step = await TrainingStep.create(this.#model, options);
     try {
       await this.#prepare(step);
+      this.#model.values = this.#dataset.values ?? 'bytes';
+      this.#warnOfWarmup();
       await this.#loop(step);
     } finally {
       step.dispose();
@@ -136,6 +153,21 @@ class Trainer {
     this.#run.emit({ type: 'resume', step: position.step, path: found.path, skipped });
   }
 
+  /** A run that ends within its warm-up never reaches its learning rate, and learns little. */
+  #warnOfWarmup(): void {
+    const warmup = warmupStepsOf(this.#settings, this.#totalSteps);
+    if (warmup < this.#totalSteps) return;
+    const reached = learningRateAt(this.#settings, this.#totalSteps - 1, this.#totalSteps).toPrecision(2);
+    this.#run.emit({
+      type: 'warning',
+      step: this.#position.step,
+      code: 'WARMUP_LONGER_THAN_RUN',
+      message:
+        `the warm-up of ${warmup} steps is as long as the run of ${this.#totalSteps} or longer: the learning rate ends ` +
+        `at ${reached} instead of reaching ${this.#settings.learningRate} before it (warmupSteps)`,
+    });
+  }
+
   async #loop(step: TrainingStep): Promise<void> {
     const { batchSize, seed, checkpointEvery, signal } = this.#settings;
     const key = seedKey(seed);
@@ -170,7 +202,8 @@ class Trainer {
         const index = batchIndices(shuffled, submitted % this.#stepsPerEpoch, batchSize);
         // The dataset is too large to copy, so it may have been transferred away meanwhile.
         checkBytes(this.#dataset.data, 'train: dataset.data');
-        const bytes = gatherBytes(this.#dataset, index);
+        const values = gatherValues(this.#dataset, index);
+        const bytes = asBytes(values, this.#dataset.values, this.#model.config.levels);
         const learningRate = learningRateAt(this.#settings, submitted, this.#totalSteps);
         const batch = { bytes, count: index.length, index, random: [...key, epoch] as const };
         const result = step.run(batch, {

@@ -92,6 +92,17 @@ describe('selectImages and sliceImages', () => {
 });
 
 describe('imageGrid', () => {
+  it('spreads levels over black to white, and refuses them where their number is not known', () => {
+    const images = { data: Uint8Array.of(0, 1, 2, 3), count: 1, height: 2, width: 2, channels: 1 };
+    const masks = { ...images, values: 'levels' as const };
+    expect([...imageGrid(masks, { padding: 0, levels: 4 }).data]).toEqual([0, 85, 170, 255]);
+    expect([...imageGrid({ ...images, values: 'bytes' }, { padding: 0, levels: 4 }).data]).toEqual([
+      0, 1, 2, 3,
+    ]);
+    throwsCode(() => imageGrid(masks), 'ERR_INVALID_ARG_VALUE');
+    throwsCode(() => imageGrid(masks, { levels: 3 }), 'ERR_OUT_OF_RANGE');
+  });
+
   it('places images, padding and empty cells', () => {
     const grid = imageGrid(batch(), { columns: 2, padding: 1, background: 128 });
     expect([grid.width, grid.height, grid.channels]).toEqual([7, 7, 1]);

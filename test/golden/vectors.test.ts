@@ -2,9 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import type { ImageBatch } from '../../src/data/image-batch.js';
+import { bytesOfLevels, levelOfByte } from '../../src/data/levels.js';
 import { maskedConv2d, maskedConv2dBackward } from '../../src/masked-conv2d.js';
 import { PixelCNN } from '../../src/models/pixelcnn.js';
-import { bytesOfLevels, levelOfByte } from '../../src/ops/quantise.js';
 import { expectClose } from '../helpers/close.js';
 import { GoldenFile, goldenMissing } from '../helpers/golden-files.js';
 import { testDevice } from '../helpers/models.js';

@@ -1,9 +1,9 @@
 // Likelihoods: they sum to one, agree with the logits and with float64, and do not know their companions.
 import { describe, expect, it } from 'vitest';
 import type { ImageBatch } from '../../src/data/image-batch.js';
+import { bytesOfLevels, levelOfByte } from '../../src/data/levels.js';
 import { imagesPerRun } from '../../src/models/likelihood.js';
 import { PixelCNN } from '../../src/models/pixelcnn.js';
-import { bytesOfLevels, levelOfByte } from '../../src/ops/quantise.js';
 import { expectClose, expectSameBits } from '../helpers/close.js';
 import { imagesOf, randomImages, randomModel, testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';

@@ -1,6 +1,7 @@
-// Bytes to levels and back, for every byte and every number of levels.
+// Bytes to levels and network input, for every byte and every number of levels.
 import { describe, expect, it } from 'vitest';
-import { bytesOfLevels, levelOfByte, quantise } from '../../src/ops/quantise.js';
+import { levelOfByte } from '../../src/data/levels.js';
+import { quantise } from '../../src/ops/quantise.js';
 import { testDevice } from '../helpers/models.js';
 import { runOps } from '../helpers/ops.js';
 
@@ -31,29 +32,5 @@ describe('quantise', () => {
       r.output(quantise(r, 'quantise', r.input('bytes', [bytes.length], 'uint8'), 16).level);
     });
     expect(new Uint8Array(level!)).toEqual(bytes.map((byte) => byte >> 4));
-  });
-});
-
-describe('bytesOfLevels', () => {
-  it('byte -> level -> byte -> level is stable, and the byte is the nearest of its level', () => {
-    for (const levels of allLevels) {
-      const byteOf = bytesOfLevels(levels);
-      expect(byteOf.length).toBe(levels);
-      for (let level = 0; level < levels; level += 1) {
-        const own = Array.from(allBytes).filter((byte) => levelOfByte(byte, levels) === level);
-        const ideal = (level * 255) / (levels - 1);
-        const nearest = Math.min(...own.map((byte) => Math.abs(byte - ideal)));
-        expect(own, `${levels} levels, level ${level}`).toContain(byteOf[level]);
-        expect(Math.abs(byteOf[level]! - ideal), `${levels} levels, level ${level}`).toBe(nearest);
-      }
-    }
-  });
-
-  it('keeps black and white, and every byte of 256 levels', () => {
-    for (const levels of allLevels) {
-      expect(bytesOfLevels(levels)[0]).toBe(0);
-      expect(bytesOfLevels(levels)[levels - 1]).toBe(255);
-    }
-    expect(bytesOfLevels(256)).toEqual(allBytes);
   });
 });

@@ -39,7 +39,7 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
     batchSize: { kind: 'integer', more: [65537] },
     learningRate: { kind: 'number', more: [11] },
     schedule: 'choice',
-    warmupSteps: 'count',
+    warmupSteps: { kind: 'number', more: [1.5] },
     decaySteps: 'integer',
     decayFactor: { kind: 'number', more: [1.1] },
     beta1: { kind: 'number', more: [1] },

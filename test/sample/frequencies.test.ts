@@ -1,6 +1,6 @@
 // Sampled frequencies against enumerated probabilities: every image of a tiny model, by the chi-square test.
 import { describe, expect, it } from 'vitest';
-import { levelOfByte } from '../../src/ops/quantise.js';
+import { levelOfByte } from '../../src/data/levels.js';
 import { imagesOfLevels, randomModel, testDevice } from '../helpers/models.js';
 
 const device = testDevice();

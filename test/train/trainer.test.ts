@@ -7,6 +7,8 @@ import { Program } from '../../src/program.js';
 import { splitIndices } from '../../src/train/batches.js';
 import type { TrainEvent } from '../../src/train/events.js';
 import { learningRateAt } from '../../src/train/learning-rate.js';
+import { trainSchema } from '../../src/train/options.js';
+import { presets } from '../../src/train/presets.js';
 
 let device: Device;
 beforeAll(async () => {
@@ -194,14 +196,16 @@ describe('evaluate', () => {
   });
 });
 
+const learningRateBase = {
+  schedule: 'cosine',
+  learningRate: 1,
+  warmupSteps: 10,
+  decaySteps: 5,
+  decayFactor: 0.5,
+} as const;
+
 describe('learningRateAt', () => {
-  const base = {
-    schedule: 'cosine',
-    learningRate: 1,
-    warmupSteps: 10,
-    decaySteps: 5,
-    decayFactor: 0.5,
-  } as const;
+  const base = learningRateBase;
   it('warms up linearly and then decays', () => {
     expect(learningRateAt(base, 0, 110)).toBeCloseTo(0.1);
     expect(learningRateAt(base, 9, 110)).toBeCloseTo(1);
@@ -209,6 +213,66 @@ describe('learningRateAt', () => {
     expect(learningRateAt(base, 110, 110)).toBeCloseTo(0);
     expect(learningRateAt({ ...base, schedule: 'step' }, 21, 110)).toBeCloseTo(0.25);
     expect(learningRateAt({ ...base, schedule: 'constant' }, 99, 110)).toBe(1);
+  });
+});
+
+describe('a warm-up', () => {
+  it('below 1 is a share of the run', () => {
+    const schedule = { ...learningRateBase, warmupSteps: 0.25 };
+    const whole = { ...learningRateBase, warmupSteps: 25 };
+    for (const step of [0, 10, 24, 25, 60, 99])
+      expect(learningRateAt(schedule, step, 100)).toBe(learningRateAt(whole, step, 100));
+    expect(learningRateAt({ ...schedule, warmupSteps: 0.01 }, 0, 20)).toBe(1);
+  });
+
+  it.each(Object.entries(presets))('of %s is over early, however short the run', (_, { training }) => {
+    const schedule = trainSchema.parse(training);
+    for (const steps of [10, 100, 1000])
+      expect(learningRateAt(schedule, Math.ceil(steps / 10), steps)).toBeGreaterThan(
+        0.9 * schedule.learningRate,
+      );
+  });
+
+  it('that is longer than the run is told, and one that is not is not', async () => {
+    const told = async (warmupSteps: number) => {
+      const model = await PixelCNN.create(device, config);
+      const warnings: TrainEvent[] = [];
+      for await (const event of train(model, stripes(32), { steps: 4, batchSize: 16, warmupSteps }))
+        if (event.type === 'warning') warnings.push(event);
+      await model.dispose();
+      return warnings;
+    };
+    expect(await told(3)).toEqual([]);
+    expect(await told(0.5)).toEqual([]);
+    for (const warmupSteps of [4, 500]) {
+      const [warning, ...rest] = await told(warmupSteps);
+      expect(rest).toEqual([]);
+      expect(warning).toMatchObject({ code: 'WARMUP_LONGER_THAN_RUN', step: 0 });
+      expect(warning).toHaveProperty('message', expect.stringContaining(`${warmupSteps} steps`));
+    }
+  });
+});
+
+describe('two runs of one model', () => {
+  it('are refused, until the first has ended, however it ends', async () => {
+    const model = await PixelCNN.create(device, config);
+    const inUse = expect.objectContaining({ code: 'ERR_MODEL_IN_USE' });
+    const refused = () => expect(() => train(model, stripes(32), { steps: 1 })).toThrow(inUse);
+    const first = train(model, stripes(32), { epochs: 50 });
+    refused();
+    first.stop();
+    await first;
+    const aborted = new AbortController();
+    const second = train(model, stripes(32), { epochs: 50, signal: aborted.signal });
+    refused();
+    aborted.abort(new Error('enough'));
+    await expect(second).rejects.toThrow('enough');
+    // Arguments that are refused leave nothing behind.
+    expect(() => train(model, stripes(32), { steps: 0 })).toThrow();
+    const other = await PixelCNN.create(device, config);
+    await Promise.all([train(model, stripes(32), { steps: 2 }), train(other, stripes(32), { steps: 2 })]);
+    await model.dispose();
+    await other.dispose();
   });
 });
 

@@ -1,8 +1,8 @@
 // `pixelcnn complete`: draws the hidden part of images several times over.
 import { type ImageBatch, selectImages, sliceImages } from '../../data/image-batch.js';
 import { gridLayout } from '../../data/image-grid.js';
+import { asBytes, levelOfByte } from '../../data/levels.js';
 import { PixelCnnError } from '../../errors.js';
-import { bytesOfLevels, levelOfByte } from '../../ops/quantise.js';
 import { z } from '../../options.js';
 import type { Command } from '../command.js';
 import {
@@ -71,10 +71,8 @@ export const completeCommand: Command<typeof schema> = {
     const signal = interruptSignal();
     return withModel(options, async (model, terminal) => {
       const read = await readImages(options.images, { limit: options.count, channels: options.channels });
-      const originals = quantised(
-        sliceImages(read, 0, Math.min(options.count, read.count)),
-        model.config.levels,
-      );
+      const { levels } = model.config;
+      const originals = quantised(sliceImages(read, 0, Math.min(options.count, read.count)), levels);
       const { count, height, width, channels } = originals;
       const known =
         options.mask === undefined
@@ -96,7 +94,8 @@ export const completeCommand: Command<typeof schema> = {
         signal,
       });
       const seconds = (performance.now() - began) / 1000;
-      await writeGrid(out, rowsOf(originals, known, completed, completions), grid);
+      const rows = rowsOf(shown(originals, levels), known, shown(completed, levels), completions);
+      await writeGrid(out, rows, grid);
       const text = `${out}: ${count} images, ${completions} completions of each, seed ${seed}, ${duration(seconds)}`;
       terminal.result(text, { out, count, completions, height, width, channels, seed, temperature, seconds });
       return 0;
@@ -104,10 +103,16 @@ export const completeCommand: Command<typeof schema> = {
   },
 };
 
-/** The images as a model of so many levels sees them, so that known and drawn pixels look alike. */
+/** The images with every byte rounded to a level of the model, so that known and drawn pixels look alike. */
 function quantised(images: ImageBatch, levels: number): ImageBatch {
-  const bytes = bytesOfLevels(levels);
-  return { ...images, data: images.data.map((byte) => bytes[levelOfByte(byte, levels)]!) };
+  if (images.values === 'levels') return images;
+  const level = images.data.map((byte) => levelOfByte(byte, levels));
+  return { ...images, data: asBytes(level, 'levels', levels) };
+}
+
+/** The images as a person sees them, levels spread over black to white. */
+function shown(images: ImageBatch, levels: number): ImageBatch {
+  return { ...images, data: asBytes(images.data, images.values, levels), values: 'bytes' };
 }
 
 /** 1 where a pixel of one image is known. */

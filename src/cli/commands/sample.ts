@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ImageBatch, sliceImages } from '../../data/image-batch.js';
-import { gridLayout } from '../../data/image-grid.js';
+import { gridLayout, imageGrid } from '../../data/image-grid.js';
 import { encodePng } from '../../data/png.js';
 import type { PixelCNN } from '../../models/pixelcnn.js';
 import { z } from '../../options.js';
@@ -59,10 +59,11 @@ export const sampleCommand: Command<typeof schema> = {
 
   run(options) {
     const { count, seed, firstIndex, temperature, weights, columns, scale, out, separate } = options;
-    const grid = { scale, ...(columns !== undefined && { columns }) };
     const signal = interruptSignal();
     return withModel(options, async (model, terminal) => {
       const began = performance.now();
+      const { levels } = model.config;
+      const grid = { scale, levels, ...(columns !== undefined && { columns }) };
       const { height = model.imageSize?.height, width = model.imageSize?.width } = options;
       const size = { ...(height !== undefined && { height }), ...(width !== undefined && { width }) };
       // Drawing may take hours: what cannot be written is refused before. Without a size it is drawing that refuses.
@@ -84,7 +85,8 @@ export const sampleCommand: Command<typeof schema> = {
         await mkdir(separate, { recursive: true });
         for (let i = 0; i < count; i += 1) {
           const name = `${String(firstIndex + i).padStart(5, '0')}.png`;
-          await writeOutput(join(separate, name), encodePng(sliceImages(images, i, i + 1)));
+          const image = imageGrid(sliceImages(images, i, i + 1), { padding: 0, levels });
+          await writeOutput(join(separate, name), encodePng(image));
         }
       }
       await writeGrid(out, images, grid);
@@ -128,6 +130,5 @@ async function draw(
     }
     parts.push(next.value);
   }
-  const { height, width, channels } = parts[0]!;
-  return { data: Buffer.concat(parts.map(({ data }) => data)), count, height, width, channels };
+  return { ...parts[0]!, data: Buffer.concat(parts.map(({ data }) => data)), count };
 }
