@@ -56,7 +56,8 @@ export function imagesOf(request: LogLikelihoodRequest, model: PixelCNN): ImageB
   }
   const { channels } = model.config;
   const data = bytesOf('images', request.images, height * width * channels);
-  return { data, count: request.images.length, height, width, channels };
+  // What a visitor draws are bytes, however dark; without this, an image that looks like levels would be refused.
+  return { data, count: request.images.length, height, width, channels, values: 'bytes' };
 }
 
 /** Which pixels of the images are known. @throws HttpError 400 unless there is one byte per pixel of each image. */
