@@ -48,6 +48,7 @@ export type {
   SampleEvent,
   StepEvent,
   TrainEvent,
+  TrainingLoss,
   TrainingRun,
   TrainSummary,
   ValidationEvent,

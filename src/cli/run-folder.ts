@@ -4,12 +4,20 @@ import { basename, join } from 'node:path';
 import { makeFolder, removeTemporaries } from '../checkpoint/atomic-file.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { PixelCnnError } from '../errors.js';
+import type { Weights } from '../models/weights.js';
 import { UsageError } from './failure.js';
 import { LearningCurve } from './learning-curve.js';
 import { MetricsFile, type MetricsLine } from './metrics.js';
 import { writeGrid, writeOutput } from './output-files.js';
 
 export const runsFolder = 'runs';
+/** Within the folder of a run: the models that it saves at its end, and its checkpoints. */
+export const modelFiles: Readonly<Record<Weights, string>> = {
+  raw: 'model.safetensors',
+  ema: 'model-ema.safetensors',
+};
+export const checkpointsFolder = 'checkpoints';
+const summaryFile = 'summary.json';
 
 export class RunFolder {
   readonly path: string;
@@ -27,7 +35,7 @@ export class RunFolder {
   }
 
   get checkpoints(): string {
-    return join(this.path, 'checkpoints');
+    return join(this.path, checkpointsFolder);
   }
 
   get #samples(): string {
@@ -62,11 +70,11 @@ export class RunFolder {
   }
 
   writeSummary(summary: object): Promise<void> {
-    return this.#writeJson('summary.json', summary);
+    return this.#writeJson(summaryFile, summary);
   }
 
   async hasSummary(): Promise<boolean> {
-    return exists(join(this.path, 'summary.json'));
+    return exists(join(this.path, summaryFile));
   }
 
   async close(): Promise<void> {
@@ -95,12 +103,22 @@ export async function readRunConfig(path: string): Promise<Record<string, unknow
   throw new PixelCnnError('ERR_RUN_CONFIG', `${file} is not the config of a run`);
 }
 
+/** What a run wrote at its end; undefined where it has not, or not whole. */
+export async function readSummary(path: string): Promise<Record<string, unknown> | undefined> {
+  const text = await readFile(join(path, summaryFile), 'utf8').catch(() => '');
+  try {
+    return (JSON.parse(text) ?? undefined) as Record<string, unknown> | undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether a run has begun in this folder. */
 export async function hasMetrics(path: string): Promise<boolean> {
   return exists(join(path, 'metrics.jsonl'));
 }
 
-async function exists(path: string): Promise<boolean> {
+export async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined;
 }
 

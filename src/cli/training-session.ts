@@ -14,7 +14,7 @@ import { Interrupted, openNamedDevice, readImages } from './common.js';
 import { UsageError } from './failure.js';
 import { countParameters } from './parameter-count.js';
 import { epochsOf, TrainingProgress } from './progress.js';
-import { hasMetrics, newRunPath, RunFolder, stemOf } from './run-folder.js';
+import { hasMetrics, modelFiles, newRunPath, RunFolder, stemOf } from './run-folder.js';
 import { duration, Terminal, thousands } from './terminal.js';
 import { packageVersion } from './version.js';
 
@@ -71,18 +71,26 @@ export async function runTraining(options: TrainFlags): Promise<number> {
       stop.attach(run, (name) => terminal.note(`${name}: finishing the step and saving; again to exit now`));
       for await (const event of run) await session.handle(event);
       const summary = await run;
-      const weights = options.emaDecay > 0 ? 'ema' : 'raw';
       let tested: object | undefined;
+      let saved: readonly string[] = [];
       if (!summary.stopped) {
-        await saveModel(model, folder.path, weights === 'ema');
+        saved = await saveModel(model, folder.path);
         if (testImages !== undefined) {
           terminal.live(`evaluating ${test}`);
-          const result = await evaluate(model, testImages, { protocol, weights, seed, signal: stop.signal });
-          terminal.note(`test ${loss(result)}, ${thousands(result.images)} images, ${weights} weights`);
+          const result = await evaluate(model, testImages, { protocol, seed, signal: stop.signal });
+          terminal.note(
+            `test ${loss(result)}, ${thousands(result.images)} images, ${result.weights} weights`,
+          );
           tested = { data: test, ...result };
         }
       }
-      await session.finish(summary, { device, parameters: total, model: model.config, test: tested });
+      await session.finish(summary, {
+        device,
+        saved,
+        parameters: total,
+        model: model.config,
+        test: tested,
+      });
       return stop.exitCode;
     } finally {
       stop.detach();
@@ -100,9 +108,15 @@ function storedConfig(options: TrainFlags): object {
   return config;
 }
 
-async function saveModel(model: PixelCNN, folder: string, average: boolean): Promise<void> {
-  await model.save(join(folder, 'model.safetensors'));
-  if (average) await model.save(join(folder, 'model-ema.safetensors'), { weights: 'ema' });
+/** Saves a file for each set of weights that the model holds. */
+async function saveModel(model: PixelCNN, folder: string): Promise<string[]> {
+  const saved: string[] = [];
+  for (const weights of model.weights) {
+    const path = join(folder, modelFiles[weights]);
+    await model.save(path, { weights });
+    saved.push(path);
+  }
+  return saved;
 }
 
 function lengthOf({ epochs, steps }: TrainFlags): string {
@@ -209,18 +223,18 @@ class Session {
     switch (event.type) {
       case 'step': {
         const { stepsPerEpoch: _, totalSteps: __, ...rest } = event;
-        return { ...rest, split: 'train' };
+        return rest;
       }
       case 'epoch':
-        return { ...event, split: 'train' };
       case 'validation':
-        return { ...event, split: 'validation' };
+        return event;
       case 'sample': {
         const { type, step, epoch, images } = event;
         const path = await this.#attempt('samples', () =>
           this.#folder.writeSamples(epoch + 1, images, this.#options.levels),
         );
-        return { type, step, epoch, path: path === undefined ? null : this.#within(path) };
+        const { weights, seed } = images;
+        return { type, step, epoch, path: path === undefined ? null : this.#within(path), weights, seed };
       }
       case 'checkpointFailed':
       case 'choosing':
@@ -245,7 +259,7 @@ class Session {
         break;
       case 'validation': {
         const best = event.best ? ', best so far' : '';
-        terminal.note(`${this.#nameOf(event)}  validation ${loss(event)}${best}`);
+        terminal.note(`${this.#nameOf(event)}  validation ${loss(event)}, ${event.weights} weights${best}`);
         break;
       }
       case 'resume':
@@ -277,11 +291,17 @@ class Session {
 
   async finish(
     summary: TrainSummary,
-    context: { device: Device; parameters: number; model: object; test: object | undefined },
+    context: {
+      device: Device;
+      saved: readonly string[];
+      parameters: number;
+      model: object;
+      test: object | undefined;
+    },
   ): Promise<void> {
     if (this.#begun) await this.#folder.flush();
     const { imagesPerSecond } = this.#progress;
-    const { device, ...about } = context;
+    const { device, saved, ...about } = context;
     const { checkpoint } = summary;
     const written = {
       ...summary,
@@ -300,12 +320,10 @@ class Session {
     const { graphs = 'graphs' } = device.info;
     if (graphs !== 'graphs') this.#terminal.note(`slower than it could be: ${graphs}`, 'yellow');
     const took = `${thousands(summary.steps)} steps, ${duration(summary.seconds)}`;
-    const names = this.#options.emaDecay > 0 ? ['model', 'model-ema'] : ['model'];
-    const models = names.map((name) => join(path, `${name}.safetensors`));
     if (summary.stopped)
       this.#terminal.note(`stopped and saved at step ${summary.steps}; continue with --resume --out ${path}`);
     else if (complete) this.#terminal.note('nothing left to do: raise --epochs or --steps to train on');
-    else this.#terminal.note(`done: ${took}, ${models.join(' and ')}`, 'green');
+    else this.#terminal.note(`done: ${took}, ${saved.join(' and ')}`, 'green');
   }
 
   #within(path: string): string {

@@ -7,7 +7,8 @@ import { type OpTrace, Program } from '../program.js';
 import { Recorder } from '../recorder.js';
 import type { Tensor } from '../tensor.js';
 import { type PackedWeights, recordLogits, recordNats, recordPack } from './network.js';
-import type { Logits, ModelInternals, Weights } from './pixelcnn.js';
+import type { Logits, ModelInternals } from './pixelcnn.js';
+import { chooseWeights, type Weights } from './weights.js';
 
 export interface ForwardOptions {
   readonly algorithm: Algorithm;
@@ -90,9 +91,11 @@ async function runChunks(
     }
     const key = [what, n, height, width, options.algorithm, options.weights, draw !== undefined].join();
     const build = () => buildUnit(model, [n, height, width, channels], options, record);
-    const output = await model.programs.use(key, build, (unit) =>
-      (unit as ForwardUnit).run(model, inputs, options.signal),
-    );
+    const output = await model.programs.use(key, build, (unit) => {
+      // A training run that began meanwhile may have ended the average; what is submitted now comes before its next step.
+      chooseWeights(what, model, options.weights);
+      return (unit as ForwardUnit).run(model, inputs, options.signal);
+    });
     collect(output, first);
   }
   options.signal?.throwIfAborted();
@@ -137,7 +140,7 @@ export async function runLogits(
     (r, bytes, packed) => recordLogits(r, network, bytes, packed, options.algorithm),
     (output, first) => data.set(new Float32Array(output), first * perImage),
   );
-  return { data, shape: [count, height, width, channels, levels] };
+  return { data, shape: [count, height, width, channels, levels], weights: options.weights };
 }
 
 /** Time, shape and non-finite values of every op of one likelihood pass over all images at once. */

@@ -1,6 +1,6 @@
 // The model: parameters on a device and what can be asked of them.
 import { writeFileAtomic } from '../checkpoint/atomic-file.js';
-import { decodeModel, encodeModel } from '../checkpoint/model-file.js';
+import { decodeModel, encodeModel, weightsIn } from '../checkpoint/model-file.js';
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { readFileBounded } from '../data/read-file.js';
 import { type Arena, ArenaLayout, Device } from '../device.js';
@@ -25,9 +25,9 @@ import { runLogits, runNats, traceNats } from './likelihood.js';
 import type { Network } from './network.js';
 import { initialParameters, type NamedArrays, ParameterSet } from './parameters.js';
 import { ProgramCache } from './program-cache.js';
+import { chooseWeights, type Weights, weightsOption } from './weights.js';
 
-/** The trained weights, or their exponential moving average. */
-export type Weights = 'raw' | 'ema';
+export type { Weights } from './weights.js';
 
 const createOptions = configSchema.extend({
   /** The initial weights follow from it. Default 0. */
@@ -39,11 +39,12 @@ const createOptions = configSchema.extend({
  * @interface
  */
 export type CreateOptions = z.input<typeof createOptions>;
-const weightsOptions = z.strictObject({ weights: z.enum(['raw', 'ema']).default('raw') });
+const weightsOptions = z.strictObject({ weights: weightsOption });
 const inferenceOptions = z.strictObject({
   /** Default `direct`: exactly causal, and the same bits as the sampler. */
   algorithm: z.enum(algorithms).default('direct'),
-  weights: z.enum(['raw', 'ema']).default('raw'),
+  /** Default: EMA where the model holds both, else what it holds; see {@link PixelCNN.weights}. */
+  weights: weightsOption,
   signal: signalOption.optional(),
 });
 /**
@@ -57,6 +58,8 @@ export interface Logits {
   readonly data: Float32Array;
   /** [N, H, W, channels, levels] */
   readonly shape: readonly [number, number, number, number, number];
+  /** What they were computed with. */
+  readonly weights: Weights;
 }
 
 export interface LogLikelihood {
@@ -64,6 +67,8 @@ export interface LogLikelihood {
   readonly nats: Float64Array;
   /** nats / (H * W * channels * ln 2). */
   readonly bitsPerDim: Float64Array;
+  /** What they were computed with. */
+  readonly weights: Weights;
 }
 
 /** @internal What the modules that record programs need of a model. */
@@ -75,6 +80,8 @@ export interface ModelInternals {
   readonly ema: ParameterSet;
   readonly networks: { readonly raw: Network; readonly ema: Network };
   readonly programs: ProgramCache<{ dispose(): void }>;
+  /** Set by whoever changes the parameters. What is not held has no meaning in its arena. */
+  holds: readonly Weights[];
   /** Raised by whoever changes the parameters; packed weights of an older version are packed again. */
   version: number;
   /** What the numbers of its images are; undefined until it is trained. */
@@ -91,8 +98,9 @@ export interface ModelInternals {
  * ERR_OUT_OF_RANGE), with ERR_DISPOSED, ERR_OUT_OF_MEMORY, or ERR_CUDA and ERR_DEVICE_LOST of a GPU. Calls that take a
  * signal fail with its reason once it is aborted and, by the device's {@link DeviceLimits}, with ERR_LIMIT,
  * ERR_QUEUE_FULL or ERR_TIMEOUT; those that take images with ERR_BUFFER_SIZE, ERR_DETACHED or ERR_IMAGE_CHANNELS for
- * images that do not fit, with ERR_IMAGE_VALUES for bytes where the model takes levels, or
- * the reverse, or numbers that may be either. What a call may throw besides is said with it.
+ * images that do not fit, with ERR_IMAGE_VALUES for bytes where the model takes levels, or the reverse, or numbers that
+ * may be either. Those that take `weights` fail with ERR_NO_SUCH_WEIGHTS for weights that the model does not hold. What a
+ * call may throw besides is said with it.
  */
 export class PixelCNN {
   readonly device: Device;
@@ -117,6 +125,15 @@ export class PixelCNN {
   }
 
   /**
+   * Which weights the model holds: `raw`, the trained ones, `ema`, their exponential moving average, or both. A new model
+   * holds raw ones; a loaded one those of its file; a trained one raw ones, from its first step on, and both if the run
+   * has an `emaDecay` above 0. Calls that are not told which to take use the average where there are both.
+   */
+  get weights(): readonly Weights[] {
+    return [...this.internals().holds];
+  }
+
+  /**
    * A new model whose initial weights follow from `seed` (default 0) alone.
    * @throws PixelCnnError ERR_LIMIT for more than 2^28 parameters.
    */
@@ -125,14 +142,15 @@ export class PixelCNN {
     const { seed, ...rest } = parseOptions('PixelCNN.create', createOptions, options);
     const config = parseConfig('PixelCNN.create', rest);
     return allocating('PixelCNN.create', async () =>
-      PixelCNN.#allocate(device, config, await initialParameters(layersOf(config), seed)),
+      PixelCNN.#allocate(device, config, ['raw'], await initialParameters(layersOf(config), seed)),
     );
   }
 
   /**
    * Loads a model from a safetensors file or its bytes: one that pixelcnn saved, or a PyTorch state dict of masked
    * convolutions in an `nn.Sequential` called `net`. `options` give what the file's metadata lacks; what neither
-   * has is inferred from the shapes.
+   * has is inferred from the shapes. A file that does not say which weights it holds counts as `raw`: the weights as
+   * they stand in it.
    * @throws PixelCnnError CKPT_* for a file that is malformed or does not fit, or the code of the system's error for the path (ENOENT, EACCES …).
    */
   static async load(
@@ -147,7 +165,13 @@ export class PixelCNN {
     return allocating('PixelCNN.load', async () => {
       const bytes = typeof source === 'string' ? await readFileBounded(source) : source;
       const file = decodeModel(bytes, options, typeof source === 'string' ? source : undefined);
-      const model = await PixelCNN.#allocate(device, file.config, file.parameters, file.average);
+      const model = await PixelCNN.#allocate(
+        device,
+        file.config,
+        weightsIn(file),
+        file.parameters,
+        file.average,
+      );
       model.imageSize = file.imageSize;
       model.#internals.values = file.values;
       return model;
@@ -157,6 +181,7 @@ export class PixelCNN {
   static async #allocate(
     device: Device,
     config: PixelCnnConfig,
+    holds: readonly Weights[],
     parameters: NamedArrays,
     average: NamedArrays = parameters,
   ): Promise<PixelCNN> {
@@ -186,6 +211,7 @@ export class PixelCNN {
       ema,
       networks,
       programs: new ProgramCache(6),
+      holds,
       version: 0,
       values: undefined,
       inTraining: false,
@@ -193,7 +219,8 @@ export class PixelCNN {
   }
 
   /**
-   * Saves the weights and the configuration as safetensors under PyTorch's names, atomically and durably.
+   * Saves weights and configuration as safetensors under PyTorch's names, atomically and durably: one set of weights,
+   * and which it is. Default: EMA where the model holds both, else what it holds.
    * @throws PixelCnnError CKPT_NONFINITE for weights that are not finite, or the code of the system's error (ENOSPC,
    * EACCES …).
    */
@@ -201,23 +228,28 @@ export class PixelCNN {
     check(typeof path === 'string' && path !== '' && !path.includes('\0'), 'ERR_INVALID_ARG_VALUE', () => {
       return `save: path must be a file name, got ${show(path)}`;
     });
-    const { weights } = parseOptions('save', weightsOptions, options);
+    const parsed = parseOptions('save', weightsOptions, options);
+    const weights = chooseWeights('save', this.internals(), parsed.weights);
     await writeFileAtomic(
       path,
       encodeModel({
         config: this.config,
         imageSize: this.imageSize,
         values: this.values,
+        weights,
         parameters: await this.parameters(weights),
       }),
     );
   }
 
-  /** All parameters by PyTorch's names (`net.0.weight` …), weights OIHW. A copy. */
-  async parameters(weights: Weights = 'raw'): Promise<NamedArrays> {
-    const { arena, raw, ema } = this.internals();
-    parseOptions('parameters', weightsOptions, { weights });
-    return (weights === 'ema' ? ema : raw).read(arena);
+  /**
+   * All parameters by PyTorch's names (`net.0.weight` …), weights OIHW. A copy. Default: EMA where the model holds both,
+   * else what it holds.
+   */
+  async parameters(weights?: Weights): Promise<NamedArrays> {
+    const model = this.internals();
+    const parsed = parseOptions('parameters', weightsOptions, { weights });
+    return model[chooseWeights('parameters', model, parsed.weights)].read(model.arena);
   }
 
   /**
@@ -227,9 +259,10 @@ export class PixelCNN {
   async logits(images: ImageBatch, options: InferenceOptions = {}): Promise<Logits> {
     const model = this.internals();
     const parsed = parseOptions('logits', inferenceOptions, options);
+    const weights = chooseWeights('logits', model, parsed.weights);
     const given = requireImages('logits: images', images, model);
     return this.device.calls.run('logits', given, parsed.signal, (signal) =>
-      runLogits(model, copyImages(given), { ...parsed, signal }),
+      runLogits(model, copyImages(given), { ...parsed, weights, signal }),
     );
   }
 
@@ -237,12 +270,13 @@ export class PixelCNN {
   async logLikelihood(images: ImageBatch, options: InferenceOptions = {}): Promise<LogLikelihood> {
     const model = this.internals();
     const parsed = parseOptions('logLikelihood', inferenceOptions, options);
+    const weights = chooseWeights('logLikelihood', model, parsed.weights);
     const given = requireImages('logLikelihood: images', images, model);
     const nats = await this.device.calls.run('logLikelihood', given, parsed.signal, (signal) =>
-      runNats(model, copyImages(given), { ...parsed, signal }),
+      runNats(model, copyImages(given), { ...parsed, weights, signal }),
     );
     const scale = 1 / (given.height * given.width * given.channels * Math.LN2);
-    return { nats, bitsPerDim: nats.map((value) => value * scale) };
+    return { nats, bitsPerDim: nats.map((value) => value * scale), weights };
   }
 
   /**
@@ -253,9 +287,10 @@ export class PixelCNN {
   async trace(images: ImageBatch, options: InferenceOptions = {}): Promise<OpTrace[]> {
     const model = this.internals();
     const parsed = parseOptions('trace', inferenceOptions, options);
+    const weights = chooseWeights('trace', model, parsed.weights);
     const given = requireImages('trace: images', images, model);
     return this.device.calls.run('trace', given, parsed.signal, (signal) =>
-      traceNats(model, copyImages(given), { ...parsed, signal }),
+      traceNats(model, copyImages(given), { ...parsed, weights, signal }),
     );
   }
 

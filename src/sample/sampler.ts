@@ -6,13 +6,14 @@ import { asBytes, levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
 import { copyImages, requireImages } from '../models/given-images.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
+import { chooseWeights, type Weights, weightsOption } from '../models/weights.js';
 import { frontSteps } from '../ops/sample.js';
 import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
 import { buildSampler, type FrontSampler, frontOf } from './front-sampler.js';
 
 const common = {
-  /** Same seed, same images. Random when omitted; the result tells which. */
+  /** Same seed, same images. When omitted a random integer below 2^53; the result tells which. */
   seed: seedOption.optional(),
   /** Divides the logits; 0 takes the most likely level. Default 1. */
   temperature: z.number().min(0).max(1e6).default(1),
@@ -22,7 +23,8 @@ const common = {
     .min(0)
     .max(2 ** 31)
     .default(0),
-  weights: z.enum(['raw', 'ema']).default('raw'),
+  /** Default: EMA where the model holds both, else what it holds; see {@link PixelCNN.weights}. */
+  weights: weightsOption,
   /** The wavefront computes pixels one front at a time, which only the direct algorithm can. */
   algorithm: z.literal('direct').default('direct'),
   signal: signalOption.optional(),
@@ -38,7 +40,7 @@ const sizesSchema = z.strictObject(sizes);
 const sampleSchema = z.strictObject({
   ...sizes,
   ...common,
-  /** Float32Array [N, H, W, channels] of numbers in [0, 1) to use instead of Philox. */
+  /** Float32Array [N, H, W, channels] of numbers in [0, 1) to use instead of Philox; the seed then plays no part. */
   uniforms: z
     .custom<Float32Array>((value) => value instanceof Float32Array, 'expected a Float32Array')
     .optional(),
@@ -78,9 +80,11 @@ export type SampleStreamOptions = z.input<typeof streamSchema>;
  */
 export type CompleteOptions = z.input<typeof completeSchema>;
 
-/** Images that were drawn, and the seed they came from. */
+/** Images that were drawn, and what they came from. */
 export interface SampledImages extends ImageBatch {
+  /** As it was given; a random one is a number below 2^53, which JSON can say. */
   readonly seed: number | bigint;
+  readonly weights: Weights;
 }
 
 /** The canvas after some steps of the wavefront; pixels not drawn yet are 0. */
@@ -194,7 +198,7 @@ interface Job {
   seed: number | bigint;
   temperature: number;
   firstIndex: number;
-  weights: 'raw' | 'ema';
+  weights: Weights;
   signal: AbortSignal | undefined;
   /** What the result holds. */
   values: ImageValues;
@@ -230,13 +234,18 @@ function newJob(
     count: options.count,
     height,
     width,
-    seed: options.seed ?? randomBytes(8).readBigUInt64LE(),
+    seed: options.seed ?? randomSeed(),
     temperature: options.temperature,
     firstIndex: options.firstIndex,
-    weights: options.weights,
+    weights: chooseWeights(caller, model, options.weights),
     signal: options.signal,
     values: model.values ?? 'bytes',
   };
+}
+
+/** A random integer below 2^53: the largest that JSON and JavaScript's numbers keep. */
+function randomSeed(): number {
+  return Number(randomBytes(8).readBigUInt64LE() >> 11n);
 }
 
 async function finish(frames: AsyncGenerator<SampleFrame, SampledImages>): Promise<SampledImages> {
@@ -255,6 +264,8 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
   const stepsPerBatch = frontSteps(frontOf(model), height, width);
   const steps = stepsPerBatch * Math.ceil(count / perBatch);
   const data = new Uint8Array(count * perImage);
+  // A training run that began meanwhile may have ended the average; what is submitted now comes before its next step.
+  const requireStillHeld = () => chooseWeights('sample', model, job.weights);
   const images = (): SampledImages => ({
     data: data.slice(),
     count,
@@ -263,6 +274,7 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
     channels,
     values: job.values,
     seed: job.seed,
+    weights: job.weights,
   });
 
   let before = 0;
@@ -280,12 +292,14 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
     const lease = await model.programs.lease(key, build);
     try {
       const sampler = lease.value as FrontSampler;
+      requireStillHeld();
       await sampler.begin(model, batch, job.signal);
       for (let step = 0, chunk = 4; step < stepsPerBatch; ) {
         job.signal?.throwIfAborted();
         const frame = job.stepsPerFrame ?? stepsPerBatch;
         const repeat = Math.min(chunk, stepsPerBatch - step, frame - (step % frame));
         const start = performance.now();
+        requireStillHeld();
         const { level: drawn } = await sampler.advance(repeat, job.signal);
         const perStep = (performance.now() - start) / repeat;
         chunk = Math.max(1, Math.min(4096, Math.round(chunkMilliseconds / Math.max(perStep, 0.01))));

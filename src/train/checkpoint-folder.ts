@@ -63,31 +63,9 @@ export class CheckpointFolder {
     return path;
   }
 
-  /**
-   * The newest complete checkpoint, if there is any, and the newer ones that are not.
-   * @throws PixelCnnError ERR_NO_CHECKPOINT if all are damaged; CKPT_VERSION or the errno of a failed read, when a
-   * checkpoint may well be whole and only cannot be read now or by this release.
-   */
-  async newest(): Promise<{
-    found: { path: string; file: ModelFile } | undefined;
-    skipped: SkippedCheckpoint[];
-  }> {
-    const skipped: SkippedCheckpoint[] = [];
-    for (const { path } of await this.#steps()) {
-      try {
-        return { found: { path, file: await readTrainingCheckpoint(path) }, skipped };
-      } catch (error) {
-        if (!isDamage(error)) throw error;
-        skipped.push({ path, reason: (error as PixelCnnError).message });
-      }
-    }
-    const newest = skipped[0];
-    if (newest === undefined) return { found: undefined, skipped };
-    throw new PixelCnnError(
-      'ERR_NO_CHECKPOINT',
-      `none of the ${skipped.length} checkpoints in ${this.#path} can be read; the newest: ${newest.reason}`,
-      { remedy: 'begin a new run in another folder' },
-    );
+  /** As {@link newestCheckpoint}. */
+  newest(): Promise<NewestCheckpoint> {
+    return newestCheckpoint(this.#path);
   }
 
   /**
@@ -97,7 +75,7 @@ export class CheckpointFolder {
    */
   async continueFrom(step: number, damaged: readonly SkippedCheckpoint[]): Promise<void> {
     for (const { path } of damaged) await rename(path, `${path}.damaged`);
-    const newest = (await this.#steps())[0];
+    const newest = (await stepsIn(this.#path))[0];
     if (newest === undefined || newest.step <= step) return;
     const start = step === 0 ? 'a new run' : `a run resumed at step ${step}`;
     throw new PixelCnnError(
@@ -108,17 +86,47 @@ export class CheckpointFolder {
   }
 
   async #removeOldest(): Promise<void> {
-    for (const { path } of (await this.#steps()).slice(this.#keepLast)) await rm(path, { force: true });
+    for (const { path } of (await stepsIn(this.#path)).slice(this.#keepLast)) await rm(path, { force: true });
   }
+}
 
-  /** The step checkpoints, newest first. */
-  async #steps(): Promise<{ path: string; step: number }[]> {
-    const found = (await readdir(this.#path)).flatMap((name) => {
-      const step = stepFile.exec(name)?.[1];
-      return step === undefined ? [] : [{ path: join(this.#path, name), step: Number(step) }];
-    });
-    return found.sort((a, b) => b.step - a.step);
+export interface NewestCheckpoint {
+  readonly found: { readonly path: string; readonly file: ModelFile } | undefined;
+  /** Newer ones that are not complete. */
+  readonly skipped: SkippedCheckpoint[];
+}
+
+/**
+ * The newest complete checkpoint in a folder, if there is any.
+ * @throws PixelCnnError ERR_NO_CHECKPOINT if all are damaged; CKPT_VERSION or the errno of a failed read, when a
+ * checkpoint may well be whole and only cannot be read now or by this release.
+ */
+export async function newestCheckpoint(folder: string): Promise<NewestCheckpoint> {
+  const skipped: SkippedCheckpoint[] = [];
+  for (const { path } of await stepsIn(folder)) {
+    try {
+      return { found: { path, file: await readTrainingCheckpoint(path) }, skipped };
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      skipped.push({ path, reason: (error as PixelCnnError).message });
+    }
   }
+  const newest = skipped[0];
+  if (newest === undefined) return { found: undefined, skipped };
+  throw new PixelCnnError(
+    'ERR_NO_CHECKPOINT',
+    `none of the ${skipped.length} checkpoints in ${folder} can be read; the newest: ${newest.reason}`,
+    { remedy: 'begin a new run in another folder' },
+  );
+}
+
+/** The step checkpoints in a folder, newest first. */
+export async function stepsIn(folder: string): Promise<{ path: string; step: number }[]> {
+  const found = (await readdir(folder)).flatMap((name) => {
+    const step = stepFile.exec(name)?.[1];
+    return step === undefined ? [] : [{ path: join(folder, name), step: Number(step) }];
+  });
+  return found.sort((a, b) => b.step - a.step);
 }
 
 /** Whether a checkpoint is at fault, and not the system it is read on. */

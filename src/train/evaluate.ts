@@ -3,7 +3,8 @@ import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { check } from '../errors.js';
 import { copyImages, requireImages } from '../models/given-images.js';
 import { runNats } from '../models/likelihood.js';
-import { type ModelInternals, PixelCNN, type Weights } from '../models/pixelcnn.js';
+import { type ModelInternals, PixelCNN } from '../models/pixelcnn.js';
+import { chooseWeights, type Weights, weightsOption } from '../models/weights.js';
 import { algorithms } from '../ops/masked-conv2d.js';
 import { parseOptions, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
@@ -11,7 +12,7 @@ import { type Protocol, protocols } from './options.js';
 
 export const evaluateSchema = z.strictObject({
   protocol: z.enum(protocols).default('levels').describe('levels, threshold, or dynamic binarisation'),
-  weights: z.enum(['raw', 'ema']).default('raw').describe('trained weights or their moving average'),
+  weights: weightsOption,
   draws: z.int().min(1).max(1000).default(1).describe('for dynamic binarisation: draws to average over'),
   seed: z.int().min(0).default(0).describe('of dynamic binarisation'),
   algorithm: z.enum(algorithms).default('direct').describe('masked convolution; direct is exactly causal'),
@@ -48,9 +49,10 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const internals = requireModel('evaluate', model);
   const parsed = parseOptions('evaluate', evaluateSchema, options);
+  const weights = chooseWeights('evaluate', internals, parsed.weights);
   const given = requireImages('evaluate: images', dataset, internals);
   return model.device.calls.run('evaluate', given, parsed.signal, (signal) =>
-    evaluateImages(internals, copyImages(given), { ...parsed, signal }),
+    evaluateImages(internals, copyImages(given), { ...parsed, weights, signal }),
   );
 }
 
@@ -81,7 +83,7 @@ export function requireProtocol(
 export async function evaluateImages(
   model: ModelInternals,
   images: ImageBatch,
-  options: z.output<typeof evaluateSchema>,
+  options: z.output<typeof evaluateSchema> & { readonly weights: Weights },
 ): Promise<Evaluation> {
   const { protocol, weights, draws, seed } = options;
   requireProtocol('evaluate', protocol, model.config.levels, images.values);

@@ -1,16 +1,28 @@
 // What a training run tells, and the handle through which it tells it.
+import type { Weights } from '../models/weights.js';
 import type { SampledImages } from '../sample/sampler.js';
 import type { SkippedCheckpoint } from './checkpoint-folder.js';
+import type { Protocol } from './options.js';
 
-export interface StepEvent {
+/** A loss and what it is of. */
+export interface TrainingLoss {
+  /** Mean of -log p per image, each before its step, in nats. NaN where every step was skipped. */
+  readonly nats: number;
+  /** nats / (H * W * channels * ln 2). */
+  readonly bitsPerDim: number;
+  readonly split: 'train';
+  /** Steps are taken with the raw weights, also where their average is kept. */
+  readonly weights: 'raw';
+  readonly protocol: Protocol;
+}
+
+/** The loss is of the step's batch. */
+export interface StepEvent extends TrainingLoss {
   readonly type: 'step';
   /** Steps done in the whole run, from 1. */
   readonly step: number;
   /** From 0. */
   readonly epoch: number;
-  /** Mean over the batch, before the step. */
-  readonly nats: number;
-  readonly bitsPerDim: number;
   readonly learningRate: number;
   readonly gradientNorm: number;
   /** The gradient was not finite and the weights stayed as they were. */
@@ -21,23 +33,26 @@ export interface StepEvent {
   readonly totalSteps: number;
 }
 
-export interface EpochEvent {
+/** The loss is of the epoch's images, without those of skipped steps. */
+export interface EpochEvent extends TrainingLoss {
   readonly type: 'epoch';
   readonly epoch: number;
   readonly step: number;
-  /** Mean over the epoch's images, each before its step. */
-  readonly nats: number;
-  readonly bitsPerDim: number;
 }
 
 export interface ValidationEvent {
   readonly type: 'validation';
   readonly epoch: number;
   readonly step: number;
+  /** Mean of -log p per image after the step, in nats; of one draw for protocol `dynamic`. */
   readonly nats: number;
+  /** nats / (H * W * channels * ln 2). */
   readonly bitsPerDim: number;
   readonly images: number;
-  readonly weights: 'raw' | 'ema';
+  readonly split: 'validation';
+  /** `ema` in a run with an `emaDecay` above 0, else `raw`. */
+  readonly weights: Weights;
+  readonly protocol: Protocol;
   /** The best so far. */
   readonly best: boolean;
 }
@@ -105,17 +120,20 @@ export type TrainEvent =
   | ChoosingEvent
   | WarningEvent;
 
-export interface TrainSummary {
+export interface TrainSummary extends TrainingLoss {
   readonly steps: number;
   readonly epochs: number;
-  /** Of the last complete epoch or, without one, of the last step; NaN if no step was needed. */
-  readonly nats: number;
-  readonly bitsPerDim: number;
+  /**
+   * What the loss is of: the last epoch that was completed or, without one, the last step; `none`, and NaN, if no step
+   * was needed.
+   */
+  readonly lossOf: 'epoch' | 'step' | 'none';
   readonly skippedSteps: number;
   readonly seconds: number;
   /** Ended by {@link TrainingRun.stop}. */
   readonly stopped: boolean;
-  readonly validation: { readonly nats: number; readonly bitsPerDim: number } | undefined;
+  /** The last one: of an earlier step than the weights where the run ended within an epoch. */
+  readonly validation: ValidationEvent | undefined;
   /** The newest checkpoint. */
   readonly checkpoint: string | undefined;
 }

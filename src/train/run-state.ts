@@ -81,6 +81,7 @@ export async function toCheckpoint(
     config,
     imageSize: { height: dataset.height, width: dataset.width },
     values: dataset.values ?? 'bytes',
+    weights: 'raw',
     parameters: snapshot.parameters,
     average: snapshot.average,
     training: { arrays, state },
@@ -106,8 +107,8 @@ function requireState(state: unknown, where: string): z.output<typeof stateSchem
  * CKPT_SHAPE, CKPT_NONFINITE.
  */
 export function trainingState(file: ModelFile, path: string) {
-  const { config, parameters, average, training } = file;
-  check(training !== undefined && average !== undefined, 'CKPT_NO_TRAINING_STATE', () => {
+  const { config, weights, parameters, average, training } = file;
+  check(training !== undefined && weights === 'raw', 'CKPT_NO_TRAINING_STATE', () => {
     return `${path} holds a model but no state to resume from`;
   });
   const state = requireState(training.state, path);

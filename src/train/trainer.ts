@@ -13,7 +13,7 @@ import { batchIndices, gatherValues, shuffledIndices, splitIndices } from './bat
 import { CheckpointFolder, readTrainingCheckpoint } from './checkpoint-folder.js';
 import { whileChoosing } from './choosing.js';
 import { type Evaluation, evaluateImages, requireModel, requireProtocol } from './evaluate.js';
-import { TrainingRun, type TrainSummary } from './events.js';
+import { type TrainingLoss, TrainingRun, type TrainSummary, type ValidationEvent } from './events.js';
 import { learningRateAt, warmupStepsOf } from './learning-rate.js';
 import { type TrainOptions, type TrainSettings, trainSchema } from './options.js';
 import { fromCheckpoint, type RunPosition, toCheckpoint } from './run-state.js';
@@ -76,8 +76,8 @@ class Trainer {
   #savedBest: number | null = null;
   #folder: CheckpointFolder | undefined;
   #checkpoint: string | undefined;
-  #lastNats = Number.NaN;
-  #lastValidation: { nats: number; bitsPerDim: number } | undefined;
+  #lastLoss: { lossOf: TrainSummary['lossOf']; loss: TrainingLoss };
+  #lastValidation: ValidationEvent | undefined;
   #consecutiveSkips = 0;
   #skipped = 0;
   #lastTime = performance.now();
@@ -96,6 +96,7 @@ class Trainer {
     const { steps, epochs = steps === undefined ? 1 : Number.POSITIVE_INFINITY } = settings;
     this.#totalSteps = Math.min(epochs * this.#stepsPerEpoch, steps ?? Number.POSITIVE_INFINITY);
     this.#dimensions = dataset.height * dataset.width * dataset.channels;
+    this.#lastLoss = { lossOf: 'none', loss: this.#lossOf(Number.NaN) };
   }
 
   async start(): Promise<TrainSummary> {
@@ -116,8 +117,8 @@ class Trainer {
     return {
       steps: this.#position.step,
       epochs: Math.floor(this.#position.step / this.#stepsPerEpoch),
-      nats: this.#lastNats,
-      bitsPerDim: this.#bits(this.#lastNats),
+      lossOf: this.#lastLoss.lossOf,
+      ...this.#lastLoss.loss,
       skippedSteps: this.#skipped,
       seconds: (performance.now() - began) / 1000,
       stopped: this.#run.stopSignal.aborted && this.#position.step < this.#totalSteps,
@@ -243,7 +244,8 @@ class Trainer {
       position.epochNats += sum;
       position.epochImages += result.nats.length;
     }
-    this.#lastNats = nats;
+    const loss = this.#lossOf(nats);
+    if (this.#lastLoss.lossOf !== 'epoch') this.#lastLoss = { lossOf: 'step', loss };
     const now = performance.now();
     const imagesPerSecond = (1000 * result.nats.length) / (now - this.#lastTime);
     this.#lastTime = now;
@@ -251,8 +253,7 @@ class Trainer {
       type: 'step',
       step: position.step,
       epoch,
-      nats,
-      bitsPerDim: this.#bits(nats),
+      ...loss,
       learningRate,
       gradientNorm: result.gradientNorm,
       skipped,
@@ -276,8 +277,9 @@ class Trainer {
   async #endEpoch(epoch: number): Promise<boolean> {
     const position = this.#position;
     const { step } = position;
-    const { seed, samples, algorithm, protocol } = this.#settings;
-    const weights = this.#settings.emaDecay > 0 ? 'ema' : 'raw';
+    const { seed, samples, algorithm, protocol, emaDecay } = this.#settings;
+    // A run that resumes one without an average has none before its first step.
+    const weights = emaDecay > 0 && this.#model.holds.includes('ema') ? 'ema' : 'raw';
     const signals = [this.#run.stopSignal, this.#settings.signal].filter((signal) => signal !== undefined);
     const signal = AbortSignal.any(signals);
     const { height, width } = this.#dataset;
@@ -295,16 +297,16 @@ class Trainer {
       if (this.#run.stopSignal.aborted) return false;
       throw error;
     }
-    const nats = position.epochNats / Math.max(position.epochImages, 1);
-    this.#lastNats = nats;
-    this.#run.emit({ type: 'epoch', epoch, step, nats, bitsPerDim: this.#bits(nats) });
+    const loss = this.#lossOf(position.epochNats / position.epochImages);
+    this.#lastLoss = { lossOf: 'epoch', loss };
+    this.#run.emit({ type: 'epoch', epoch, step, ...loss });
     const best =
       validation !== undefined && (position.bestNats === null || validation.nats < position.bestNats);
     if (validation !== undefined) {
-      const { nats, bitsPerDim, images } = validation;
-      if (best) position.bestNats = nats;
-      this.#lastValidation = { nats, bitsPerDim };
-      this.#run.emit({ type: 'validation', epoch, step, nats, bitsPerDim, images, weights, best });
+      if (best) position.bestNats = validation.nats;
+      const { natsPerDraw: _, ...labelled } = validation;
+      this.#lastValidation = { type: 'validation', epoch, step, ...labelled, split: 'validation', best };
+      this.#run.emit(this.#lastValidation);
     }
     if (images !== undefined) this.#run.emit({ type: 'sample', epoch, step, images });
     position.epochNats = 0;
@@ -349,7 +351,14 @@ class Trainer {
     return this.#settings.emaDecay > 0 ? Math.min(this.#settings.emaDecay, (1 + step) / (10 + step)) : 0;
   }
 
-  #bits(nats: number): number {
-    return nats / (this.#dimensions * Math.LN2);
+  #lossOf(nats: number): TrainingLoss {
+    const { protocol } = this.#settings;
+    return {
+      nats,
+      bitsPerDim: nats / (this.#dimensions * Math.LN2),
+      split: 'train',
+      weights: 'raw',
+      protocol,
+    };
   }
 }

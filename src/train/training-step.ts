@@ -4,6 +4,7 @@ import { layersOf } from '../models/config.js';
 import { recordTrainingStep } from '../models/network.js';
 import { type NamedArrays, ParameterSet } from '../models/parameters.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
+import { heldAfterTraining, type Weights, weightSets } from '../models/weights.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { binarise } from '../ops/random.js';
 import { type Choices, Program } from '../program.js';
@@ -42,7 +43,8 @@ export interface StepResult {
 /** Everything beside the weights that a run needs to continue bit for bit. */
 export interface OptimizerSnapshot {
   readonly parameters: NamedArrays;
-  readonly average: NamedArrays;
+  /** Where the model holds one. Without it the average begins at the parameters. */
+  readonly average: NamedArrays | undefined;
   readonly moment1: NamedArrays;
   readonly moment2: NamedArrays;
   readonly counters: readonly number[];
@@ -100,7 +102,7 @@ export class TrainingStep {
     const program = await this.#programFor(batch.count);
     this.#program = program;
     const inputs = this.#inputs(batch, hyper);
-    this.#model.version += 1;
+    this.#changeModel(heldAfterTraining(hyper.emaDecay));
     const [nats, state] = await this.#model.device.submit([program.step(inputs)]);
     const [gradientNorm, taken, skipped] = new Float64Array(state!) as unknown as [number, number, number];
     return { nats: new Float64Array(nats!), gradientNorm, taken, skipped };
@@ -115,17 +117,17 @@ export class TrainingStep {
   async trace(batch: Batch, hyper: Hyper) {
     const program = await this.#programFor(batch.count);
     const inputs = this.#inputs(batch, hyper);
-    this.#model.version += 1;
+    this.#changeModel(heldAfterTraining(hyper.emaDecay));
     return program.trace(inputs);
   }
 
   /** Reads the optimizer's state and the weights, all as of the same step. */
   async snapshot(): Promise<OptimizerSnapshot> {
-    const { raw, ema, arena } = this.#model;
+    const { raw, ema, arena, holds } = this.#model;
     // Submitted together, so no step comes between the reads.
     const [parameters, average, moment1, moment2, counters] = await Promise.all([
       raw.read(arena),
-      ema.read(arena),
+      holds.includes('ema') ? ema.read(arena) : undefined,
       this.#moment1.read(this.#arena),
       this.#moment2.read(this.#arena),
       this.#arena.read(this.#state),
@@ -140,14 +142,15 @@ export class TrainingStep {
 
   async restore(snapshot: OptimizerSnapshot): Promise<void> {
     const { raw, ema, arena } = this.#model;
+    const { parameters, average } = snapshot;
+    this.#changeModel(average === undefined ? ['raw'] : weightSets);
     await Promise.all([
-      raw.write(arena, snapshot.parameters),
-      ema.write(arena, snapshot.average),
+      raw.write(arena, parameters),
+      ema.write(arena, average ?? parameters),
       this.#moment1.write(this.#arena, snapshot.moment1),
       this.#moment2.write(this.#arena, snapshot.moment2),
       this.#arena.write(this.#state, Float64Array.from(snapshot.counters)),
     ]);
-    this.#model.version += 1;
   }
 
   dispose(): void {
@@ -155,6 +158,12 @@ export class TrainingStep {
     for (const program of this.#programs.values()) program.then(end, () => undefined);
     this.#programs.clear();
     this.#arena.release();
+  }
+
+  /** To be called right before what changes the weights is submitted: what others submit later comes after it. */
+  #changeModel(holds: readonly Weights[]): void {
+    this.#model.holds = holds;
+    this.#model.version += 1;
   }
 
   /** The program for batches of `count` images. Two steps that need it at once share the first one's. */

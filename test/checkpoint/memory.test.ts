@@ -22,7 +22,7 @@ beforeAll(async () => {
   const config = parseConfig('test', { hiddenChannels: 4, layers: 2, levels: 2, kernelSize: 3 });
   valid = join(folder, 'valid.safetensors');
   const parameters = await initialParameters(layersOf(config), 1);
-  await writeFile(valid, encodeModel({ config, imageSize: undefined, parameters }));
+  await writeFile(valid, encodeModel({ config, imageSize: undefined, weights: 'raw', parameters }));
   const manifest = JSON.parse(await readFile(`${corpus}manifest.json`, 'utf8')) as {
     file: string;
     code?: string;

@@ -37,6 +37,7 @@ async function arrays(seed: number, prefix = ''): Promise<NamedArrays> {
 const checkpoint: ModelFile = {
   config,
   imageSize: { height: 4, width: 4 },
+  weights: 'raw',
   parameters: await arrays(1),
   average: await arrays(2),
   training: {
@@ -241,7 +242,7 @@ describe('damage', () => {
   it('flips in a larger file are refused: 1,000 at random', async () => {
     const larger = parseConfig('test', { hiddenChannels: 32, layers: 4 });
     const parameters = await initialParameters(layersOf(larger), 1);
-    const file = encodeModel({ config: larger, imageSize: undefined, parameters });
+    const file = encodeModel({ config: larger, imageSize: undefined, weights: 'raw', parameters });
     const random = new TestRandom(17);
     const codes = Array.from({ length: 1000 }, () => {
       const damaged = withBitFlipped(file, random.int(0, 8 * file.length - 1));

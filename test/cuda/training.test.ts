@@ -63,7 +63,7 @@ async function trainOn(device: Device, network: (typeof networks)[number], steps
   }
   const { parameters, average } = await step.snapshot();
   const bits = Buffer.concat(
-    [...parameters.values(), ...average.values()].map(({ data }) => Buffer.from(data.buffer)),
+    [...parameters.values(), ...average!.values()].map(({ data }) => Buffer.from(data.buffer)),
   );
   await device.dispose();
   return { losses, bits };

@@ -73,7 +73,13 @@ export const safetensorsTarget = {
       .filter((name) => name.endsWith('.safetensors'))
       .sort()
       .map((name) => readFileSync(new URL(name, corpus))),
-    encodeModel({ config, imageSize: { height: 2, width: 3 }, parameters, average: parameters }),
+    encodeModel({
+      config,
+      imageSize: { height: 2, width: 3 },
+      weights: 'raw',
+      parameters,
+      average: parameters,
+    }),
     encodeSafetensors(
       new Map([
         ['a', { dtype: 'F32', shape: [2, 1], data: bytesOf(8) }],

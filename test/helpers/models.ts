@@ -59,7 +59,7 @@ export async function randomModel(
     for (let i = 0; i < data.length; i += 1)
       data[i] = name.endsWith('.bias') ? random.normal() * 0.1 : data[i]! * gain;
   }
-  return PixelCNN.load(device, encodeModel({ config, imageSize: undefined, parameters }));
+  return PixelCNN.load(device, encodeModel({ config, imageSize: undefined, weights: 'raw', parameters }));
 }
 
 export function randomImages(

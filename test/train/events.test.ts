@@ -2,12 +2,12 @@
 import { describe, expect, it } from 'vitest';
 import { type TrainEvent, TrainingRun, type TrainSummary } from '../../src/train/events.js';
 
+const loss = { nats: 1, bitsPerDim: 1, split: 'train', weights: 'raw', protocol: 'levels' } as const;
 const stepEvent = (step: number): TrainEvent => ({
   type: 'step',
   step,
   epoch: 0,
-  nats: 1,
-  bitsPerDim: 1,
+  ...loss,
   learningRate: 1,
   gradientNorm: 1,
   skipped: false,
@@ -19,15 +19,14 @@ const sampleEvent = (step: number): TrainEvent => ({
   type: 'sample',
   epoch: step,
   step,
-  images: { data: new Uint8Array(1), count: 1, height: 1, width: 1, channels: 1, seed: 0 },
+  images: { data: new Uint8Array(1), count: 1, height: 1, width: 1, channels: 1, seed: 0, weights: 'raw' },
 });
 
 const epochEvent = (step: number): TrainEvent => ({
   type: 'epoch',
   epoch: step,
   step,
-  nats: 1,
-  bitsPerDim: 1,
+  ...loss,
 });
 
 /** What a consumer gets that comes when the run is over. */

@@ -3,6 +3,7 @@ import { type ImageBatch, selectImages, sliceImages } from '../../data/image-bat
 import { gridLayout } from '../../data/image-grid.js';
 import { asBytes, levelOfByte } from '../../data/levels.js';
 import { PixelCnnError } from '../../errors.js';
+import { weightsOption } from '../../models/weights.js';
 import { z } from '../../options.js';
 import type { Command } from '../command.js';
 import {
@@ -13,7 +14,6 @@ import {
   modelOption,
   outputOptions,
   readImages,
-  weightsOption,
   withModel,
 } from '../common.js';
 import { gridScale, writeGrid } from '../output-files.js';
@@ -62,14 +62,14 @@ export const completeCommand: Command<typeof schema> = {
   schema,
   positional: 'model',
   examples: [
-    'pixelcnn complete runs/demo/model.safetensors --images mnist:test --count 10 --keep top',
+    'pixelcnn complete runs/demo --images mnist:test --count 10 --keep top',
     'pixelcnn complete model.safetensors --images photo.png --mask known.png --completions 8',
   ],
 
   run(options) {
-    const { completions, temperature, weights, out, scale } = options;
+    const { completions, temperature, out, scale } = options;
     const signal = interruptSignal();
-    return withModel(options, async (model, terminal) => {
+    return withModel('complete', options, async (model, terminal, source) => {
       const read = await readImages(options.images, { limit: options.count, channels: options.channels });
       const { levels } = model.config;
       const originals = quantised(sliceImages(read, 0, Math.min(options.count, read.count)), levels);
@@ -90,14 +90,26 @@ export const completeCommand: Command<typeof schema> = {
         known: repeat(known, count * completions),
         seed,
         temperature,
-        weights,
+        weights: source.weights,
         signal,
       });
       const seconds = (performance.now() - began) / 1000;
       const rows = rowsOf(shown(originals, levels), known, shown(completed, levels), completions);
       await writeGrid(out, rows, grid);
-      const text = `${out}: ${count} images, ${completions} completions of each, seed ${seed}, ${duration(seconds)}`;
-      terminal.result(text, { out, count, completions, height, width, channels, seed, temperature, seconds });
+      const text = `${out}: ${count} images, ${completions} completions of each, seed ${seed}, ${source.weights} weights, ${duration(seconds)}`;
+      const about = {
+        ...source,
+        out,
+        count,
+        completions,
+        height,
+        width,
+        channels,
+        seed,
+        temperature,
+        seconds,
+      };
+      terminal.result(text, about);
       return 0;
     });
   },

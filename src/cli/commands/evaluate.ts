@@ -28,15 +28,18 @@ export const evaluateCommand: Command<typeof schema> = {
   summary: 'Negative log-likelihood of every image of a dataset, in nats and bits per dimension.',
   schema,
   positional: 'model',
-  examples: ['pixelcnn evaluate runs/demo/model.safetensors --data mnist:test'],
+  examples: [
+    'pixelcnn evaluate runs/demo --data mnist:test',
+    'pixelcnn evaluate runs/demo/model.safetensors --data mnist:test --json',
+  ],
 
   run(options) {
-    const { protocol, weights, draws, seed, algorithm } = options;
+    const { protocol, draws, seed, algorithm } = options;
     const signal = interruptSignal();
-    return withModel(options, async (model, terminal) => {
+    return withModel('evaluate', options, async (model, terminal, source) => {
       const images = await readImages(options.data, options);
       terminal.note(`${options.data}: ${thousands(images.count)} images`, 'dim');
-      const settings = { protocol, weights, draws, seed, algorithm, signal };
+      const settings = { protocol, weights: source.weights, draws, seed, algorithm, signal };
       const result = await evaluate(model, images, settings);
       const { nats, bitsPerDim, natsPerDraw } = result;
       const rows = [
@@ -44,7 +47,7 @@ export const evaluateCommand: Command<typeof schema> = {
         ['bits/dim', bitsPerDim.toFixed(5), ''],
         ['images', thousands(result.images), options.data],
         ['protocol', protocol, ''],
-        ['weights', weights, ''],
+        ['weights', result.weights, source.model],
       ];
       if (protocol === 'dynamic') {
         const spread = Math.max(...natsPerDraw) - Math.min(...natsPerDraw);
@@ -56,7 +59,7 @@ export const evaluateCommand: Command<typeof schema> = {
       }
       terminal.result(table(rows), {
         ...result,
-        model: options.model,
+        model: source.model,
         data: options.data,
         draws: natsPerDraw.length,
       });

@@ -1,5 +1,5 @@
 // `pixelcnn inspect`: what a safetensors file holds, pixelcnn's or any other.
-import { decodeModel, type ModelFile } from '../../checkpoint/model-file.js';
+import { decodeModel, type ModelFile, weightsIn } from '../../checkpoint/model-file.js';
 import { CHECKSUM_KEY, parseSafetensors, type SafetensorsTensor } from '../../checkpoint/safetensors.js';
 import { readFileBounded } from '../../data/read-file.js';
 import { PixelCnnError } from '../../errors.js';
@@ -7,11 +7,12 @@ import { type LayerConfig, layersOf } from '../../models/config.js';
 import { z } from '../../options.js';
 import type { Command } from '../command.js';
 import { outputOptions } from '../common.js';
+import { findModelFile } from '../model-source.js';
 import { countLayer, countParameters } from '../parameter-count.js';
 import { Terminal, table, thousands } from '../terminal.js';
 
 const schema = z.strictObject({
-  file: z.string().min(1).describe('safetensors file'),
+  file: z.string().min(1).describe('safetensors file, or the folder of a run'),
   tensors: z.boolean().default(true).describe('leave out the list of tensors'),
   ...outputOptions,
 });
@@ -27,14 +28,16 @@ export const inspectCommand: Command<typeof schema> = {
   ],
 
   async run(options) {
-    const { file } = options;
+    const terminal = new Terminal(options);
+    const file = await findModelFile(options.file, undefined, terminal);
     const bytes = await readFileBounded(file);
     const { metadata, tensors } = parseSafetensors(bytes, { file, allowNonfinite: true });
     const checksum = metadata[CHECKSUM_KEY] === undefined ? 'none' : 'ok';
     const found = modelIn(bytes, file);
     const layers = found.model === undefined ? [] : layersOf(found.model.config);
     const parameters = layers.length > 0 ? countParameters(layers) : undefined;
-    const { config, imageSize, average, training } = found.model ?? {};
+    const { config, imageSize, training } = found.model ?? {};
+    const weights = found.model === undefined ? undefined : weightsIn(found.model);
     const listed = [...tensors].map(([name, tensor]) => describeTensor(name, tensor, layers));
     const rows = [
       ['file', `${file}, ${thousands(bytes.length)} bytes, ${tensors.size} tensors`],
@@ -42,7 +45,7 @@ export const inspectCommand: Command<typeof schema> = {
       ['model', config === undefined ? `none: ${found.reason}` : settings(config)],
       ...(imageSize ? [['images', `${imageSize.height}x${imageSize.width}`]] : []),
       ...(parameters ? [['parameters', countText(parameters)]] : []),
-      ...(average ? [['average', 'the file holds the moving average of the weights as well']] : []),
+      ...(weights ? [['weights', weights.map((held) => weightsText[held]).join('; ')]] : []),
       ...(training ? [['training', settings(training.state)]] : []),
     ];
     const text = [table(rows)];
@@ -58,14 +61,14 @@ export const inspectCommand: Command<typeof schema> = {
       });
       text.push('', table([['tensor', 'type', 'shape', 'elements', 'live'], ...cells], [3, 4]));
     }
-    new Terminal(options).result(text.join('\n'), {
+    terminal.result(text.join('\n'), {
       file,
       bytes: bytes.length,
       checksum,
       config: config ?? null,
       imageSize: imageSize ?? null,
       parameters: parameters ?? null,
-      average: average !== undefined,
+      weights: weights ?? null,
       training: training?.state ?? null,
       metadata,
       ...(options.tensors && { tensors: listed }),
@@ -73,6 +76,8 @@ export const inspectCommand: Command<typeof schema> = {
     return 0;
   },
 };
+
+const weightsText = { raw: 'raw, as trained', ema: 'ema, their moving average' } as const;
 
 /** The model in the file, or why it holds none that pixelcnn knows. */
 function modelIn(bytes: Uint8Array, file: string): { model?: ModelFile; reason?: string } {

@@ -5,17 +5,11 @@ import { type ImageBatch, sliceImages } from '../../data/image-batch.js';
 import { gridLayout, imageGrid } from '../../data/image-grid.js';
 import { encodePng } from '../../data/png.js';
 import type { PixelCNN } from '../../models/pixelcnn.js';
+import { weightsOption } from '../../models/weights.js';
 import { z } from '../../options.js';
 import type { SampleStreamOptions } from '../../sample/sampler.js';
 import type { Command } from '../command.js';
-import {
-  deviceOptions,
-  interruptSignal,
-  modelOption,
-  outputOptions,
-  weightsOption,
-  withModel,
-} from '../common.js';
+import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel } from '../common.js';
 import { gridScale, writeGrid, writeOutput } from '../output-files.js';
 import { duration } from '../terminal.js';
 
@@ -53,14 +47,14 @@ export const sampleCommand: Command<typeof schema> = {
   schema,
   positional: 'model',
   examples: [
-    'pixelcnn sample runs/demo/model.safetensors --count 16 --seed 1 --out samples.png',
+    'pixelcnn sample runs/demo --count 16 --seed 1 --out samples.png',
     'pixelcnn sample model.safetensors --height 64 --width 64 --separate images/',
   ],
 
   run(options) {
-    const { count, seed, firstIndex, temperature, weights, columns, scale, out, separate } = options;
+    const { count, seed, firstIndex, temperature, columns, scale, out, separate } = options;
     const signal = interruptSignal();
-    return withModel(options, async (model, terminal) => {
+    return withModel('sample', options, async (model, terminal, source) => {
       const began = performance.now();
       const { levels } = model.config;
       const grid = { scale, levels, ...(columns !== undefined && { columns }) };
@@ -74,7 +68,7 @@ export const sampleCommand: Command<typeof schema> = {
         ...size,
         seed: seed ?? Math.floor(Math.random() * 2 ** 32),
         temperature,
-        weights,
+        weights: source.weights,
         signal,
       };
       const images = await draw(model, shared, { firstIndex, count }, (share) => {
@@ -90,9 +84,10 @@ export const sampleCommand: Command<typeof schema> = {
         }
       }
       await writeGrid(out, images, grid);
-      const text = `${out}: ${count} images of ${images.height}x${images.width}, seed ${shared.seed}, ${duration(seconds)}`;
+      const text = `${out}: ${count} images of ${images.height}x${images.width}, seed ${shared.seed}, ${source.weights} weights, ${duration(seconds)}`;
       const { channels } = images;
       terminal.result(text, {
+        ...source,
         out,
         separate,
         count,

@@ -1,0 +1,41 @@
+// The two sets of weights that a model may hold, and which of them a call takes.
+import { PixelCnnError } from '../errors.js';
+import { z } from '../options.js';
+
+/** The trained weights, or their exponential moving average. */
+export const weightSets = ['raw', 'ema'] as const;
+export type Weights = (typeof weightSets)[number];
+
+/** Which weights a call takes. */
+export const weightsOption = z
+  .enum(weightSets)
+  .optional()
+  .describe('raw, as trained, or ema, their moving average; default: ema where the model holds both');
+
+/** What a model holds after a training run with this decay of the average. */
+export function heldAfterTraining(emaDecay: number): readonly Weights[] {
+  return emaDecay > 0 ? weightSets : ['raw'];
+}
+
+/**
+ * The weights that are asked for or, where none are, the average if the model holds both and else what it holds.
+ * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS for weights that the model does not hold.
+ */
+export function chooseWeights(
+  caller: string,
+  model: { readonly holds: readonly Weights[] },
+  asked: Weights | undefined,
+): Weights {
+  const { holds } = model;
+  if (asked === undefined) return holds.includes('ema') ? 'ema' : 'raw';
+  if (holds.includes(asked)) return asked;
+  const remedy =
+    asked === 'ema'
+      ? 'take the model-ema.safetensors or a checkpoint of a run that keeps a moving average, or the weights that are there'
+      : 'take the model.safetensors or a checkpoint of the same run, or the weights that are there';
+  throw new PixelCnnError(
+    'ERR_NO_SUCH_WEIGHTS',
+    `${caller}: weights '${asked}' were asked for, but the model holds ${holds.map((held) => `'${held}'`).join(' and ')} weights only`,
+    { remedy },
+  );
+}
