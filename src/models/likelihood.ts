@@ -8,7 +8,7 @@ import { Recorder } from '../recorder.js';
 import type { Tensor } from '../tensor.js';
 import { type PackedWeights, recordLogits, recordNats, recordPack } from './network.js';
 import type { Logits, ModelInternals } from './pixelcnn.js';
-import { chooseWeights, type Weights } from './weights.js';
+import { requireStillHeld, type Weights } from './weights.js';
 
 export interface ForwardOptions {
   readonly algorithm: Algorithm;
@@ -92,8 +92,7 @@ async function runChunks(
     const key = [what, n, height, width, options.algorithm, options.weights, draw !== undefined].join();
     const build = () => buildUnit(model, [n, height, width, channels], options, record);
     const output = await model.programs.use(key, build, (unit) => {
-      // A training run that began meanwhile may have ended the average; what is submitted now comes before its next step.
-      chooseWeights(what, model, options.weights);
+      requireStillHeld(model, options.weights);
       return (unit as ForwardUnit).run(model, inputs, options.signal);
     });
     collect(output, first);

@@ -1,5 +1,5 @@
 // The two sets of weights that a model may hold, and which of them a call takes.
-import { PixelCnnError } from '../errors.js';
+import { check, PixelCnnError } from '../errors.js';
 import { z } from '../options.js';
 
 /** The trained weights, or their exponential moving average. */
@@ -38,4 +38,15 @@ export function chooseWeights(
     `${caller}: weights '${asked}' were asked for, but the model holds ${holds.map((held) => `'${held}'`).join(' and ')} weights only`,
     { remedy },
   );
+}
+
+/**
+ * For a call of several submissions, right before each: a training run that began meanwhile may have ended the average.
+ * What is submitted now comes before that run's next step.
+ * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS.
+ */
+export function requireStillHeld(model: { readonly holds: readonly Weights[] }, weights: Weights): void {
+  check(model.holds.includes(weights), 'ERR_NO_SUCH_WEIGHTS', () => {
+    return `a training run that began during this call has ended the '${weights}' weights of the model`;
+  });
 }

@@ -6,7 +6,7 @@ import { asBytes, levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
 import { copyImages, requireImages } from '../models/given-images.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
-import { chooseWeights, type Weights, weightsOption } from '../models/weights.js';
+import { chooseWeights, requireStillHeld, type Weights, weightsOption } from '../models/weights.js';
 import { frontSteps } from '../ops/sample.js';
 import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
@@ -264,8 +264,6 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
   const stepsPerBatch = frontSteps(frontOf(model), height, width);
   const steps = stepsPerBatch * Math.ceil(count / perBatch);
   const data = new Uint8Array(count * perImage);
-  // A training run that began meanwhile may have ended the average; what is submitted now comes before its next step.
-  const requireStillHeld = () => chooseWeights('sample', model, job.weights);
   const images = (): SampledImages => ({
     data: data.slice(),
     count,
@@ -292,14 +290,14 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
     const lease = await model.programs.lease(key, build);
     try {
       const sampler = lease.value as FrontSampler;
-      requireStillHeld();
+      requireStillHeld(model, job.weights);
       await sampler.begin(model, batch, job.signal);
       for (let step = 0, chunk = 4; step < stepsPerBatch; ) {
         job.signal?.throwIfAborted();
         const frame = job.stepsPerFrame ?? stepsPerBatch;
         const repeat = Math.min(chunk, stepsPerBatch - step, frame - (step % frame));
         const start = performance.now();
-        requireStillHeld();
+        requireStillHeld(model, job.weights);
         const { level: drawn } = await sampler.advance(repeat, job.signal);
         const perStep = (performance.now() - start) / repeat;
         chunk = Math.max(1, Math.min(4096, Math.round(chunkMilliseconds / Math.max(perStep, 0.01))));

@@ -1,6 +1,6 @@
 // Model files: everything that can be wrong with one beyond its being safetensors, every truncation, every bit flip.
 import { describe, expect, it } from 'vitest';
-import { decodeModel, encodeModel, type ModelFile } from '../../src/checkpoint/model-file.js';
+import { decodeModel, encodeModel, type ModelFile, weightsIn } from '../../src/checkpoint/model-file.js';
 import {
   CHECKSUM_KEY,
   encodeSafetensors,
@@ -207,6 +207,60 @@ describe('a checkpoint', () => {
   it('names the file, the tensor and both shapes', () => {
     const file = edited((tensors) => tensors.set('ema.net.0.bias', float32([3])));
     expect(() => read(file)).toThrow(/a\.safetensors.*'ema\.net\.0\.bias'.*2.*3/);
+  });
+});
+
+describe('the weights in a file', () => {
+  const { average: _, training: __, ...model } = checkpoint;
+  const metadataOf = (bytes: Uint8Array) => parseSafetensors(bytes.slice()).metadata['pixelcnn.weights'];
+  const withWeights = (text: string | undefined, edit: Edit = () => undefined) =>
+    edited((tensors, metadata) => {
+      withText('pixelcnn.weights', text)(tensors, metadata);
+      edit(tensors, metadata);
+    });
+  const withoutAverage: Edit = (tensors) => {
+    for (const name of tensors.keys()) if (name.startsWith('ema.')) tensors.delete(name);
+  };
+
+  it.each([
+    ['raw', model, ['raw']],
+    ['ema', { ...model, weights: 'ema' as const }, ['ema']],
+    ['raw+ema', checkpoint, ['raw', 'ema']],
+  ])('are recorded: %s', (text, file, held) => {
+    const bytes = encodeModel(file);
+    expect(metadataOf(bytes)).toBe(text);
+    const decoded = decodeModel(bytes);
+    expect(decoded).toEqual(file);
+    expect(weightsIn(decoded)).toEqual(held);
+  });
+
+  it('that does not say are raw, beside an average if there is one', () => {
+    expect(weightsIn(decodeModel(withWeights(undefined)))).toEqual(['raw', 'ema']);
+    expect(weightsIn(decodeModel(withWeights(undefined, withoutAverage)))).toEqual(['raw']);
+  });
+
+  it.each<[string, string, Edit]>([
+    ['both, without an average', 'raw+ema', withoutAverage],
+    ['raw, with an average', 'raw', () => undefined],
+    ['ema, with an average', 'ema', () => undefined],
+    ['the other order', 'ema+raw', () => undefined],
+    ['another name', 'best', withoutAverage],
+    ['nothing', '', withoutAverage],
+  ])('that contradict what the file says are refused: %s', (_what, text, edit) => {
+    expect(codeOf(() => decodeModel(withWeights(text, edit)))).toBe('CKPT_CONFIG');
+    expect(() => decodeModel(withWeights(text, edit), {}, 'a.safetensors')).toThrow(
+      `a.safetensors: metadata 'pixelcnn.weights' says "${text}"`,
+    );
+  });
+
+  it('are one average at most', () => {
+    expect(codeOf(() => encodeModel({ ...checkpoint, weights: 'ema' }))).toBe('CKPT_CONFIG');
+  });
+
+  it('that are an average alone are nothing to resume from', () => {
+    const { average: _average, ...rest } = checkpoint;
+    expect(codeOf(() => read(encodeModel(rest)))).toBe('accept');
+    expect(codeOf(() => read(encodeModel({ ...rest, weights: 'ema' })))).toBe('CKPT_NO_TRAINING_STATE');
   });
 });
 

@@ -168,7 +168,7 @@ describe('evaluate', () => {
     const { code, stdout, stderr } = await run(['evaluate', model, ...data]);
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^nats +\d+\.\d+ +per image\nbits\/dim +\d\.\d+\nimages +20 [\s\S]*\nprotocol +levels\nweights +raw\n$/,
+      /^nats +\d+\.\d+ +per image\nbits\/dim +\d\.\d+\nimages +20 [\s\S]*\nprotocol +levels\nweights +raw +run\/model\.safetensors\n$/,
     );
     expect(stderr).toContain('device cpu');
     const result = await json(['evaluate', model, ...data]);
@@ -217,7 +217,7 @@ describe('inspect', () => {
     writeFileSync(path('huge.safetensors'), '');
     truncateSync(path('huge.safetensors'), 2 ** 32);
     for (const [name, errorCode] of [
-      ['run', 'ERR_NOT_A_FILE'],
+      ['.', 'ERR_NO_MODEL'],
       ['huge.safetensors', 'ERR_LIMIT'],
       ['nowhere', 'ENOENT'],
     ] as const) {

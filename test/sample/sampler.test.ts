@@ -179,10 +179,24 @@ describe('draws', () => {
     await model.dispose();
   });
 
-  it('ema weights of a new model are its weights', async () => {
+  it('a seed of its own is a number below 2^53, so that the result can be sent as JSON', async () => {
     const model = await randomModel(device(), grey, 9, 1.5);
-    const size = { count: 2, height: 5, width: 5, seed: 1 };
-    expect(await model.sample({ ...size, weights: 'ema' })).toEqual(await model.sample(size));
+    const size = { count: 1, height: 2, width: 2 };
+    const known = new Uint8Array(4);
+    const images = await model.sample({ ...size, seed: 1 });
+    const seeds: (number | bigint)[] = [];
+    for (let i = 0; i < 20; i += 1) {
+      seeds.push((await model.sample(size)).seed, (await model.complete({ images, known })).seed);
+      for await (const frame of model.sampleStream(size)) seeds.push(frame.images.seed);
+    }
+    for (const seed of seeds) expect(Number.isSafeInteger(seed), String(seed)).toBe(true);
+    // All 53 bits are drawn: of 60 or more seeds one has the highest.
+    expect(seeds.length).toBeGreaterThan(60);
+    expect(Math.max(...seeds.map(Number))).toBeGreaterThan(2 ** 52);
+    expect(new Set(seeds).size).toBeGreaterThan(55);
+    const { seed } = await model.sample(size);
+    const sent = JSON.parse(JSON.stringify(seed)) as number;
+    expect(await model.sample({ ...size, seed: sent })).toEqual(await model.sample({ ...size, seed }));
     await model.dispose();
   });
 });
