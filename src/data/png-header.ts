@@ -41,6 +41,27 @@ export type PngLimits = z.input<typeof limitsSchema>;
 /** The limits with their defaults. */
 export type CheckedPngLimits = z.output<typeof limitsSchema>;
 
+/** What a PNG file stores of each pixel. */
+export interface PngKind {
+  /** Bits per sample: 1, 2, 4, 8 or 16. */
+  readonly depth: number;
+  /** 0 grey, 2 RGB, 3 palette, 4 grey+alpha, 6 RGBA. */
+  readonly colorType: number;
+}
+
+/**
+ * Depth and colour type of the PNG file that starts with `bytes` (33 of them, of which nothing but their place is
+ * checked), undefined where they are not the beginning of one.
+ */
+export function pngKind(bytes: Uint8Array): PngKind | undefined {
+  if (bytes.length < 33) return undefined;
+  const start = Buffer.from(bytes.buffer, bytes.byteOffset, 26);
+  if (start.toString('latin1', 0, 8) !== '\x89PNG\r\n\x1a\n') return undefined;
+  if (start.readUInt32BE(8) !== 13 || start.toString('latin1', 12, 16) !== 'IHDR') return undefined;
+  const [depth, colorType] = [start.readUInt8(24), start.readUInt8(25)];
+  return BIT_DEPTHS.get(colorType)?.includes(depth) ? { depth, colorType } : undefined;
+}
+
 const BIT_DEPTHS = new Map([
   [0, [1, 2, 4, 8, 16]],
   [2, [8, 16]],

@@ -2,6 +2,7 @@
 import { crc32, deflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { decodePng, encodePng } from '../../src/data/png.js';
+import { pngKind } from '../../src/data/png-header.js';
 import { philox } from '../../src/random/philox.js';
 import { codeOf, expectTruncationsRefused, readWithFlips } from '../helpers/damage.js';
 
@@ -411,5 +412,30 @@ describe('P35: damage', () => {
     };
     const file = SMALL_FILES.get('palette with transparency')!;
     expect(readWithFlips(file, careless, /^PNG_/).wrong.length).toBeGreaterThan(50);
+  });
+});
+
+describe('pngKind', () => {
+  it('tells depth and colour type from the first 33 bytes', () => {
+    for (const [depth, colorType] of [
+      [1, 0],
+      [16, 0],
+      [8, 2],
+      [4, 3],
+      [16, 4],
+      [8, 6],
+    ] as const) {
+      const file = png(ihdr(5, 7, depth, colorType), ROWS, IEND);
+      expect(pngKind(file)).toEqual({ depth, colorType });
+      expect(pngKind(file.subarray(0, 33))).toEqual({ depth, colorType });
+      expect(pngKind(file.subarray(0, 32))).toBeUndefined();
+    }
+  });
+
+  it('says nothing of what is no PNG', () => {
+    expect(pngKind(new Uint8Array(0))).toBeUndefined();
+    expect(pngKind(Buffer.alloc(64, 'GIF89a'))).toBeUndefined();
+    expect(pngKind(png(ihdr(1, 1, 3, 2), ROWS, IEND))).toBeUndefined();
+    expect(pngKind(png(ROWS, ihdr(1, 1), IEND))).toBeUndefined();
   });
 });
