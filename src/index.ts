@@ -2,7 +2,7 @@
 export { type ImageBatch, type ImageValues, selectImages, sliceImages } from './data/image-batch.js';
 export { type ImageGridOptions, imageGrid } from './data/image-grid.js';
 export { type DatasetName, type ImageSpec, loadImages, type Split } from './data/load-images.js';
-export { decodePng, encodePng, type PngLimits, type RasterImage } from './data/png.js';
+export { type DecodedPng, decodePng, encodePng, type PngLimits, type RasterImage } from './data/png.js';
 export {
   type Device,
   type DeviceInfo,

@@ -1,33 +1,40 @@
-// The PNG chunks that describe an image: IHDR, PLTE and tRNS, each checked against the standard and the limits.
-import { check } from '../errors.js';
+// What a PNG file says of itself before its pixels: the limits on it, IHDR, and the notes on what is forgiven.
+import { check, PixelCnnError } from '../errors.js';
 import { z } from '../options.js';
 
 /** What IHDR says. */
 export interface PngHeader {
   width: number;
   height: number;
-  /** Bits per sample: 1, 2, 4 or 8. */
+  /** Bits per sample: 1, 2, 4, 8 or 16. */
   depth: number;
   /** 0 grey, 2 RGB, 3 palette, 4 grey+alpha, 6 RGBA. */
   colorType: number;
   interlaced: boolean;
 }
 
+// The defaults fit a photograph of 48 megapixels, 8000x6000, also of 4 channels of 16 bits that hardly compress, in
+// chunks of 8 KiB as libpng writes them.
 export const limitsSchema = z.strictObject({
-  /** Largest width and height; default 16,384. */
+  /** Largest width and height in pixels; default 16,384. */
   maxSide: z.int().min(1).default(16_384),
-  /** Largest decoded image in bytes; default 64 MiB. */
+  /** Largest unpacked image in bytes, 2 or 4 of each pixel (twice as many with 16 bits per channel); default 384 MiB. */
   maxBytes: z
     .int()
     .min(1)
-    .default(2 ** 26),
-  /** Largest compressed image data in bytes; default 8 MiB. */
+    .default(384 * 2 ** 20),
+  /** Largest compressed image data in bytes; default 384 MiB. */
   maxCompressedBytes: z
     .int()
     .min(1)
-    .default(2 ** 23),
-  /** Most chunks; default 1,000. */
-  maxChunks: z.int().min(1).default(1000),
+    .default(384 * 2 ** 20),
+  /** Most chunks; default 65,536. */
+  maxChunks: z
+    .int()
+    .min(1)
+    .default(2 ** 16),
+  /** Refuses what departs from the standard, and 16 bits per channel, in place of a note; default false. */
+  strict: z.boolean().default(false),
   /** Name for error messages. */
   file: z.string().optional(),
 });
@@ -41,6 +48,47 @@ export type PngLimits = z.input<typeof limitsSchema>;
 /** The limits with their defaults. */
 export type CheckedPngLimits = z.output<typeof limitsSchema>;
 
+/**
+ * Throws unless `value`, what a file has of something, is within the limit `name`; `needed` is a limit that would do.
+ * @throws PixelCnnError PNG_LIMIT.
+ */
+export function checkLimit(
+  limits: CheckedPngLimits,
+  name: 'maxSide' | 'maxBytes' | 'maxCompressedBytes' | 'maxChunks',
+  value: number,
+  what: () => string,
+  needed = value,
+): void {
+  const limit = limits[name];
+  if (value <= limit) return;
+  const option = `{ ${name}: ${needed} }`;
+  throw new PixelCnnError('PNG_LIMIT', `${what()}, but ${name} is ${limit}`, {
+    remedy: `if the file can be trusted, raise the limit: pngLimits: ${option} in loadImages, or decodePng(bytes, ${option})`,
+  });
+}
+
+/** What a decoder did to a file, or passed over, that its reader may want to know. */
+export const NOTES = {
+  depth: '16 bits per channel were scaled to 8',
+  animation: 'an animation: only its first image was read',
+  trailing: 'bytes after the end of the image were passed over',
+  noEnd: 'the file ends without its last chunk (IEND); the image is whole',
+  checksum: 'chunks with a wrong checksum beside the image were passed over',
+  palette: 'a palette that does not belong into the image was passed over',
+  paletteEntries: 'entries of the palette that no pixel can have were passed over',
+  unknownColor: 'pixels whose colour is not in the palette became black',
+  transparency:
+    'a transparent colour (tRNS) that does not fit the image was passed over: all pixels are opaque',
+  transparencyWithAlpha: 'a transparent colour (tRNS) beside an alpha channel was passed over',
+  transparencyRepeated: 'a second or late transparent colour (tRNS) was passed over',
+  transparencyEntries: 'entries of tRNS for which the palette has no colour were passed over',
+  transparencyBits: 'of a transparent colour (tRNS) only as many bits as a channel has were used',
+  rows: 'image data beyond the last row were passed over',
+} as const;
+
+/** Called where a file departs from the standard in a way that viewers forgive: throws when strict, else takes a note. */
+export type Forgive = (code: string, message: string, note: string) => undefined;
+
 /** What a PNG file stores of each pixel. */
 export interface PngKind {
   /** Bits per sample: 1, 2, 4, 8 or 16. */
@@ -48,6 +96,14 @@ export interface PngKind {
   /** 0 grey, 2 RGB, 3 palette, 4 grey+alpha, 6 RGBA. */
   readonly colorType: number;
 }
+
+const BIT_DEPTHS = new Map([
+  [0, [1, 2, 4, 8, 16]],
+  [2, [8, 16]],
+  [3, [1, 2, 4, 8]],
+  [4, [8, 16]],
+  [6, [8, 16]],
+]);
 
 /**
  * Depth and colour type of the PNG file that starts with `bytes` (33 of them, of which nothing but their place is
@@ -62,19 +118,16 @@ export function pngKind(bytes: Uint8Array): PngKind | undefined {
   return BIT_DEPTHS.get(colorType)?.includes(depth) ? { depth, colorType } : undefined;
 }
 
-const BIT_DEPTHS = new Map([
-  [0, [1, 2, 4, 8, 16]],
-  [2, [8, 16]],
-  [3, [1, 2, 4, 8]],
-  [4, [8, 16]],
-  [6, [8, 16]],
-]);
-
 /**
  * @throws PixelCnnError PNG_CHUNK_LENGTH, PNG_DIMENSIONS, PNG_COLOR_TYPE, PNG_BIT_DEPTH, PNG_METHOD, PNG_UNSUPPORTED,
  * PNG_LIMIT.
  */
-export function parseHeader(data: Uint8Array, limits: CheckedPngLimits, where: string): PngHeader {
+export function parseHeader(
+  data: Uint8Array,
+  limits: CheckedPngLimits,
+  where: string,
+  forgive: Forgive,
+): PngHeader {
   check(data.length === 13, 'PNG_CHUNK_LENGTH', () => `IHDR has 13 bytes, got ${data.length}${where}`);
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const [width, height] = [view.getUint32(0), view.getUint32(4)];
@@ -95,66 +148,14 @@ export function parseHeader(data: Uint8Array, limits: CheckedPngLimits, where: s
   check(compression === 0 && filter === 0 && interlace <= 1, 'PNG_METHOD', () => {
     return `compression/filter/interlace must be 0/0/0 or 1, got ${compression}/${filter}/${interlace}${where}`;
   });
-  check(depth < 16, 'PNG_UNSUPPORTED', () => `16 bits per channel${where}: convert to 8 bits first`);
-  const { maxSide, maxBytes } = limits;
-  check(width <= maxSide && height <= maxSide, 'PNG_LIMIT', () => {
-    return `${width}x${height} pixels, limit ${maxSide} on a side${where}`;
-  });
+  if (depth === 16) {
+    forgive('PNG_UNSUPPORTED', `16 bits per channel, which strict refuses${where}`, NOTES.depth);
+  }
+  const sides = () => `${width}x${height} pixels${where}`;
+  checkLimit(limits, 'maxSide', Math.max(width, height), sides);
   // The scanlines and, with a transparent colour, the decoded pixels of up to 4 channels.
-  const bytes = width * height * (colorType === 2 || colorType === 3 || colorType === 6 ? 4 : 2);
-  check(bytes <= maxBytes, 'PNG_LIMIT', () => {
-    return `${width}x${height} pixels may take ${bytes} bytes, limit ${maxBytes}${where}`;
-  });
+  const channels = colorType === 2 || colorType === 3 || colorType === 6 ? 4 : 2;
+  const bytes = width * height * channels * (depth === 16 ? 2 : 1);
+  checkLimit(limits, 'maxBytes', bytes, () => `${sides()} may take ${bytes} bytes`);
   return { width, height, depth, colorType, interlaced: interlace === 1 };
-}
-
-/** @throws PixelCnnError PNG_PALETTE. */
-export function parsePalette(data: Uint8Array, header: PngHeader, where: string): Uint8Array {
-  const entries = data.length / 3;
-  const limit = header.colorType === 3 ? 2 ** header.depth : 256;
-  check(Number.isInteger(entries) && entries >= 1 && entries <= limit, 'PNG_PALETTE', () => {
-    return `PLTE of ${data.length} bytes is not 1 to ${limit} entries of 3 bytes${where}`;
-  });
-  check(
-    header.colorType !== 0 && header.colorType !== 4,
-    'PNG_PALETTE',
-    () => `grey image with a palette${where}`,
-  );
-  return data;
-}
-
-/** @throws PixelCnnError PNG_TRNS. */
-export function checkTransparency(
-  data: Uint8Array,
-  header: PngHeader,
-  colors: Uint8Array | undefined,
-  where: string,
-): void {
-  const { colorType, depth } = header;
-  check(
-    colorType < 4,
-    'PNG_TRNS',
-    () => `tRNS in an image with an alpha channel (colour type ${colorType})${where}`,
-  );
-  if (colorType === 3) {
-    check(colors !== undefined, 'PNG_TRNS', () => `tRNS before PLTE${where}`);
-    check(data.length >= 1 && data.length <= colors.length / 3, 'PNG_TRNS', () => {
-      return `tRNS of ${data.length} entries for a palette of ${colors.length / 3}${where}`;
-    });
-    return;
-  }
-  const samples = colorType === 0 ? 1 : 3;
-  check(
-    data.length === 2 * samples,
-    'PNG_TRNS',
-    () => `tRNS has ${2 * samples} bytes, got ${data.length}${where}`,
-  );
-  for (let i = 0; i < samples; ++i) {
-    const sample = ((data[2 * i] as number) << 8) | (data[2 * i + 1] as number);
-    check(
-      sample < 2 ** depth,
-      'PNG_TRNS',
-      () => `tRNS sample ${sample} needs more than ${depth} bits${where}`,
-    );
-  }
 }

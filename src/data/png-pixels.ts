@@ -6,8 +6,8 @@ import type { PngHeader } from './png-header.js';
 export interface PngPalette {
   /** (entries, 3) */
   colors?: Uint8Array;
-  /** (entries) alpha bytes for a palette, else one big-endian 16-bit sample per channel. */
-  transparency?: Uint8Array;
+  /** (entries) alpha of a palette, else one sample per channel: the colour that is transparent. */
+  transparency?: Uint8Array | Uint16Array | undefined;
 }
 
 /** x0, y0, dx, dy of each pass: the pixels (x0 + i*dx, y0 + j*dy). */
@@ -33,7 +33,7 @@ interface Pass {
   stride: number;
 }
 
-function samplesPerPixel(colorType: number): number {
+export function samplesPerPixel(colorType: number): number {
   return colorType === 2 ? 3 : colorType === 4 ? 2 : colorType === 6 ? 4 : 1;
 }
 
@@ -53,116 +53,165 @@ export function scanlineBytes(header: PngHeader): number {
   return passes(header).reduce((sum, { rows, stride }) => sum + rows * (stride + 1), 0);
 }
 
-function paeth(left: number, above: number, corner: number): number {
-  const estimate = left + above - corner;
-  const toLeft = Math.abs(estimate - left);
-  const toAbove = Math.abs(estimate - above);
-  const toCorner = Math.abs(estimate - corner);
-  if (toLeft <= toAbove && toLeft <= toCorner) return left;
-  return toAbove <= toCorner ? above : corner;
-}
-
 /** Undoes the filter of one row in place; `above` is the row before it (zeros for the first), `step` a pixel in bytes. */
 function unfilter(filter: number, row: Uint8Array, above: Uint8Array, step: number): void {
-  for (let i = 0; i < row.length; ++i) {
-    const left = i < step ? 0 : (row[i - step] as number);
-    const up = above[i] as number;
-    const corner = i < step ? 0 : (above[i - step] as number);
-    const value = row[i] as number;
-    if (filter === 1) row[i] = value + left;
-    else if (filter === 2) row[i] = value + up;
-    else if (filter === 3) row[i] = value + ((left + up) >> 1);
-    else if (filter === 4) row[i] = value + paeth(left, up, corner);
+  const { length } = row;
+  if (filter === 1) {
+    for (let i = step; i < length; ++i) row[i]! += row[i - step]!;
+  } else if (filter === 2) {
+    for (let i = 0; i < length; ++i) row[i]! += above[i]!;
+  } else if (filter === 3) {
+    for (let i = 0; i < step; ++i) row[i]! += above[i]! >> 1;
+    for (let i = step; i < length; ++i) row[i]! += (row[i - step]! + above[i]!) >> 1;
+  } else if (filter === 4) {
+    for (let i = 0; i < step; ++i) row[i]! += above[i]!;
+    for (let i = step; i < length; ++i) {
+      const left = row[i - step]!;
+      const up = above[i]!;
+      const corner = above[i - step]!;
+      // Paeth: of the three the one nearest to left + up - corner.
+      const toLeft = Math.abs(up - corner);
+      const toUp = Math.abs(left - corner);
+      const toCorner = Math.abs(left + up - 2 * corner);
+      row[i]! += toLeft <= toUp && toLeft <= toCorner ? left : toUp <= toCorner ? up : corner;
+    }
   }
 }
 
+/** What to do to a row of scanlines to get a row of pixels; each returns its argument or an array that it reuses. */
+interface RowConversion {
+  /** Bytes of a pixel after it. */
+  readonly channels: number;
+  convert(row: Uint8Array, columns: number): Uint8Array;
+}
+
+/** The samples of a row, `depth` bits each, one to an element. */
+function sampleReader(header: PngHeader): (row: Uint8Array, count: number) => Uint8Array | Uint16Array {
+  const { width, depth, colorType } = header;
+  if (depth === 8) return (row) => row;
+  const capacity = width * samplesPerPixel(colorType);
+  if (depth === 16) {
+    const samples = new Uint16Array(capacity);
+    return (row, count) => {
+      for (let i = 0; i < count; ++i) samples[i] = (row[2 * i]! << 8) | row[2 * i + 1]!;
+      return samples;
+    };
+  }
+  const samples = new Uint8Array(capacity);
+  return (row, count) => {
+    for (let i = 0; i < count; ++i) {
+      const bit = i * depth;
+      samples[i] = (row[bit >> 3]! >> (8 - depth - (bit & 7))) & (2 ** depth - 1);
+    }
+    return samples;
+  };
+}
+
+/** Looks up a palette; `unknown` is told of the first pixel without a colour, which becomes black. */
+function paletteConversion(
+  header: PngHeader,
+  palette: PngPalette,
+  unknown: (index: number) => void,
+): RowConversion {
+  const { colors = new Uint8Array(0), transparency } = palette;
+  const entries = colors.length / 3;
+  const channels = transparency ? 4 : 3;
+  const table = new Uint8Array(256 * channels);
+  for (let i = 0; i < 256; ++i) {
+    table.set(colors.subarray(3 * i, 3 * i + 3), i * channels);
+    if (transparency) table[i * channels + 3] = transparency[i] ?? 255;
+  }
+  const read = sampleReader(header);
+  const pixels = new Uint8Array(header.width * channels);
+  return {
+    channels,
+    convert(row, columns) {
+      const samples = read(row, columns);
+      let largest = 0;
+      for (let i = 0; i < columns; ++i) {
+        const index = samples[i]!;
+        if (index > largest) largest = index;
+        for (let c = 0; c < channels; ++c) pixels[i * channels + c] = table[index * channels + c]!;
+      }
+      if (largest >= entries) unknown(largest);
+      return pixels;
+    },
+  };
+}
+
+/** Scales samples to 0…255; `transparent` is the colour that an alpha channel takes out, if there is one. */
+function scalingConversion(header: PngHeader, transparent?: Uint8Array | Uint16Array): RowConversion {
+  const { width, depth, colorType } = header;
+  const count = samplesPerPixel(colorType);
+  if (depth === 8 && !transparent) return { channels: count, convert: (row) => row };
+  const channels = transparent ? count + 1 : count;
+  const read = sampleReader(header);
+  const pixels = new Uint8Array(width * channels);
+  const factor = 255 / (2 ** depth - 1); // 255, 85, 17 or 1
+  return {
+    channels,
+    convert(row, columns) {
+      const samples = read(row, columns * count);
+      for (let i = 0; i < columns; ++i) {
+        let differs = false;
+        for (let s = 0; s < count; ++s) {
+          const sample = samples[i * count + s]!;
+          // In integers round(sample * 255 / 65535), as libpng's png_set_scale_16 does.
+          pixels[i * channels + s] = depth === 16 ? (sample * 255 + 32_895) >>> 16 : sample * factor;
+          if (transparent && sample !== transparent[s]) differs = true;
+        }
+        if (transparent) pixels[i * channels + count] = differs ? 255 : 0;
+      }
+      return pixels;
+    },
+  };
+}
+
 /**
- * The samples of all pixels, (height, width, samples), one byte each, not yet scaled.
+ * The 8-bit image of `scanlines`, whose filters are undone in place: palette looked up, samples scaled to 0…255, a
+ * transparent colour turned into alpha. `unknownColor` is told of a pixel that the palette has no colour for.
  * @throws PixelCnnError PNG_FILTER.
  */
-export function unpackScanlines(header: PngHeader, scanlines: Uint8Array, where: string): Uint8Array {
+export function decodePixels(
+  header: PngHeader,
+  scanlines: Uint8Array,
+  palette: PngPalette,
+  where: string,
+  unknownColor: (index: number) => void,
+): RasterImage {
   const { width, height, depth, colorType } = header;
-  const samples = samplesPerPixel(colorType);
-  const step = Math.max(1, (samples * depth) >> 3);
-  const pixels = new Uint8Array(width * height * samples);
+  const step = Math.max(1, (samplesPerPixel(colorType) * depth) >> 3);
+  const { channels, convert } =
+    colorType === 3
+      ? paletteConversion(header, palette, unknownColor)
+      : scalingConversion(header, palette.transparency);
+  const data = new Uint8Array(width * height * channels);
   let at = 0;
   for (const { x0, y0, dx, dy, columns, rows, stride } of passes(header)) {
     let above: Uint8Array = new Uint8Array(stride);
     for (let j = 0; j < rows; ++j) {
       const filter = scanlines[at] as number;
-      check(
-        filter <= 4,
-        'PNG_FILTER',
-        () => `row filter must be 0 to 4, got ${filter} in row ${y0 + j * dy}${where}`,
-      );
+      const y = y0 + j * dy;
+      check(filter <= 4, 'PNG_FILTER', () => `row filter must be 0 to 4, got ${filter} in row ${y}${where}`);
       const row = scanlines.subarray(at + 1, at + 1 + stride);
-      if (filter > 0) unfilter(filter, row, above, step);
+      unfilter(filter, row, above, step);
       above = row;
       at += stride + 1;
-      if (depth === 8 && dx === 1 && x0 === 0) {
-        pixels.set(row, (y0 + j * dy) * width * samples);
+      const pixels = convert(row, columns);
+      const target = (y * width + x0) * channels;
+      if (dx === 1) {
+        data.set(
+          pixels.length === columns * channels ? pixels : pixels.subarray(0, columns * channels),
+          target,
+        );
         continue;
       }
       for (let i = 0; i < columns; ++i) {
-        const target = ((y0 + j * dy) * width + x0 + i * dx) * samples;
-        for (let s = 0; s < samples; ++s) {
-          const bit = (i * samples + s) * depth;
-          pixels[target + s] = ((row[bit >> 3] as number) >> (8 - depth - (bit & 7))) & (2 ** depth - 1);
+        for (let c = 0; c < channels; ++c) {
+          data[target + i * dx * channels + c] = pixels[i * channels + c]!;
         }
       }
     }
-  }
-  return pixels;
-}
-
-function expandPalette(
-  header: PngHeader,
-  pixels: Uint8Array,
-  palette: PngPalette,
-  where: string,
-): RasterImage {
-  const { width, height } = header;
-  const colors = palette.colors ?? new Uint8Array(0);
-  const entries = colors.length / 3;
-  const channels = palette.transparency ? 4 : 3;
-  const data = new Uint8Array(pixels.length * channels);
-  for (let i = 0; i < pixels.length; ++i) {
-    const index = pixels[i] as number;
-    check(
-      index < entries,
-      'PNG_PALETTE',
-      () => `pixel ${i} has colour ${index} of a palette of ${entries}${where}`,
-    );
-    for (let c = 0; c < 3; ++c) data[i * channels + c] = colors[3 * index + c] as number;
-    if (palette.transparency) data[i * channels + 3] = palette.transparency[index] ?? 255;
-  }
-  return { data, width, height, channels };
-}
-
-/** The 8-bit image: palette looked up, samples scaled to 0…255, a transparent colour turned into alpha. */
-export function expandPixels(
-  header: PngHeader,
-  pixels: Uint8Array,
-  palette: PngPalette,
-  where: string,
-): RasterImage {
-  const { width, height, depth, colorType } = header;
-  if (colorType === 3) return expandPalette(header, pixels, palette, where);
-  const samples = samplesPerPixel(colorType);
-  const scale = 255 / (2 ** depth - 1); // 255, 85, 17 or 1
-  const { transparency } = palette;
-  if (!transparency)
-    return { data: pixels.map((sample) => sample * scale), width, height, channels: samples };
-  const channels = samples + 1;
-  const data = new Uint8Array(width * height * channels);
-  for (let i = 0; i < width * height; ++i) {
-    let transparent = true;
-    for (let s = 0; s < samples; ++s) {
-      const sample = pixels[i * samples + s] as number;
-      data[i * channels + s] = sample * scale;
-      if (sample !== transparency[2 * s + 1]) transparent = false;
-    }
-    data[i * channels + samples] = transparent ? 0 : 255;
   }
   return { data, width, height, channels };
 }

@@ -1,18 +1,11 @@
-// PNG files: an encoder for 8-bit images and a strict decoder (every checksum, every limit, no ancillary data).
+// PNG files: an encoder for 8-bit images and a decoder that verifies every checksum and limit and tells what it forgives.
 import { crc32, deflateSync, type Inflate, inflateSync } from 'node:zlib';
 import { check, PixelCnnError } from '../errors.js';
 import { parseOptions } from '../options.js';
 import { checkBytes, checkInteger, inFile, plainBytes } from './byte-array.js';
-import {
-  type CheckedPngLimits,
-  checkTransparency,
-  limitsSchema,
-  type PngHeader,
-  type PngLimits,
-  parseHeader,
-  parsePalette,
-} from './png-header.js';
-import { expandPixels, type PngPalette, scanlineBytes, unpackScanlines } from './png-pixels.js';
+import { type PngParts, parseChunks } from './png-chunks.js';
+import { type Forgive, limitsSchema, NOTES, type PngLimits } from './png-header.js';
+import { decodePixels, scanlineBytes } from './png-pixels.js';
 
 export type { PngLimits } from './png-header.js';
 
@@ -22,6 +15,15 @@ export interface RasterImage {
   width: number;
   height: number;
   channels: number;
+}
+
+/** What {@link decodePng} returns. */
+export interface DecodedPng extends RasterImage {
+  /**
+   * What was done to the image, or passed over in its file, in plain sentences that are the same for every file:
+   * '16 bits per channel were scaled to 8'. Empty for most.
+   */
+  readonly notes: readonly string[];
 }
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -77,128 +79,55 @@ export function isPng(bytes: Uint8Array): boolean {
   return SIGNATURE.every((byte, i) => bytes[i] === byte);
 }
 
-interface PngParts {
-  header: PngHeader;
-  palette: PngPalette;
-  compressed: Uint8Array;
-}
+/** Deflate packs at most 258 bytes into 2 bits. */
+const MAXIMUM_RATIO = 1032;
+/** So many bytes after the last row are still unpacked, to verify the checksum behind them. */
+const SURPLUS_BYTES = 2 ** 16;
 
-/** Walks the chunks in order: length, place, checksum and content of each. */
-function parseChunks(bytes: Uint8Array, limits: CheckedPngLimits, where: string): PngParts {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const palette: PngPalette = {};
-  const parts: Uint8Array[] = [];
-  let compressedBytes = 0;
-  let header: PngHeader | undefined;
-  let previous = '';
-  for (let at = 8, count = 1; ; ++count) {
-    check(count <= limits.maxChunks, 'PNG_LIMIT', () => `more than ${limits.maxChunks} chunks${where}`);
-    check(
-      at + 12 <= bytes.length,
-      'PNG_TRUNCATED',
-      () => `file ends after ${bytes.length} bytes, without IEND${where}`,
-    );
-    const length = view.getUint32(at);
-    const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
-    check(
-      /^[A-Za-z]{4}$/.test(type),
-      'PNG_CHUNK_TYPE',
-      () => `chunk type ${JSON.stringify(type)} at ${at}${where}`,
-    );
-    const cutHeader = header === undefined && length === 13;
-    check(
-      length < 2 ** 31 && at + 12 + length <= bytes.length,
-      cutHeader ? 'PNG_TRUNCATED' : 'PNG_CHUNK_LENGTH',
-      () => {
-        return `chunk ${type} at ${at} states ${length} bytes, the file has ${bytes.length}${where}`;
-      },
-    );
-    const data = bytes.subarray(at + 8, at + 8 + length);
-    check(
-      crc32(bytes.subarray(at + 4, at + 8 + length)) === view.getUint32(at + 8 + length),
-      'PNG_CRC',
-      () => {
-        return `checksum of chunk ${type} at ${at} does not match${where}`;
-      },
-    );
-    const started = header;
-    check((type === 'IHDR') === (started === undefined), 'PNG_CHUNK_ORDER', () => {
-      return started ? `second IHDR at ${at}${where}` : `first chunk must be IHDR, got ${type}${where}`;
-    });
-    at += 12 + length;
-    if (started === undefined) {
-      header = parseHeader(data, limits, where);
-    } else if (type === 'PLTE') {
-      check(
-        palette.colors === undefined && parts.length === 0 && palette.transparency === undefined,
-        'PNG_CHUNK_ORDER',
-        () => {
-          return `PLTE must come once, before tRNS and IDAT${where}`;
-        },
-      );
-      palette.colors = parsePalette(data, started, where);
-    } else if (type === 'tRNS') {
-      check(palette.transparency === undefined && parts.length === 0, 'PNG_CHUNK_ORDER', () => {
-        return `tRNS must come once, before IDAT${where}`;
-      });
-      checkTransparency(data, started, palette.colors, where);
-      palette.transparency = data;
-    } else if (type === 'IDAT') {
-      check(
-        parts.length === 0 || previous === 'IDAT',
-        'PNG_CHUNK_ORDER',
-        () => `IDAT after ${previous}${where}`,
-      );
-      compressedBytes += length;
-      check(compressedBytes <= limits.maxCompressedBytes, 'PNG_LIMIT', () => {
-        return `image data of more than ${limits.maxCompressedBytes} compressed bytes${where}`;
-      });
-      parts.push(data);
-    } else if (type === 'IEND') {
-      check(length === 0, 'PNG_CHUNK_LENGTH', () => `IEND of ${length} bytes${where}`);
-      check(at === bytes.length, 'PNG_TRAILING_DATA', () => `${bytes.length - at} bytes after IEND${where}`);
-      check(parts.length > 0, 'PNG_MISSING_DATA', () => `no IDAT chunk${where}`);
-      check(
-        started.colorType !== 3 || palette.colors !== undefined,
-        'PNG_PALETTE',
-        () => `no palette${where}`,
-      );
-      return { header: started, palette, compressed: Buffer.concat(parts) };
-    } else {
-      check(type.charCodeAt(0) >= 97, 'PNG_CRITICAL_CHUNK', () => `unknown critical chunk ${type}${where}`);
-    }
-    previous = type;
-  }
-}
-
-/** Unpacks the zlib stream, which must end exactly where the image does, on both sides. */
-function inflateScanlines(compressed: Uint8Array, size: number, where: string): Uint8Array {
+/** Unpacks the zlib stream of an image of `size` bytes, filter bytes included; little more than that is ever unpacked. */
+function inflateScanlines(parts: PngParts, size: number, where: string, forgive: Forgive): Uint8Array {
+  const { compressed, ended } = parts;
+  const code = ended ? 'PNG_ZLIB' : 'PNG_TRUNCATED';
+  const short = (cause?: unknown) => {
+    const reason = cause instanceof Error && 'code' in cause ? `: ${String(cause.code)}` : '';
+    const text = `${compressed.length} bytes of image data do not unpack to ${size} bytes${where}${reason}`;
+    return new PixelCnnError(code, text, { cause });
+  };
+  if (size > compressed.length * MAXIMUM_RATIO) throw short(); // before memory is asked for
   let result: { buffer: Buffer; engine: Inflate };
   try {
-    // `info` is what @types/node does not know: it adds the engine, which counts the bytes it consumed.
-    result = inflateSync(compressed, { maxOutputLength: size, info: true }) as unknown as typeof result;
+    // `info` is what @types/node does not know: it adds the engine, which counts the bytes it consumed. A chunk larger
+    // than the data makes them one buffer, not copied once more.
+    result = inflateSync(compressed, {
+      maxOutputLength: size + SURPLUS_BYTES,
+      chunkSize: Math.max(64, size + 1),
+      info: true,
+    }) as unknown as typeof result;
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
-    throw new PixelCnnError('PNG_ZLIB', `image data do not unpack to ${size} bytes${where}: ${code}`, {
-      cause,
-    });
+    throw short(cause);
   }
   const { buffer, engine } = result;
-  check(buffer.length === size && engine.bytesWritten === compressed.length, 'PNG_ZLIB', () => {
-    return `${engine.bytesWritten} of ${compressed.length} bytes unpack to ${buffer.length} of ${size}${where}`;
-  });
-  return buffer;
+  if (buffer.length < size) throw short();
+  const got = `${engine.bytesWritten} of ${compressed.length} bytes unpack to ${buffer.length} of ${size}${where}`;
+  if (buffer.length > size) forgive('PNG_ZLIB', got, NOTES.rows);
+  if (engine.bytesWritten < compressed.length) forgive('PNG_ZLIB', got, NOTES.trailing);
+  return plainBytes(buffer);
 }
 
 /**
- * Decodes a PNG of 1, 2, 4 or 8 bits per channel, interlaced or not, to 8 bits: grey samples are scaled to 0…255,
- * palettes become RGB, a tRNS chunk adds an alpha channel; gamma, colour profiles and animation are ignored.
+ * Decodes a PNG of 1, 2, 4, 8 or 16 bits per channel, interlaced or not, to 8 bits: samples are scaled to 0…255 and
+ * rounded, palettes become RGB, a tRNS chunk adds an alpha channel; gamma, colour profiles and all images of an
+ * animation but the first are ignored.
+ *
+ * Reads what viewers show, also where a file departs from the standard beside its image (bytes after the end, a wrong
+ * checksum of an ancillary chunk, a palette in a grey image, …), and says so in `notes`; with `strict: true` it refuses
+ * that. An image that is not whole, or of which a checksum does not fit, is always refused.
  * @throws PixelCnnError for bytes or limits of the wrong type or range, unknown limits, or ERR_DETACHED; PNG_SIGNATURE,
  * PNG_TRUNCATED, PNG_CRC, PNG_CHUNK_TYPE, PNG_CHUNK_LENGTH, PNG_CHUNK_ORDER, PNG_CRITICAL_CHUNK, PNG_DIMENSIONS,
- * PNG_COLOR_TYPE, PNG_BIT_DEPTH, PNG_METHOD, PNG_PALETTE, PNG_TRNS, PNG_MISSING_DATA, PNG_ZLIB, PNG_FILTER,
- * PNG_TRAILING_DATA, PNG_LIMIT, PNG_UNSUPPORTED (16 bits).
+ * PNG_COLOR_TYPE, PNG_BIT_DEPTH, PNG_METHOD, PNG_PALETTE, PNG_MISSING_DATA, PNG_ZLIB, PNG_FILTER, PNG_LIMIT (names the
+ * limit); only when strict PNG_TRNS, PNG_TRAILING_DATA, PNG_UNSUPPORTED (16 bits).
  */
-export function decodePng(bytes: Uint8Array, limits: PngLimits = {}): RasterImage {
+export function decodePng(bytes: Uint8Array, limits: PngLimits = {}): DecodedPng {
   checkBytes(bytes, 'bytes');
   const bounds = parseOptions('decodePng', limitsSchema, limits);
   const where = inFile(bounds.file);
@@ -212,7 +141,18 @@ export function decodePng(bytes: Uint8Array, limits: PngLimits = {}): RasterImag
     },
   );
   check(present === 8, 'PNG_TRUNCATED', () => `a PNG signature has 8 bytes, got ${bytes.length}${where}`);
-  const { header, palette, compressed } = parseChunks(bytes, bounds, where);
-  const scanlines = inflateScanlines(compressed, scanlineBytes(header), where);
-  return expandPixels(header, unpackScanlines(header, scanlines, where), palette, where);
+  const notes = new Set<string>();
+  const forgive: Forgive = (code, message, note) => {
+    if (bounds.strict) throw new PixelCnnError(code, message, { remedy: 'leave out strict: true' });
+    notes.add(note);
+  };
+  const parts = parseChunks(bytes, bounds, where, forgive, (text) => notes.add(text));
+  const { header, palette } = parts;
+  const scanlines = inflateScanlines(parts, scanlineBytes(header), where, forgive);
+  const image = decodePixels(header, scanlines, palette, where, (index) => {
+    const entries = (palette.colors?.length ?? 0) / 3;
+    const message = `a pixel has colour ${index} of a palette of ${entries}${where}`;
+    forgive('PNG_PALETTE', message, NOTES.unknownColor);
+  });
+  return { ...image, notes: [...notes] };
 }
