@@ -1,8 +1,10 @@
 // Strict reader of IDX files, the format of the MNIST family: big-endian magic, sizes and elements, nothing else.
 import { check, PixelCnnError } from '../errors.js';
 import { checkBytes, inFile, plainBytes } from './byte-array.js';
-import { gunzipExactly, gunzipStart } from './gzip.js';
+import { gunzipExactly, gunzipStart, isGzip } from './gzip.js';
 import type { ImageBatch } from './image-batch.js';
+
+export { isGzip } from './gzip.js';
 
 export type IdxType = 'uint8' | 'int8' | 'int16' | 'int32' | 'float32' | 'float64';
 export type IdxData = Uint8Array | Int8Array | Int16Array | Int32Array | Float32Array | Float64Array;
@@ -114,15 +116,10 @@ export function parseIdx(bytes: Uint8Array, options: IdxOptions = {}): IdxArray 
   return { type, shape, data: readElements(bytes.subarray(headerBytes), type, where) };
 }
 
-/** True when `bytes` starts like a gzip file. */
-export function isGzip(bytes: Uint8Array): boolean {
-  return bytes[0] === 0x1f && bytes[1] === 0x8b;
-}
-
 /**
- * Reads an IDX file, plain or gzip; unpacking stops at the size that the IDX header states.
- * @throws PixelCnnError those of parseIdx, IDX_GZIP (damaged gzip, several members, bytes after it), IDX_LIMIT (also:
- * more data than the header states).
+ * Reads an IDX file, plain or as `gzip -d` unpacks it; unpacking stops at the size that the IDX header states.
+ * @throws PixelCnnError those of parseIdx, IDX_GZIP (damaged gzip), IDX_LIMIT (also: more data than the header states,
+ * too many gzip members).
  */
 export function decodeIdx(bytes: Uint8Array, options: IdxOptions = {}): IdxArray {
   checkBytes(bytes, 'bytes');

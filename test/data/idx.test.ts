@@ -1,7 +1,8 @@
 // The IDX and CIFAR-10 readers on good files and on every row of the bad-input table (reliability.md §2.3).
-import { constants, deflateRawSync, gzipSync, inflateRawSync } from 'node:zlib';
+import { constants, crc32, deflateRawSync, gzipSync, inflateRawSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { parseCifar } from '../../src/data/cifar.js';
+import { gunzipStart } from '../../src/data/gzip.js';
 import { decodeIdx, idxImages, idxLabels, parseIdx } from '../../src/data/idx.js';
 import { codeOf, expectTruncationsRefused, readWithFlips, withBitFlipped } from '../helpers/damage.js';
 
@@ -117,6 +118,75 @@ describe('parseIdx', () => {
 
 describe('decodeIdx', () => {
   const packed = gzipSync(images);
+  const firstHalf = gzipSync(images.subarray(0, 700));
+  const halves = Buffer.concat([firstHalf, gzipSync(images.subarray(700))]);
+  const withChanged = (bytes: Uint8Array, at: number, mask = 1) => {
+    const copy = Buffer.from(bytes);
+    copy[at < 0 ? copy.length + at : at]! ^= mask;
+    return copy;
+  };
+  /** `packed` with `flags` in its header and `fields` behind it; cut after `rest` bytes more. */
+  const withHeader = (flags: number, fields: number[], rest?: number) => {
+    const start = Buffer.from(packed.subarray(0, 10));
+    start[3] = flags;
+    const data = packed.subarray(10, rest === undefined ? undefined : 10 + rest);
+    return Buffer.concat([start, Uint8Array.from(fields), data]);
+  };
+  const fields = [3, 0, 1, 2, 3, ...Buffer.from('name\0comment\0')];
+  const headerSum = crc32(
+    Buffer.concat([packed.subarray(0, 3), Buffer.of(30), packed.subarray(4, 10), Buffer.from(fields)]),
+  );
+
+  it.each<[string, Uint8Array]>([
+    ['two members', halves],
+    ['a member for each byte', Buffer.concat(Array.from(images, (byte) => gzipSync(Uint8Array.of(byte))))],
+    [
+      'empty members',
+      Buffer.concat([gzipSync(''), firstHalf, gzipSync(''), gzipSync(images.subarray(700)), gzipSync('')]),
+    ],
+    ['zeros behind it', Buffer.concat([packed, Buffer.alloc(1000)])],
+    ['one zero', Buffer.concat([packed, Buffer.alloc(1)])],
+    ['garbage behind it', Buffer.concat([packed, Buffer.from('garbage')])],
+    ['zeros and another member, which is garbage', Buffer.concat([packed, Buffer.alloc(3), gzipSync('x')])],
+    ['garbage behind two members', Buffer.concat([halves, Buffer.alloc(300, 0x1f)])],
+    ['no checksum of the header', withHeader(28, fields)],
+    ['a checksum of the header', withHeader(30, [...fields, headerSum & 255, (headerSum >> 8) & 255])],
+    ['a comment', withHeader(16, [...Buffer.from('made by\0')])],
+    ['an extra field of 60,000 bytes', withHeader(4, [0x60, 0xea, ...Buffer.alloc(60_000, 7)])],
+    ['stored blocks', gzipSync(images, { level: 0 })],
+  ])('I17: reads what gzip -d unpacks: %s', (_, bytes) => {
+    const array = decodeIdx(bytes);
+    expect(array.shape).toEqual([2, 28, 28]);
+    expect(Buffer.compare(array.data as Uint8Array, images.subarray(16))).toBe(0);
+  });
+
+  it('I16: keeps to the stated size over all members, and to a number of them', () => {
+    expect(codeOf(() => decodeIdx(Buffer.concat([halves, gzipSync('x')])))).toBe('IDX_LIMIT');
+    expect(codeOf(() => decodeIdx(Buffer.concat([firstHalf, gzipSync(Buffer.alloc(2 ** 26))])))).toBe(
+      'IDX_LIMIT',
+    );
+    expect(codeOf(() => decodeIdx(firstHalf))).toBe('IDX_TRUNCATED');
+    const empty = gzipSync('');
+    const many = Buffer.alloc(70_000 * empty.length, empty);
+    expect(codeOf(() => decodeIdx(Buffer.concat([packed, many])))).toBe('IDX_LIMIT');
+    expect(codeOf(() => decodeIdx(Buffer.concat([many, packed])))).toBe('IDX_LIMIT');
+    expect(codeOf(() => decodeIdx(Buffer.concat([packed, many.subarray(0, 1000 * empty.length)])))).toBe(
+      'accept',
+    );
+  });
+
+  it('I16: unpacks little of a bomb behind data that unpack to nothing', () => {
+    // Empty stored blocks, 5 bytes each, which are more than the first prefixes, then 256 MiB of zeros.
+    const nothing = Buffer.alloc(5 * 20_000, Uint8Array.of(0, 0, 0, 0xff, 0xff));
+    const block = deflateRawSync(Buffer.alloc(2 ** 20), { finishFlush: constants.Z_FULL_FLUSH });
+    const bomb = Buffer.concat([packed.subarray(0, 10), nothing, ...Array<Buffer>(256).fill(block)]);
+    const before = process.memoryUsage().rss;
+    expect(Buffer.compare(gunzipStart(bomb, 20, ''), Buffer.alloc(20))).toBe(0);
+    expect(process.memoryUsage().rss - before).toBeLessThan(2 ** 26);
+    const images = Buffer.concat([idxFile(8, [2, 5, 4], 40)]);
+    const late = Buffer.concat([packed.subarray(0, 10), nothing, deflateRawSync(images)]);
+    expect(Buffer.compare(gunzipStart(late, 20, ''), images.subarray(0, 20))).toBe(0);
+  });
 
   it('reads plain and gzip files alike, also with a name in the gzip header', () => {
     expect(Array.from(decodeIdx(packed).data)).toEqual(Array.from(parseIdx(images).data));
@@ -156,9 +226,15 @@ describe('decodeIdx', () => {
   it.each<[string, Uint8Array]>([
     ['bad checksum', Buffer.concat([packed.subarray(0, -8), Buffer.alloc(4, 1), packed.subarray(-4)])],
     ['bad size', Buffer.concat([packed.subarray(0, -4), Buffer.alloc(4, 1)])],
-    ['two members', Buffer.concat([packed, gzipSync('x')])],
-    ['an empty second member', Buffer.concat([packed, gzipSync('')])],
-    ['trailing bytes', Buffer.concat([packed, Buffer.alloc(1)])],
+    ['a second member with a bad checksum', withChanged(halves, -8)],
+    ['a first member with a bad checksum', withChanged(halves, firstHalf.length - 8)],
+    ['a second member with a bad size', withChanged(halves, -4)],
+    ['a second member of another method', withChanged(halves, firstHalf.length + 2)],
+    ['a second member with a reserved flag', withChanged(halves, firstHalf.length + 3, 0x80)],
+    ['a second member cut off', halves.subarray(0, -9)],
+    ['the header of another member and no more', Buffer.concat([packed, packed.subarray(0, 10)])],
+    ['a wrong checksum of the header', withHeader(2, [0x12, 0x34])],
+    ['a name without an end', withHeader(8, [65, 66], 2)],
     ['trailer cut', packed.subarray(0, -1)],
     ['damaged blocks', Buffer.concat([packed.subarray(0, 10), Buffer.alloc(40, 0xff)])],
   ])('I17: %s', (_, bytes) => expect(codeOf(() => decodeIdx(bytes))).toBe('IDX_GZIP'));
@@ -166,6 +242,7 @@ describe('decodeIdx', () => {
   it('gives a typed error on fewer data than stated, and on every truncation', () => {
     expect(codeOf(() => decodeIdx(gzipSync(images.subarray(0, -1))))).toBe('IDX_TRUNCATED');
     expectTruncationsRefused(packed, (bytes) => decodeIdx(bytes), /^IDX_/);
+    expectTruncationsRefused(halves, (bytes) => decodeIdx(bytes), /^IDX_/);
   });
 
   it('gives the same array or a typed error on every bit flip', () => {
