@@ -1,32 +1,23 @@
-// The PNG encoder and decoder: round trips, every colour type, and the bad-input table (reliability.md §2.4).
+// The PNG encoder and decoder: round trips, every colour type, and the bad-input table (reliability.md §2.4), strict and
+// tolerant. What the tolerant decoder reads is in png-tolerance.test.ts.
 import { crc32, deflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { decodePng, encodePng } from '../../src/data/png.js';
-import { pngKind } from '../../src/data/png-header.js';
+import { decodePng, encodePng, type PngLimits } from '../../src/data/png.js';
+import { limitsSchema, NOTES, pngKind } from '../../src/data/png-header.js';
+import { PixelCnnError } from '../../src/errors.js';
 import { philox } from '../../src/random/philox.js';
 import { codeOf, expectTruncationsRefused, readWithFlips } from '../helpers/damage.js';
+import { chunk, IEND, idat, ihdr, png, SIGNATURE } from '../helpers/png-file.js';
 
-const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
-
-function chunk(type: string, data: Uint8Array | number[], checksum?: number): Buffer {
-  const body = Buffer.concat([Buffer.from(type, 'latin1'), Uint8Array.from(data)]);
-  const ends = Buffer.alloc(8);
-  ends.writeUInt32BE(body.length - 4);
-  ends.writeUInt32BE(checksum ?? crc32(body), 4);
-  return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
+function errorOf(run: () => unknown): PixelCnnError {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof PixelCnnError) return error;
+    throw error;
+  }
+  throw new Error('nothing was refused');
 }
-
-/** IHDR of width x height; `rest` is depth, colour type, compression, filter, interlace. */
-function ihdr(width: number, height: number, ...rest: number[]): Buffer {
-  const sizes = Buffer.alloc(8);
-  sizes.writeUInt32BE(width);
-  sizes.writeUInt32BE(height, 4);
-  return chunk('IHDR', [...sizes, ...Object.assign([8, 0, 0, 0, 0], rest)]);
-}
-
-const idat = (bytes: number[]) => chunk('IDAT', deflateSync(Uint8Array.from(bytes)));
-const IEND = chunk('IEND', []);
-const png = (...chunks: Uint8Array[]) => Buffer.concat([SIGNATURE, ...chunks]);
 
 function noise(length: number, seed: number): Uint8Array {
   const data = new Uint8Array(length);
@@ -62,7 +53,8 @@ describe('round trips', () => {
       [65, 2],
     ] as const) {
       const image = { data: noise(width * height * channels, channels), width, height, channels };
-      const decoded = decodePng(encodePng(image));
+      const { notes, ...decoded } = decodePng(encodePng(image));
+      expect(notes).toEqual([]);
       expect({ ...decoded, data: Array.from(decoded.data) }).toEqual({
         ...image,
         data: Array.from(image.data),
@@ -225,6 +217,27 @@ const FILTERS: Case[] = [
 /** A zlib stream whose first symbol copies 3 bytes from before the start (fixed code: length 3, distance 1). */
 const FAR_BACK = [0x78, 0x01, 0x03, 0x02, 0x00, 0x00, 0x00, 0x00, 0x01];
 
+/** What the tolerant decoder reads, with the pixels that png-tolerance.test.ts expects. */
+const READ = new Set([
+  'P20 more entries than the depth can name',
+  'P20 index past the end',
+  'P20 grey with palette',
+  'P21 tRNS before PLTE',
+  'P21 tRNS too long',
+  'P21 tRNS with alpha',
+  'P21 tRNS out of range',
+  'P22 IDAT apart',
+  'P22 IDAT after IEND',
+  'P22 IEND with data',
+  'P22 no IEND',
+  'P22 bytes after IEND',
+  'P25 too many data',
+  'P25 bytes after the stream',
+  'P31 16 bits',
+]);
+/** What it refuses for another reason: the image data of two pixels are not those of the header. */
+const OTHER_CODES = new Map([['P31 16-bit RGBA', 'PNG_ZLIB']]);
+
 describe('bad input', () => {
   it('starts from a good file', () => expect(Array.from(decodePng(good).data)).toEqual([1, 2]));
 
@@ -303,9 +316,15 @@ describe('bad input', () => {
     ],
     [
       'P27 bomb of its stated size',
-      png(ihdr(16000, 8000), chunk('IDAT', deflateSync(Buffer.alloc(2 ** 24))), IEND),
+      png(ihdr(16000, 16000), chunk('IDAT', deflateSync(Buffer.alloc(2 ** 24))), IEND),
       'PNG_LIMIT',
     ],
+    [
+      'P27 bomb below the limit',
+      png(ihdr(16000, 8000), chunk('IDAT', deflateSync(Buffer.alloc(2 ** 24))), IEND),
+      'PNG_ZLIB',
+    ],
+    ['P27 a stated size that no such data unpack to', png(ihdr(16000, 8000), ROWS, IEND), 'PNG_ZLIB'],
     ['P29 10^5 chunks', png(ihdr(2, 1), Buffer.alloc(12e5, chunk('tEXt', [])), ROWS, IEND), 'PNG_LIMIT'],
     ['P31 16 bits', png(ihdr(1, 1, 16, 0), ROWS, IEND), 'PNG_UNSUPPORTED'],
     ['P29 10^5 empty IDATs', png(ihdr(2, 1), Buffer.alloc(12e5, chunk('IDAT', [])), IEND), 'PNG_LIMIT'],
@@ -315,16 +334,49 @@ describe('bad input', () => {
     ['P33 SVG', Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'), 'PNG_SIGNATURE'],
     ['P33 JPEG', Uint8Array.of(0xff, 0xd8, 0xff, 0xe0), 'PNG_SIGNATURE'],
     ['P33 HTML', Buffer.from('<!doctype html>'), 'PNG_SIGNATURE'],
-  ])('%s', (_, bytes, code) => {
-    expect(codeOf(() => decodePng(bytes))).toBe(code);
+  ])('%s', (name, bytes, code) => {
+    expect(codeOf(() => decodePng(bytes, { strict: true }))).toBe(code);
+    if (!READ.has(name)) expect(codeOf(() => decodePng(bytes))).toBe(OTHER_CODES.get(name) ?? code);
   });
 
-  it('has limits that can be set, exact to the unit', () => {
-    expect(codeOf(() => decodePng(good, { maxSide: 1 }))).toBe('PNG_LIMIT');
-    expect(codeOf(() => decodePng(good, { maxSide: 2, maxChunks: 3 }))).toBe('accept');
-    expect(codeOf(() => decodePng(good, { maxChunks: 2 }))).toBe('PNG_LIMIT');
-    expect(codeOf(() => decodePng(good, { maxCompressedBytes: zlib.length - 1 }))).toBe('PNG_LIMIT');
-    expect(codeOf(() => decodePng(good, { maxBytes: 3 }))).toBe('PNG_LIMIT');
+  it('starts from a good file when strict', () => {
+    expect(Array.from(decodePng(good, { strict: true }).data)).toEqual([1, 2]);
+  });
+
+  it('has limits that can be set, exact to the unit; the error names the option, its value and one that would do', () => {
+    const refused = (limits: PngLimits) => {
+      const error = errorOf(() => decodePng(good, { ...limits, file: 'x.png' }));
+      const [name, value] = Object.entries(limits)[0]!;
+      expect(error).toMatchObject({ code: 'PNG_LIMIT' });
+      expect(error.message).toMatch(new RegExp(`in x\\.png.*, but ${name} is ${value}$`));
+      const option = new RegExp(
+        `pngLimits: \\{ ${name}: (\\d+) \\} in loadImages, or decodePng\\(bytes, \\{ ${name}: `,
+      );
+      expect(error.remedy).toMatch(option);
+      const enough = Number(option.exec(error.remedy ?? '')?.[1]);
+      expect(codeOf(() => decodePng(good, { [name]: enough }))).toBe('accept');
+    };
+    refused({ maxSide: 1 });
+    refused({ maxChunks: 2 });
+    refused({ maxCompressedBytes: zlib.length - 1 });
+    refused({ maxBytes: 3 });
+    const exact = { maxSide: 2, maxChunks: 3, maxCompressedBytes: zlib.length, maxBytes: 4 };
+    expect(codeOf(() => decodePng(good, exact))).toBe('accept');
+    expect(codeOf(() => decodePng(good, { ...exact, strict: true }))).toBe('accept');
+  });
+
+  it('reads an image of 48 megapixels by default, also one that hardly compresses, in chunks of 8 KiB', () => {
+    const limits = limitsSchema.parse({});
+    const scanlines = 6000 * (8000 * 8 + 1);
+    expect(limits.maxSide).toBeGreaterThanOrEqual(8000);
+    expect(limits.maxBytes).toBeGreaterThanOrEqual(8000 * 6000 * 8);
+    expect(limits.maxCompressedBytes).toBeGreaterThanOrEqual(scanlines + 5 * Math.ceil(scanlines / 16_383));
+    expect(limits.maxChunks).toBeGreaterThanOrEqual(Math.ceil(limits.maxCompressedBytes / 8192) + 100);
+  });
+
+  it('says what to do about what strict refuses', () => {
+    const error = errorOf(() => decodePng(png(ihdr(2, 1), ROWS, IEND, Buffer.alloc(3)), { strict: true }));
+    expect(error).toMatchObject({ code: 'PNG_TRAILING_DATA', remedy: 'leave out strict: true' });
   });
 
   it('refuses a limit that it does not know, and suggests one that it does', () => {
@@ -350,12 +402,15 @@ describe('bad input', () => {
 });
 
 /** Small files of every kind that the decoder reads. */
-const SMALL_FILES = new Map<string, Uint8Array>([
-  ['RGB, encoded here', encodePng({ data: noise(300, 3), width: 10, height: 10, channels: 3 })],
-  ['RGBA, encoded here', encodePng({ data: noise(60, 4), width: 3, height: 5, channels: 4 })],
+const SMALL_FILES = new Map<string, Buffer>([
+  ['RGB, encoded here', Buffer.from(encodePng({ data: noise(300, 3), width: 10, height: 10, channels: 3 }))],
+  ['RGBA, encoded here', Buffer.from(encodePng({ data: noise(60, 4), width: 3, height: 5, channels: 4 }))],
   ['all filters', png(ihdr(3, 5, 8, 2), idat(filteredRows(noise(45, 5))), IEND)],
   ['1-bit grey', png(ihdr(3, 1, 1, 0), idat([0, 0b10100000]), IEND)],
-  ['4-bit grey with a transparent one', png(ihdr(2, 1, 4, 0), chunk('tRNS', [0, 3]), idat([0, 0x34]), IEND)],
+  [
+    '4-bit grey with a transparent level',
+    png(ihdr(2, 1, 4, 0), chunk('tRNS', [0, 3]), idat([0, 0x34]), IEND),
+  ],
   [
     'palette with transparency',
     png(
@@ -392,11 +447,52 @@ const SMALL_FILES = new Map<string, Uint8Array>([
   ],
 ]);
 
+/** The image alone; a transparent colour that was lost is told, which counts as refused. */
+function readTolerant(bytes: Uint8Array) {
+  const { notes, ...image } = decodePng(bytes);
+  const lost = image.channels !== 2 && image.channels !== 4;
+  if (lost && (notes.includes(NOTES.transparency) || notes.includes(NOTES.checksum))) {
+    throw new PixelCnnError('PNG_TOLD', notes.join());
+  }
+  return image;
+}
+
 describe('P35: damage', () => {
   it.each([...SMALL_FILES])('%s: every truncation is refused, every bit flip too or harmless', (_, bytes) => {
-    expectTruncationsRefused(bytes, (file) => decodePng(file), /^PNG_/);
-    expect(readWithFlips(bytes, (file) => decodePng(file), /^PNG_/).wrong).toEqual([]);
+    const read = (file: Uint8Array) => decodePng(file, { strict: true });
+    expectTruncationsRefused(bytes, read, /^PNG_/);
+    expect(readWithFlips(bytes, read, /^PNG_/).wrong).toEqual([]);
   });
+
+  it.each([...SMALL_FILES])(
+    '%s: tolerant, a truncation or a flip is refused, harmless or told',
+    (name, bytes) => {
+      const { notes, ...whole } = decodePng(bytes);
+      expect(notes).toEqual([]);
+      // Where there is no transparent colour, nothing but the same pixels will do.
+      const read = name.includes('transparen')
+        ? readTolerant
+        : (file: Uint8Array) => ({ ...decodePng(file), notes: undefined });
+      const { wrong, harmless } = readWithFlips(bytes, read, /^PNG_/);
+      expect(wrong).toEqual([]);
+      const withoutEnd: number[] = [];
+      for (let length = 0; length < bytes.length; ++length) {
+        const code = codeOf(() => {
+          const { notes, ...image } = decodePng(bytes.subarray(0, length));
+          expect(notes).toContain(NOTES.noEnd);
+          expect(image).toEqual(whole);
+        });
+        if (code === 'accept') withoutEnd.push(length);
+        else expect(code).toMatch(/^PNG_/);
+      }
+      // The image data and their checksum are whole; of what follows any part may be missing.
+      const dataEnd = bytes.lastIndexOf('IDAT');
+      const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(dataEnd - 4);
+      const first = dataEnd + 4 + length + 4;
+      expect(withoutEnd).toEqual(Array.from({ length: bytes.length - first }, (_, i) => first + i));
+      expect(harmless).toBeGreaterThan(0);
+    },
+  );
 
   it('would show a decoder that does not verify checksums', () => {
     // It sets those that fit before it decodes.
@@ -408,7 +504,7 @@ describe('P35: damage', () => {
         copy.writeUInt32BE(crc32(copy.subarray(at + 4, end)), end);
         at = end + 4;
       }
-      return decodePng(copy);
+      return decodePng(copy, { strict: true });
     };
     const file = SMALL_FILES.get('palette with transparency')!;
     expect(readWithFlips(file, careless, /^PNG_/).wrong.length).toBeGreaterThan(50);
