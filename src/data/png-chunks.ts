@@ -53,7 +53,7 @@ export function parseChunks(
       limits,
       'maxChunks',
       count,
-      () => `${limits.maxChunks} chunks and no end${where}`,
+      () => `at least ${count} chunks${where}`,
       Math.ceil(bytes.length / 12),
     );
     if (at + 12 > bytes.length) {
@@ -81,9 +81,9 @@ export function parseChunks(
     const critical = type.charCodeAt(0) < 97;
     if (!intact) {
       const message = `checksum of chunk ${type} at ${at} does not match${where}`;
-      if (critical) throw new PixelCnnError('PNG_CRC', message);
-      const decides = type === 'tRNS' && !dataEnded && palette.transparency === undefined;
-      forgive('PNG_CRC', message, decides ? NOTES.transparency : NOTES.checksum);
+      // tRNS is no critical chunk, but decides pixels, and viewers differ in what they make of a damaged one.
+      if (critical || type === 'tRNS') throw new PixelCnnError('PNG_CRC', message);
+      forgive('PNG_CRC', message, NOTES.checksum);
     }
     const started = header;
     check((type === 'IHDR') === (started === undefined), 'PNG_CHUNK_ORDER', () => {

@@ -30,12 +30,8 @@ export function parsePalette(
     if (entries > limit) forgive('PNG_PALETTE', wrong, NOTES.paletteEntries);
     return;
   }
-  if (late) {
+  if (late || palette.transparency !== undefined) {
     forgive('PNG_CHUNK_ORDER', order, NOTES.palette);
-  } else if (palette.transparency !== undefined) {
-    forgive('PNG_CHUNK_ORDER', order, colorType === 2 ? NOTES.transparency : NOTES.palette);
-    // libpng takes back the transparent colour of an RGB image, and does not look at PLTE in a grey one.
-    if (colorType === 2) delete palette.transparency;
   } else if (!valid) {
     forgive('PNG_PALETTE', wrong, NOTES.palette);
   } else if (colorType === 0 || colorType === 4) {

@@ -70,13 +70,6 @@ const rows: Row[] = [
     'PNG_CRC',
   ],
   [
-    'a wrong checksum of tRNS',
-    png(RGB, chunk('tRNS', [0, 1, 0, 2, 0, 3], 1), RGB_ROW, IEND),
-    [3, 1, 2, 3, 4, 5, 6],
-    [NOTES.transparency],
-    'PNG_CRC',
-  ],
-  [
     'IDAT apart, behind a whole image',
     png(GREY, ROW, text(), idat([0, 7, 8]), IEND),
     [1, 1, 2],
@@ -194,8 +187,8 @@ const rows: Row[] = [
   [
     'tRNS before PLTE in an RGB image',
     png(RGB, TRNS_RGB, PLTE, RGB_ROW, IEND),
-    [3, 1, 2, 3, 4, 5, 6],
-    [NOTES.transparency],
+    [4, 1, 2, 3, 0, 4, 5, 6, 255],
+    [NOTES.palette],
     'PNG_CHUNK_ORDER',
   ],
   [
@@ -393,6 +386,7 @@ describe('what stays refused', () => {
     ['a wrong checksum of PLTE', png(INDEXED, chunk('PLTE', [1, 2, 3], 1), ROW, IEND), 'PNG_CRC'],
     ['a wrong checksum of PLTE in grey', png(GREY, chunk('PLTE', [1, 2, 3], 1), ROW, IEND), 'PNG_CRC'],
     ['a wrong checksum of IDAT', png(GREY, chunk('IDAT', zlib, 1), IEND), 'PNG_CRC'],
+    ['a wrong checksum of tRNS', png(RGB, chunk('tRNS', [0, 1, 0, 2, 0, 3], 1), RGB_ROW, IEND), 'PNG_CRC'],
     ['a wrong checksum of IEND', png(GREY, ROW, chunk('IEND', [], 1)), 'PNG_CRC'],
     [
       'a first chunk with a wrong checksum that is not IHDR',

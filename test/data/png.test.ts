@@ -447,11 +447,11 @@ const SMALL_FILES = new Map<string, Buffer>([
   ],
 ]);
 
-/** The image alone; a transparent colour that was lost is told, which counts as refused. */
+/** The image alone; a transparent colour that was lost, its chunk of another name now, is told: counts as refused. */
 function readTolerant(bytes: Uint8Array) {
   const { notes, ...image } = decodePng(bytes);
   const lost = image.channels !== 2 && image.channels !== 4;
-  if (lost && (notes.includes(NOTES.transparency) || notes.includes(NOTES.checksum))) {
+  if (lost && notes.includes(NOTES.checksum)) {
     throw new PixelCnnError('PNG_TOLD', notes.join());
   }
   return image;

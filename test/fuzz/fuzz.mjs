@@ -9,7 +9,7 @@ import { plantedTargets } from './planted.mjs';
 import { pngTarget } from './png-target.mjs';
 import { safetensorsTarget } from './safetensors-target.mjs';
 
-const targets = { safetensors: safetensorsTarget, idx: idxTarget(), png: pngTarget, ...plantedTargets };
+const targets = { safetensors: safetensorsTarget, idx: idxTarget(), png: pngTarget(), ...plantedTargets };
 
 const hangSeconds = 10;
 const memoryBytes = 256 * 2 ** 20;

@@ -1,6 +1,6 @@
-// The reader of IDX files for the fuzzer.
-import { gunzipSync, gzipSync } from 'node:zlib';
-import { decodeIdx, idxImages } from '../../dist/data/idx.js';
+// The reader of IDX files for the fuzzer, plain and gzip, in one member or several.
+import { crc32, gunzipSync, gzipSync } from 'node:zlib';
+import { decodeIdx, idxImages, parseIdx } from '../../dist/data/idx.js';
 import { mutateBytes } from './mutations.mjs';
 import { bytesOf, outcomeOf, product, require } from './outcome.mjs';
 
@@ -12,6 +12,42 @@ function idxFile(type, shape, data) {
 }
 
 const elementBytes = { uint8: 1, int8: 1, int16: 2, int32: 4, float32: 4, float64: 8 };
+
+/** One or two gzip members of `bytes`, some with more in their headers, some with bytes behind them. */
+function gzipFile(random, bytes, other) {
+  const cut = random.oneIn(3) ? random.below(bytes.length + 1) : bytes.length;
+  const parts = [bytes.subarray(0, cut), bytes.subarray(cut)].filter((part, i) => i === 0 || part.length > 0);
+  const members = parts.map((part) => {
+    const member = gzipSync(part, { level: random.pick([0, 1]) });
+    return random.oneIn(4) ? withFields(random, member) : member;
+  });
+  if (random.oneIn(6)) members.push(gzipSync(''));
+  if (random.oneIn(4)) members.push(random.pick([Buffer.alloc(9), other.subarray(0, random.below(32))]));
+  return Buffer.concat(members);
+}
+
+/** A gzip member with some of the fields that its header may have, the checksum of it right more often than not. */
+function withFields(random, member) {
+  const flags = random.below(32) & 30;
+  const header = Buffer.from(member.subarray(0, 10));
+  header[3] = flags;
+  const fields = [header];
+  if (flags & 4) fields.push(Buffer.of(3, 0, 7, 0, 7));
+  if (flags & 8) fields.push(Buffer.from('name\0'));
+  if (flags & 16) fields.push(Buffer.from('a comment\0'));
+  const sum = Buffer.alloc(flags & 2);
+  if (flags & 2) sum.writeUInt16LE((crc32(Buffer.concat(fields)) & 0xffff) ^ (random.oneIn(8) ? 1 : 0));
+  return Buffer.concat([...fields, sum, member.subarray(10)]);
+}
+
+/** What node:zlib, another reader of several members, unpacks; undefined where it refuses. */
+function unpack(bytes) {
+  try {
+    return gunzipSync(bytes, { maxOutputLength: 2 ** 16 });
+  } catch {
+    return undefined;
+  }
+}
 
 /** `decode` is the reader, or one in its place. */
 export const idxTarget = (decode = decodeIdx) => ({
@@ -33,14 +69,18 @@ export const idxTarget = (decode = decodeIdx) => ({
     if (bytes[0] !== 0x1f || random.oneIn(2)) return mutateBytes(random, bytes, other, this.limit);
     try {
       const inner = gunzipSync(bytes, { maxOutputLength: this.limit });
-      return gzipSync(mutateBytes(random, inner, other, this.limit), { level: random.pick([0, 1]) });
+      const changed = random.oneIn(3) ? inner : mutateBytes(random, inner, other, this.limit);
+      return gzipFile(random, changed, other).subarray(0, this.limit);
     } catch {
       return mutateBytes(random, bytes, other, this.limit);
     }
   },
   run(bytes) {
-    return outcomeOf(
-      () => decode(bytes, { maxBytes: 2 ** 22 }),
+    const limits = { maxBytes: 2 ** 22 };
+    const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b;
+    const plain = isGzip ? unpack(bytes) : undefined;
+    const outcome = outcomeOf(
+      () => decode(bytes, limits),
       (array) => {
         const { type, shape, data } = array;
         require(data.length === product(shape), 'its data do not fit its shape');
@@ -48,11 +88,31 @@ export const idxTarget = (decode = decodeIdx) => ({
         if (type === 'uint8' && bytes[0] === 0) {
           require(idxFile(8, shape, data).equals(bytes), 'it is not what the file says');
         }
+        if (plain !== undefined)
+          require(sameArray(array, parseIdx(plain, limits)), 'node:zlib unpacks it to others');
+        if (isGzip) {
+          const longer = decode(Buffer.concat([bytes, Buffer.from([0, 0, 0x1f, 0x8b, 1])]), limits);
+          require(sameArray(array, longer), 'it is another array with bytes behind it');
+        }
         return `accept ${type} ${shape.length} ${outcomeOf(
           () => idxImages(array),
           ({ channels }) => channels,
         )}`;
       },
     );
+    if (plain !== undefined && !outcome.startsWith('accept')) {
+      const otherwise = outcomeOf(
+        () => parseIdx(plain, limits),
+        () => 'accept',
+      );
+      if (otherwise === 'accept') throw new Error(`refused, but node:zlib unpacks it: ${outcome}`);
+    }
+    return outcome;
   },
 });
+
+function sameArray(a, b) {
+  return a.type === b.type && String(a.shape) === String(b.shape) && bytesIn(a.data).equals(bytesIn(b.data));
+}
+
+const bytesIn = (data) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);

@@ -1,6 +1,11 @@
-// Readers with a defect each, which the fuzzer must find: the IDX reader, but for arrays of rank 4.
+// Readers with a defect each, which the fuzzer must find: the IDX reader, but for arrays of rank 4 or for several gzip
+// members, and the PNG decoder, but where it forgives something.
 import { decodeIdx } from '../../dist/data/idx.js';
+import { decodePng } from '../../dist/data/png.js';
+import { NOTES } from '../../dist/data/png-header.js';
+import { PixelCnnError } from '../../dist/errors.js';
 import { idxTarget } from './idx-target.mjs';
+import { pngTarget } from './png-target.mjs';
 
 const kept = [];
 
@@ -24,4 +29,23 @@ export const plantedTargets = {
     return array;
   }),
   'planted-exit': planted(() => process.exit(3)),
+  'planted-one-member': idxTarget((bytes, options) => {
+    const array = decodeIdx(bytes, options);
+    const second = Buffer.from(bytes.subarray(1)).indexOf(Buffer.of(0x1f, 0x8b, 8));
+    if (bytes[0] === 0x1f && second >= 0) throw new PixelCnnError('IDX_GZIP', 'several members');
+    return array;
+  }),
+  'planted-silence': pngTarget((bytes, options) => {
+    const image = decodePng(bytes, options);
+    return { ...image, notes: image.notes.filter((note) => note === NOTES.trailing) };
+  }),
+  'planted-other-pixels': pngTarget((bytes, options) => {
+    const image = decodePng(bytes, options);
+    return options.strict || image.channels < 4 ? image : { ...image, data: image.data.toReversed() };
+  }),
+  'planted-refusal': pngTarget((bytes, options) => {
+    const image = decodePng(bytes, options);
+    if (!options.strict && image.channels === 2) throw new PixelCnnError('PNG_TRNS', 'two channels');
+    return image;
+  }),
 };

@@ -1,6 +1,7 @@
-// The decoder of PNG files for the fuzzer.
+// The decoder of PNG files for the fuzzer, tolerant and strict on every input.
 import { crc32, deflateSync, inflateSync } from 'node:zlib';
 import { decodePng, encodePng } from '../../dist/data/png.js';
+import { NOTES } from '../../dist/data/png-header.js';
 import { mutateBytes } from './mutations.mjs';
 import { bytesOf, outcomeOf, require } from './outcome.mjs';
 
@@ -41,7 +42,16 @@ function pngSeed(width, height, [depth, color, interlace], rows, before = []) {
   return joinPng([chunkOf('IHDR', header), ...before, idat, chunkOf('IEND', [])]);
 }
 
-export const pngTarget = {
+const allNotes = new Set(Object.values(NOTES));
+const tail = Buffer.from('bytes behind the file');
+
+function sameImage(a, b) {
+  const sameShape = a.width === b.width && a.height === b.height && a.channels === b.channels;
+  return sameShape && Buffer.compare(a.data, b.data) === 0;
+}
+
+/** `decode` is the decoder, or one in its place. */
+export const pngTarget = (decode = decodePng) => ({
   limit: 2048,
   seeds: () => [
     ...[1, 2, 3, 4].map((channels) =>
@@ -55,6 +65,11 @@ export const pngTarget = {
     pngSeed(8, 8, [8, 0, 1], 79),
     pngSeed(5, 3, [4, 3, 1], 19, [chunkOf('PLTE', bytesOf(48))]),
     pngSeed(1, 1, [16, 0, 0], 3),
+    pngSeed(3, 3, [16, 6, 1], 77),
+    pngSeed(2, 2, [16, 2, 0], 26, [chunkOf('tRNS', [0, 1, 0, 2, 0, 3])]),
+    pngSeed(3, 2, [8, 0, 0], 12, [chunkOf('PLTE', bytesOf(9)), chunkOf('acTL', [0, 0, 0, 2, 0, 0, 0, 0])]),
+    pngSeed(2, 2, [1, 3, 0], 4, [chunkOf('PLTE', bytesOf(48)), chunkOf('tRNS', bytesOf(20))]),
+    Buffer.concat([pngSeed(2, 2, [8, 4, 0], 10, [chunkOf('tRNS', [0, 1])]), tail]),
   ],
   mutate(random, bytes, other) {
     const chunks = splitPng(bytes);
@@ -73,7 +88,7 @@ export const pngTarget = {
         case 2:
           chunks[at] = {
             ...chunk,
-            type: Buffer.from(random.pick(['IHDR', 'PLTE', 'tRNS', 'IDAT', 'IEND', 'tEXt', 'ABCD'])),
+            type: Buffer.from(random.pick(['IHDR', 'PLTE', 'tRNS', 'IDAT', 'IEND', 'tEXt', 'acTL', 'ABCD'])),
           };
           break;
         case 3:
@@ -83,7 +98,32 @@ export const pngTarget = {
           chunks[at] = { ...chunk, data: this.mutateData(random, chunk, other) };
       }
     }
-    return joinPng(chunks).subarray(0, this.limit);
+    return this.mutateEnd(random, joinPng(chunks), other).subarray(0, this.limit);
+  },
+  /** Often as it is, else cut off, with bytes behind it, or with a wrong checksum. */
+  mutateEnd(random, file, other) {
+    switch (random.below(12)) {
+      case 0:
+        return file.subarray(0, file.length - random.below(16));
+      case 1:
+        return Buffer.concat([file, other.subarray(0, random.below(64))]);
+      case 2:
+        return this.breakChecksum(random, file);
+      default:
+        return file;
+    }
+  },
+  /** One of the first chunks with another checksum. */
+  breakChecksum(random, file) {
+    const copy = Buffer.from(file);
+    let at = 8;
+    for (let skip = random.below(4); at + 12 <= copy.length; skip -= 1) {
+      const end = at + 8 + copy.readUInt32BE(at);
+      if (end + 4 > copy.length) break;
+      if (skip === 0) copy[end] ^= 1 << random.below(8);
+      at = end + 4;
+    }
+    return copy;
   },
   mutateData(random, { type, data }, other) {
     if (type.toString() !== 'IDAT' || random.oneIn(4)) return mutateBytes(random, data, other, this.limit);
@@ -95,18 +135,41 @@ export const pngTarget = {
     }
   },
   run(bytes) {
-    return outcomeOf(
-      () => decodePng(bytes, { maxBytes: 2 ** 22 }),
+    const limits = { maxBytes: 2 ** 22 };
+    let strict;
+    const strictly = outcomeOf(
+      () => decode(bytes, { ...limits, strict: true }),
       (image) => {
-        const { data, width, height, channels } = image;
-        require(data.length === width * height * channels, 'its data do not fit its shape');
-        require(data.length <= 2 ** 22, 'it is larger than the limit');
-        if (data.length < 4096) {
-          const again = decodePng(encodePng(image));
-          require(Buffer.compare(again.data, data) === 0 && again.width === width, 'it does not round trip');
-        }
-        return `accept ${channels}`;
+        strict = image;
+        return 'accept';
       },
     );
+    const outcome = outcomeOf(
+      () => decode(bytes, limits),
+      (image) => {
+        const { data, width, height, channels, notes } = image;
+        require(data.length === width * height * channels, 'its data do not fit its shape');
+        require(data.length <= 2 ** 22, 'it is larger than the limit');
+        require(notes.every((note) => allNotes.has(note)), 'its notes are not of those that there are');
+        require(new Set(notes).size === notes.length, 'a note is there twice');
+        const forgiven = notes.filter((note) => note !== NOTES.animation);
+        require(forgiven.length > 0 ===
+          (strict === undefined), `its notes are ${notes}, and strict: ${strictly}`);
+        if (strict !== undefined) require(sameImage(strict, image), 'its pixels are not those of strict');
+        if (!notes.includes(NOTES.noEnd)) {
+          const longer = decode(Buffer.concat([bytes, tail]), limits);
+          require(sameImage(longer, image), 'it is another image with bytes behind it');
+          require(longer.notes.includes(NOTES.trailing), 'it does not tell of bytes behind it');
+        }
+        if (data.length < 4096) {
+          require(sameImage(decodePng(encodePng(image), { strict: true }), image), 'it does not round trip');
+        }
+        return `accept ${channels} ${notes[0] ?? ''}`;
+      },
+    );
+    if (strict !== undefined && !outcome.startsWith('accept')) {
+      throw new Error(`refused, but strict accepts it: ${outcome}`);
+    }
+    return outcome;
   },
-};
+});

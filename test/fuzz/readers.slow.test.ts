@@ -49,6 +49,10 @@ describe('fuzzing', () => {
     ['hang', 'no end after'],
     ['memory', 'memory grew'],
     ['exit', 'ended its thread'],
+    ['one-member', 'refused, but node:zlib unpacks it'],
+    ['silence', 'accepted, but its notes are'],
+    ['other-pixels', 'accepted, but its pixels are not those of strict'],
+    ['refusal', 'refused, but strict accepts it'],
   ])('finds a planted %s', { timeout: 120_000 }, async (defect, problem) => {
     const { finding } = await fuzz(`planted-${defect}`, 1, 60);
     expect(finding?.problem).toContain(problem);
