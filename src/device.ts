@@ -1,4 +1,5 @@
 // Devices: opening one, its memory, and the steps that run on it.
+import { copyMark, thisCopy } from './copies.js';
 import { PixelCnnError } from './errors.js';
 import { CallQueue, type DeviceLimits, limitsSchema } from './limits.js';
 import { callNative, type NativeArena, type NativeDevice, type NativeProgram, native } from './native.js';
@@ -105,6 +106,11 @@ export class Device {
   get info(): DeviceInfo {
     if (this.#info.backend === 'cpu') return this.#info;
     return { ...this.#info, graphs: callNative(() => native().deviceInfo(this.#handle)).recording };
+  }
+
+  /** @internal Which copy of the package it is of. */
+  get [copyMark]() {
+    return thisCopy;
   }
 
   /** @internal Whether `value` is a device and not merely of its prototype. */

@@ -1,4 +1,5 @@
 // The one error type of the library.
+import { errorCode, isError } from './realm.js';
 
 /**
  * Every error that pixelcnn throws on purpose. `code` is stable and meant for programs, `message` is a sentence with
@@ -22,7 +23,7 @@ export async function allocating<R>(caller: string, body: () => Promise<R>): Pro
     return await body();
   } catch (cause) {
     const failed = /allocation failed|invalid (typed )?array( buffer)? length/i;
-    if (!(cause instanceof RangeError) || !failed.test(cause.message)) throw cause;
+    if (!isError(cause) || cause.name !== 'RangeError' || !failed.test(cause.message)) throw cause;
     const remedy = 'ask for less at a time';
     throw new PixelCnnError('ERR_OUT_OF_MEMORY', `${caller}: ${cause.message}`, { remedy, cause });
   }
@@ -34,8 +35,8 @@ export async function allocating<R>(caller: string, body: () => Promise<R>): Pro
  */
 export function systemError(what: string, cause: unknown): PixelCnnError {
   if (cause instanceof PixelCnnError) return cause;
-  const { code, message }: NodeJS.ErrnoException = cause instanceof Error ? cause : new Error(String(cause));
-  return new PixelCnnError(code ?? 'ERR_IO', `${what}: ${message}`, { cause });
+  const message = isError(cause) ? cause.message : String(cause);
+  return new PixelCnnError(errorCode(cause) ?? 'ERR_IO', `${what}: ${message}`, { cause });
 }
 
 /** Throws a PixelCnnError with `code` unless `condition` holds; `message` is only built on failure. */

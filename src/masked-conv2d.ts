@@ -16,10 +16,11 @@ import {
 } from './ops/masked-conv2d.js';
 import { parseOptions, z } from './options.js';
 import { Program } from './program.js';
+import { isFloat32Array, isSharedArrayBuffer } from './realm.js';
 import { Recorder } from './recorder.js';
 import type { Tensor } from './tensor.js';
 
-const floats = z.custom<Float32Array>((value) => value instanceof Float32Array, 'expected a Float32Array');
+const floats = z.custom<Float32Array>(isFloat32Array, 'expected a Float32Array');
 const size = z
   .int()
   .min(1)
@@ -135,8 +136,7 @@ function geometryOf(caller: string, options: z.output<typeof forwardSchema>): Ma
 }
 
 function requireLength(caller: string, name: string, array: Float32Array, length: number): void {
-  const { buffer } = array;
-  check(buffer instanceof ArrayBuffer, 'ERR_INVALID_ARG_TYPE', () => {
+  check(!isSharedArrayBuffer(array.buffer), 'ERR_INVALID_ARG_TYPE', () => {
     return `${caller}: ${name} must not be backed by a SharedArrayBuffer`;
   });
   check(array.length === length, isDetached(array) ? 'ERR_DETACHED' : 'ERR_BUFFER_SIZE', () => {

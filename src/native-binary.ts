@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PixelCnnError } from './errors.js';
+import { errorCode, isError } from './realm.js';
 
 /** The folder of package.json. */
 export const packageRoot = fileURLToPath(new URL('..', import.meta.url));
@@ -88,8 +89,8 @@ export function explainLoadFailure(
   file: string | undefined,
   { platform, arch, glibc }: Machine,
 ): { reason: string; remedy: string } {
-  const message = cause instanceof Error ? cause.message : String(cause);
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  const message = isError(cause) ? cause.message : String(cause);
+  const code = errorCode(cause);
   const here = `${platform}-${arch}`;
   if (code === 'ERR_DLOPEN_DISABLED') {
     return {
@@ -119,7 +120,7 @@ export function explainLoadFailure(
     header = readHeader(file);
   } catch (error) {
     return {
-      reason: `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+      reason: `${file} cannot be read: ${isError(error) ? error.message : String(error)}`,
       remedy: 'let this user read it, or install pixelcnn again as this user',
     };
   }

@@ -1,6 +1,7 @@
 // The addon and its description: the only file that knows what the native side looks like.
 import { PixelCnnError } from './errors.js';
 import { loadBinary } from './native-binary.js';
+import { isError, isPromise } from './realm.js';
 
 declare const tag: unique symbol;
 /** Opaque native objects; their memory is managed natively. */
@@ -73,7 +74,7 @@ export function native(): Native {
 
 /** Turns an error of the addon into a PixelCnnError; passes others through. */
 export function fromNative(error: unknown): unknown {
-  if (error instanceof PixelCnnError || !(error instanceof Error)) return error;
+  if (error instanceof PixelCnnError || !isError(error)) return error;
   const { code, remedy } = error as Error & { code?: unknown; remedy?: unknown };
   if (typeof code !== 'string') return error;
   return new PixelCnnError(
@@ -87,7 +88,7 @@ export function fromNative(error: unknown): unknown {
 export function callNative<T>(body: () => T): T {
   try {
     const result = body();
-    if (result instanceof Promise) {
+    if (isPromise(result)) {
       return result.catch((error: unknown) => {
         throw fromNative(error);
       }) as T;

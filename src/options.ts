@@ -1,14 +1,12 @@
 // The one way to read options: a strict zod schema, whose failure is a PixelCnnError that names the option.
 import { z } from 'zod';
 import { PixelCnnError } from './errors.js';
+import { isAbortSignal } from './realm.js';
 
 export { z };
 
 /** An AbortSignal. */
-export const signalOption = z.custom<AbortSignal>(
-  (value) => value instanceof AbortSignal,
-  'expected an AbortSignal',
-);
+export const signalOption = z.custom<AbortSignal>(isAbortSignal, 'expected an AbortSignal');
 
 /** A seed: a safe integer >= 0 or a bigint in [0, 2^64). */
 export const seedOption = z.union([

@@ -2,6 +2,7 @@
 // The command line: finds the command, runs it and turns errors into messages and exit codes.
 import { constants } from 'node:os';
 import { nearest } from '../options.js';
+import { packageVersion } from '../version.js';
 import { type Command, runCommand } from './command.js';
 import { benchCommand } from './commands/bench.js';
 import { buildCommand } from './commands/build.js';
@@ -14,7 +15,6 @@ import { trainCommand } from './commands/train.js';
 import { Interrupted } from './common.js';
 import { reportFailure, UsageError } from './failure.js';
 import { commandHelp, generalHelp } from './help.js';
-import { packageVersion } from './version.js';
 
 const commands = [
   trainCommand,

@@ -9,6 +9,7 @@ import { evaluate } from '../train/evaluate.js';
 import type { TrainEvent, TrainingRun, TrainSummary } from '../train/events.js';
 import { hyperparameters } from '../train/options.js';
 import { train } from '../train/trainer.js';
+import { packageVersion } from '../version.js';
 import type { TrainFlags } from './commands/train.js';
 import { Interrupted, openNamedDevice, readImages } from './common.js';
 import { UsageError } from './failure.js';
@@ -16,7 +17,6 @@ import { countParameters } from './parameter-count.js';
 import { epochsOf, TrainingProgress } from './progress.js';
 import { hasMetrics, modelFiles, newRunPath, RunFolder, stemOf } from './run-folder.js';
 import { duration, Terminal, thousands } from './terminal.js';
-import { packageVersion } from './version.js';
 
 /** Trains as the options say. Returns the exit code. */
 export async function runTraining(options: TrainFlags): Promise<number> {

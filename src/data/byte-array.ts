@@ -1,6 +1,7 @@
 // Checks on byte arrays and integers that come from outside: class, detachment, shared memory, range.
 import { check } from '../errors.js';
 import { show } from '../options.js';
+import { isSharedArrayBuffer, isUint8Array } from '../realm.js';
 
 /** True when the buffer under `view` was transferred away (works on Node 20, which has no `ArrayBuffer.detached`). */
 export function isDetached(view: ArrayBufferView): boolean {
@@ -17,10 +18,10 @@ export function isDetached(view: ArrayBufferView): boolean {
  * @throws PixelCnnError ERR_INVALID_ARG_TYPE (other class, SharedArrayBuffer), ERR_DETACHED.
  */
 export function checkBytes(value: unknown, name: string): asserts value is Uint8Array {
-  check(value instanceof Uint8Array, 'ERR_INVALID_ARG_TYPE', () => {
+  check(isUint8Array(value), 'ERR_INVALID_ARG_TYPE', () => {
     return `${name} must be a Uint8Array, got ${show(value)}`;
   });
-  check(!(value.buffer instanceof SharedArrayBuffer), 'ERR_INVALID_ARG_TYPE', () => {
+  check(!isSharedArrayBuffer(value.buffer), 'ERR_INVALID_ARG_TYPE', () => {
     return `${name} must not lie in a SharedArrayBuffer (${value.byteLength} bytes): another thread could change it`;
   });
   check(

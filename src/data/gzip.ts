@@ -1,6 +1,7 @@
 // Bounded reading of gzip files: what `gzip -d` unpacks, every checksum verified, and never more than is asked for.
 import { constants, crc32, type InflateRaw, inflateRawSync } from 'node:zlib';
 import { check, PixelCnnError } from '../errors.js';
+import { errorCode } from '../realm.js';
 
 /** What the Sync functions of node:zlib return under `info: true`; @types/node does not know it. */
 interface InflateInfo {
@@ -12,7 +13,7 @@ interface InflateInfo {
 const MAXIMUM_MEMBERS = 2 ** 16;
 
 function zlibCode(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
+  return errorCode(error) ?? '';
 }
 
 function damaged(cause: unknown, where: string): PixelCnnError {

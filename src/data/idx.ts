@@ -1,5 +1,6 @@
 // Strict reader of IDX files, the format of the MNIST family: big-endian magic, sizes and elements, nothing else.
 import { check, PixelCnnError } from '../errors.js';
+import { isUint8Array } from '../realm.js';
 import { checkBytes, inFile, plainBytes } from './byte-array.js';
 import { gunzipExactly, gunzipStart, isGzip } from './gzip.js';
 import type { ImageBatch } from './image-batch.js';
@@ -137,7 +138,7 @@ export function decodeIdx(bytes: Uint8Array, options: IdxOptions = {}): IdxArray
  */
 export function idxImages(array: IdxArray, file?: string): ImageBatch {
   const { data, shape, type } = array;
-  check(data instanceof Uint8Array && type === 'uint8', 'IDX_DTYPE', () => {
+  check(isUint8Array(data) && type === 'uint8', 'IDX_DTYPE', () => {
     return `images are uint8, got ${type}${inFile(file)}`;
   });
   const [count, height, width, channels = 1] = shape;
@@ -162,11 +163,7 @@ export function idxLabels(
   const { classes = 256, file } = options;
   const { data, shape, type } = array;
   const where = inFile(file);
-  check(
-    data instanceof Uint8Array && type === 'uint8',
-    'IDX_DTYPE',
-    () => `labels are uint8, got ${type}${where}`,
-  );
+  check(isUint8Array(data) && type === 'uint8', 'IDX_DTYPE', () => `labels are uint8, got ${type}${where}`);
   check(
     shape.length === 1,
     'IDX_RANK',

@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { check, PixelCnnError, systemError } from '../errors.js';
+import { errorCode } from '../realm.js';
 import { parseCifar } from './cifar.js';
 import { decodeIdx, idxImages, idxLabels, isGzip } from './idx.js';
 import { type ImageBatch, sliceImages } from './image-batch.js';
@@ -164,7 +165,7 @@ async function loadFolder(folder: string, spec: CheckedImageSpec): Promise<Image
 
 async function loadPath(path: string, spec: CheckedImageSpec): Promise<ImageBatch> {
   const stats = await stat(path).catch((cause: unknown) => {
-    const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
+    const missing = errorCode(cause) === 'ENOENT';
     throw missing
       ? notFound(path, 'no such file, folder or data set')
       : systemError(`cannot read ${path}`, cause);

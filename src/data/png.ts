@@ -2,6 +2,7 @@
 import { crc32, deflateSync, type Inflate, inflateSync } from 'node:zlib';
 import { check, PixelCnnError } from '../errors.js';
 import { parseOptions } from '../options.js';
+import { errorCode } from '../realm.js';
 import { checkBytes, checkInteger, inFile, plainBytes } from './byte-array.js';
 import { type PngParts, parseChunks } from './png-chunks.js';
 import { type Forgive, limitsSchema, NOTES, type PngLimits } from './png-header.js';
@@ -89,7 +90,8 @@ function inflateScanlines(parts: PngParts, size: number, where: string, forgive:
   const { compressed, ended } = parts;
   const code = ended ? 'PNG_ZLIB' : 'PNG_TRUNCATED';
   const short = (cause?: unknown) => {
-    const reason = cause instanceof Error && 'code' in cause ? `: ${String(cause.code)}` : '';
+    const zlibCode = errorCode(cause);
+    const reason = zlibCode === undefined ? '' : `: ${zlibCode}`;
     const text = `${compressed.length} bytes of image data do not unpack to ${size} bytes${where}${reason}`;
     return new PixelCnnError(code, text, { cause });
   };

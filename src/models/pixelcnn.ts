@@ -1,6 +1,7 @@
 // The model: parameters on a device and what can be asked of them.
 import { writeFileAtomic } from '../checkpoint/atomic-file.js';
 import { decodeModel, encodeModel, weightsIn } from '../checkpoint/model-file.js';
+import { copyMark, refuseOtherCopy, thisCopy } from '../copies.js';
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { readFileBounded } from '../data/read-file.js';
 import { type Arena, ArenaLayout, Device } from '../device.js';
@@ -9,6 +10,7 @@ import { MaskedConv2d } from '../layers/masked-conv2d.js';
 import { algorithms } from '../ops/masked-conv2d.js';
 import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
 import type { OpTrace } from '../program.js';
+import { isUint8Array } from '../realm.js';
 import {
   type CompleteOptions,
   completeImages,
@@ -159,7 +161,7 @@ export class PixelCNN {
     options: PixelCnnOptions = {},
   ): Promise<PixelCNN> {
     requireDevice('PixelCNN.load', device);
-    check(typeof source === 'string' || source instanceof Uint8Array, 'ERR_INVALID_ARG_TYPE', () => {
+    check(typeof source === 'string' || isUint8Array(source), 'ERR_INVALID_ARG_TYPE', () => {
       return `PixelCNN.load: expected a path or a Uint8Array, got ${show(source)}`;
     });
     return allocating('PixelCNN.load', async () => {
@@ -335,6 +337,11 @@ export class PixelCNN {
     return this.dispose();
   }
 
+  /** @internal Which copy of the package it is of. */
+  get [copyMark]() {
+    return thisCopy;
+  }
+
   /** @internal @throws PixelCnnError ERR_DISPOSED. */
   internals(): ModelInternals {
     check(
@@ -350,6 +357,7 @@ export class PixelCNN {
 
 /** @internal */
 export function requireDevice(caller: string, device: unknown): asserts device is Device {
+  if (!Device.isDevice(device)) refuseOtherCopy(caller, 'device', device);
   check(Device.isDevice(device), 'ERR_INVALID_ARG_TYPE', () => {
     return `${caller}: device must come from openDevice, got ${show(device)}`;
   });

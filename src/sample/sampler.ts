@@ -10,6 +10,7 @@ import { chooseWeights, requireStillHeld, type Weights, weightsOption } from '..
 import { frontSteps } from '../ops/sample.js';
 import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
+import { isFloat32Array, isUint8Array } from '../realm.js';
 import { buildSampler, type FrontSampler, frontOf } from './front-sampler.js';
 
 const common = {
@@ -41,9 +42,7 @@ const sampleSchema = z.strictObject({
   ...sizes,
   ...common,
   /** Float32Array [N, H, W, channels] of numbers in [0, 1) to use instead of Philox; the seed then plays no part. */
-  uniforms: z
-    .custom<Float32Array>((value) => value instanceof Float32Array, 'expected a Float32Array')
-    .optional(),
+  uniforms: z.custom<Float32Array>(isFloat32Array, 'expected a Float32Array').optional(),
 });
 const streamSchema = z.strictObject({
   ...sizes,
@@ -58,7 +57,7 @@ const completeSchema = z.strictObject({
     'expected an ImageBatch',
   ),
   /** Uint8Array [N, H, W], non-zero where the pixel is known. */
-  known: z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected a Uint8Array'),
+  known: z.custom<Uint8Array>(isUint8Array, 'expected a Uint8Array'),
 });
 
 /**

@@ -1,4 +1,5 @@
 // Likelihood of a whole dataset, no image dropped, under a named protocol.
+import { refuseOtherCopy } from '../copies.js';
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { check } from '../errors.js';
 import { copyImages, requireImages } from '../models/given-images.js';
@@ -56,8 +57,9 @@ export async function evaluate(
   );
 }
 
-/** @internal The model's internals. @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_DISPOSED. */
+/** @internal The model's internals. @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_TWO_COPIES, ERR_DISPOSED. */
 export function requireModel(caller: string, model: unknown): ModelInternals {
+  if (!(model instanceof PixelCNN)) refuseOtherCopy(caller, 'model', model);
   check(model instanceof PixelCNN, 'ERR_INVALID_ARG_TYPE', () => {
     return `${caller}: model must be a PixelCNN, got ${show(model)}`;
   });

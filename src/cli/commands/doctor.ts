@@ -6,10 +6,10 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { thisMachine } from '../../native-binary.js';
 import { z } from '../../options.js';
+import { packageVersion } from '../../version.js';
 import type { Command } from '../command.js';
 import { outputOptions } from '../common.js';
 import { paint, Terminal } from '../terminal.js';
-import { packageVersion } from '../version.js';
 
 /** One line of the report. */
 export interface Finding {
