@@ -8,6 +8,7 @@ import {
   type PixelCnnConfig,
   type PixelCnnOptions,
   parseConfig,
+  requireExpected,
 } from '../models/config.js';
 import { isFinite32, type NamedArrays, requireParameters } from '../models/parameters.js';
 import type { Weights } from '../models/weights.js';
@@ -19,6 +20,7 @@ import {
   parseSafetensors,
   type SafetensorsTensor,
 } from './safetensors.js';
+import { readStateDict } from './state-dict.js';
 
 const formatVersion = '1';
 const maxObjectLength = 4096;
@@ -49,6 +51,14 @@ export interface ModelFile {
 /** The weights that a file holds. */
 export function weightsIn({ weights, average }: Pick<ModelFile, 'weights' | 'average'>): readonly Weights[] {
   return average === undefined ? [weights] : [weights, 'ema'];
+}
+
+/** A model file as it was read. */
+export interface DecodedModel extends ModelFile {
+  /** What the file calls each layer. */
+  readonly layerNames: readonly string[];
+  /** What was found and what is assumed where the file does not tell; empty for a file of pixelcnn's. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -84,12 +94,13 @@ export function encodeModel(file: ModelFile): Uint8Array {
 }
 
 /**
- * Reads a model file or a PyTorch state dict. Configuration: metadata first, then `options`, then the shapes. A file of
- * pixelcnn's must have its checksum. All is checked here, before anything is allocated for the model.
+ * Reads a model file or a PyTorch state dict. The configuration is that of the metadata, without them that of the
+ * shapes; `expected` must not contradict it. A file of pixelcnn's must have its checksum. All is checked here, before
+ * anything is allocated for the model.
  * @throws PixelCnnError CKPT_* for malformed files; CKPT_VERSION, CKPT_CHECKSUM, CKPT_CONFIG, CKPT_MISSING_TENSOR,
- * CKPT_UNKNOWN_TENSOR, CKPT_SHAPE, CKPT_DTYPE, CKPT_NONFINITE for files that do not describe a model.
+ * CKPT_UNKNOWN_TENSOR, CKPT_SHAPE, CKPT_DTYPE, CKPT_MASK, CKPT_NONFINITE for files that do not describe a model.
  */
-export function decodeModel(bytes: Uint8Array, options: PixelCnnOptions = {}, file?: string): ModelFile {
+export function decodeModel(bytes: Uint8Array, expected: PixelCnnOptions = {}, file?: string): DecodedModel {
   const where = file === undefined ? 'model file' : file;
   // Dead taps may hold anything: what is not finite is refused below, where the mask is known.
   const { metadata, tensors } = parseSafetensors(bytes, {
@@ -98,11 +109,14 @@ export function decodeModel(bytes: Uint8Array, options: PixelCnnOptions = {}, fi
   });
   // One flipped bit may hide one of these entries, but not all of them.
   const own = Object.keys(metadata).some((key) => key.startsWith('pixelcnn.'));
-  if (own) checkOrigin(metadata, tensors, where);
+  if (!own) {
+    const read = readStateDict(tensors, expected, where);
+    return { ...read, weights: 'raw', imageSize: undefined, training: undefined };
+  }
+  checkOrigin(metadata, tensors, where);
   const object = (key: string, text: string) => metadataObject(text, key, where);
-  const stored = metadata[configKey];
-  const config =
-    stored === undefined ? inferConfig(tensors, options, where) : configOf(object(configKey, stored), where);
+  const config = configOf(object(configKey, metadata[configKey]!), where);
+  requireExpected(config, expected, 'metadata', where);
   const { parameters, average, arrays } = arraysOf(tensors, where);
   const size = metadata[imageSizeKey];
   const state = metadata[trainingKey];
@@ -121,6 +135,8 @@ export function decodeModel(bytes: Uint8Array, options: PixelCnnOptions = {}, fi
     parameters,
     average: average.size > 0 ? average : undefined,
     training: state === undefined ? undefined : { arrays, state: object(trainingKey, state) },
+    layerNames: layers.map(({ name }) => name),
+    notes: [],
   };
 }
 
@@ -220,31 +236,4 @@ function valuesOf(text: string | undefined, where: string): ImageValues | undefi
     return `${where}: metadata '${valuesKey}' must be 'bytes' or 'levels', got ${JSON.stringify(text)}`;
   });
   return values;
-}
-
-/** The configuration that the shapes of a state dict imply, checked against the given options. */
-function inferConfig(
-  tensors: ReadonlyMap<string, SafetensorsTensor>,
-  options: PixelCnnOptions,
-  where: string,
-): PixelCnnConfig {
-  const weights = [...tensors.keys()].flatMap((name) => {
-    const match = /^net\.(\d{1,4})\.weight$/.exec(name);
-    return match ? [Number(match[1])] : [];
-  });
-  const layers = weights.length;
-  const first = tensors.get('net.0.weight')?.shape;
-  const last = tensors.get(`net.${2 * (layers - 1)}.weight`)?.shape;
-  check(first?.length === 4 && last?.length === 4, 'CKPT_MISSING_TENSOR', () => {
-    return `${where}: a state dict needs weights 'net.0.weight', 'net.2.weight' … of rank 4, found ${layers} of them`;
-  });
-  const channels = first[1]!;
-  const inferred = {
-    channels,
-    hiddenChannels: first[0]!,
-    layers,
-    levels: Math.floor(last[0]! / Math.max(channels, 1)),
-    kernelSize: first[2]!,
-  };
-  return configOf({ ...inferred, ...options }, where);
 }

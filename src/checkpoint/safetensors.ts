@@ -1,6 +1,7 @@
 // Safetensors files: strict reader, one validation of the whole file before anything of it is used.
 import { checkBytes, inFile, plainBytes } from '../data/byte-array.js';
 import { check } from '../errors.js';
+import { foreignModel } from './foreign-model.js';
 import { type HeaderValue, parseHeaderJson } from './header-json.js';
 import {
   CHECKSUM_KEY,
@@ -187,10 +188,18 @@ function verifyChecksum(bytes: Uint8Array, headerEnd: number, stated: string, wh
  * @throws PixelCnnError CKPT_HEADER_TOO_SMALL, CKPT_HEADER_TOO_LARGE, CKPT_HEADER_LENGTH, CKPT_HEADER_UTF8,
  * CKPT_HEADER_JSON, CKPT_DUPLICATE_KEY, CKPT_SCHEMA, CKPT_NAME, CKPT_DTYPE, CKPT_SHAPE, CKPT_OFFSET, CKPT_OVERFLOW,
  * CKPT_LIMIT, CKPT_SIZE_MISMATCH, CKPT_OVERLAP, CKPT_HOLE, CKPT_TRUNCATED, CKPT_TRAILING_DATA, CKPT_CHECKSUM,
- * CKPT_NONFINITE.
+ * CKPT_NONFINITE; CKPT_FORMAT for a file of another kind, which is named.
  */
 export function parseSafetensors(bytes: Uint8Array, options: ParseSafetensorsOptions = {}): SafetensorsFile {
   checkBytes(bytes, 'bytes');
+  try {
+    return parseChecked(bytes, options);
+  } catch (error) {
+    throw foreignModel(bytes, options.file, error) ?? error;
+  }
+}
+
+function parseChecked(bytes: Uint8Array, options: ParseSafetensorsOptions): SafetensorsFile {
   const { file, allowNonfinite = false } = options;
   const where = inFile(file);
   check(

@@ -107,6 +107,7 @@ export async function withModel<T>(
     const model = await PixelCNN.load(device, file);
     const weights = chooseWeights(command, model.internals(), options.weights);
     terminal.note(`model: ${file}, ${weights} weights`, 'dim');
+    for (const note of model.notes) terminal.note(note, 'dim');
     return await body(model, terminal, { model: file, weights });
   } finally {
     terminal.clear();

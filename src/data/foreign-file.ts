@@ -8,11 +8,18 @@ export interface ForeignFile {
 }
 
 type Test = (start: string) => boolean;
+/** A format by the bytes it starts with, as latin1, or by a test of them. */
+export type Format = readonly [start: string | RegExp | Test, what: string, remedy: string];
 
 const unpack = 'unpack it and give what is inside';
+/** A checkpoint often is a dict with the weights under 'state_dict' or 'model'; save_file wants tensors of their own. */
+const torchRemedy =
+  "convert it in Python: import torch; from safetensors.torch import save_file; d = torch.load('model.pt', " +
+  "map_location='cpu', weights_only=True); d = d.get('state_dict', d.get('model', d)); " +
+  "save_file({n: t.clone().contiguous() for n, t in d.items()}, 'model.safetensors') " +
+  '(of a model saved whole, save model.state_dict() first)';
 
-/** Formats by the bytes they start with, as latin1, or by a test of them. */
-const formats: readonly (readonly [start: string | RegExp | Test, what: string, remedy: string])[] = [
+const formats: readonly Format[] = [
   ['version https://git-lfs.github.com/', 'a Git LFS pointer, not the file itself', 'fetch it: git lfs pull'],
   [
     /^\s*(<!doctype html|<html|<head|<\?xml)/i,
@@ -22,7 +29,7 @@ const formats: readonly (readonly [start: string | RegExp | Test, what: string, 
   [
     (start) => start[0] === '\x80' && '\x02\x03\x04\x05'.includes(start[1] ?? ' '),
     'a Python pickle, as torch.save wrote it in old versions of PyTorch',
-    "convert it in Python: safetensors.torch.save_file(torch.load(file, map_location='cpu'), 'model.safetensors')",
+    torchRemedy,
   ],
   [
     '\x89HDF\r\n\x1a\n',
@@ -45,9 +52,6 @@ const formats: readonly (readonly [start: string | RegExp | Test, what: string, 
   ['%PDF-', 'a PDF document', 'export its pages as PNG files'],
 ];
 
-const torchArchive =
-  "convert it in Python: safetensors.torch.save_file(torch.load(file, map_location='cpu'), 'model.safetensors')";
-
 /**
  * What `bytes`, the beginning of a file (some kilobytes do), are the beginning of, where that is a known format that
  * no reader here takes. gzip is told apart by what is in it: give the unpacked start.
@@ -55,17 +59,39 @@ const torchArchive =
 export function foreignFile(bytes: Uint8Array): ForeignFile | undefined {
   const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 1024)).toString('latin1');
   if (start.startsWith('PK\x03\x04')) {
-    // torch.save writes a zip whose first entry is NAME/data.pkl, or NAME/.format_version.
-    return /\/(data\.pkl|\.format_version|byteorder)/.test(start)
-      ? { what: 'a PyTorch file (.pt, a zip with a pickle in it)', remedy: torchArchive }
-      : { what: 'a zip archive (.zip, .npz, or .pt of PyTorch)', remedy: unpack };
+    return zipArchive(start);
   }
   if (start.slice(257, 262) === 'ustar') return { what: 'a tar archive', remedy: unpack };
-  for (const [beginning, what, remedy] of formats) {
-    const found = matches(beginning, start);
-    if (found) return { what, remedy };
+  return findFormat(formats, start);
+}
+
+/** The first of `formats` that `start`, latin1, is the start of. */
+export function findFormat(formats: readonly Format[], start: string): ForeignFile | undefined {
+  const found = formats.find(([beginning]) => matches(beginning, start));
+  return found && { what: found[1], remedy: found[2] };
+}
+
+/** By the names of its first entries. */
+function zipArchive(start: string): ForeignFile {
+  if (/constants\.pkl|\/code\//.test(start)) {
+    const remedy =
+      "save the weights of the original model: save_file(model.state_dict(), 'model.safetensors')";
+    return { what: 'a TorchScript model (.pt, a zip)', remedy };
   }
-  return undefined;
+  // torch.save writes NAME/data.pkl first, new versions NAME/.format_version and NAME/byteorder beside it.
+  if (/\/(data\.pkl|\.format_version|byteorder)/.test(start)) {
+    return { what: 'a PyTorch file (.pt, a zip with a pickle in it)', remedy: torchRemedy };
+  }
+  if (/\.npy/.test(start.slice(0, 512))) {
+    return {
+      what: 'NumPy arrays (.npz, a zip)',
+      remedy: 'write images as PNG or IDX files, weights as safetensors',
+    };
+  }
+  return {
+    what: 'a zip archive (.zip, .npz, or .pt of PyTorch)',
+    remedy: `${unpack}; if PyTorch wrote it, ${torchRemedy}`,
+  };
 }
 
 function matches(beginning: string | RegExp | Test, start: string): boolean {

@@ -29,6 +29,16 @@ export type PixelCnnOptions = z.input<typeof configSchema>;
  */
 export type PixelCnnConfig = Readonly<z.output<typeof configSchema>>;
 
+const { shape } = configSchema;
+/** The same options without defaults: what the caller of `PixelCNN.load` expects of a file. */
+export const expectedSchema = z.strictObject({
+  channels: shape.channels.unwrap().optional(),
+  hiddenChannels: shape.hiddenChannels.unwrap().optional(),
+  layers: shape.layers.unwrap().optional(),
+  levels: shape.levels.unwrap().optional(),
+  kernelSize: shape.kernelSize.unwrap().optional(),
+});
+
 const maxParameters = 2 ** 28;
 
 /** Pixels: the largest height and width that the native ops take (native/ops.h). */
@@ -95,4 +105,24 @@ export function layersOf(config: PixelCnnConfig): LayerConfig[] {
 /** Weights and biases, those under the mask included. */
 export function parameterCount(config: PixelCnnConfig): number {
   return layersOf(config).reduce((sum, { c, k, kernelSize }) => sum + k * c * kernelSize * kernelSize + k, 0);
+}
+
+/**
+ * Checks what a file says against what the caller expects of it; `source` is where the file says it.
+ * @throws PixelCnnError CKPT_CONFIG that names both values.
+ */
+export function requireExpected(
+  config: PixelCnnConfig,
+  expected: PixelCnnOptions,
+  source: 'metadata' | 'shapes',
+  where: string,
+): void {
+  for (const name of Object.keys(configSchema.shape) as (keyof PixelCnnConfig)[]) {
+    if (expected[name] === undefined || expected[name] === config[name]) continue;
+    throw new PixelCnnError(
+      'CKPT_CONFIG',
+      `${where}: ${name} is ${config[name]} by its ${source}, the options say ${expected[name]}`,
+      { remedy: `leave ${name} out of the options, or give another file` },
+    );
+  }
 }

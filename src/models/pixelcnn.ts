@@ -21,7 +21,14 @@ import {
   sampleImages,
   streamImages,
 } from '../sample/sampler.js';
-import { configSchema, layersOf, type PixelCnnConfig, type PixelCnnOptions, parseConfig } from './config.js';
+import {
+  configSchema,
+  expectedSchema,
+  layersOf,
+  type PixelCnnConfig,
+  type PixelCnnOptions,
+  parseConfig,
+} from './config.js';
 import { copyImages, requireImages } from './given-images.js';
 import { runLogits, runNats, traceNats } from './likelihood.js';
 import type { Network } from './network.js';
@@ -110,6 +117,7 @@ export class PixelCNN {
   /** Height and width of the images this model was trained on, the default size of samples. */
   imageSize: { height: number; width: number } | undefined;
   readonly #internals: ModelInternals;
+  #notes: readonly string[] = [];
   #disposed = false;
 
   private constructor(internals: ModelInternals) {
@@ -150,10 +158,13 @@ export class PixelCNN {
 
   /**
    * Loads a model from a safetensors file or its bytes: one that pixelcnn saved, or a PyTorch state dict of masked
-   * convolutions in an `nn.Sequential` called `net`. `options` give what the file's metadata lacks; what neither
-   * has is inferred from the shapes. A file that does not say which weights it holds counts as `raw`: the weights as
-   * they stand in it.
-   * @throws PixelCnnError CKPT_* for a file that is malformed or does not fit, or the code of the system's error for the path (ENOENT, EACCES …).
+   * convolutions with ReLU between them, under any prefix (`net.`, `module.net.`, none …) and with or without mask
+   * buffers; {@link notes} tells what was found and assumed. `options` is what the caller expects of the model: a file
+   * that says otherwise is refused. A file that does not say which weights it holds counts as `raw`: the weights as they
+   * stand in it.
+   * @throws PixelCnnError CKPT_FORMAT for a file of another kind, which is named; CKPT_MASK for masks of another model;
+   * CKPT_CONFIG for `options` that contradict the file, naming both values; other CKPT_* for a file that is malformed or
+   * does not fit; or the code of the system's error for the path (ENOENT, EACCES …).
    */
   static async load(
     device: Device,
@@ -161,12 +172,13 @@ export class PixelCNN {
     options: PixelCnnOptions = {},
   ): Promise<PixelCNN> {
     requireDevice('PixelCNN.load', device);
+    const expected = parseOptions('PixelCNN.load', expectedSchema, options);
     check(typeof source === 'string' || isUint8Array(source), 'ERR_INVALID_ARG_TYPE', () => {
       return `PixelCNN.load: expected a path or a Uint8Array, got ${show(source)}`;
     });
     return allocating('PixelCNN.load', async () => {
       const bytes = typeof source === 'string' ? await readFileBounded(source) : source;
-      const file = decodeModel(bytes, options, typeof source === 'string' ? source : undefined);
+      const file = decodeModel(bytes, expected, typeof source === 'string' ? source : undefined);
       const model = await PixelCNN.#allocate(
         device,
         file.config,
@@ -176,6 +188,7 @@ export class PixelCNN {
       );
       model.imageSize = file.imageSize;
       model.#internals.values = file.values;
+      model.#notes = file.notes;
       return model;
     });
   }
@@ -335,6 +348,14 @@ export class PixelCNN {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
+  }
+
+  /**
+   * What was found and what was assumed when the model was loaded from a PyTorch state dict, which does not tell all, a
+   * sentence each. Empty for a model that was created here or that pixelcnn saved.
+   */
+  get notes(): readonly string[] {
+    return this.#notes;
   }
 
   /** @internal Which copy of the package it is of. */

@@ -85,8 +85,9 @@ const withText =
 
 describe('a checkpoint', () => {
   it('round trips', () => {
-    const decoded = decodeModel(valid);
+    const { notes, layerNames, ...decoded } = decodeModel(valid);
     expect(decoded).toEqual(checkpoint);
+    expect({ notes, layerNames }).toEqual({ notes: [], layerNames: ['net.0', 'net.2'] });
     expect(codeOf(() => read(valid))).toBe('accept');
     expect(codeOf(() => read(edited(() => undefined)))).toBe('accept');
     expect(encodeModel(decoded)).toEqual(valid);

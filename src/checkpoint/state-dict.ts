@@ -1,0 +1,222 @@
+// A PyTorch state dict of the plain network: its layers are found by the structure of their names and the chain of their shapes; what was found and what is assumed is told in notes.
+import { check, PixelCnnError } from '../errors.js';
+import {
+  layersOf,
+  type PixelCnnConfig,
+  type PixelCnnOptions,
+  parseConfig,
+  requireExpected,
+} from '../models/config.js';
+import { type NamedArrays, requireParameters } from '../models/parameters.js';
+import { foreignContent, plainNetwork } from './foreign-tensors.js';
+import { float32Of, type SafetensorsTensor } from './safetensors.js';
+import { applyFileMasks } from './state-dict-masks.js';
+
+type Tensors = ReadonlyMap<string, SafetensorsTensor>;
+
+interface Network {
+  readonly config: PixelCnnConfig;
+  /** Under pixelcnn's own names. */
+  readonly parameters: NamedArrays;
+  /** What the file calls each layer, e.g. `module.net.0`. */
+  readonly layerNames: readonly string[];
+  /** What was found and what is assumed, a sentence each. */
+  readonly notes: readonly string[];
+}
+
+export interface StateDict extends Network {
+  readonly average: NamedArrays | undefined;
+}
+
+/** One layer as the file has it. */
+interface Layer {
+  readonly name: string;
+  readonly weight: SafetensorsTensor;
+  readonly bias: SafetensorsTensor | undefined;
+  readonly mask: SafetensorsTensor | undefined;
+}
+
+const averagePrefix = 'ema.';
+/** torch.optim.swa_utils.AveragedModel counts its steps here, which says nothing about the weights. */
+const averageCount = 'n_averaged';
+
+/**
+ * The network in a state dict, and its moving average where the same names stand under `ema.` as well. Layers are the
+ * weights of rank 4 whose names are PREFIX + number + SUFFIX, in the order of the numbers; biases and mask buffers
+ * stand beside them. Everything else is refused by name.
+ * @throws PixelCnnError CKPT_MISSING_TENSOR, CKPT_UNKNOWN_TENSOR, CKPT_SHAPE, CKPT_DTYPE, CKPT_MASK, CKPT_NONFINITE;
+ * CKPT_CONFIG also for `expected` that contradicts the shapes.
+ */
+export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where: string): StateDict {
+  const isAverage = (name: string) =>
+    name.startsWith(averagePrefix) && tensors.has(name.slice(averagePrefix.length));
+  const raw = new Map([...tensors].filter(([name]) => !isAverage(name) && name !== averageCount));
+  const network = readNetwork(raw, expected, where);
+  const averaged = [...tensors].filter(([name]) => isAverage(name));
+  if (averaged.length === 0) return { ...network, average: undefined };
+  const average = new Map([
+    // An average of the parameters leaves buffers out: they do not change.
+    ...[...raw].filter(([name]) => name.endsWith('.mask')),
+    ...averaged.map(([name, tensor]) => [name.slice(averagePrefix.length), tensor] as const),
+  ]);
+  const { parameters } = readNetwork(average, network.config, `${where}: under '${averagePrefix}'`);
+  const notes = [...network.notes, `a moving average of the weights under '${averagePrefix}'`];
+  return { ...network, average: parameters, notes };
+}
+
+function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string): Network {
+  const layers = findLayers(tensors, where);
+  const config = configOf(layers, where);
+  requireExpected(config, expected, 'shapes', where);
+  const configs = layersOf(config);
+  const values: NamedArrays = new Map();
+  const masked = layers.map(({ name, weight, bias, mask }, i) => {
+    const data = float32Of(weight, ` in tensor '${name}.weight' of ${where}`);
+    const biases = bias && float32Of(bias, ` in tensor '${name}.bias' of ${where}`);
+    values.set(`${name}.weight`, { shape: weight.shape, data });
+    // A convolution without bias is one whose bias is 0.
+    const k = weight.shape[0]!;
+    values.set(`${name}.bias`, { shape: [k], data: biases ?? new Float32Array(k) });
+    return { config: { ...configs[i]!, name }, weight: data, mask };
+  });
+  const maskNotes = applyFileMasks(masked, where);
+  requireParameters(
+    masked.map((layer) => layer.config),
+    values,
+    where,
+  );
+  const layerNames = layers.map(({ name }) => name);
+  const parameters: NamedArrays = new Map(
+    configs.flatMap(({ name }, i) =>
+      ['weight', 'bias'].map((part) => [`${name}.${part}`, values.get(`${layerNames[i]}.${part}`)!] as const),
+    ),
+  );
+  return {
+    config,
+    parameters,
+    layerNames,
+    notes: [`a PyTorch state dict: ${found(layers)}`, assumptions(config), ...maskNotes],
+  };
+}
+
+/** The layers by their names alone; all names are accounted for. */
+function findLayers(tensors: Tensors, where: string): Layer[] {
+  const weights = [...tensors].flatMap(([name, { shape }]) => {
+    return shape.length === 4 && /(^|\.)weight$/.test(name) ? [name.replace(/\.?weight$/, '')] : [];
+  });
+  const pattern = numberedNames(weights);
+  const names = [...tensors.keys()];
+  if (pattern === undefined) {
+    const shown = weights.slice(0, 6).map((name) => `'${name}.weight'`);
+    throw (
+      foreignContent(names, tensors, where) ??
+      new PixelCnnError(
+        'CKPT_MISSING_TENSOR',
+        `${where}: a state dict needs two or more weights of rank 4 whose names differ in one number, as 'net.0.weight' and 'net.2.weight', found ${weights.length} of rank 4${shown.length > 0 ? `: ${shown.join(', ')}` : ''}`,
+      )
+    );
+  }
+  const layers = pattern.map((name) => ({
+    name,
+    weight: tensors.get(`${name}.weight`)!,
+    bias: tensors.get(`${name}.bias`),
+    mask: tensors.get(`${name}.mask`),
+  }));
+  const known = new Set(
+    layers.flatMap(({ name }) => ['weight', 'bias', 'mask'].map((part) => `${name}.${part}`)),
+  );
+  const others = names.filter((name) => !known.has(name));
+  if (others.length > 0) {
+    throw (
+      foreignContent(others, tensors, where) ??
+      new PixelCnnError(
+        'CKPT_UNKNOWN_TENSOR',
+        `${where}: tensor '${others[0]}' is not part of the model, whose layers are '${pattern[0]}' to '${pattern.at(-1)}'`,
+      )
+    );
+  }
+  const biased = layers.filter(({ bias }) => bias !== undefined);
+  const without = layers.find(({ bias }) => bias === undefined);
+  check(biased.length === 0 || without === undefined, 'CKPT_MISSING_TENSOR', () => {
+    return `${where}: there is no tensor '${without?.name}.bias', and other layers have one`;
+  });
+  return layers;
+}
+
+/** The names in the order of the one number in which they differ; undefined where they differ in anything else. */
+function numberedNames(names: readonly string[]): string[] | undefined {
+  if (names.length < 2) return undefined;
+  const reversed = names.map((name) => [...name].reverse().join(''));
+  // The number itself may begin or end with the same digits everywhere.
+  const before = commonStart(names).replace(/\d+$/, '').length;
+  const after = commonStart(reversed).replace(/\d+$/, '').length;
+  const numbered = names.map((name) => ({ name, number: name.slice(before, name.length - after) }));
+  if (!numbered.every(({ number }) => /^(0|[1-9]\d{0,3})$/.test(number))) return undefined;
+  return numbered.sort((a, b) => Number(a.number) - Number(b.number)).map(({ name }) => name);
+}
+
+function commonStart(texts: readonly string[]): string {
+  const [first = '', ...others] = texts;
+  let length = 0;
+  while (length < first.length && others.every((text) => text[length] === first[length])) length += 1;
+  return first.slice(0, length);
+}
+
+/** The configuration that the shapes of the layers give, checked to be one of the plain network. */
+function configOf(layers: readonly Layer[], where: string): PixelCnnConfig {
+  const [first, last] = [layers[0]!, layers.at(-1)!];
+  const channels = first.weight.shape[1]!;
+  const [hiddenChannels, , kernelSize] = first.weight.shape as [number, number, number, number];
+  for (const [i, { name, weight, bias }] of layers.entries()) {
+    const isLast = i === layers.length - 1;
+    const [k, c, rows, columns] = weight.shape as [number, number, number, number];
+    const size = isLast ? 1 : kernelSize;
+    const text = `${where}: '${name}.weight' is [${weight.shape.join(', ')}]`;
+    check(rows === size && columns === size, 'CKPT_SHAPE', () => {
+      return `${text}, expected a filter of ${size}x${size}: all layers have that of the first, ${kernelSize}x${kernelSize}, and the last has 1x1`;
+    });
+    const before = i === 0 ? channels : hiddenChannels;
+    check(c === before, 'CKPT_SHAPE', () => {
+      return `${text} and takes ${c} channels, but ${before} come in (a grouped, a transposed or a skipped convolution?)`;
+    });
+    check(isLast || k === hiddenChannels, 'CKPT_SHAPE', () => {
+      return `${text} and gives ${k} channels: all hidden layers must give as many as the first, ${hiddenChannels}`;
+    });
+    check(bias === undefined || (bias.shape.length === 1 && bias.shape[0] === k), 'CKPT_SHAPE', () => {
+      return `${where}: tensor '${name}.bias' must be [${k}], got [${bias?.shape.join(', ')}]`;
+    });
+  }
+  const outputs = last.weight.shape[0]!;
+  if (outputs === channels) {
+    const message = `${where}: '${last.name}.weight' gives one output for each of ${channels} image channels (a sigmoid or a mean), and pixelcnn needs a logit for each of at least 2 levels`;
+    const remedy =
+      'for a sigmoid of one channel, levels 0 and 1 have the logits 0 and that output: put a row of zeros before the last weight, and a 0 before its bias';
+    throw new PixelCnnError('CKPT_SHAPE', message, { remedy });
+  }
+  check(channels > 0 && outputs % channels === 0, 'CKPT_SHAPE', () => {
+    return `${where}: '${last.name}.weight' gives ${outputs} outputs, which are not a number of levels for each of ${channels} image channels`;
+  });
+  const config = { channels, hiddenChannels, layers: layers.length, levels: outputs / channels, kernelSize };
+  try {
+    return parseConfig(where, config);
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new PixelCnnError('CKPT_CONFIG', `${message}; ${plainNetwork}`, { cause });
+  }
+}
+
+function found(layers: readonly Layer[]): string {
+  const [first, last] = [layers[0]!.name, layers.at(-1)!.name];
+  const types = [...new Set(layers.map(({ weight }) => weight.dtype))].filter((dtype) => dtype !== 'F32');
+  return [
+    `${layers.length} layers, '${first}' to '${last}'`,
+    ...(layers[0]!.bias === undefined ? ['without biases'] : []),
+    ...(types.length > 0 ? [`read from ${types.join(' and ')} as float32`] : []),
+  ].join(', ');
+}
+
+/** What names and shapes cannot tell. */
+function assumptions({ channels }: PixelCnnConfig): string {
+  const order = channels > 1 ? `; output c * levels + v is the logit of level v of channel c` : '';
+  return `assumed: ReLU after every layer but the last and nothing else between them; pixels enter as level / (levels - 1), from 0 to 1${order}`;
+}
