@@ -20,6 +20,11 @@ const formats: readonly Format[] = [
   ],
 ];
 
+/** What is left when all else is ruled out. */
+const texts: readonly Format[] = [
+  [/^[\s!-~]{8,}$/, 'a text, perhaps the answer of a server', 'open it in an editor to see what it says'],
+];
+
 /**
  * CKPT_FORMAT for bytes that are known to be something else than safetensors, with the error of the reader as cause;
  * undefined where they are not.
@@ -32,7 +37,7 @@ export function foreignModel(
   // A header that begins as it must is that of a damaged safetensors file, whatever its length looks like.
   if (bytes[5] === 0 && bytes[6] === 0 && bytes[7] === 0 && bytes[8] === 0x7b) return undefined;
   const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString('latin1');
-  const found = findFormat(formats, start) ?? foreignFile(bytes);
+  const found = findFormat(formats, start) ?? foreignFile(bytes) ?? findFormat(texts, start);
   if (found === undefined) return undefined;
   const message = `${file ?? 'the model file'} is ${found.what}; models are safetensors files`;
   return new PixelCnnError('CKPT_FORMAT', message, { remedy: found.remedy, cause });

@@ -26,11 +26,12 @@ export function applyFileMasks(layers: readonly MaskedLayer[], where: string): s
   // 0 throughout, masks were multiplied into them. Both ways a weight that is not 0 is one the model uses.
   const usesAllWeights = masked.length > 0 || masksAreInWeights(layers);
   const stricter = new Map<string, number>();
+  for (const layer of masked) {
+    const forbidden = applyMaskBuffer(layer, layer.mask!, where);
+    if (forbidden > 0) stricter.set(layer.config.name, forbidden);
+  }
   for (const layer of layers) {
-    if (layer.mask !== undefined) {
-      const forbidden = applyMaskBuffer(layer, layer.mask, where);
-      if (forbidden > 0) stricter.set(layer.config.name, forbidden);
-    } else if (usesAllWeights) refuseForbiddenWeight(layer, masked.length > 0, where);
+    if (usesAllWeights && layer.mask === undefined) refuseForbiddenWeight(layer, masked.length > 0, where);
   }
   if (masked.length === 0) {
     return [

@@ -65,7 +65,7 @@ export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where
 }
 
 function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string): Network {
-  const layers = findLayers(tensors, where);
+  const { layers, prefix } = findLayers(tensors, where);
   const config = configOf(layers, where);
   requireExpected(config, expected, 'shapes', where);
   const configs = layersOf(config);
@@ -95,12 +95,12 @@ function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string)
     config,
     parameters,
     layerNames,
-    notes: [`a PyTorch state dict: ${found(layers)}`, assumptions(config), ...maskNotes],
+    notes: [`a PyTorch state dict: ${found(layers, prefix)}`, assumptions(config), ...maskNotes],
   };
 }
 
 /** The layers by their names alone; all names are accounted for. */
-function findLayers(tensors: Tensors, where: string): Layer[] {
+function findLayers(tensors: Tensors, where: string): { layers: Layer[]; prefix: string } {
   const weights = [...tensors].flatMap(([name, { shape }]) => {
     return shape.length === 4 && /(^|\.)weight$/.test(name) ? [name.replace(/\.?weight$/, '')] : [];
   });
@@ -116,7 +116,8 @@ function findLayers(tensors: Tensors, where: string): Layer[] {
       )
     );
   }
-  const layers = pattern.map((name) => ({
+  const { prefix } = pattern;
+  const layers = pattern.names.map((name) => ({
     name,
     weight: tensors.get(`${name}.weight`)!,
     bias: tensors.get(`${name}.bias`),
@@ -131,7 +132,7 @@ function findLayers(tensors: Tensors, where: string): Layer[] {
       foreignContent(others, tensors, where) ??
       new PixelCnnError(
         'CKPT_UNKNOWN_TENSOR',
-        `${where}: tensor '${others[0]}' is not part of the model, whose layers are '${pattern[0]}' to '${pattern.at(-1)}'`,
+        `${where}: tensor '${others[0]}' is not part of the model, whose layers are '${layers[0]?.name}' to '${layers.at(-1)?.name}'`,
       )
     );
   }
@@ -140,19 +141,20 @@ function findLayers(tensors: Tensors, where: string): Layer[] {
   check(biased.length === 0 || without === undefined, 'CKPT_MISSING_TENSOR', () => {
     return `${where}: there is no tensor '${without?.name}.bias', and other layers have one`;
   });
-  return layers;
+  return { layers, prefix };
 }
 
 /** The names in the order of the one number in which they differ; undefined where they differ in anything else. */
-function numberedNames(names: readonly string[]): string[] | undefined {
+function numberedNames(names: readonly string[]): { names: string[]; prefix: string } | undefined {
   if (names.length < 2) return undefined;
   const reversed = names.map((name) => [...name].reverse().join(''));
   // The number itself may begin or end with the same digits everywhere.
-  const before = commonStart(names).replace(/\d+$/, '').length;
+  const prefix = commonStart(names).replace(/\d+$/, '');
   const after = commonStart(reversed).replace(/\d+$/, '').length;
-  const numbered = names.map((name) => ({ name, number: name.slice(before, name.length - after) }));
+  const numbered = names.map((name) => ({ name, number: name.slice(prefix.length, name.length - after) }));
   if (!numbered.every(({ number }) => /^(0|[1-9]\d{0,3})$/.test(number))) return undefined;
-  return numbered.sort((a, b) => Number(a.number) - Number(b.number)).map(({ name }) => name);
+  numbered.sort((a, b) => Number(a.number) - Number(b.number));
+  return { names: numbered.map(({ name }) => name), prefix };
 }
 
 function commonStart(texts: readonly string[]): string {
@@ -205,11 +207,11 @@ function configOf(layers: readonly Layer[], where: string): PixelCnnConfig {
   }
 }
 
-function found(layers: readonly Layer[]): string {
+function found(layers: readonly Layer[], prefix: string): string {
   const [first, last] = [layers[0]!.name, layers.at(-1)!.name];
   const types = [...new Set(layers.map(({ weight }) => weight.dtype))].filter((dtype) => dtype !== 'F32');
   return [
-    `${layers.length} layers, '${first}' to '${last}'`,
+    `${layers.length} layers, '${first}' to '${last}' (${prefix === '' ? 'no prefix' : `prefix '${prefix}'`})`,
     ...(layers[0]!.bias === undefined ? ['without biases'] : []),
     ...(types.length > 0 ? [`read from ${types.join(' and ')} as float32`] : []),
   ].join(', ');

@@ -58,9 +58,7 @@ const formats: readonly Format[] = [
  */
 export function foreignFile(bytes: Uint8Array): ForeignFile | undefined {
   const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 1024)).toString('latin1');
-  if (start.startsWith('PK\x03\x04')) {
-    return zipArchive(start);
-  }
+  if (start.startsWith('PK\x03\x04')) return zipArchive(start);
   if (start.slice(257, 262) === 'ustar') return { what: 'a tar archive', remedy: unpack };
   return findFormat(formats, start);
 }

@@ -1,5 +1,5 @@
 // `pixelcnn inspect`: what a safetensors file holds, pixelcnn's or any other.
-import { decodeModel, type ModelFile, weightsIn } from '../../checkpoint/model-file.js';
+import { type DecodedModel, decodeModel, weightsIn } from '../../checkpoint/model-file.js';
 import { CHECKSUM_KEY, parseSafetensors, type SafetensorsTensor } from '../../checkpoint/safetensors.js';
 import { readFileBounded } from '../../data/read-file.js';
 import { PixelCnnError } from '../../errors.js';
@@ -34,15 +34,19 @@ export const inspectCommand: Command<typeof schema> = {
     const { metadata, tensors } = parseSafetensors(bytes, { file, allowNonfinite: true });
     const checksum = metadata[CHECKSUM_KEY] === undefined ? 'none' : 'ok';
     const found = modelIn(bytes, file);
-    const layers = found.model === undefined ? [] : layersOf(found.model.config);
+    // A state dict has names of its own.
+    const names = found.model?.layerNames ?? [];
+    const configs = found.model === undefined ? [] : layersOf(found.model.config);
+    const layers = configs.map((layer, i) => ({ ...layer, name: names[i]! }));
     const parameters = layers.length > 0 ? countParameters(layers) : undefined;
-    const { config, imageSize, training } = found.model ?? {};
+    const { config, imageSize, training, notes = [] } = found.model ?? {};
     const weights = found.model === undefined ? undefined : weightsIn(found.model);
     const listed = [...tensors].map(([name, tensor]) => describeTensor(name, tensor, layers));
     const rows = [
       ['file', `${file}, ${thousands(bytes.length)} bytes, ${tensors.size} tensors`],
       ['checksum', checksum === 'ok' ? 'SHA-256 matches' : 'none in the file'],
       ['model', config === undefined ? `none: ${found.reason}` : settings(config)],
+      ...notes.map((note, i) => [i === 0 ? 'notes' : '', note]),
       ...(imageSize ? [['images', `${imageSize.height}x${imageSize.width}`]] : []),
       ...(parameters ? [['parameters', countText(parameters)]] : []),
       ...(weights ? [['weights', weights.map((held) => weightsText[held]).join('; ')]] : []),
@@ -66,6 +70,7 @@ export const inspectCommand: Command<typeof schema> = {
       bytes: bytes.length,
       checksum,
       config: config ?? null,
+      notes,
       imageSize: imageSize ?? null,
       parameters: parameters ?? null,
       weights: weights ?? null,
@@ -80,7 +85,7 @@ export const inspectCommand: Command<typeof schema> = {
 const weightsText = { raw: 'raw, as trained', ema: 'ema, their moving average' } as const;
 
 /** The model in the file, or why it holds none that pixelcnn knows. */
-function modelIn(bytes: Uint8Array, file: string): { model?: ModelFile; reason?: string } {
+function modelIn(bytes: Uint8Array, file: string): { model?: DecodedModel; reason?: string } {
   try {
     return { model: decodeModel(bytes, {}, file) };
   } catch (error) {
