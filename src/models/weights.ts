@@ -3,8 +3,8 @@ import { check, PixelCnnError } from '../errors.js';
 import { z } from '../options.js';
 
 /** The trained weights, or their exponential moving average. */
-export const weightSets = ['raw', 'ema'] as const;
-export type Weights = (typeof weightSets)[number];
+export type Weights = 'raw' | 'ema';
+export const weightSets = ['raw', 'ema'] as const satisfies readonly Weights[];
 
 /** Which weights a call takes. */
 export const weightsOption = z

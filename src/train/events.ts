@@ -53,7 +53,7 @@ export interface ValidationEvent {
   /** `ema` in a run with an `emaDecay` above 0, else `raw`. */
   readonly weights: Weights;
   readonly protocol: Protocol;
-  /** The best so far. */
+  /** The best so far, whichever weights that was of where a resumed run has another `emaDecay`. */
   readonly best: boolean;
 }
 

@@ -86,14 +86,14 @@ describe('answers', () => {
   it('tells likelihoods as the model does', async () => {
     const image = Buffer.alloc(pixels, 255);
     const answer = (await post('/log-likelihood', { images: [image.toString('base64')] })).json();
-    const { nats, bitsPerDim } = await host.model.logLikelihood({
+    const { nats, bitsPerDim, weights } = await host.model.logLikelihood({
       data: image,
       count: 1,
       height: 28,
       width: 28,
       channels: 1,
     });
-    expect(answer).toEqual({ nats: [...nats], bitsPerDim: [...bitsPerDim] });
+    expect(answer).toEqual({ nats: [...nats], bitsPerDim: [...bitsPerDim], weights });
   });
 
   it('serves the page and lets it load nothing from elsewhere', async () => {

@@ -89,8 +89,8 @@ function bytesOf(name: string, texts: readonly string[], bytes: number): Uint8Ar
 }
 
 /** The answer that holds images. */
-export function imagesAnswer({ seed, count, height, width, channels, data }: SampledImages) {
-  return { seed: Number(seed), height, width, channels, images: base64Images(data, count) };
+export function imagesAnswer({ seed, weights, count, height, width, channels, data }: SampledImages) {
+  return { seed: Number(seed), weights, height, width, channels, images: base64Images(data, count) };
 }
 
 /** `count` images of equal size as base64. */

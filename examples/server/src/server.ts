@@ -103,8 +103,8 @@ export function buildServer(host: ModelHost, options: Partial<ServerOptions> = {
       const images = imagesOf(request.body, model);
       const signal = cancellationSignal(reply, deadline);
       using _place = await queue.enter(signal);
-      const { nats, bitsPerDim } = await model.logLikelihood(images, { signal });
-      return { nats: [...nats], bitsPerDim: [...bitsPerDim] };
+      const { nats, bitsPerDim, weights } = await model.logLikelihood(images, { signal });
+      return { nats: [...nats], bitsPerDim: [...bitsPerDim], weights };
     },
   );
 
