@@ -28,7 +28,8 @@ const versionKey = 'pixelcnn.version';
 const configKey = 'pixelcnn.config';
 const imageSizeKey = 'pixelcnn.imageSize';
 const valuesKey = 'pixelcnn.values';
-const weightsKey = 'pixelcnn.weights';
+/** Of the metadata: which weights the file holds. */
+export const weightsKey = 'pixelcnn.weights';
 const trainingKey = 'pixelcnn.training';
 /** Prefixes of tensors that are not weights of the network itself. */
 const averagePrefix = 'ema.';

@@ -1,6 +1,16 @@
 // `sample`, `complete`, `evaluate` and `inspect` on files and on folders of runs: which file and weights are taken, and told.
-import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { encodeSafetensors, parseSafetensors } from '../../src/checkpoint/safetensors.js';
 import { images, testFolder } from './run-cli.js';
 
 const { run, start, path } = testFolder();
@@ -187,7 +197,14 @@ describe('inspect', () => {
   ])('says which weights %s holds', async (given, file, weights) => {
     expect(await json(['inspect', given, '--no-tensors'])).toMatchObject({ file, weights });
     const stdout = await succeed(['inspect', given, '--no-tensors', '--quiet']);
-    for (const held of ['raw', 'ema'])
-      expect(new RegExp(`weights .*\\b${held},`).test(stdout)).toBe(weights.includes(held));
+    expect(stdout).toMatch(new RegExp(`^weights +${weights.join(' and ')}$`, 'm'));
+  });
+
+  it('says that a file does not say, as those of PyTorch do not', async () => {
+    const { tensors } = parseSafetensors(readFileSync(path('raw', 'model.safetensors')));
+    writeFileSync(path('state-dict.safetensors'), encodeSafetensors(tensors));
+    const stdout = await succeed(['inspect', 'state-dict.safetensors', '--no-tensors', '--quiet']);
+    expect(stdout).toMatch(/^weights +raw: the file does not say which/m);
+    expect(await json(['inspect', 'state-dict.safetensors'])).toMatchObject({ weights: ['raw'] });
   });
 });

@@ -32,6 +32,15 @@ describe('a run', () => {
       expect(lines[0]).toHaveProperty(key, expect.any(Number));
     const others = lines.filter(({ type }) => type !== 'step').map(({ type, step }) => `${type} ${step}`);
     expect(others).toEqual(['epoch 9', 'validation 9', 'sample 9', 'checkpoint 9', 'checkpoint 12']);
+    const protocol = 'levels';
+    const labels: Record<string, object> = {
+      step: { split: 'train', weights: 'raw', protocol },
+      epoch: { split: 'train', weights: 'raw', protocol },
+      validation: { split: 'validation', weights: 'ema', protocol, images: 10 },
+      sample: { weights: 'ema', seed: 0 },
+      checkpoint: {},
+    };
+    for (const line of lines) expect(line).toMatchObject(labels[line.type]!);
 
     const grid = decodePng(readFileSync(path('whole', 'samples', 'epoch-001.png')));
     expect([grid.width, grid.height]).toEqual([2 * 56 + 6, 2 * 56 + 6]);
@@ -41,11 +50,16 @@ describe('a run', () => {
       steps: 12,
       stopped: false,
       checkpoint: 'checkpoints/step-00000012.safetensors',
+      lossOf: 'epoch',
+      split: 'train',
+      weights: 'raw',
+      protocol,
+      validation: { step: 9, split: 'validation', weights: 'ema', protocol, images: 10 },
     });
 
     expect(stderr).toMatch(/device cpu: .+, \d+ threads, not cuda: /);
     expect(stderr).toContain('step 1/12');
-    expect(stderr).toContain('epoch 1/2  validation');
+    expect(stderr).toMatch(/epoch 1\/2 {2}validation .*, ema weights, best so far/);
     expect(stderr).not.toContain('\r');
   });
 
@@ -79,7 +93,12 @@ describe('a run', () => {
     ]);
     expect([code, stderr]).toEqual([0, '']);
     const { test } = JSON.parse(read('tested', 'summary.json')) as { test: Record<string, unknown> };
-    expect(test).toMatchObject({ images: 1, protocol: 'levels', bitsPerDim: expect.any(Number) });
+    expect(test).toMatchObject({
+      images: 1,
+      protocol: 'levels',
+      weights: 'raw',
+      bitsPerDim: expect.any(Number),
+    });
   });
 
   it('on a terminal draws one line in place', async ({ skip }) => {

@@ -1,9 +1,10 @@
 // `pixelcnn inspect`: what a safetensors file holds, pixelcnn's or any other.
-import { type DecodedModel, decodeModel, weightsIn } from '../../checkpoint/model-file.js';
+import { type DecodedModel, decodeModel, weightsIn, weightsKey } from '../../checkpoint/model-file.js';
 import { CHECKSUM_KEY, parseSafetensors, type SafetensorsTensor } from '../../checkpoint/safetensors.js';
 import { readFileBounded } from '../../data/read-file.js';
 import { PixelCnnError } from '../../errors.js';
 import { type LayerConfig, layersOf } from '../../models/config.js';
+import type { Weights } from '../../models/weights.js';
 import { z } from '../../options.js';
 import type { Command } from '../command.js';
 import { outputOptions } from '../common.js';
@@ -49,7 +50,7 @@ export const inspectCommand: Command<typeof schema> = {
       ...notes.map((note, i) => [i === 0 ? 'notes' : '', note]),
       ...(imageSize ? [['images', `${imageSize.height}x${imageSize.width}`]] : []),
       ...(parameters ? [['parameters', countText(parameters)]] : []),
-      ...(weights ? [['weights', weights.map((held) => weightsText[held]).join('; ')]] : []),
+      ...(weights ? [['weights', weightsText(weights, metadata[weightsKey] !== undefined)]] : []),
       ...(training ? [['training', settings(training.state)]] : []),
     ];
     const text = [table(rows)];
@@ -82,7 +83,10 @@ export const inspectCommand: Command<typeof schema> = {
   },
 };
 
-const weightsText = { raw: 'raw, as trained', ema: 'ema, their moving average' } as const;
+function weightsText(weights: readonly Weights[], recorded: boolean): string {
+  const text = weights.join(' and ');
+  return recorded ? text : `${text}: the file does not say which, so that its weights count as raw`;
+}
 
 /** The model in the file, or why it holds none that pixelcnn knows. */
 function modelIn(bytes: Uint8Array, file: string): { model?: DecodedModel; reason?: string } {
