@@ -64,6 +64,7 @@ const inferenceOptions = z.strictObject({
 export type InferenceOptions = z.input<typeof inferenceOptions>;
 
 export interface Logits {
+  /** Unnormalised log-probabilities, in nats. */
   readonly data: Float32Array;
   /** [N, H, W, channels, levels] */
   readonly shape: readonly [number, number, number, number, number];
@@ -72,7 +73,7 @@ export interface Logits {
 }
 
 export interface LogLikelihood {
-  /** -log p of each image, in nats. */
+  /** -log p of each image, in nats, under the protocol `levels`. */
   readonly nats: Float64Array;
   /** nats / (H * W * channels * ln 2). */
   readonly bitsPerDim: Float64Array;
