@@ -549,6 +549,7 @@ describe('options that contradict the file', () => {
     return encodeModel({
       config,
       imageSize: undefined,
+      weights: 'raw',
       parameters: await initialParameters(layersOf(config), 1),
     });
   };
