@@ -42,7 +42,7 @@ test('errors of the system', async () => {
 test('errors of zlib', async () => {
   const idx = Buffer.concat([Buffer.from([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2]), Buffer.alloc(4)]);
   const damaged = gzipSync(idx);
-  damaged[damaged.length - 12] ^= 0xff;
+  damaged[10] = 0x07; // a block of a type that deflate does not have
   const file = join(folder, 'damaged-idx3-ubyte.gz');
   writeFileSync(file, damaged);
   expect(await codeOf(api.loadImages(file))).toEqual([true, 'IDX_GZIP']);
