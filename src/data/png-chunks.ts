@@ -18,13 +18,34 @@ export interface PngParts {
   palette: PngPalette;
   /** The zlib stream. */
   compressed: Uint8Array;
-  /** False when the file stops behind its image data, which are whole only if they unpack to the whole image. */
+  /** False when there is no IEND: the image data are whole only if they unpack to the whole image. */
   ended: boolean;
 }
 
 /** An animation of several images, by its acTL chunk. */
 function isAnimation(data: Uint8Array): boolean {
   return data.length === 8 && Buffer.from(data).readUInt32BE(0) > 1;
+}
+
+/** Why there is no whole chunk at `at`, whose type would be `type`; `first` is true for the first one. */
+function frameProblem(
+  bytes: Uint8Array,
+  at: number,
+  type: string,
+  first: boolean,
+): { code: string; message: string } | undefined {
+  if (at + 12 > bytes.length) {
+    return { code: 'PNG_TRUNCATED', message: `file ends after ${bytes.length} bytes, without IEND` };
+  }
+  if (!/^[A-Za-z]{4}$/.test(type)) {
+    return { code: 'PNG_CHUNK_TYPE', message: `chunk type ${JSON.stringify(type)} at ${at}` };
+  }
+  const length = new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(0);
+  if (length < 2 ** 31 && at + 12 + length <= bytes.length) return undefined;
+  return {
+    code: first && length === 13 ? 'PNG_TRUNCATED' : 'PNG_CHUNK_LENGTH',
+    message: `chunk ${type} at ${at} states ${length} bytes, the file has ${bytes.length}`,
+  };
 }
 
 /**
@@ -56,26 +77,15 @@ export function parseChunks(
       () => `at least ${count} chunks${where}`,
       Math.ceil(bytes.length / 12),
     );
-    if (at + 12 > bytes.length) {
-      const message = `file ends after ${bytes.length} bytes, without IEND${where}`;
-      if (parts.length === 0) throw new PixelCnnError('PNG_TRUNCATED', message);
-      forgive('PNG_TRUNCATED', message, NOTES.noEnd);
+    const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
+    const problem = frameProblem(bytes, at, type, header === undefined);
+    if (problem !== undefined) {
+      const message = `${problem.message}${where}`;
+      if (parts.length === 0 || type === 'IDAT') throw new PixelCnnError(problem.code, message);
+      forgive(problem.code, message, NOTES.noEnd);
       break;
     }
     const length = view.getUint32(at);
-    const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
-    check(
-      /^[A-Za-z]{4}$/.test(type),
-      'PNG_CHUNK_TYPE',
-      () => `chunk type ${JSON.stringify(type)} at ${at}${where}`,
-    );
-    if (length >= 2 ** 31 || at + 12 + length > bytes.length) {
-      const code = header === undefined && length === 13 ? 'PNG_TRUNCATED' : 'PNG_CHUNK_LENGTH';
-      const message = `chunk ${type} at ${at} states ${length} bytes, the file has ${bytes.length}${where}`;
-      if (parts.length === 0 || type === 'IDAT') throw new PixelCnnError(code, message);
-      forgive(code, message, NOTES.noEnd);
-      break;
-    }
     const data = bytes.subarray(at + 8, at + 8 + length);
     const intact = crc32(bytes.subarray(at + 4, at + 8 + length)) === view.getUint32(at + 8 + length);
     const critical = type.charCodeAt(0) < 97;

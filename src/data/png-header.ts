@@ -72,7 +72,7 @@ export const NOTES = {
   depth: '16 bits per channel were scaled to 8',
   animation: 'an animation: only its first image was read',
   trailing: 'bytes after the end of the image were passed over',
-  noEnd: 'the file ends without its last chunk (IEND); the image is whole',
+  noEnd: 'the end of the file (IEND) is missing or damaged; the image is whole',
   checksum: 'chunks with a wrong checksum beside the image were passed over',
   palette: 'a palette that does not belong into the image was passed over',
   paletteEntries: 'entries of the palette that no pixel can have were passed over',

@@ -54,6 +54,7 @@ const rows: Row[] = [
     [NOTES.noEnd],
     'PNG_CHUNK_LENGTH',
   ],
+  ['zeros in place of IEND', png(GREY, ROW, Buffer.alloc(500)), [1, 1, 2], [NOTES.noEnd], 'PNG_CHUNK_TYPE'],
   // Checksums and places of chunks that do not hold the image.
   [
     'a wrong checksum of tEXt',
@@ -406,6 +407,12 @@ describe('what stays refused', () => {
       png(GREY, chunk('IDAT', zlib.subarray(0, 6)), chunk('IDAT', zlib.subarray(6)).subarray(0, 11)),
       'PNG_TRUNCATED',
     ],
+    [
+      'half the data and zeros',
+      png(GREY, chunk('IDAT', zlib.subarray(0, 6)), Buffer.alloc(500)),
+      'PNG_TRUNCATED',
+    ],
+    ['zeros in place of the data', png(GREY, Buffer.alloc(500)), 'PNG_CHUNK_TYPE'],
     ['an IDAT cut in its data', png(GREY, ROW.subarray(0, -2)), 'PNG_CHUNK_LENGTH'],
     [
       'half the data, and half apart',
