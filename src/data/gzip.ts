@@ -16,7 +16,9 @@ function zlibCode(error: unknown): string {
   return errorCode(error) ?? '';
 }
 
-function damaged(cause: unknown, where: string): PixelCnnError {
+/** The error for what zlib threw; memory that cannot be had, which has no code, says nothing of the file. */
+function damaged(cause: unknown, where: string): unknown {
+  if (zlibCode(cause) === '') return cause;
   return new PixelCnnError('IDX_GZIP', `damaged gzip data${where}: ${zlibCode(cause)}`, { cause });
 }
 

@@ -102,8 +102,10 @@ export function parseChunks(
     at += 12 + length;
     if (type !== 'IDAT' && parts.length > 0) dataEnded = true;
     if (!intact) {
-      // Passed over.
-    } else if (started === undefined) {
+      previous = type;
+      continue;
+    }
+    if (started === undefined) {
       header = parseHeader(data, limits, where, forgive);
     } else if (type === 'PLTE') {
       parsePalette(data, started, palette, parts.length > 0, where, forgive);

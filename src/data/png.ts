@@ -106,7 +106,8 @@ function inflateScanlines(parts: PngParts, size: number, where: string, forgive:
       info: true,
     }) as unknown as typeof result;
   } catch (cause) {
-    throw short(cause);
+    // What zlib throws has a code; memory that cannot be had says nothing of the file.
+    throw cause instanceof Error && 'code' in cause ? short(cause) : cause;
   }
   const { buffer, engine } = result;
   if (buffer.length < size) throw short();
