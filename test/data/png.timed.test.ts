@@ -1,8 +1,10 @@
-// The PNG decoder ends early where a file has too much of anything (reliability.md §2.4, P29).
-import { crc32 } from 'node:zlib';
+// The time of the PNG decoder: it ends early where a file has too much of anything (reliability.md §2.4, P29), and
+// photographs take no longer than they must.
+import { crc32, deflateSync } from 'node:zlib';
 import { expect, it } from 'vitest';
 import { decodePng, encodePng } from '../../src/data/png.js';
 import { codeOf } from '../helpers/damage.js';
+import { chunk, IEND, ihdr, png } from '../helpers/png-file.js';
 import { expectWithin } from '../helpers/time-limit.js';
 
 it('P29: refuses a million chunks fast', async () => {
@@ -16,5 +18,24 @@ it('P29: refuses a million chunks fast', async () => {
   // 50 ms on an idle machine; the reading of all chunks takes a second.
   await expectWithin(300, 'refusing a million chunks', async (stopwatch) => {
     expect(await stopwatch(() => codeOf(() => decodePng(bytes)))).toBe('PNG_LIMIT');
+  });
+});
+
+it('decodes a photograph of 48 megapixels, in chunks of 8 KiB, by default', async () => {
+  const [width, height] = [8000, 6000];
+  const stride = 3 * width + 1;
+  const scanlines = new Uint8Array(height * stride);
+  for (let i = 0; i < scanlines.length; ++i) scanlines[i] = (i * i) >> 7;
+  for (let y = 0; y < height; ++y) scanlines[y * stride] = y % 5;
+  const data = deflateSync(scanlines, { level: 1 });
+  const parts = Array.from({ length: Math.ceil(data.length / 8192) }, (_, i) => {
+    return chunk('IDAT', data.subarray(8192 * i, 8192 * (i + 1)));
+  });
+  const bytes = png(ihdr(width, height, 8, 2), ...parts, IEND);
+  expect(parts.length).toBeGreaterThan(1000);
+  // 0.5 s on an idle machine; with a call for each sample it takes three times as long.
+  await expectWithin(1500, 'decoding 48 megapixels', async (stopwatch) => {
+    const image = await stopwatch(() => decodePng(bytes));
+    expect([image.width, image.height, image.channels, image.notes]).toEqual([width, height, 3, []]);
   });
 });
