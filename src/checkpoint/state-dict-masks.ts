@@ -78,13 +78,23 @@ function refuseForbiddenWeight({ config, weight }: MaskedLayer, othersMasked: bo
     const why = othersMasked
       ? 'has no mask buffer where other layers have one, and uses'
       : 'has zeros where masks forbid, but not at';
-    throw looser(`${where}: '${config.name}.weight' ${why}`, config, [o, c, r, s]);
+    throw looser(
+      `${where}: '${config.name}.weight' ${why}`,
+      config,
+      [o, c, r, s],
+      'if the model masks this layer as it runs, multiply the weight by that mask and save again',
+    );
   });
 }
 
 type Tap = readonly [output: number, input: number, row: number, column: number];
 
-function looser(what: string, { maskType, groups }: LayerConfig, [o, c, r, s]: Tap): PixelCnnError {
+function looser(
+  what: string,
+  { maskType, groups }: LayerConfig,
+  [o, c, r, s]: Tap,
+  remedy?: string,
+): PixelCnnError {
   const order =
     groups === 1
       ? ''
@@ -92,6 +102,7 @@ function looser(what: string, { maskType, groups }: LayerConfig, [o, c, r, s]: T
   return new PixelCnnError(
     'CKPT_MASK',
     `${what} row ${r}, column ${s} of input channel ${c} for output channel ${o}, which mask ${maskType} forbids here: this is another model${order}`,
+    remedy === undefined ? {} : { remedy },
   );
 }
 

@@ -21,6 +21,11 @@ const words = [
   '"F4"',
   '"U8"',
   '"net.0.bias"',
+  '"net.2.mask"',
+  '"0.weight"',
+  '"ema.net.0.weight"',
+  '"n_averaged"',
+  '"module.',
   '"pixelcnn.version"',
   '"pixelcnn.config"',
   '"pixelcnn.sha256"',
@@ -66,6 +71,33 @@ function joinSafetensors(header, data) {
 const config = parseConfig('fuzz', { hiddenChannels: 1, layers: 2, levels: 2, kernelSize: 1 });
 const parameters = await initialParameters(layersOf(config), 1);
 
+/** A state dict of PyTorch under `prefix`, with what `more` adds for each layer. */
+function stateDict(prefix, more) {
+  const tensors = new Map();
+  for (const [index, { name, c, k, kernelSize }] of layersOf(foreign).entries()) {
+    const own = `${prefix}${index}`;
+    const weight = foreignParameters.get(`${name}.weight`).data;
+    tensors.set(`${own}.weight`, {
+      dtype: 'F32',
+      shape: [k, c, kernelSize, kernelSize],
+      data: bytesOfFloats(weight),
+    });
+    tensors.set(`${own}.bias`, { dtype: 'F32', shape: [k], data: bytesOf(4 * k, 0) });
+    for (const [part, tensor] of more(kernelSize)) tensors.set(part.replace('*', own), tensor);
+  }
+  return encodeSafetensors(tensors, { format: 'pt' });
+}
+
+const foreign = parseConfig('fuzz', { hiddenChannels: 2, layers: 3, levels: 2, kernelSize: 3 });
+const foreignParameters = await initialParameters(layersOf(foreign), 2);
+const bytesOfFloats = (data) =>
+  new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
+/** Positions before the centre alone: mask A, and stricter than mask B. */
+const mask = (size) => {
+  const data = Uint8Array.from({ length: size * size }, (_, at) => Number(at < (size * size - 1) / 2));
+  return ['*.mask', { dtype: 'BOOL', shape: [size, size], data }];
+};
+
 export const safetensorsTarget = {
   limit: 4096,
   seeds: () => [
@@ -80,6 +112,8 @@ export const safetensorsTarget = {
       parameters,
       average: parameters,
     }),
+    stateDict('module.net.', () => []),
+    stateDict('', (size) => [mask(size)]),
     encodeSafetensors(
       new Map([
         ['a', { dtype: 'F32', shape: [2, 1], data: bytesOf(8) }],
@@ -132,6 +166,9 @@ function runModel(bytes) {
       for (const { name, k } of layersOf(config)) {
         require(parameters.get(`${name}.bias`).data.length === k, `${name}.bias has another size`);
       }
+      for (const [name, { data }] of parameters)
+        require(data.every(Number.isFinite), `${name} is not finite`);
+      require(parameters.size === 2 * config.layers, 'it has other tensors than its layers');
       return 'model';
     },
   );

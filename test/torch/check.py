@@ -1,7 +1,10 @@
 """The usual PyTorch PixelCNN beside ours: logits of a file that pixelcnn saved, and a state dict for it to load.
 
 usage: check.py logits MODEL.safetensors IMAGES.safetensors OUT.safetensors
-       check.py export CONFIG_JSON SEED HEIGHT WIDTH OUT.safetensors IMAGES_AND_LOGITS.safetensors
+       check.py export CONFIG_JSON SEED HEIGHT WIDTH OUT.safetensors IMAGES_AND_LOGITS.safetensors [KIND]
+       check.py save MODEL.safetensors OUT.pt HOW
+       check.py batch ARGUMENTS_JSON   (a list of the above, in one process)
+KIND is a key of `kinds`, HOW one of weights, checkpoint, pickle, script.
 Images are levels (N, C, H, W) uint8; logits (N, H, W, C, levels) float32, computed in float64.
 """
 import json
@@ -46,6 +49,49 @@ class PixelCNN(nn.Module):
         return y.view(n, self.channels, self.levels, h, w).permute(0, 3, 4, 1, 2)
 
 
+def with_masks(model):
+    for layer in model.net[::2]:
+        layer.register_buffer("mask", layer.mask, persistent=True)
+    return model
+
+
+def with_stricter_masks(model):
+    # Mask A, positions alone, in the second layer as well, in one buffer for all channels.
+    layer = with_masks(model).net[2]
+    mask = torch.zeros(1, 1, *layer.kernel_size, dtype=torch.bool)
+    mask.view(-1)[: mask.numel() // 2] = True
+    layer.mask = mask
+    return model
+
+
+def with_fused_norms(model):
+    # What the remedy for batch normalisation says: the weights are masked, then the norm is folded into them.
+    for at in range(0, len(model.net) - 1, 2):
+        layer = model.net[at]
+        norm = nn.BatchNorm2d(layer.out_channels)
+        for values in (norm.weight, norm.bias, norm.running_mean):
+            values.copy_(torch.randn_like(values))
+        norm.running_var.copy_(torch.rand_like(norm.running_var) + 0.5)
+        layer.weight.mul_(layer.mask)
+        model.net[at] = nn.utils.fuse_conv_bn_eval(layer.eval(), norm.eval())
+    model.net[-1].weight.mul_(model.net[-1].mask)
+    return model
+
+
+# What people save: changes of the model itself, and wrappers that change the names alone.
+kinds = {
+    "plain": lambda model: model,
+    "masks": with_masks,
+    "stricter masks": with_stricter_masks,
+    "fused norms": with_fused_norms,
+    "compiled": lambda model: torch.compile(with_masks(model)),
+    "parallel": lambda model: nn.DataParallel(model),
+    "compiled parallel": lambda model: torch.compile(nn.DataParallel(with_masks(model))),
+    "averaged": lambda model: torch.optim.swa_utils.AveragedModel(model),
+    "bare": lambda model: model.net,
+}
+
+
 @torch.no_grad()
 def main(command, *args):
     if command == "logits":
@@ -57,15 +103,27 @@ def main(command, *args):
         logits = model(load_file(images)["images"])
         save_file({"logits": logits.float().contiguous()}, out)
     elif command == "export":
-        config, seed, height, width, out, expected = args
+        config, seed, height, width, out, expected, kind = [*args, "plain"][:7]
         config = json.loads(config)
         torch.manual_seed(int(seed))
         model = PixelCNN(**config)
         # A plain state dict, as torch users save it: no metadata, random values under the masks.
-        save_file(model.state_dict(), out)
+        save_file(kinds[kind](model).state_dict(), out)
         shape = (3, config["channels"], int(height), int(width))
         images = torch.randint(0, config["levels"], shape, dtype=torch.uint8)
         save_file({"images": images, "logits": model.double()(images).float().contiguous()}, expected)
+    elif command == "save":
+        source, out, how = args
+        if how == "script":
+            torch.jit.save(torch.jit.script(nn.Conv2d(1, 2, 3)), out)
+        else:
+            weights = load_file(source)
+            whole = {"epoch": 3, "state_dict": weights, "optimizer": {"state": {}}}
+            content = whole if how == "checkpoint" else weights
+            torch.save(content, out, _use_new_zipfile_serialization=how != "pickle")
+    elif command == "batch":
+        for each in json.loads(args[0]):
+            main(*each)
     else:
         raise SystemExit(__doc__)
 
