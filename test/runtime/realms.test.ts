@@ -8,6 +8,7 @@ import { describe, expect, it } from 'vitest';
 import { systemError } from '../../src/errors.js';
 import { errorCode, isAbortSignal, isError } from '../../src/realm.js';
 import { packageRoot } from '../helpers/built-package.js';
+import { runChild } from '../helpers/child.js';
 
 describe.each(['threads', 'vmThreads'])('vitest --pool %s', (pool) => {
   it('sees the same codes, arrays and signals', async () => {
@@ -36,6 +37,26 @@ describe.each(['threads', 'vmThreads'])('vitest --pool %s', (pool) => {
     ]);
     expect(failures).toEqual([]);
     expect(report.numPassedTests).toBe(6);
+  });
+});
+
+it('a context of node:vm, as Jest makes it with --experimental-vm-modules, sees the same', async () => {
+  const { code, stdout, stderr } = await runChild('runtime/children/vm-modules.mjs', {
+    nodeArgs: ['--experimental-vm-modules', '--no-warnings'],
+  });
+  expect([code, stderr]).toEqual([0, '']);
+  const { gpu, ...seen } = JSON.parse(stdout);
+  expect(gpu).toMatch(/^true ERR_/);
+  expect(seen).toEqual({
+    otherRealm: false,
+    path: 'true ERR_DATASET_NOT_FOUND',
+    model: 'true ENOENT',
+    save: 'true ENOENT',
+    disposed: 'true ERR_DISPOSED',
+    shared: 'true ERR_INVALID_ARG_TYPE',
+    same: true,
+    uniforms: 1,
+    aborted: 'enough',
   });
 });
 
