@@ -146,7 +146,7 @@ describe.skipIf(skipAloud('PyTorch comparison', 'reason' in torch ? torch.reason
       async (config) => {
         const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
         expect(readme).toContain("// PyTorch's names: loads into the usual nn.Sequential as it is");
-        const [, lines] = /```python\n([^]*?)```/.exec(readme)!;
+        const [, lines] = /```python\n([\s\S]*?)```/.exec(readme)!;
         const model = await randomModel(device(), config, 6);
         await model.save(join(folder, 'digits.safetensors'));
         const kept =
