@@ -46,14 +46,18 @@ export type {
   EpochEvent,
   ResumeEvent,
   SampleEvent,
+  SamplingEvent,
   StepEvent,
   TrainEvent,
   TrainingLoss,
   TrainingRun,
   TrainSummary,
+  ValidatingEvent,
   ValidationEvent,
+  WaitingForDiskEvent,
   WarningEvent,
 } from './train/events.js';
 export type { Protocol, TrainOptions } from './train/options.js';
 export { type Preset, type PresetName, presets } from './train/presets.js';
+export type { ProgressEvent } from './train/progress-event.js';
 export { train } from './train/trainer.js';

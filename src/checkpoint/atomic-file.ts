@@ -5,6 +5,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { checkBytes } from '../data/byte-array.js';
 import { check, systemError } from '../errors.js';
 import { show } from '../options.js';
+import { fullDiskError } from './full-disk.js';
 
 /** What writeFileAtomic needs of an open file; a FileHandle is one. */
 export interface AtomicFileHandle {
@@ -94,7 +95,7 @@ async function syncFolder(fileSystem: AtomicFileSystem, folder: string): Promise
  * the mode of an existing file is kept. Do not change `bytes` before the promise settles.
  *
  * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_DETACHED; otherwise the errno of the failed
- * call (ENOSPC, EACCES, EISDIR, …) or ERR_IO. On every error up to the rename the old file is untouched and nothing is
+ * call (EACCES, EISDIR, …; ENOSPC and EDQUOT with the bytes that are missing) or ERR_IO. On every error up to the rename the old file is untouched and nothing is
  * left behind; if only the last fsync of the folder fails, the new bytes are in place but may not survive a power cut.
  */
 export async function writeFileAtomic(
@@ -120,7 +121,8 @@ export async function writeFileAtomic(
     }
     await syncFolder(fileSystem, dirname(target));
   } catch (cause) {
-    throw systemError(`cannot save ${path} (${bytes.length} bytes)`, cause);
+    const full = await fullDiskError(path, bytes.length, cause);
+    throw full ?? systemError(`cannot save ${path} (${bytes.length} bytes)`, cause);
   }
 }
 

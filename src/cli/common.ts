@@ -140,7 +140,7 @@ async function pathAndSplit(text: string): Promise<Pick<ImageSpec, 'path' | 'spl
 /** Ends when the process is asked to: for work without a state worth saving. */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(name, () => controller.abort(new Interrupted(name)));
   }
   return controller.signal;

@@ -1,5 +1,6 @@
 // Errors as a person reads them: what happened, what to do, the code; and the exit code.
 import { PixelCnnError } from '../errors.js';
+import { type OutputLoss, stderr } from './output-stream.js';
 import { paint } from './terminal.js';
 
 /** The command line is wrong; exit code 2. */
@@ -15,7 +16,7 @@ const issues = 'the project, with this text and the output of `npx pixelcnn doct
 /** Prints the error on stderr and returns the exit code: 2 for a wrong command line, 1 for everything else. */
 export function reportFailure(error: unknown): 1 | 2 {
   const paintError = (style: Parameters<typeof paint>[1], text: string) => paint(process.stderr, style, text);
-  const write = (line: string) => process.stderr.write(`${line}\n`);
+  const write = (line: string) => stderr.write(`${line}\n`);
   const known = error instanceof PixelCnnError || isSystemError(error);
   const message = error instanceof Error ? error.message : String(error);
   write(`${paintError(['red', 'bold'], 'error:')} ${message}`);
@@ -26,6 +27,17 @@ export function reportFailure(error: unknown): 1 | 2 {
   if (error instanceof Error && (!known || process.env.PIXELCNN_DEBUG === '1'))
     write(paintError('dim', stackOf(error)));
   return error instanceof UsageError ? 2 : 1;
+}
+
+/** All went well but for output that did not arrive: EX_IOERR of sysexits.h. */
+const lostOutputCode = 74;
+
+/** Says on stderr, where that is possible, what did not arrive, and `rest`. Returns the exit code. */
+export function reportLostOutput(losses: readonly OutputLoss[], rest: string): typeof lostOutputCode {
+  const sentences = losses.map(({ sentence }) => sentence).join('; ');
+  const error = paint(process.stderr, ['red', 'bold'], 'error:');
+  stderr.write(`${error} ${sentences}${rest}\n`);
+  return lostOutputCode;
 }
 
 /** An error of the operating system, e.g. a file that is not there: nothing to report as a bug. */

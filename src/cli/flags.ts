@@ -24,6 +24,16 @@ interface Property {
   readonly description?: string;
 }
 
+/** A flag without a value. */
+export function isSwitch({ types }: Flag): boolean {
+  return types.every((type) => type === 'boolean');
+}
+
+/** `--no-NAME` is false: of a switch, and of a value that may be left out although a preset has it. */
+export function isNegatable({ types }: Flag): boolean {
+  return types.includes('boolean');
+}
+
 /** One flag per key of the schema. */
 export function flagsOf(schema: z.ZodObject): Flag[] {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' });
@@ -62,9 +72,8 @@ export function parseFlags(
   positional: string | undefined,
 ): ParsedFlags {
   const byName = new Map(flags.map((flag) => [flag.name, flag]));
-  const isBoolean = (flag: Flag) => flag.types.includes('boolean');
   const options = Object.fromEntries(
-    flags.map((flag) => [flag.name, { type: isBoolean(flag) ? ('boolean' as const) : ('string' as const) }]),
+    flags.map((flag) => [flag.name, { type: isSwitch(flag) ? ('boolean' as const) : ('string' as const) }]),
   );
   const { tokens } = parseArgs({
     args: [...args],
@@ -94,13 +103,13 @@ export function parseFlags(
       continue;
     }
     const negated = name.startsWith('no-') ? byName.get(name.slice(3)) : undefined;
-    if (negated !== undefined && isBoolean(negated) && value === undefined) {
+    if (negated !== undefined && isNegatable(negated) && value === undefined) {
       values[negated.key] = false;
       continue;
     }
     const flag = byName.get(name);
     if (flag === undefined && name !== 'config') throw unknownFlag(caller, token.rawName, flags);
-    if (flag !== undefined && isBoolean(flag)) {
+    if (flag !== undefined && isSwitch(flag)) {
       values[flag.key] = booleanOf(caller, name, value);
       continue;
     }
@@ -136,9 +145,7 @@ function readValue(caller: string, flag: Flag, text: string): string | number {
 }
 
 function unknownFlag(caller: string, rawName: string, flags: readonly Flag[]): UsageError {
-  const names = flags.flatMap((flag) =>
-    flag.types.includes('boolean') ? [flag.name, `no-${flag.name}`] : [flag.name],
-  );
+  const names = flags.flatMap((flag) => (isNegatable(flag) ? [flag.name, `no-${flag.name}`] : [flag.name]));
   const guess = nearest(rawName.replace(/^-+/, ''), [...names, 'config', 'help']);
   const hint = guess === undefined ? '' : `, did you mean '--${guess}'?`;
   return new UsageError(`${caller}: unknown option '${rawName}'${hint}`, caller);

@@ -1,6 +1,6 @@
 // Help texts, made from the commands and their schemas.
 import type { Command } from './command.js';
-import { type Flag, flagsOf } from './flags.js';
+import { type Flag, flagsOf, isSwitch } from './flags.js';
 import { paint } from './terminal.js';
 
 const width = 100;
@@ -23,6 +23,9 @@ export function generalHelp(commands: readonly Command[], version: string): stri
     '  npx pixelcnn sample --model runs/demo --out samples.png',
     '',
     '`pixelcnn <command> --help` lists the options of a command.',
+    '',
+    heading('Exit codes'),
+    '  0 done, 1 failed, 2 wrong options, 74 the output could not be written, 128 + N ended by signal N',
   ].join('\n');
 }
 
@@ -56,9 +59,10 @@ export function commandHelp(command: Command): string {
 }
 
 function usageOf(flag: Flag): string {
-  if (flag.types.includes('boolean')) return `--${flag.default === true ? 'no-' : ''}${flag.name}`;
+  if (isSwitch(flag)) return `--${flag.default === true ? 'no-' : ''}${flag.name}`;
   if (flag.choices !== undefined) return `--${flag.name} NAME`;
-  if (flag.types.includes('string')) return `--${flag.name} ${flag.types.length > 1 ? 'VALUE' : 'TEXT'}`;
+  const number = flag.types.some((type) => type === 'number' || type === 'integer');
+  if (flag.types.includes('string')) return `--${flag.name} ${number ? 'VALUE' : 'TEXT'}`;
   return `--${flag.name} N`;
 }
 

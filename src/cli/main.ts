@@ -13,8 +13,9 @@ import { inspectCommand } from './commands/inspect.js';
 import { sampleCommand } from './commands/sample.js';
 import { trainCommand } from './commands/train.js';
 import { Interrupted } from './common.js';
-import { reportFailure, UsageError } from './failure.js';
+import { reportFailure, reportLostOutput, UsageError } from './failure.js';
 import { commandHelp, generalHelp } from './help.js';
+import { leaveLostTerminals, stderr, stdout } from './output-stream.js';
 
 const commands = [
   trainCommand,
@@ -29,7 +30,7 @@ const commands = [
 
 async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args;
-  const print = (text: string) => process.stdout.write(`${text}\n`);
+  const print = (text: string) => stdout.write(`${text}\n`);
   if (name === undefined || name === '--help' || name === '-h' || (name === 'help' && rest.length === 0)) {
     print(generalHelp(commands, packageVersion()));
     return name === undefined ? 2 : 0;
@@ -51,15 +52,25 @@ async function main(args: readonly string[]): Promise<number> {
   return code ?? 0;
 }
 
-// A reader that goes away (`pixelcnn inspect … | head`) is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
-
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  process.exitCode =
-    error instanceof Interrupted ? 128 + constants.signals[error.signalName] : reportFailure(error);
+/** The exit code `code`, or another one where output did not reach its reader although all else went well. */
+async function exitCode(code: number): Promise<number> {
+  await stdout.flush();
+  await stderr.flush();
+  // Only a run that tells as it goes is worth a word when its reader leaves: `pixelcnn inspect … | head` is no error.
+  const run = process.argv[2] === trainCommand.name;
+  const losses = [stdout, stderr].flatMap(({ loss }) =>
+    loss === undefined || (loss.code === 'EPIPE' && !run) ? [] : [loss],
+  );
+  if (code !== 0 || losses.length === 0) return code;
+  return reportLostOutput(losses, run ? '; the run itself is complete' : '');
 }
+
+process.on('exit', leaveLostTerminals);
+
+let code: number;
+try {
+  code = await main(process.argv.slice(2));
+} catch (error) {
+  code = error instanceof Interrupted ? 128 + constants.signals[error.signalName] : reportFailure(error);
+}
+process.exitCode = await exitCode(code);

@@ -1,7 +1,8 @@
 // metrics.jsonl: one JSON object per line, appended as the run goes, cut where a resumed run begins.
 import { type FileHandle, open } from 'node:fs/promises';
 import { writeFileAtomic } from '../checkpoint/atomic-file.js';
-import { PixelCnnError } from '../errors.js';
+import { fullDiskError } from '../checkpoint/full-disk.js';
+import { systemError } from '../errors.js';
 
 /** A line of the file; what else it has depends on its type. */
 export interface MetricsLine {
@@ -58,7 +59,8 @@ export class MetricsFile {
   /** Appends a line. Lines go to the file at once, as many together as have come up meanwhile. */
   append(line: MetricsLine): void {
     this.#pending += `${JSON.stringify(line)}\n`;
-    this.#writing ??= this.#write();
+    // What a full disk has refused is tried again at the next flush, not with every line.
+    if (this.#failure === undefined) this.#writing ??= this.#write();
   }
 
   /**
@@ -72,13 +74,14 @@ export class MetricsFile {
       if (this.#failure !== undefined) throw this.#failure;
       await this.#file.datasync();
     } catch (cause) {
-      const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'ERR_IO';
-      throw new PixelCnnError(code, `cannot write ${this.#path}: ${String(cause)}`, { cause });
+      const full = await fullDiskError(this.#path, Buffer.byteLength(this.#pending), cause);
+      throw full ?? systemError(`cannot write ${this.#path}`, cause);
     }
   }
 
   async close(): Promise<void> {
     await this.#writing;
+    await this.#write(); // what could not be written before may be now
     await this.#file.close();
   }
 

@@ -5,6 +5,7 @@ import { writeFileAtomic } from '../checkpoint/atomic-file.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { type ImageGridOptions, imageGrid } from '../data/image-grid.js';
 import { encodePng } from '../data/png.js';
+import { systemError } from '../errors.js';
 import { z } from '../options.js';
 
 export const gridScale = z
@@ -15,7 +16,9 @@ export const gridScale = z
   .describe('every pixel of the grid becomes N x N pixels');
 
 export async function writeOutput(path: string, content: string | Uint8Array): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await mkdir(dirname(path), { recursive: true }).catch((cause: unknown) => {
+    throw systemError(`cannot make the folder of ${path}`, cause);
+  });
   await writeFileAtomic(path, typeof content === 'string' ? Buffer.from(content) : content);
 }
 

@@ -7,16 +7,54 @@ const lineInterval = 5000;
 /** Seconds over which rate and loss are smoothed. */
 const smoothing = 5;
 
+/** Shows how far something is: in place on a terminal, else a line every few seconds. */
+export class ProgressLine {
+  readonly #terminal: Terminal;
+  #lineAt = Number.NEGATIVE_INFINITY;
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+  }
+
+  /** The last line is always shown. */
+  show(line: string, last = false): void {
+    if (this.#terminal.interactive) {
+      this.#terminal.live(line);
+      return;
+    }
+    const now = performance.now();
+    if (now - this.#lineAt < lineInterval && !last) return;
+    this.#lineAt = now;
+    this.#terminal.note(line);
+  }
+}
+
+/** Shows how far `what` is: `evaluating: 1,200 of 10,000 images  12%  40 s left`. */
+export function countedProgress(line: ProgressLine, what: string, unit: string) {
+  // Its rate is that since its first picture: what came before includes preparations.
+  let first: { at: number; done: number } | undefined;
+  return ({ done, of }: { done: number; of: number }): void => {
+    if (done === of) return; // the result comes next
+    const at = performance.now();
+    if (first === undefined || done < first.done) first = { at, done };
+    const left = ((at - first.at) / 1000) * ((of - done) / (done - first.done));
+    const share = Math.floor((100 * done) / of);
+    const rest = Number.isFinite(left) ? `  ${duration(left)} left` : '';
+    line.show(`${what}: ${thousands(done)} of ${thousands(of)} ${unit}  ${share}%${rest}`);
+  };
+}
+
 export class TrainingProgress {
+  readonly line: ProgressLine;
   readonly #terminal: Terminal;
   readonly #batchSize: number;
   readonly #loss = new MovingAverage();
   readonly #secondsPerImage = new MovingAverage();
   #warm = false;
-  #lineAt = Number.NEGATIVE_INFINITY;
 
   constructor(terminal: Terminal, batchSize: number) {
     this.#terminal = terminal;
+    this.line = new ProgressLine(terminal);
     this.#batchSize = batchSize;
   }
 
@@ -33,26 +71,15 @@ export class TrainingProgress {
     this.#warm = true;
     if (!event.skipped) this.#loss.add(event.bitsPerDim, weight);
     if (event.skipped) this.#terminal.note(`step ${event.step}: gradient not finite, skipped`, 'yellow');
-    this.#show(this.#line(event), event.step === event.totalSteps);
+    this.line.show(this.#textOf(event), event.step === event.totalSteps);
   }
 
   /** The first step takes longer, and why. */
   choosing({ made, of }: ChoosingEvent): void {
-    this.#show(`choosing convolutions, ${made} of ${of}`, false);
+    this.line.show(`choosing convolutions, ${made} of ${of}`);
   }
 
-  #show(line: string, last: boolean): void {
-    if (this.#terminal.interactive) {
-      this.#terminal.live(line);
-      return;
-    }
-    const now = performance.now();
-    if (now - this.#lineAt < lineInterval && !last) return;
-    this.#lineAt = now;
-    this.#terminal.note(line);
-  }
-
-  #line(event: StepEvent): string {
+  #textOf(event: StepEvent): string {
     const left = (event.totalSteps - event.step) * this.#batchSize * this.#secondsPerImage.value;
     const share = Math.floor((100 * event.step) / event.totalSteps);
     return [

@@ -73,8 +73,13 @@ export class RunFolder {
     return this.#writeJson(summaryFile, summary);
   }
 
-  async hasSummary(): Promise<boolean> {
-    return exists(join(this.path, summaryFile));
+  /** The summary, or undefined where there is none that can be read. */
+  async readSummary(): Promise<Record<string, unknown> | undefined> {
+    try {
+      return JSON.parse(await readFile(join(this.path, summaryFile), 'utf8')) as Record<string, unknown>;
+    } catch {
+      return undefined;
+    }
   }
 
   async close(): Promise<void> {

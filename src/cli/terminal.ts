@@ -1,5 +1,6 @@
 // What the command line prints: results on stdout; notes and one live line on stderr.
 import { styleText } from 'node:util';
+import { stderr, stdout } from './output-stream.js';
 
 export type Style = Parameters<typeof styleText>[0];
 
@@ -37,9 +38,17 @@ export class Terminal {
 
   /** A line for the reader, on stderr. */
   note(text: string, style?: Style): void {
-    if (this.#quiet) return;
+    if (!this.#quiet) this.#line(text, style);
+  }
+
+  /** A line about something that goes wrong while the work goes on, on stderr whatever the options. */
+  problem(text: string): void {
+    this.#line(text, 'yellow');
+  }
+
+  #line(text: string, style: Style | undefined): void {
     this.clear();
-    process.stderr.write(`${style === undefined ? text : paint(process.stderr, style, text)}\n`);
+    stderr.write(`${style === undefined ? text : paint(process.stderr, style, text)}\n`);
   }
 
   /** Draws the line that changes in place, unless it was drawn a moment ago. */
@@ -48,11 +57,11 @@ export class Terminal {
     if (!this.interactive || now - this.#liveAt < liveInterval) return;
     this.#liveAt = now;
     this.#liveShown = true;
-    process.stderr.write(clearLine + text.slice(0, Math.max(20, (process.stderr.columns || 80) - 1)));
+    stderr.write(clearLine + text.slice(0, Math.max(20, (process.stderr.columns || 80) - 1)));
   }
 
   clear(): void {
-    if (this.#liveShown) process.stderr.write(clearLine);
+    if (this.#liveShown) stderr.write(clearLine);
     this.#liveShown = false;
     this.#liveAt = 0;
   }
@@ -61,12 +70,12 @@ export class Terminal {
   result(text: string, record: object): void {
     this.clear();
     if (this.json) this.record(record);
-    else process.stdout.write(`${text}\n`);
+    else stdout.write(`${text}\n`);
   }
 
   /** One line of JSON on stdout, if asked for. */
   record(record: object): void {
-    if (this.json) process.stdout.write(`${JSON.stringify(record)}\n`);
+    if (this.json) stdout.write(`${JSON.stringify(record)}\n`);
   }
 }
 

@@ -16,6 +16,8 @@ export interface ForwardOptions {
   readonly signal?: AbortSignal | undefined;
   /** Dynamic binarisation before the network: key words, epoch, and the dataset index of the first image. */
   readonly binarisation?: { readonly key: readonly [number, number]; readonly epoch: number } | undefined;
+  /** Called with the number of images that are done. */
+  readonly onImages?: ((done: number) => void) | undefined;
 }
 
 type RecordBody = (r: Recorder, bytes: Tensor, packed: PackedWeights) => Tensor;
@@ -96,6 +98,7 @@ async function runChunks(
       return (unit as ForwardUnit).run(model, inputs, options.signal);
     });
     collect(output, first);
+    options.onImages?.(first + n);
   }
   options.signal?.throwIfAborted();
 }

@@ -108,9 +108,17 @@ export async function sampleImages(
   );
 }
 
-/** @internal The same for work that is no call of its own, like the samples of a training run. */
-export function drawImages(model: ModelInternals, options: SampleOptions): Promise<SampledImages> {
-  return finish(draw(model, sampleJob(model, options, undefined)));
+/**
+ * @internal The same for work that is no call of its own, like the samples of a training run; `onSteps` is told the
+ * steps of the wavefront that are done, and all of them.
+ */
+export function drawImages(
+  model: ModelInternals,
+  options: SampleOptions,
+  onSteps?: (done: number, of: number) => void,
+): Promise<SampledImages> {
+  const job = sampleJob(model, options, undefined);
+  return finish(draw(model, { ...job, ...(onSteps !== undefined && { onSteps }) }));
 }
 
 function sampleJob(
@@ -206,6 +214,7 @@ interface Job {
   /** Levels of the known pixels. */
   given?: Uint8Array;
   stepsPerFrame?: number;
+  onSteps?: (done: number, of: number) => void;
 }
 
 function newJob(
@@ -301,6 +310,7 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
         const perStep = (performance.now() - start) / repeat;
         chunk = Math.max(1, Math.min(4096, Math.round(chunkMilliseconds / Math.max(perStep, 0.01))));
         step += repeat;
+        job.onSteps?.(before + step, steps);
         if (step === stepsPerBatch) {
           write(drawn);
         } else if (job.stepsPerFrame !== undefined && step % frame === 0) {

@@ -1,13 +1,15 @@
 // The checkpoints of a run: step-00000100.safetensors …, the last N of them, and best.safetensors.
-import { readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder, removeTemporaries, writeFileAtomic } from '../checkpoint/atomic-file.js';
-import { decodeModel, encodeModel, type ModelFile } from '../checkpoint/model-file.js';
+import { FullDiskError } from '../checkpoint/full-disk.js';
+import { decodeModel, type ModelFile } from '../checkpoint/model-file.js';
 import { readFileBounded } from '../data/read-file.js';
 import { PixelCnnError, systemError } from '../errors.js';
 import { FolderLock } from './folder-lock.js';
 import { trainingState } from './run-state.js';
 
+const bestFile = 'best.safetensors';
 const stepFile = /^step-(\d{8,})\.safetensors$/;
 
 /** A checkpoint that was passed over, and why. */
@@ -50,17 +52,19 @@ export class CheckpointFolder {
   }
 
   /**
-   * Saves a step durably, then removes the oldest beyond the last N. Returns the file's path. The best one goes first:
-   * a run cut short in between finds it best again.
+   * Saves a checkpoint durably as the best one. Returns its path, and the step checkpoints that had to make room for it
+   * on a full disk. It is saved before {@link saveStep}: a run cut short in between finds it best again.
    */
-  async save(step: number, file: ModelFile, best: boolean): Promise<string> {
-    const bytes = encodeModel(file);
-    if (best) await writeFileAtomic(join(this.#path, 'best.safetensors'), bytes);
-    const path = join(this.#path, `step-${String(step).padStart(8, '0')}.safetensors`);
-    await writeFileAtomic(path, bytes);
+  async saveBest(bytes: Uint8Array): Promise<{ path: string; removed: string[] }> {
+    return this.#write(bestFile, bytes);
+  }
+
+  /** The same as the checkpoint of a step, then removes the oldest beyond the last N. */
+  async saveStep(step: number, bytes: Uint8Array): Promise<{ path: string; removed: string[] }> {
+    const written = await this.#write(`step-${String(step).padStart(8, '0')}.safetensors`, bytes);
     // What cannot be removed now goes with a later save; this one has succeeded.
     await this.#removeOldest().catch(() => undefined);
-    return path;
+    return written;
   }
 
   /** As {@link newestCheckpoint}. */
@@ -75,7 +79,7 @@ export class CheckpointFolder {
    */
   async continueFrom(step: number, damaged: readonly SkippedCheckpoint[]): Promise<void> {
     for (const { path } of damaged) await rename(path, `${path}.damaged`);
-    const newest = (await stepsIn(this.#path))[0];
+    const newest = (await stepsIn(this.#path))[0] ?? (await bestIn(this.#path));
     if (newest === undefined || newest.step <= step) return;
     const start = step === 0 ? 'a new run' : `a run resumed at step ${step}`;
     throw new PixelCnnError(
@@ -83,6 +87,37 @@ export class CheckpointFolder {
       `${this.#path} holds checkpoints up to step ${newest.step}, which ${start} would mix with its own`,
       { remedy: 'resume the run they belong to with resume: true, or choose another checkpointFolder' },
     );
+  }
+
+  /** Writes a file. On a full disk the oldest checkpoints make room for it, one at a time. */
+  async #write(name: string, bytes: Uint8Array): Promise<{ path: string; removed: string[] }> {
+    const path = join(this.#path, name);
+    const removed: string[] = [];
+    for (;;) {
+      try {
+        await writeFileAtomic(path, bytes);
+        return { path, removed };
+      } catch (error) {
+        const oldest = error instanceof FullDiskError ? await this.#dispensable(error) : undefined;
+        if (oldest === undefined) throw error;
+        await rm(oldest);
+        removed.push(oldest);
+      }
+    }
+  }
+
+  /** The oldest checkpoint, if removing old ones can help and the newest, which stays, is whole. */
+  async #dispensable({ missing = 0 }: FullDiskError): Promise<string | undefined> {
+    try {
+      const [newest, ...older] = await stepsIn(this.#path);
+      const sizes = await Promise.all(older.map(async ({ path }) => (await stat(path)).size));
+      const sum = sizes.reduce((total, size) => total + size, 0);
+      if (newest === undefined || older.length === 0 || sum < missing) return undefined;
+      await readTrainingCheckpoint(newest.path);
+      return older.at(-1)!.path;
+    } catch {
+      return undefined; // where anything is in doubt, nothing is removed
+    }
   }
 
   async #removeOldest(): Promise<void> {
@@ -97,13 +132,16 @@ export interface NewestCheckpoint {
 }
 
 /**
- * The newest complete checkpoint in a folder, if there is any.
+ * The newest complete checkpoint in a folder, if there is any. It may be the best one, where the disk had no room for
+ * another.
  * @throws PixelCnnError ERR_NO_CHECKPOINT if all are damaged; CKPT_VERSION or the errno of a failed read, when a
  * checkpoint may well be whole and only cannot be read now or by this release.
  */
 export async function newestCheckpoint(folder: string): Promise<NewestCheckpoint> {
   const skipped: SkippedCheckpoint[] = [];
-  for (const { path } of await stepsIn(folder)) {
+  const best = await bestIn(folder);
+  for (const { path, step } of await stepsIn(folder)) {
+    if (best !== undefined && best.step > step) break;
     try {
       return { found: { path, file: await readTrainingCheckpoint(path) }, skipped };
     } catch (error) {
@@ -111,6 +149,7 @@ export async function newestCheckpoint(folder: string): Promise<NewestCheckpoint
       skipped.push({ path, reason: (error as PixelCnnError).message });
     }
   }
+  if (best !== undefined) return { found: best, skipped };
   const newest = skipped[0];
   if (newest === undefined) return { found: undefined, skipped };
   throw new PixelCnnError(
@@ -118,6 +157,18 @@ export async function newestCheckpoint(folder: string): Promise<NewestCheckpoint
     `none of the ${skipped.length} checkpoints in ${folder} can be read; the newest: ${newest.reason}`,
     { remedy: 'begin a new run in another folder' },
   );
+}
+
+/** The best checkpoint in a folder and its step, if there is one that is not damaged. */
+async function bestIn(folder: string): Promise<{ path: string; file: ModelFile; step: number } | undefined> {
+  const path = join(folder, bestFile);
+  try {
+    const file = await readTrainingCheckpoint(path);
+    return { path, file, step: trainingState(file, path).state.step };
+  } catch (error) {
+    if (isDamage(error) || (error as PixelCnnError).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /** The step checkpoints in a folder, newest first. */

@@ -10,6 +10,7 @@ import { algorithms } from '../ops/masked-conv2d.js';
 import { parseOptions, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
 import { type Protocol, protocols } from './options.js';
+import { type ProgressEvent, twiceASecond } from './progress-event.js';
 
 export const evaluateSchema = z.strictObject({
   protocol: z.enum(protocols).default('levels').describe('levels, threshold, or dynamic binarisation'),
@@ -18,6 +19,10 @@ export const evaluateSchema = z.strictObject({
   seed: z.int().min(0).default(0).describe('of dynamic binarisation'),
   algorithm: z.enum(algorithms).default('direct').describe('masked convolution; direct is exactly causal'),
   signal: signalOption.optional(),
+  /** Called with `progress` events, twice a second at most; a last one says that all images are done. */
+  onEvent: z
+    .custom<(event: ProgressEvent) => void>((value) => typeof value === 'function', 'expected a function')
+    .optional(),
 });
 /**
  * What {@link evaluate} takes.
@@ -41,7 +46,7 @@ export interface Evaluation {
 /**
  * Evaluates every image of `dataset`. Protocols `threshold` and `dynamic` need a model of 2 levels.
  * @throws PixelCnnError as {@link PixelCNN.logLikelihood}; ERR_INVALID_ARG_VALUE also for a protocol that does not fit
- * the model.
+ * the model; or what `onEvent` throws.
  */
 export async function evaluate(
   model: PixelCNN,
@@ -90,11 +95,17 @@ export async function evaluateImages(
   const { protocol, weights, draws, seed } = options;
   requireProtocol('evaluate', protocol, model.config.levels, images.values);
   const natsPerDraw: number[] = [];
-  for (let draw = 0; draw < (protocol === 'dynamic' ? draws : 1); draw += 1) {
+  const passes = protocol === 'dynamic' ? draws : 1;
+  const of = passes * images.count;
+  const tell = (done: number) => options.onEvent?.({ type: 'progress', done, of });
+  const tellRarely = twiceASecond(tell);
+  for (let draw = 0; draw < passes; draw += 1) {
+    const onImages = (done: number) => tellRarely(draw * images.count + done, of);
     const binarisation = protocol === 'dynamic' ? { key: seedKey(seed), epoch: draw } : undefined;
-    const nats = await runNats(model, images, { ...options, binarisation });
+    const nats = await runNats(model, images, { ...options, binarisation, onImages });
     natsPerDraw.push(nats.reduce((sum, value) => sum + value, 0) / images.count);
   }
+  tell(of);
   const nats = natsPerDraw.reduce((sum, value) => sum + value, 0) / natsPerDraw.length;
   const bitsPerDim = nats / (images.height * images.width * images.channels * Math.LN2);
   return { nats, bitsPerDim, images: images.count, protocol, weights, natsPerDraw };

@@ -61,6 +61,8 @@ export interface CheckpointEvent {
   readonly type: 'checkpoint';
   readonly step: number;
   readonly path: string;
+  /** Older checkpoints that had to go because the disk was full, although they were to be kept. */
+  readonly removed: readonly string[];
 }
 
 /** A checkpoint could not be saved. The one before is as it was, and the run goes on; its last save must succeed. */
@@ -109,6 +111,41 @@ export interface WarningEvent {
   readonly message: string;
 }
 
+/** How far the validation after an epoch is. Told twice a second at most; a fast one tells nothing. */
+export interface ValidatingEvent {
+  readonly type: 'validating';
+  readonly step: number;
+  /** Images. */
+  readonly done: number;
+  readonly of: number;
+}
+
+/** How far the drawing of samples after an epoch is. Told twice a second at most; a fast one tells nothing. */
+export interface SamplingEvent {
+  readonly type: 'sampling';
+  readonly step: number;
+  /** Steps of the sampler. */
+  readonly done: number;
+  readonly of: number;
+}
+
+/**
+ * The last checkpoint waits for space on a full disk, for ten minutes at most: told at first and then once a minute.
+ * {@link TrainingRun.stop} or the signal ends the waiting, with one last try.
+ */
+export interface WaitingForDiskEvent {
+  readonly type: 'waitingForDisk';
+  readonly step: number;
+  /** ENOSPC, or EDQUOT for a quota. */
+  readonly code: string;
+  readonly message: string;
+  readonly path: string;
+  /** Size of the file. */
+  readonly bytes: number;
+  /** Bytes that the disk has too few; undefined where it is a quota or the number of files that is short. */
+  readonly missing: number | undefined;
+}
+
 export type TrainEvent =
   | StepEvent
   | EpochEvent
@@ -118,6 +155,9 @@ export type TrainEvent =
   | ResumeEvent
   | SampleEvent
   | ChoosingEvent
+  | ValidatingEvent
+  | SamplingEvent
+  | WaitingForDiskEvent
   | WarningEvent;
 
 export interface TrainSummary extends TrainingLoss {
@@ -153,6 +193,7 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
   #done = false;
   #wake: (() => void)[] = [];
   readonly #stop = new AbortController();
+  readonly #giveUp = new AbortController();
   /** The loop over the events has handled all of them, or has ended. */
   #idle = false;
   #ended = false;
@@ -169,9 +210,22 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
     this.#summary.catch(() => undefined);
   }
 
-  /** Ends the run within a step, with a checkpoint if it has a folder. The summary says `stopped`. */
+  /**
+   * Ends the run within a step, with a checkpoint if it has a folder. The summary says `stopped`. While that checkpoint
+   * waits for space on a full disk (see {@link WaitingForDiskEvent}), a further call ends the waiting: the run then
+   * rejects with an error that says which steps are lost.
+   */
   stop(): void {
     this.#stop.abort();
+    if (this.waitsForDisk) this.#giveUp.abort();
+  }
+
+  /** @internal The last checkpoint waits for space on a full disk. */
+  waitsForDisk = false;
+
+  /** @internal Aborted by a {@link stop} while the last checkpoint waits. */
+  get giveUpSignal(): AbortSignal {
+    return this.#giveUp.signal;
   }
 
   /** @internal Aborted by {@link stop}. */

@@ -1,4 +1,5 @@
 // The training loop: batches in, steps submitted two at a time, events out, checkpoints that resume bit for bit.
+import { encodeModel } from '../checkpoint/model-file.js';
 import { checkBytes } from '../data/byte-array.js';
 import { type ImageBatch, selectImages } from '../data/image-batch.js';
 import { asBytes } from '../data/levels.js';
@@ -16,6 +17,8 @@ import { type Evaluation, evaluateImages, requireModel, requireProtocol } from '
 import { type TrainingLoss, TrainingRun, type TrainSummary, type ValidationEvent } from './events.js';
 import { learningRateAt, warmupStepsOf } from './learning-rate.js';
 import { type TrainOptions, type TrainSettings, trainSchema } from './options.js';
+import { type ProgressEvent, twiceASecond } from './progress-event.js';
+import { RunSaver } from './run-saver.js';
 import { fromCheckpoint, type RunPosition, toCheckpoint } from './run-state.js';
 import { type StepResult, TrainingStep } from './training-step.js';
 
@@ -24,11 +27,12 @@ import { type StepResult, TrainingStep } from './training-step.js';
  * `for await (const event of run)`.
  * @throws PixelCnnError at once ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE or ERR_OUT_OF_RANGE for an argument,
  * ERR_BUFFER_SIZE, ERR_DETACHED, ERR_IMAGE_CHANNELS or ERR_IMAGE_VALUES for images that do not fit, ERR_DISPOSED,
- * ERR_MODEL_IN_USE while another run trains the model, or the reason of a signal that is aborted already. The run rejects with ERR_DIVERGED, ERR_DISPOSED, ERR_DETACHED for a dataset
- * transferred away meanwhile, CKPT_* and ERR_NO_CHECKPOINT when resuming fails, ERR_FOLDER_LOCKED and
- * ERR_FOLDER_IN_USE for a checkpoint folder of another run, the errno of a failed folder, read or last save,
- * ERR_OUT_OF_MEMORY, ERR_LIMIT for a batch of 2 GiB or more, ERR_CUDA and ERR_DEVICE_LOST of a GPU, or the signal's
- * reason.
+ * ERR_MODEL_IN_USE while another run trains the model, or the reason of a signal that is aborted already. The run rejects
+ * with ERR_DIVERGED, ERR_DISPOSED, ERR_DETACHED for a dataset transferred away meanwhile, CKPT_* and ERR_NO_CHECKPOINT
+ * when resuming fails, ERR_FOLDER_LOCKED and ERR_FOLDER_IN_USE for a checkpoint folder of another run, the errno of a
+ * failed folder, read or last save, ERR_OUT_OF_MEMORY, ERR_LIMIT for a batch of 2 GiB or more, ERR_CUDA and
+ * ERR_DEVICE_LOST of a GPU, or the signal's reason. On a full disk the last save waits ten minutes for space (event
+ * `waitingForDisk`); the error of a failed one says which steps are lost, and `model` still has their weights.
  */
 export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOptions = {}): TrainingRun {
   const internals = requireModel('train', model);
@@ -72,10 +76,8 @@ class Trainer {
   readonly #totalSteps: number;
   readonly #dimensions: number;
   #position: RunPosition = { step: 0, epochNats: 0, epochImages: 0, bestNats: null, digest: '' };
-  /** Of the best checkpoint that was saved. */
-  #savedBest: number | null = null;
   #folder: CheckpointFolder | undefined;
-  #checkpoint: string | undefined;
+  #saver: RunSaver | undefined;
   #lastLoss: { lossOf: TrainSummary['lossOf']; loss: TrainingLoss };
   #lastValidation: ValidationEvent | undefined;
   #consecutiveSkips = 0;
@@ -101,12 +103,17 @@ class Trainer {
 
   async start(): Promise<TrainSummary> {
     const began = performance.now();
+    let checkpoint: string | undefined;
     const { height, width } = this.#dataset;
     const { algorithm, protocol } = this.#settings;
     const options = { height, width, dynamic: protocol === 'dynamic', algorithm };
     const step = await TrainingStep.create(this.#model, options);
     try {
-      await this.#prepare(step);
+      checkpoint = await this.#prepare(step);
+      if (this.#folder !== undefined) {
+        const encode = () => this.#encodeCheckpoint(step);
+        this.#saver = new RunSaver(this.#run, this.#folder, this.#position, checkpoint, encode);
+      }
       this.#model.values = this.#dataset.values ?? 'bytes';
       this.#warnOfWarmup();
       await this.#loop(step);
@@ -123,21 +130,24 @@ class Trainer {
       seconds: (performance.now() - began) / 1000,
       stopped: this.#run.stopSignal.aborted && this.#position.step < this.#totalSteps,
       validation: this.#lastValidation,
-      checkpoint: this.#checkpoint,
+      checkpoint: this.#saver?.checkpoint ?? checkpoint,
     };
   }
 
-  /** Opens the checkpoint folder and restores a checkpoint if asked to. */
-  async #prepare(step: TrainingStep): Promise<void> {
+  /** Opens the checkpoint folder and restores a checkpoint if asked to. Returns its path. */
+  async #prepare(step: TrainingStep): Promise<string | undefined> {
     const { checkpointFolder, keepLast, resume } = this.#settings;
     if (checkpointFolder !== undefined)
       this.#folder = await CheckpointFolder.open(checkpointFolder, keepLast);
-    if (resume === false) return this.#folder?.continueFrom(0, []);
+    if (resume === false) {
+      await this.#folder?.continueFrom(0, []);
+      return undefined;
+    }
     const { found, skipped } =
       typeof resume === 'string'
         ? { found: { path: resume, file: await readTrainingCheckpoint(resume) }, skipped: [] }
         : await this.#folder!.newest();
-    if (found === undefined) return;
+    if (found === undefined) return undefined;
     const { position, snapshot } = await fromCheckpoint(
       found.file,
       found.path,
@@ -148,10 +158,9 @@ class Trainer {
     await this.#folder?.continueFrom(position.step, skipped);
     await step.restore(snapshot);
     this.#position = position;
-    this.#savedBest = position.bestNats;
     this.#skipped = snapshot.counters[2]!;
-    this.#checkpoint = found.path;
     this.#run.emit({ type: 'resume', step: position.step, path: found.path, skipped });
+    return found.path;
   }
 
   /** A run that ends within its warm-up never reaches its learning rate, and learns little. */
@@ -190,7 +199,7 @@ class Trainer {
     if (submitted % this.#stepsPerEpoch === 0 && this.#position.epochImages > 0) {
       // The interrupted run saved before its validation; this save replaces it, and may be the best one.
       const best = await this.#endEpoch(submitted / this.#stepsPerEpoch - 1);
-      if (!(await this.#trySave(step, best))) saved = 0;
+      if (!(await this.#trySave(best))) saved = 0;
     }
     try {
       while (submitted < this.#totalSteps && !this.#run.stopSignal.aborted) {
@@ -222,13 +231,13 @@ class Trainer {
         const due = checkpointEvery === 0 ? epochEnds : submitted % checkpointEvery === 0;
         if (epochEnds || due) await drain(0);
         const best = epochEnds && (await this.#endEpoch(epoch));
-        if ((due || best) && (await this.#trySave(step, best))) saved = submitted;
+        if ((due || best) && (await this.#trySave(best))) saved = submitted;
       }
       await drain(0);
     } finally {
       await Promise.allSettled(pending.map(({ result }) => result));
     }
-    if (saved < this.#position.step) await this.#save(step, false);
+    if (saved < this.#position.step) await this.#saver?.saveLast(signal);
   }
 
   /** Books one finished step. @throws PixelCnnError ERR_DIVERGED. */
@@ -284,14 +293,19 @@ class Trainer {
     const signal = AbortSignal.any(signals);
     const { height, width } = this.#dataset;
     const draw = { count: Math.max(samples, 1), height, width, seed, weights, signal } as const;
+    // That all is done is told by the validation itself.
+    const onEvent = ({ done, of }: ProgressEvent) => {
+      if (done < of) this.#run.emit({ type: 'validating', step, done, of });
+    };
     let validation: Evaluation | undefined;
     let images: SampledImages | undefined;
     try {
       if (this.#validation !== undefined) {
-        const options = { protocol, weights, draws: 1, seed, algorithm, signal } as const;
+        const options = { protocol, weights, draws: 1, seed, algorithm, signal, onEvent } as const;
         validation = await evaluateImages(this.#model, this.#validation, options);
       }
-      if (samples > 0) images = await drawImages(this.#model, draw);
+      const sampling = (done: number, of: number) => this.#run.emit({ type: 'sampling', step, done, of });
+      if (samples > 0) images = await drawImages(this.#model, draw, twiceASecond(sampling));
     } catch (error) {
       this.#settings.signal?.throwIfAborted();
       if (this.#run.stopSignal.aborted) return false;
@@ -315,35 +329,18 @@ class Trainer {
     return best;
   }
 
-  /** Saves, or tells that it failed: a full disk must not end a run that may save again later. */
-  async #trySave(step: TrainingStep, best: boolean): Promise<boolean> {
-    try {
-      await this.#save(step, best);
-      if (best) this.#savedBest = this.#position.bestNats;
-      return true;
-    } catch (error) {
-      if (!(error instanceof PixelCnnError) || error.code === 'ERR_DISPOSED') throw error;
-      const { code, message } = error;
-      // The next validation must beat what is on the disk.
-      this.#position.bestNats = this.#savedBest;
-      this.#run.emit({ type: 'checkpointFailed', step: this.#position.step, code, message });
-      return false;
-    }
+  async #encodeCheckpoint(step: TrainingStep): Promise<Uint8Array> {
+    const snapshot = await step.snapshot();
+    return encodeModel(
+      await toCheckpoint(this.#model.config, this.#position, snapshot, this.#settings, this.#dataset),
+    );
   }
 
-  async #save(step: TrainingStep, best: boolean): Promise<void> {
-    if (this.#folder === undefined) return;
-    await this.#run.readyForCheckpoint();
-    const file = await toCheckpoint(
-      this.#model.config,
-      this.#position,
-      await step.snapshot(),
-      this.#settings,
-      this.#dataset,
-    );
-    this.#checkpoint = await this.#folder.save(this.#position.step, file, best);
-    this.#run.emit({ type: 'checkpoint', step: this.#position.step, path: this.#checkpoint });
+  /** Returns whether the run is saved, as far as it has a folder. */
+  async #trySave(best: boolean): Promise<boolean> {
+    const saved = (await this.#saver?.trySave(best)) ?? true;
     this.#lastTime = performance.now();
+    return saved;
   }
 
   /** Averages over few steps at first, so that the initial weights do not linger. */

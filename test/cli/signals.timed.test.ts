@@ -12,6 +12,7 @@ describe('signals', () => {
   it.each([
     ['SIGINT', 130],
     ['SIGTERM', 143],
+    ['SIGHUP', 129],
     ['SIGUSR1', 138],
     ['SIGUSR2', 140],
   ] as const)('%s finishes the step, saves within 5 s and exits with %i', async (signal, expected) => {

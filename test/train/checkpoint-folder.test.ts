@@ -95,6 +95,29 @@ describe('resuming', () => {
     await expect(run({ steps: 6, resume: true })).rejects.toMatchObject({ code: 'ELOOP' });
   });
 
+  it('takes the best checkpoint where the disk had no room for another of its step', async () => {
+    const best = join(folder, 'best.safetensors');
+    await rename(join(folder, nameOf(5)), best);
+    expect(resumeOf(await run({ steps: 5, resume: true }))).toMatchObject({ step: 5, path: best });
+    for (const name of await readdir(folder)) if (name.startsWith('step-')) await rm(join(folder, name));
+    // It is no folder for a new run either.
+    await expect(run({ steps: 1 })).rejects.toMatchObject({ code: 'ERR_FOLDER_IN_USE' });
+    expect(resumeOf(await run({ steps: 6, resume: true }))).toMatchObject({ step: 5, path: best });
+    // From here on the step is the newer one again.
+    expect(resumeOf(await run({ steps: 6, resume: true }))?.path).toBe(join(folder, nameOf(6)));
+  });
+
+  it('takes the newest step before an older or a damaged best checkpoint', async () => {
+    const best = join(folder, 'best.safetensors');
+    for (const content of [await readFile(join(folder, nameOf(3))), 'damaged']) {
+      await writeFile(best, content);
+      expect(resumeOf(await run({ steps: 5, resume: true }))?.path).toBe(join(folder, nameOf(5)));
+    }
+    await rm(best);
+    await symlink('best.safetensors', best);
+    await expect(run({ steps: 6, resume: true })).rejects.toMatchObject({ code: 'ELOOP' });
+  });
+
   it('starts at the beginning in an empty folder', async () => {
     const events = await run({ steps: 1, resume: true }, join(root, 'empty', 'nested'));
     expect(resumeOf(events)).toBeUndefined();

@@ -12,13 +12,14 @@ import {
   readImages,
   withModel,
 } from '../common.js';
+import { countedProgress, ProgressLine } from '../progress.js';
 import { table, thousands } from '../terminal.js';
 
 const schema = z.strictObject({
   model: modelOption,
   data: z.string().min(1).describe(imagesText),
   ...imageOptions,
-  ...evaluateSchema.omit({ signal: true }).shape,
+  ...evaluateSchema.omit({ signal: true, onEvent: true }).shape,
   ...deviceOptions,
   ...outputOptions,
 });
@@ -39,7 +40,8 @@ export const evaluateCommand: Command<typeof schema> = {
     return withModel('evaluate', options, async (model, terminal, source) => {
       const images = await readImages(options.data, options);
       terminal.note(`${options.data}: ${thousands(images.count)} images`, 'dim');
-      const settings = { protocol, weights: source.weights, draws, seed, algorithm, signal };
+      const onEvent = countedProgress(new ProgressLine(terminal), 'evaluating', 'images');
+      const settings = { protocol, weights: source.weights, draws, seed, algorithm, signal, onEvent };
       const result = await evaluate(model, images, settings);
       const { nats, bitsPerDim, natsPerDraw } = result;
       const rows = [

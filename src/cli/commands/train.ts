@@ -16,7 +16,11 @@ const dataOptions = {
     .union([z.number().min(0).max(0.5), z.string().min(1)])
     .default(0.05)
     .describe('share of the images to hold out, or other images; validated after every epoch'),
-  test: z.string().min(1).optional().describe('images to evaluate once at the end, e.g. mnist:test'),
+  test: z
+    .union([z.string().min(1), z.literal(false)])
+    .optional()
+    .describe('images to evaluate once at the end, e.g. mnist:test; --no-test leaves out those of a preset'),
+  testLimit: z.int().min(1).max(1e9).optional().describe('evaluate the first N images of --test only'),
 };
 const modelOptions = {
   hiddenChannels: hiddenChannels.describe('channels of every hidden layer'),
@@ -66,7 +70,11 @@ export const trainCommand: Command<typeof trainSchema> = {
   ],
   notes:
     `Presets: ${presetList.join(', ')}. ` +
-    'What is given of --epochs and --steps replaces both of the preset or of the run to resume.',
+    'What is given of --epochs and --steps replaces both of the preset or of the run to resume. ' +
+    'Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 finish the step and save. A full disk ends nothing: ' +
+    'training goes on, and the last save waits for space, 10 minutes at most. ' +
+    'Exit codes: 0 done; 1 failed; 2 wrong options; 128 + N stopped and saved after signal N; ' +
+    '74 done, but what was to be printed did not reach its reader (metrics.jsonl has every line).',
 
   async base(given) {
     const resumed = given.resume === true ? await resumedRun(given) : {};

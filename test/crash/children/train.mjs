@@ -36,7 +36,14 @@ const run = train(model, images, {
 say('ready');
 for await (const event of run) {
   if (event.type === 'resume') say(`resumed ${event.step} skipped ${event.skipped.length}`);
-  if (event.type === 'checkpoint') say(`saved ${event.step}`);
+  if (event.type === 'checkpoint') {
+    if (event.removed.length > 0) say(`made room ${event.step}`);
+    say(`saved ${event.step}`);
+  }
+  if (event.type === 'waitingForDisk') {
+    say(`waiting ${event.step} ${event.code}`);
+    run.stop();
+  }
   if (event.type === 'checkpointFailed') {
     // Training goes on meanwhile, so this may be a newer one; it must be whole in any case.
     const newest = readdirSync(folder)

@@ -1,0 +1,280 @@
+// Where the events of a training run go: the run's folder, the terminal, stdout; and what is said of its troubles.
+import { join, relative } from 'node:path';
+import type { FullDiskError } from '../checkpoint/full-disk.js';
+import type { Device } from '../device.js';
+import { PixelCnnError } from '../errors.js';
+import type { CheckpointEvent, TrainEvent, TrainSummary } from '../train/events.js';
+import { packageVersion } from '../version.js';
+import type { TrainFlags } from './commands/train.js';
+import { stderr, stdout } from './output-stream.js';
+import { countedProgress, epochsOf, TrainingProgress } from './progress.js';
+import type { RunFolder } from './run-folder.js';
+import type { StopRequest } from './stop-request.js';
+import { duration, type Terminal, thousands } from './terminal.js';
+import { Troubles } from './troubles.js';
+
+/** Where the events of a run go. */
+export class Session {
+  readonly #options: TrainFlags;
+  readonly #folder: RunFolder;
+  readonly #terminal: Terminal;
+  readonly #progress: TrainingProgress;
+  readonly #validating: ReturnType<typeof countedProgress>;
+  readonly #sampling: ReturnType<typeof countedProgress>;
+  readonly #troubles: Troubles;
+  #begun = false;
+  #steps = 0;
+  /** The last step, and the last that a checkpoint holds. */
+  #step = 0;
+  #saved = 0;
+  #trained = false;
+  #lossTold = false;
+  /** Of the whole run; known from the first step on. */
+  #epochs: number | undefined;
+
+  constructor(options: TrainFlags, folder: RunFolder, terminal: Terminal) {
+    this.#options = options;
+    this.#folder = folder;
+    this.#terminal = terminal;
+    this.#progress = new TrainingProgress(terminal, options.batchSize);
+    this.#validating = countedProgress(this.#progress.line, 'validating', 'images');
+    this.#sampling = countedProgress(this.#progress.line, 'drawing samples', 'steps');
+    this.#troubles = new Troubles(terminal);
+  }
+
+  async handle(event: TrainEvent): Promise<void> {
+    // Only now is it certain that the run fits what it resumes.
+    if (!this.#begun)
+      await this.#folder.begin(storedConfig(this.#options), event.type === 'resume' ? event.step : 0);
+    this.#begun = true;
+    const line = { ...(await this.#lineOf(event)), wallTime: Date.now() / 1000 };
+    if (event.type !== 'validating' && event.type !== 'sampling') this.#folder.append(line);
+    this.#terminal.record(line);
+    this.#show(event);
+    this.#tellLostOutput();
+  }
+
+  /** Says once that output does not arrive any more. Where it is stderr that fails, the exit code alone can tell. */
+  #tellLostOutput(): void {
+    const loss = stdout.loss ?? stderr.loss;
+    if (loss === undefined || this.#lossTold) return;
+    this.#lossTold = true;
+    const { path } = this.#folder;
+    this.#terminal.problem(
+      `${loss.sentence}; training goes on, ${join(path, 'metrics.jsonl')} has every line`,
+    );
+  }
+
+  readonly stopWords = {
+    stopping: (name: string) => {
+      const doing = this.#trained ? 'writing the summary, then ending' : 'finishing the step and saving';
+      this.#terminal.note(`${name}: ${doing}; again to exit now`);
+    },
+    givingUp: (name: string) =>
+      this.#terminal.problem(`${name}: one last try, then no more waiting for space`),
+    exiting: (name: string) => {
+      const [first, last] = [this.#saved + 1, this.#step];
+      const lost = first > last ? `step ${last} is saved` : `steps ${first} to ${last} are lost`;
+      this.#terminal.problem(`${name} again: ended at once; ${lost}`);
+    },
+  };
+
+  /** Saves a file of the run when it has ended. Waits for space on a full disk. */
+  async save(
+    save: () => Promise<void>,
+    stop: StopRequest,
+    { checkpoint, steps }: TrainSummary,
+  ): Promise<void> {
+    this.#trained = true;
+    try {
+      await stop.saveOrWait(save, (error) => this.#tellWaiting(error));
+    } catch (cause) {
+      if (!(cause instanceof PixelCnnError) || checkpoint === undefined) throw cause;
+      const remedy = `the weights are safe: ${checkpoint} holds step ${steps}; when there is room, --resume --out ${this.#folder.path} writes what is missing`;
+      throw new PixelCnnError(cause.code, cause.message, { remedy, cause });
+    }
+  }
+
+  #tellWaiting({ message }: Pick<FullDiskError, 'message'>): void {
+    this.#terminal.problem(`waiting for space, 10 minutes at most, Ctrl-C gives up: ${message}`);
+  }
+
+  /** Makes what was written so far durable. */
+  async flush(): Promise<void> {
+    await this.#attempt('metrics and curve', () => this.#folder.flush());
+  }
+
+  /** Saves something that a run can do without for a while: a full disk may be free again by the next time. */
+  async #attempt<Result>(what: string, save: () => Promise<Result>): Promise<Result | undefined> {
+    try {
+      const result = await save();
+      this.#saves(what);
+      return result;
+    } catch (error) {
+      if (!(error instanceof PixelCnnError)) throw error;
+      this.#cannotSave(what, error);
+      return undefined;
+    }
+  }
+
+  #cannotSave(what: string, { code, message }: { code: string; message: string }): void {
+    this.#troubles.report(what, code, `${what} not saved, training goes on: ${message}`);
+  }
+
+  #saves(what: string): void {
+    this.#troubles.solved(what, `${what} saved again`);
+  }
+
+  #tellRemoved({ removed }: CheckpointEvent): void {
+    if (removed.length === 0) return;
+    const names = removed.map((path) => this.#within(path)).join(' and ');
+    const sentence = `the disk is full: ${names} had to make room for a new checkpoint, fewer are kept`;
+    this.#troubles.report('fewer checkpoints', 'removed', sentence);
+  }
+
+  async #lineOf(event: TrainEvent) {
+    switch (event.type) {
+      case 'step': {
+        const { stepsPerEpoch: _, totalSteps: __, ...rest } = event;
+        return rest;
+      }
+      case 'sample': {
+        const { type, step, epoch, images } = event;
+        const path = await this.#attempt('samples', () =>
+          this.#folder.writeSamples(epoch + 1, images, this.#options.levels),
+        );
+        const { weights, seed } = images;
+        return { type, step, epoch, path: path === undefined ? null : this.#within(path), weights, seed };
+      }
+      case 'checkpoint': {
+        const { removed, ...rest } = event;
+        const gone = removed.length > 0 ? { removed: removed.map((path) => this.#within(path)) } : {};
+        return { ...rest, path: this.#within(event.path), ...gone };
+      }
+      case 'resume':
+      case 'waitingForDisk':
+        return { ...event, path: this.#within(event.path) };
+      default:
+        return event;
+    }
+  }
+
+  #show(event: TrainEvent): void {
+    const terminal = this.#terminal;
+    switch (event.type) {
+      case 'step':
+        this.#steps += 1;
+        this.#step = event.step;
+        this.#epochs = epochsOf(event);
+        this.#progress.step(event);
+        if (event.step % event.stepsPerEpoch === 0) terminal.live('validating and sampling');
+        break;
+      case 'epoch':
+        terminal.note(`${this.#nameOf(event)}  training ${loss(event)}`);
+        break;
+      case 'validation': {
+        const best = event.best ? ', best so far' : '';
+        terminal.note(`${this.#nameOf(event)}  validation ${loss(event)}, ${event.weights} weights${best}`);
+        break;
+      }
+      case 'resume':
+        for (const { path, reason } of event.skipped)
+          terminal.note(`skipped checkpoint ${path}: ${reason}`, 'yellow');
+        this.#step = event.step;
+        this.#saved = event.step;
+        terminal.note(`resumed at step ${event.step} from ${event.path}`);
+        break;
+      case 'checkpointFailed':
+        this.#cannotSave('checkpoint', event);
+        break;
+      case 'checkpoint':
+        this.#saved = event.step;
+        this.#saves('checkpoint');
+        this.#tellRemoved(event);
+        break;
+      case 'waitingForDisk':
+        this.#tellWaiting(event);
+        break;
+      case 'validating':
+        this.#validating(event);
+        break;
+      case 'sampling':
+        this.#sampling(event);
+        break;
+      case 'choosing':
+        this.#progress.choosing(event);
+        break;
+      case 'warning':
+        terminal.note(event.message, 'yellow');
+        break;
+      case 'sample':
+        break;
+    }
+  }
+
+  #nameOf({ epoch }: { epoch: number }): string {
+    return this.#epochs === undefined ? `epoch ${epoch + 1}` : `epoch ${epoch + 1}/${this.#epochs}`;
+  }
+
+  async finish(
+    summary: TrainSummary,
+    stop: StopRequest,
+    context: {
+      device: Device;
+      saved: readonly string[];
+      parameters: number;
+      model: object;
+      test?: object | null;
+      interrupted?: string;
+    },
+  ): Promise<void> {
+    const { imagesPerSecond } = this.#progress;
+    const { device, saved, ...about } = context;
+    const { checkpoint } = summary;
+    const ended = {
+      ...summary,
+      ...(checkpoint !== undefined && { checkpoint: this.#within(checkpoint) }),
+      ...about,
+      imagesPerSecond: Number.isFinite(imagesPerSecond) ? imagesPerSecond : null,
+      device: device.info,
+      versions: { pixelcnn: packageVersion(), node: process.versions.node },
+      finishedAt: new Date().toISOString(),
+    };
+    const { path } = this.#folder;
+    // A run that was resumed after its end has nothing new to say, but for a test evaluation that was interrupted then.
+    const resumed = this.#steps === 0 && !summary.stopped;
+    const { interrupted, ...before } = (resumed && (await this.#folder.readSummary())) || {};
+    const complete = Object.keys(before).length > 0;
+    const tested = complete && interrupted !== undefined && context.test != null;
+    const written = tested ? { ...before, test: context.test } : ended;
+    const save = async () => {
+      if (this.#begun) await this.#folder.flush();
+      if (!complete || tested) await this.#folder.writeSummary(written);
+    };
+    await this.save(save, stop, summary);
+    this.#terminal.record({ type: 'summary', out: path, ...written });
+    const { graphs = 'graphs' } = device.info;
+    if (graphs !== 'graphs') this.#terminal.note(`slower than it could be: ${graphs}`, 'yellow');
+    const took = `${thousands(summary.steps)} steps, ${duration(summary.seconds)}`;
+    if (context.interrupted !== undefined)
+      this.#terminal.note(`${context.interrupted}; the model is saved`, 'yellow');
+    if (summary.stopped)
+      this.#terminal.note(`stopped and saved at step ${summary.steps}; continue with --resume --out ${path}`);
+    else if (complete) this.#terminal.note('nothing left to do: raise --epochs or --steps to train on');
+    else this.#terminal.note(`done: ${took}, ${saved.join(' and ')}`, 'green');
+  }
+
+  #within(path: string): string {
+    return relative(this.#folder.path, path);
+  }
+}
+
+/** What config.json holds: everything that makes the run what it is, in the form that --config reads. */
+function storedConfig(options: TrainFlags): object {
+  const { out: _out, resume: _resume, json: _json, quiet: _quiet, ...config } = options;
+  return config;
+}
+
+function loss({ nats, bitsPerDim }: { nats: number; bitsPerDim: number }): string {
+  return `${bitsPerDim.toFixed(4)} bits/dim (${nats.toFixed(2)} nats)`;
+}

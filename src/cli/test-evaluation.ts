@@ -1,0 +1,52 @@
+// The evaluation of the test images at the end of `pixelcnn train`.
+import { type ImageBatch, sliceImages } from '../data/image-batch.js';
+import type { PixelCNN } from '../models/pixelcnn.js';
+import { evaluate } from '../train/evaluate.js';
+import type { ProgressEvent } from '../train/progress-event.js';
+import type { TrainFlags } from './commands/train.js';
+import { readImages } from './common.js';
+import { UsageError } from './failure.js';
+import { countedProgress, ProgressLine } from './progress.js';
+import { type Terminal, thousands } from './terminal.js';
+
+export interface TestImages {
+  /** As the flag says. */
+  readonly data: string;
+  readonly images: ImageBatch;
+  /** Images of the data, of which the first are evaluated. */
+  readonly of: number;
+}
+
+/** The images of --test, or undefined where there are none to evaluate. */
+export async function readTestImages(options: TrainFlags): Promise<TestImages | undefined> {
+  const { test, testLimit, channels } = options;
+  if (test === undefined && testLimit !== undefined)
+    throw new UsageError(`train: --test-limit ${testLimit} needs --test`, 'train');
+  if (test === undefined || test === false) return undefined;
+  const images = await readImages(test, { channels });
+  const count = Math.min(testLimit ?? images.count, images.count);
+  return { data: test, images: sliceImages(images, 0, count), of: images.count };
+}
+
+/** Evaluates, says the result with its number of images, and returns what the summary holds of it. */
+export async function evaluateTest(
+  model: PixelCNN,
+  test: TestImages,
+  options: Pick<TrainFlags, 'protocol' | 'seed'>,
+  context: { terminal: Terminal; signal: AbortSignal },
+): Promise<object> {
+  const { terminal, signal } = context;
+  const { protocol, seed } = options;
+  terminal.live(`evaluating ${test.data}`);
+  const show = countedProgress(new ProgressLine(terminal), `evaluating ${test.data}`, 'images');
+  const onEvent = ({ done, of }: ProgressEvent) => {
+    show({ done, of });
+    terminal.record({ type: 'testing', done, of });
+  };
+  const result = await evaluate(model, test.images, { protocol, seed, signal, onEvent });
+  const { nats, bitsPerDim, images, weights } = result;
+  const count = images < test.of ? `first ${thousands(images)} of ${thousands(test.of)}` : thousands(images);
+  const loss = `${bitsPerDim.toFixed(4)} bits/dim (${nats.toFixed(2)} nats)`;
+  terminal.note(`test ${loss}, ${count} images, ${weights} weights`);
+  return { data: test.data, ...result, of: test.of };
+}

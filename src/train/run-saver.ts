@@ -1,0 +1,119 @@
+// Saving a run: a failure on the way is told and the run goes on; the last save waits for space and has the last word.
+import { FullDiskError, saveOrWait } from '../checkpoint/full-disk.js';
+import { PixelCnnError } from '../errors.js';
+import type { CheckpointFolder } from './checkpoint-folder.js';
+import type { TrainingRun } from './events.js';
+import type { RunPosition } from './run-state.js';
+
+export class RunSaver {
+  readonly #run: TrainingRun;
+  readonly #folder: CheckpointFolder;
+  readonly #position: RunPosition;
+  readonly #encode: () => Promise<Uint8Array>;
+  /** The newest checkpoint and its step. */
+  #checkpoint: string | undefined;
+  #savedStep: number;
+  /** Validation of the best checkpoint that was saved. */
+  #savedBest: number | null;
+  /** A validation that was the best so far, whose checkpoint could not be saved. */
+  #unsavedBest: { step: number; nats: number } | undefined;
+
+  /** `checkpoint` is what the run continues from; `encode` gives the bytes of a checkpoint of where the run is. */
+  constructor(
+    run: TrainingRun,
+    folder: CheckpointFolder,
+    position: RunPosition,
+    checkpoint: string | undefined,
+    encode: () => Promise<Uint8Array>,
+  ) {
+    this.#run = run;
+    this.#folder = folder;
+    this.#position = position;
+    this.#checkpoint = checkpoint;
+    this.#encode = encode;
+    this.#savedStep = position.step;
+    this.#savedBest = position.bestNats;
+  }
+
+  /** The newest checkpoint. */
+  get checkpoint(): string | undefined {
+    return this.#checkpoint;
+  }
+
+  /** Saves, or tells that it failed: a full disk must not end a run that may save again later. */
+  async trySave(best: boolean): Promise<boolean> {
+    const position = this.#position;
+    try {
+      await this.#write(await this.#encode(), best);
+      return true;
+    } catch (error) {
+      if (!(error instanceof PixelCnnError) || error.code === 'ERR_DISPOSED') throw error;
+      const { code, message } = error;
+      const { step, bestNats } = position;
+      if (best && bestNats !== null) this.#unsavedBest = { step, nats: bestNats };
+      // The next validation must beat what is on the disk.
+      position.bestNats = this.#savedBest;
+      this.#run.emit({ type: 'checkpointFailed', step, code, message });
+      return false;
+    }
+  }
+
+  /**
+   * The last save waits for space on a full disk, until the run is told again to stop or `signal` is aborted.
+   * @throws PixelCnnError that says which steps are lost.
+   */
+  async saveLast(signal: AbortSignal | undefined): Promise<void> {
+    const { step } = this.#position;
+    const best = this.#unsavedBest?.step === step;
+    if (best) this.#position.bestNats = this.#unsavedBest!.nats;
+    const { giveUpSignal } = this.#run;
+    try {
+      const file = await this.#encode();
+      await saveOrWait(() => this.#write(file, best), {
+        signal: signal === undefined ? giveUpSignal : AbortSignal.any([giveUpSignal, signal]),
+        tell: ({ code, message, path, bytes, missing }) => {
+          this.#run.waitsForDisk = true;
+          this.#run.emit({ type: 'waitingForDisk', step, code, message, path, bytes, missing });
+        },
+      });
+    } catch (error) {
+      if (!(error instanceof PixelCnnError) || error.code === 'ERR_DISPOSED') throw error;
+      throw this.#lastWord(error);
+    } finally {
+      this.#run.waitsForDisk = false;
+    }
+  }
+
+  #lastWord(cause: PixelCnnError): PixelCnnError {
+    const [first, last] = [this.#savedStep + 1, this.#position.step];
+    const lost =
+      first > last
+        ? `the validation after step ${last} is lost`
+        : first === last
+          ? `step ${last} is lost`
+          : `steps ${first} to ${last} are lost`;
+    const todo = cause instanceof FullDiskError ? 'make room on the disk' : 'mend what failed';
+    const remedy =
+      this.#checkpoint === undefined
+        ? `${todo} and train again: there is no checkpoint`
+        : `${todo} and resume: ${this.#checkpoint} holds step ${this.#savedStep}`;
+    return new PixelCnnError(cause.code, `train: ${lost}: ${cause.message}`, { remedy, cause });
+  }
+
+  async #write(file: Uint8Array, best: boolean): Promise<void> {
+    await this.#run.readyForCheckpoint();
+    const { step, bestNats } = this.#position;
+    const removed: string[] = [];
+    const saved = (written: { path: string; removed: string[] }) => {
+      this.#checkpoint = written.path;
+      this.#savedStep = step;
+      removed.push(...written.removed);
+    };
+    if (best) {
+      saved(await this.#folder.saveBest(file));
+      this.#savedBest = bestNats;
+    }
+    saved(await this.#folder.saveStep(step, file));
+    this.#run.emit({ type: 'checkpoint', step, path: this.#checkpoint!, removed });
+  }
+}
