@@ -12,6 +12,8 @@ import { trainingState } from './run-state.js';
 const bestFile = 'best.safetensors';
 const stepFile = /^step-(\d{8,})\.safetensors$/;
 
+const nameOf = (step: number) => `step-${String(step).padStart(8, '0')}.safetensors`;
+
 /** A checkpoint that was passed over, and why. */
 export interface SkippedCheckpoint {
   readonly path: string;
@@ -22,6 +24,8 @@ export class CheckpointFolder {
   readonly #path: string;
   readonly #keepLast: number;
   readonly #lock: FolderLock;
+  /** The best checkpoint, where it was found to be the newest. */
+  #standIn: string | undefined;
 
   private constructor(path: string, keepLast: number, lock: FolderLock) {
     this.#path = path;
@@ -61,15 +65,17 @@ export class CheckpointFolder {
 
   /** The same as the checkpoint of a step, then removes the oldest beyond the last N. */
   async saveStep(step: number, bytes: Uint8Array): Promise<{ path: string; removed: string[] }> {
-    const written = await this.#write(`step-${String(step).padStart(8, '0')}.safetensors`, bytes);
+    const written = await this.#write(nameOf(step), bytes);
     // What cannot be removed now goes with a later save; this one has succeeded.
     await this.#removeOldest().catch(() => undefined);
     return written;
   }
 
   /** As {@link newestCheckpoint}. */
-  newest(): Promise<NewestCheckpoint> {
-    return newestCheckpoint(this.#path);
+  async newest(): Promise<NewestCheckpoint> {
+    const newest = await newestCheckpoint(this.#path);
+    if (newest.found?.path === join(this.#path, bestFile)) this.#standIn = newest.found.path;
+    return newest;
   }
 
   /**
@@ -80,13 +86,20 @@ export class CheckpointFolder {
   async continueFrom(step: number, damaged: readonly SkippedCheckpoint[]): Promise<void> {
     for (const { path } of damaged) await rename(path, `${path}.damaged`);
     const newest = (await stepsIn(this.#path))[0] ?? (await bestIn(this.#path));
-    if (newest === undefined || newest.step <= step) return;
+    if (newest === undefined || newest.step <= step) return this.#completeSave(step);
     const start = step === 0 ? 'a new run' : `a run resumed at step ${step}`;
     throw new PixelCnnError(
       'ERR_FOLDER_IN_USE',
       `${this.#path} holds checkpoints up to step ${newest.step}, which ${start} would mix with its own`,
       { remedy: 'resume the run they belong to with resume: true, or choose another checkpointFolder' },
     );
+  }
+
+  /** Writes the step that stands in the best checkpoint only. The run can go on without. */
+  async #completeSave(step: number): Promise<void> {
+    if (this.#standIn === undefined) return;
+    const bytes = await readFileBounded(this.#standIn);
+    await this.#write(nameOf(step), bytes).catch(() => undefined);
   }
 
   /** Writes a file. On a full disk the oldest checkpoints make room for it, one at a time. */
@@ -132,8 +145,8 @@ export interface NewestCheckpoint {
 }
 
 /**
- * The newest complete checkpoint in a folder, if there is any. It may be the best one, where the disk had no room for
- * another.
+ * The newest complete checkpoint in a folder, if there is any. It may be the best one, where a save was cut short or
+ * the disk had no room for the other file.
  * @throws PixelCnnError ERR_NO_CHECKPOINT if all are damaged; CKPT_VERSION or the errno of a failed read, when a
  * checkpoint may well be whole and only cannot be read now or by this release.
  */

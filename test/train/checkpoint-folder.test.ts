@@ -97,8 +97,11 @@ describe('resuming', () => {
 
   it('takes the best checkpoint where the disk had no room for another of its step', async () => {
     const best = join(folder, 'best.safetensors');
+    const bytes = await readFile(join(folder, nameOf(5)));
     await rename(join(folder, nameOf(5)), best);
     expect(resumeOf(await run({ steps: 5, resume: true }))).toMatchObject({ step: 5, path: best });
+    // What the save could not write then is written now.
+    expect((await readFile(join(folder, nameOf(5)))).equals(bytes)).toBe(true);
     for (const name of await readdir(folder)) if (name.startsWith('step-')) await rm(join(folder, name));
     // It is no folder for a new run either.
     await expect(run({ steps: 1 })).rejects.toMatchObject({ code: 'ERR_FOLDER_IN_USE' });
