@@ -1,4 +1,4 @@
-// A terminal that is closed: the run saves although nothing can be written to it any more.
+// A terminal that is closed: a run saves although nothing can be written to it any more; other commands end in order.
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
@@ -6,7 +6,7 @@ import { expect, it } from 'vitest';
 import { skipAloud } from '../helpers/skip.js';
 import { common, jsonLines, mainFile, stepsOf, testFolder } from './run-cli.js';
 
-const { path, read } = testFolder();
+const { path, read, run, start } = testFolder();
 
 async function until(condition: () => boolean, what: string): Promise<void> {
   for (let tries = 0; tries < 400; tries += 1) {
@@ -49,4 +49,21 @@ it.skipIf(skipAloud('a closed terminal', missing))('saves and exits with 129', a
   expect(readdirSync(path('run', 'checkpoints'))).toContain(
     `step-${String(last).padStart(8, '0')}.safetensors`,
   );
+});
+
+it.each([
+  ['SIGHUP', 129],
+  ['SIGINT', 130],
+] as const)('evaluate shows how far it is and ends with %s', async (signal, expected) => {
+  const train = await run([...common, '--steps', '1', '--samples', '0', '--out', `of-${signal}`]);
+  expect(train.code).toBe(0);
+  const { child, ended } = start(['evaluate', `of-${signal}/model.safetensors`, '--data', 'mnist']);
+  let seen = '';
+  child.stderr!.on('data', (part: Buffer) => {
+    seen += part;
+    if (/evaluating: [\d,]+ of 60,000 images {2}\d+%/.test(seen)) child.kill(signal);
+  });
+  const { code, stdout, stderr } = await ended;
+  expect([code, stdout]).toEqual([expected, '']);
+  expect(stderr).not.toContain('error');
 });
