@@ -8,12 +8,17 @@ import { isLiveTap } from '../ops/masked-conv2d.js';
 import { float32Of, type SafetensorsTensor } from './safetensors.js';
 import { DTYPE_BITS } from './tensor-elements.js';
 
+export interface MaskBuffer {
+  readonly name: string;
+  readonly values: SafetensorsTensor;
+}
+
 export interface MaskedLayer {
   /** Its name is the file's, e.g. `module.net.0`. */
   readonly config: LayerConfig;
   /** (K, C, R, S); weights that the file's mask forbids become 0. */
   readonly weight: Float32Array;
-  readonly mask: SafetensorsTensor | undefined;
+  readonly mask: MaskBuffer | undefined;
 }
 
 /**
@@ -53,18 +58,19 @@ export function applyFileMasks(layers: readonly MaskedLayer[], where: string): s
 }
 
 /** Checks the buffer against our mask, sets what it forbids to 0, and counts what it forbids and ours allows. */
-function applyMaskBuffer({ config, weight }: MaskedLayer, mask: SafetensorsTensor, where: string): number {
-  const { name, c: inputs, k: outputs, kernelSize } = config;
-  const allowed = maskValues(mask, `'${name}.mask' of ${where}`);
-  const stride = broadcastStrides(mask.shape, [outputs, inputs, kernelSize, kernelSize]);
+function applyMaskBuffer({ config, weight }: MaskedLayer, mask: MaskBuffer, where: string): number {
+  const { c: inputs, k: outputs, kernelSize } = config;
+  const { name, values } = mask;
+  const allowed = maskValues(values, `'${name}' of ${where}`);
+  const stride = broadcastStrides(values.shape, [outputs, inputs, kernelSize, kernelSize]);
   check(stride !== undefined, 'CKPT_MASK', () => {
-    return `${where}: '${name}.mask' of shape [${mask.shape.join(', ')}] does not fit the weight [${[outputs, inputs, kernelSize, kernelSize].join(', ')}]`;
+    return `${where}: '${name}' of shape [${values.shape.join(', ')}] does not fit the weight [${[outputs, inputs, kernelSize, kernelSize].join(', ')}]`;
   });
   let forbidden = 0;
   eachTap(config, (at, o, c, r, s) => {
     const allows = allowed[o * stride[0]! + c * stride[1]! + r * stride[2]! + s * stride[3]!] === 1;
     const live = isLiveTap(config, o, c, r, s);
-    if (allows && !live) throw looser(`${where}: '${name}.mask' allows`, config, [o, c, r, s]);
+    if (allows && !live) throw looser(`${where}: '${name}' allows`, config, [o, c, r, s]);
     if (allows || !live) return;
     forbidden += 1;
     weight[at] = 0;

@@ -10,7 +10,7 @@ import {
 import { type NamedArrays, requireParameters } from '../models/parameters.js';
 import { foreignContent, plainNetwork } from './foreign-tensors.js';
 import { float32Of, type SafetensorsTensor } from './safetensors.js';
-import { applyFileMasks } from './state-dict-masks.js';
+import { applyFileMasks, type MaskBuffer } from './state-dict-masks.js';
 
 type Tensors = ReadonlyMap<string, SafetensorsTensor>;
 
@@ -33,7 +33,7 @@ interface Layer {
   readonly name: string;
   readonly weight: SafetensorsTensor;
   readonly bias: SafetensorsTensor | undefined;
-  readonly mask: SafetensorsTensor | undefined;
+  readonly mask: MaskBuffer | undefined;
 }
 
 const averagePrefix = 'ema.';
@@ -117,15 +117,17 @@ function findLayers(tensors: Tensors, where: string): { layers: Layer[]; prefix:
     );
   }
   const { prefix } = pattern;
-  const layers = pattern.names.map((name) => ({
-    name,
-    weight: tensors.get(`${name}.weight`)!,
-    bias: tensors.get(`${name}.bias`),
-    mask: tensors.get(`${name}.mask`),
-  }));
-  const known = new Set(
-    layers.flatMap(({ name }) => ['weight', 'bias', 'mask'].map((part) => `${name}.${part}`)),
-  );
+  const layers = pattern.names.map(({ name, number }) => {
+    // The convolution may be inside of a module that has the mask: blocks.0.conv.weight and blocks.0.mask.
+    const maskName = [`${name}.mask`, `${prefix}${number}.mask`].find((one) => tensors.has(one));
+    return {
+      name,
+      weight: tensors.get(`${name}.weight`)!,
+      bias: tensors.get(`${name}.bias`),
+      mask: maskName === undefined ? undefined : { name: maskName, values: tensors.get(maskName)! },
+    };
+  });
+  const known = new Set(layers.flatMap(({ name, mask }) => [`${name}.weight`, `${name}.bias`, mask?.name]));
   const others = names.filter((name) => !known.has(name));
   if (others.length > 0) {
     throw (
@@ -145,7 +147,9 @@ function findLayers(tensors: Tensors, where: string): { layers: Layer[]; prefix:
 }
 
 /** The names in the order of the one number in which they differ; undefined where they differ in anything else. */
-function numberedNames(names: readonly string[]): { names: string[]; prefix: string } | undefined {
+function numberedNames(
+  names: readonly string[],
+): { names: { name: string; number: string }[]; prefix: string } | undefined {
   if (names.length < 2) return undefined;
   const reversed = names.map((name) => [...name].reverse().join(''));
   // The number itself may begin or end with the same digits everywhere.
@@ -154,7 +158,7 @@ function numberedNames(names: readonly string[]): { names: string[]; prefix: str
   const numbered = names.map((name) => ({ name, number: name.slice(prefix.length, name.length - after) }));
   if (!numbered.every(({ number }) => /^(0|[1-9]\d{0,3})$/.test(number))) return undefined;
   numbered.sort((a, b) => Number(a.number) - Number(b.number));
-  return { names: numbered.map(({ name }) => name), prefix };
+  return { names: numbered, prefix };
 }
 
 function commonStart(texts: readonly string[]): string {

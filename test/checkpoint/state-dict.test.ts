@@ -320,6 +320,20 @@ describe('mask buffers', () => {
     });
   });
 
+  it('of a module around the convolution count as well', () => {
+    const dict = dictOf(layers, (i) => `blocks.${i}.conv`);
+    for (const [i, layer] of layers.entries())
+      dict.set(`blocks.${i}.mask`, f32(weightShape(layer), ownMask(layer)));
+    const { parameters, notes } = decode(dict);
+    expectParameters(parameters, layers);
+    expectNotes(notes, /mask buffers of 3 layers checked/);
+    dict.set('blocks.1.mask', f32([1], [1]));
+    expect(refusal(dict)).toMatchObject({
+      code: 'CKPT_MASK',
+      message: expect.stringContaining("'blocks.1.mask' allows row 1, column 2"),
+    });
+  });
+
   it('missing in one layer make it a plain convolution, which may not use what ours forbids', () => {
     const dict = masked(ownMask);
     dict.delete('net.4.mask'); // 1x1: mask B of one channel forbids nothing

@@ -94,7 +94,7 @@ function modelIn(bytes: Uint8Array, file: string): { model?: DecodedModel; reaso
     return { model: decodeModel(bytes, {}, file) };
   } catch (error) {
     if (!(error instanceof PixelCnnError)) throw error;
-    return { reason: error.message };
+    return { reason: [error.message, error.remedy].filter((part) => part !== undefined).join('; ') };
   }
 }
 
