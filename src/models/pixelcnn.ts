@@ -109,8 +109,9 @@ export interface ModelInternals {
  * signal fail with its reason once it is aborted and, by the device's {@link DeviceLimits}, with ERR_LIMIT,
  * ERR_QUEUE_FULL or ERR_TIMEOUT; those that take images with ERR_BUFFER_SIZE, ERR_DETACHED or ERR_IMAGE_CHANNELS for
  * images that do not fit, with ERR_IMAGE_VALUES for bytes where the model takes levels, or the reverse, or numbers that
- * may be either. Those that take `weights` fail with ERR_NO_SUCH_WEIGHTS for weights that the model does not hold. What a
- * call may throw besides is said with it.
+ * may be either. Those that take `weights` fail with ERR_NO_SUCH_WEIGHTS for weights that the model does not hold; those
+ * that take a device or a model with ERR_TWO_COPIES for one of another installed copy of this package. What a call may
+ * throw besides is said with it.
  */
 export class PixelCNN {
   readonly device: Device;

@@ -1,4 +1,5 @@
 // Every argument of every function of the public API with its kind, for calls with bad values.
+import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import * as api from '../../src/index.js';
 import { TestRandom } from '../helpers/random.js';
 import { badValues, type Kind } from './bad-values.js';
@@ -26,6 +27,19 @@ function optionsOf(caller: string, invoke: (options: never) => unknown, base: ob
   }));
   return [...calls, { name: `${caller} options`, kind: 'object', invoke: (value) => invoke(value as never) }];
 }
+
+const zeros = (...shape: number[]) => ({
+  dtype: 'F32' as const,
+  shape,
+  data: new Uint8Array(4 * shape.reduce((a, b) => a * b, 1)),
+});
+/** A file that loads: 1 channel, 2 levels. */
+const stateDict = encodeSafetensors(
+  new Map([
+    ['0.weight', zeros(2, 1, 3, 3)],
+    ['2.weight', zeros(2, 2, 1, 1)],
+  ]),
+);
 
 /** Every argument of every function of the public API that runs on this device and model (1 channel, 4 levels). */
 export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
@@ -145,6 +159,18 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
     position('PixelCNN.load device', 'device', (value) => api.PixelCNN.load(value, new Uint8Array(8))),
     position('PixelCNN.load source', 'bytes', (value) => api.PixelCNN.load(device, value)),
     position('PixelCNN.load source', 'path', (value) => api.PixelCNN.load(device, value)),
+    ...optionsOf(
+      'PixelCNN.load',
+      (options) => api.PixelCNN.load(device, stateDict, options),
+      {},
+      {
+        channels: { kind: 'integer', more: [17] },
+        hiddenChannels: { kind: 'integer', more: [2049] },
+        layers: { kind: 'integer', more: [1, 129] },
+        levels: { kind: 'integer', more: [1, 257] },
+        kernelSize: { kind: 'integer', more: [32, 33] },
+      },
+    ),
     position('save path', 'path', (value) => model.save(value)),
     ...optionsOf('save', (options) => model.save('/no/such/folder/x', options), {}, { weights: 'choice' }),
     position('parameters weights', 'choice', (value) => model.parameters(value)),
