@@ -4,7 +4,7 @@ usage: check.py logits MODEL.safetensors IMAGES.safetensors OUT.safetensors
        check.py export CONFIG_JSON SEED HEIGHT WIDTH OUT.safetensors IMAGES_AND_LOGITS.safetensors [KIND]
        check.py save MODEL.safetensors OUT.pt HOW
        check.py batch ARGUMENTS_JSON   (a list of the above, in one process)
-KIND is a key of `kinds`, HOW one of weights, checkpoint, pickle, script.
+KIND is a key of `kinds`, HOW one of checkpoint, pickle (the weights alone, old format), script.
 Images are levels (N, C, H, W) uint8; logits (N, H, W, C, levels) float32, computed in float64.
 """
 import json
@@ -120,7 +120,7 @@ def main(command, *args):
             weights = load_file(source)
             whole = {"epoch": 3, "state_dict": weights, "optimizer": {"state": {}}}
             content = whole if how == "checkpoint" else weights
-            torch.save(content, out, _use_new_zipfile_serialization=how != "pickle")
+            torch.save(content, out, _use_new_zipfile_serialization=how == "checkpoint")
     elif command == "batch":
         for each in json.loads(args[0]):
             main(*each)

@@ -180,7 +180,6 @@ describe.skipIf(skipAloud('PyTorch comparison', 'reason' in torch ? torch.reason
     );
 
     it.each([
-      ['weights', 'a PyTorch file (.pt, a zip with a pickle in it)'],
       ['checkpoint', 'a PyTorch file (.pt, a zip with a pickle in it)'],
       ['pickle', 'a Python pickle, as torch.save wrote it in old versions of PyTorch'],
     ])('a .pt is called what it is, and the line that is told converts it: %s', async (how, what) => {
