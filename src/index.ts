@@ -1,7 +1,14 @@
 // The public API, and nothing else.
 export { type ImageBatch, type ImageValues, selectImages, sliceImages } from './data/image-batch.js';
 export { type ImageGridOptions, imageGrid } from './data/image-grid.js';
-export { type DatasetName, type ImageSpec, loadImages, type Split } from './data/load-images.js';
+export {
+  type DatasetName,
+  type ImageSpec,
+  type LoadEvent,
+  type LoadedImages,
+  loadImages,
+  type Split,
+} from './data/load-images.js';
 export { type DecodedPng, decodePng, encodePng, type PngLimits, type RasterImage } from './data/png.js';
 export {
   type Device,

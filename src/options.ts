@@ -40,7 +40,8 @@ export function parseOptions<S extends z.ZodObject>(
   if (result.success) return result.data;
   const issue = innermost(result.error.issues[0]!);
   const name = issue.path.length > 0 ? issue.path.join('.') : 'options';
-  if (issue.code === 'unrecognized_keys') {
+  // An object inside the options knows its own keys: its schema words the message.
+  if (issue.code === 'unrecognized_keys' && issue.path.length === 0) {
     const key = issue.keys[0] ?? '';
     const suggestion = nearest(key, Object.keys(schema.shape));
     throw new PixelCnnError(
@@ -74,7 +75,9 @@ function codeOf(issue: z.core.$ZodIssue): string {
 function at(value: unknown, path: readonly PropertyKey[]): unknown {
   try {
     return path.reduce<unknown>(
-      (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
+      // A text that stands for an object is shown whole.
+      (inner, key) =>
+        typeof inner === 'string' ? inner : (inner as Record<PropertyKey, unknown> | undefined)?.[key],
       value,
     );
   } catch {

@@ -11,6 +11,8 @@ export interface Command<S extends z.ZodObject = z.ZodObject> {
   readonly schema: S;
   /** Key that an argument without a flag stands for. */
   readonly positional?: string;
+  /** Options of the library that have another key in this command, for errors that name them. */
+  readonly synonyms?: Readonly<Record<string, string>>;
   /** Headings of the help text and the keys under them; the rest comes under "Options". */
   readonly groups?: Readonly<Record<string, readonly string[]>>;
   readonly examples: readonly string[];
@@ -42,8 +44,9 @@ function readOptions<S extends z.ZodObject>(command: Command<S>, options: unknow
     return parseOptions(command.name, command.schema, options);
   } catch (cause) {
     if (!(cause instanceof PixelCnnError)) throw cause;
-    const message = cause.message.replace(/^(\S+: )(\w+):/, (_, head: string, key: string) => {
-      return `${head}--${kebab(key)}:`;
+    // `resize.width:` is the width in --resize.
+    const message = cause.message.replace(/^(\S+: )(\w+)((?:\.\w+)*):/, (_, head, key, rest) => {
+      return `${head}--${kebab(key)}${rest.replaceAll('.', ' ')}:`;
     });
     throw new UsageError(message, command.name, { cause });
   }

@@ -1,8 +1,4 @@
-// What several commands share: options of the device and of the output, opening the device, reading images.
-import { stat } from 'node:fs/promises';
-import type { ImageBatch } from '../data/image-batch.js';
-import { type ImageSpec, parseImageSpec } from '../data/image-spec.js';
-import { loadImages } from '../data/load-images.js';
+// What several commands share: options of the device and of the output, opening the device.
 import { type Device, openDevice } from '../device.js';
 import { widestLimits } from '../limits.js';
 import { PixelCNN } from '../models/pixelcnn.js';
@@ -35,24 +31,12 @@ export const deviceOptions = {
     .describe('of activations: f32 on the CPU; on a GPU bf16 or f16, tf32 and f32 when asked for'),
 };
 
-export const imageOptions = {
-  limit: z.int().min(1).max(1e9).optional().describe('use the first N images only'),
-  channels: z
-    .union([z.literal(1), z.literal(3), z.literal(4)])
-    .optional()
-    .describe('convert images to 1 (grey), 3 (RGB) or 4 (RGBA) channels; default: as they are'),
-};
-
 export const modelOption = z
   .string()
   .min(1)
   .describe(
     'model or checkpoint, a safetensors file; or the folder of a run: its EMA weights if it has them',
   );
-export const imagesText =
-  'mnist, mnist:test, fashion-mnist, an IDX or CIFAR-10 file, a PNG, or a folder of them; ' +
-  ':test after a folder takes its test split';
-
 export interface DeviceFlags {
   readonly device: 'auto' | 'cpu' | 'cuda';
   readonly gpu: number;
@@ -113,28 +97,6 @@ export async function withModel<T>(
     terminal.clear();
     await device.dispose();
   }
-}
-
-/** Images by the text of a flag. */
-export async function readImages(
-  text: string,
-  options: { readonly limit?: number | undefined; readonly channels?: 1 | 3 | 4 | undefined } = {},
-): Promise<ImageBatch> {
-  const parsed = parseImageSpec(text);
-  const { limit, channels } = options;
-  const rest = {
-    ...(limit !== undefined && { limit }),
-    ...(channels !== undefined && { channels }),
-  };
-  if ('name' in parsed.source) return loadImages({ ...parsed.source, split: parsed.split, ...rest });
-  return loadImages({ ...(await pathAndSplit(text)), ...rest });
-}
-
-/** `folder:test` is the test split of the folder, unless a file has that very name. */
-async function pathAndSplit(text: string): Promise<Pick<ImageSpec, 'path' | 'split'>> {
-  const match = /^(.+):(train|test)$/.exec(text);
-  if (match === null || (await stat(text).catch(() => undefined)) !== undefined) return { path: text };
-  return { path: match[1]!, split: match[2] as 'train' | 'test' };
 }
 
 /** Ends when the process is asked to: for work without a state worth saving. */

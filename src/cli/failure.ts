@@ -13,15 +13,18 @@ export class UsageError extends PixelCnnError {
 
 const issues = 'the project, with this text and the output of `npx pixelcnn doctor`';
 
-/** Prints the error on stderr and returns the exit code: 2 for a wrong command line, 1 for everything else. */
-export function reportFailure(error: unknown): 1 | 2 {
+/**
+ * Prints the error on stderr and returns the exit code: 2 for a wrong command line, 1 for everything else. `worded` turns
+ * names of options into those of the command.
+ */
+export function reportFailure(error: unknown, worded: (text: string) => string): 1 | 2 {
   const paintError = (style: Parameters<typeof paint>[1], text: string) => paint(process.stderr, style, text);
   const write = (line: string) => stderr.write(`${line}\n`);
   const known = error instanceof PixelCnnError || isSystemError(error);
-  const message = error instanceof Error ? error.message : String(error);
+  const message = worded(error instanceof Error ? error.message : String(error));
   write(`${paintError(['red', 'bold'], 'error:')} ${message}`);
   if (error instanceof PixelCnnError && error.remedy !== undefined)
-    write(`  ${paintError('green', 'fix:')} ${error.remedy}`);
+    write(`  ${paintError('green', 'fix:')} ${worded(error.remedy)}`);
   if (known) write(`  ${paintError('dim', String(error.code))}`);
   else write(`  this is a bug in pixelcnn: please report it to ${issues}`);
   if (error instanceof Error && (!known || process.env.PIXELCNN_DEBUG === '1'))

@@ -136,7 +136,8 @@ function readValue(caller: string, flag: Flag, text: string): string | number {
     throw new UsageError(`${caller}: --${flag.name} must be one of ${choices}, got '${text}'${hint}`, caller);
   }
   const isText = flag.types.includes('string');
-  const number = text.trim() === '' ? Number.NaN : Number(text);
+  // A size such as 0x8 is no hexadecimal number.
+  const number = text.trim() === '' || /^0[xob]/i.test(text) ? Number.NaN : Number(text);
   if (flag.types.some((type) => type === 'number' || type === 'integer')) {
     if (Number.isFinite(number)) return number;
     if (!isText) throw new UsageError(`${caller}: --${flag.name} must be a number, got '${text}'`, caller);

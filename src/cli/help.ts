@@ -81,6 +81,16 @@ function withFlagNames(text: string, flags: readonly Flag[]): string {
   return text.replace(/\b[a-z]+[A-Z]\w*/g, (word) => (names.has(word) ? `--${names.get(word)}` : word));
 }
 
+/** An error of the library names its options as `key`; here those that the command has are flags. */
+export function errorText(text: string, command: Command | undefined): string {
+  if (command === undefined) return text;
+  const names = new Map(flagsOf(command.schema).map(({ key, name }) => [key, name]));
+  return text.replace(/`(\w+)`/g, (word, key: string) => {
+    const name = names.get(command.synonyms?.[key] ?? key);
+    return name === undefined ? word : `--${name}`;
+  });
+}
+
 function row(usage: string, text: string): string[] {
   const column = 26;
   const [first = '', ...rest] = wrap(text, width - column - 2);

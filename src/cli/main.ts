@@ -14,7 +14,7 @@ import { sampleCommand } from './commands/sample.js';
 import { trainCommand } from './commands/train.js';
 import { Interrupted } from './common.js';
 import { reportFailure, reportLostOutput, UsageError } from './failure.js';
-import { commandHelp, generalHelp } from './help.js';
+import { commandHelp, errorText, generalHelp } from './help.js';
 import { leaveLostTerminals, stderr, stdout } from './output-stream.js';
 
 const commands = [
@@ -27,6 +27,9 @@ const commands = [
   benchCommand,
   buildCommand,
 ] as readonly Command[];
+
+/** The one that runs, for the words of its errors. */
+let running: Command | undefined;
 
 async function main(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args;
@@ -47,6 +50,7 @@ async function main(args: readonly string[]): Promise<number> {
     const hint = guess === undefined ? '' : `, did you mean '${guess}'?`;
     throw new UsageError(`unknown command '${wanted}'${hint}`);
   }
+  running = command;
   const code = name === 'help' ? undefined : await runCommand(command, rest);
   if (code === undefined) print(commandHelp(command));
   return code ?? 0;
@@ -71,6 +75,9 @@ let code: number;
 try {
   code = await main(process.argv.slice(2));
 } catch (error) {
-  code = error instanceof Interrupted ? 128 + constants.signals[error.signalName] : reportFailure(error);
+  code =
+    error instanceof Interrupted
+      ? 128 + constants.signals[error.signalName]
+      : reportFailure(error, (text) => errorText(text, running));
 }
 process.exitCode = await exitCode(code);

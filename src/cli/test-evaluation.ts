@@ -4,8 +4,8 @@ import type { PixelCNN } from '../models/pixelcnn.js';
 import { evaluate } from '../train/evaluate.js';
 import type { ProgressEvent } from '../train/progress-event.js';
 import type { TrainFlags } from './commands/train.js';
-import { readImages } from './common.js';
 import { UsageError } from './failure.js';
+import { readImages } from './image-options.js';
 import { countedProgress, ProgressLine } from './progress.js';
 import { type Terminal, thousands } from './terminal.js';
 
@@ -15,17 +15,22 @@ export interface TestImages {
   readonly images: ImageBatch;
   /** Images of the data, of which the first are evaluated. */
   readonly of: number;
+  /** What was done to the images. */
+  readonly notes: readonly string[];
 }
 
 /** The images of --test, or undefined where there are none to evaluate. */
-export async function readTestImages(options: TrainFlags): Promise<TestImages | undefined> {
-  const { test, testLimit, channels } = options;
+export async function readTestImages(
+  options: TrainFlags,
+  terminal: Terminal,
+): Promise<TestImages | undefined> {
+  const { test, testLimit } = options;
   if (test === undefined && testLimit !== undefined)
     throw new UsageError(`train: --test-limit ${testLimit} needs --test`, 'train');
   if (test === undefined || test === false) return undefined;
-  const images = await readImages(test, { channels });
+  const images = await readImages(test, { ...options, limit: undefined }, terminal);
   const count = Math.min(testLimit ?? images.count, images.count);
-  return { data: test, images: sliceImages(images, 0, count), of: images.count };
+  return { data: test, images: sliceImages(images, 0, count), of: images.count, notes: images.notes };
 }
 
 /** Evaluates, says the result with its number of images, and returns what the summary holds of it. */

@@ -1,12 +1,14 @@
 // One training run from the command line: images, device, model, training, the files at its end.
 import { join } from 'node:path';
 import { layersOf } from '../models/config.js';
+import { requireImages } from '../models/given-images.js';
 import { PixelCNN } from '../models/pixelcnn.js';
 import { hyperparameters } from '../train/options.js';
 import { train } from '../train/trainer.js';
 import type { TrainFlags } from './commands/train.js';
-import { Interrupted, openNamedDevice, readImages } from './common.js';
+import { Interrupted, openNamedDevice } from './common.js';
 import { UsageError } from './failure.js';
+import { readImages } from './image-options.js';
 import { countParameters } from './parameter-count.js';
 import { hasMetrics, modelFiles, newRunPath, RunFolder, stemOf } from './run-folder.js';
 import { Session } from './session.js';
@@ -23,10 +25,22 @@ export async function runTraining(options: TrainFlags): Promise<number> {
     });
   }
   const terminal = new Terminal(options);
-  const images = await readImages(options.data, options);
-  const { validation, channels } = options;
-  const held = typeof validation === 'string' ? await readImages(validation, { channels }) : validation;
-  const test = await readTestImages(options);
+  const images = await readImages(options.data, options, terminal);
+  const { validation } = options;
+  const whole = { ...options, limit: undefined };
+  const held = typeof validation === 'string' ? await readImages(validation, whole, terminal) : validation;
+  const test = await readTestImages(options, terminal);
+  const notes = {
+    data: images.notes,
+    ...(typeof held === 'object' && { validation: held.notes }),
+    ...(test !== undefined && { test: test.notes }),
+  };
+  if (options.crops !== undefined && options.crops > 1 && typeof held === 'number' && held > 0) {
+    terminal.note(
+      'validation holds out crops, and other crops of the same images are trained on: for an honest number give other images as --validation',
+      'yellow',
+    );
+  }
   const device = await openNamedDevice(options, terminal);
   try {
     const { hiddenChannels, layers, levels, kernelSize, seed } = options;
@@ -38,6 +52,12 @@ export async function runTraining(options: TrainFlags): Promise<number> {
       kernelSize,
       seed,
     });
+    // Found now rather than after hours of training.
+    if (test !== undefined)
+      requireImages('train: --test', test.images, {
+        config: model.config,
+        values: images.values ?? 'bytes',
+      });
     const { total } = countParameters(layersOf(model.config));
     const size = `${images.height}x${images.width}x${images.channels}`;
     terminal.note(`${options.data}: ${thousands(images.count)} images of ${size}`, 'dim');
@@ -49,7 +69,7 @@ export async function runTraining(options: TrainFlags): Promise<number> {
       'dim',
     );
     terminal.note(`run: ${path}`);
-    terminal.record({ type: 'start', out: path, model: model.config, device: device.info });
+    terminal.record({ type: 'start', out: path, model: model.config, device: device.info, notes });
 
     const folder = await RunFolder.create(path);
     const session = new Session(options, folder, terminal);

@@ -12,6 +12,7 @@ type Test = (start: string) => boolean;
 export type Format = readonly [start: string | RegExp | Test, what: string, remedy: string];
 
 const unpack = 'unpack it and give what is inside';
+const convert = 'convert it to PNG or JPEG';
 /** A checkpoint often is a dict with the weights under 'state_dict' or 'model'; save_file wants tensors of their own. */
 const torchRemedy =
   "convert it in Python: import torch; from safetensors.torch import save_file; d = torch.load('model.pt', " +
@@ -21,6 +22,7 @@ const torchRemedy =
 
 const formats: readonly Format[] = [
   ['version https://git-lfs.github.com/', 'a Git LFS pointer, not the file itself', 'fetch it: git lfs pull'],
+  [/^\s*(<\?xml[^<]*(<!--[\s\S]*?-->\s*)?(<!DOCTYPE svg[^<]*)?)?<svg[\s>]/i, 'an SVG drawing', convert],
   [
     /^\s*(<!doctype html|<html|<head|<\?xml)/i,
     'a web page (HTML or XML), not the file that was to be downloaded',
@@ -50,6 +52,13 @@ const formats: readonly Format[] = [
   ['\x28\xb5\x2f\xfd', 'zstd-compressed data', unpack],
   ['BZh', 'bzip2-compressed data', unpack],
   ['%PDF-', 'a PDF document', 'export its pages as PNG files'],
+  [(start) => start.startsWith('BM') && start.slice(6, 10) === '\0\0\0\0', 'a BMP image', convert],
+  ['8BPS', 'a Photoshop document', convert],
+  ['\0\0\x01\0', 'an icon (.ico)', convert],
+  ['\xff\x0a', 'a JPEG XL image', convert],
+  ['\0\0\0\x0cJXL ', 'a JPEG XL image', convert],
+  ['\0\0\0\x0cjP  ', 'a JPEG 2000 image', convert],
+  [/^[\s\S]{4}ftyp(isom|mp4|avc1|qt|M4V)/, 'a video (MP4)', 'export its frames as PNG files'],
 ];
 
 /**

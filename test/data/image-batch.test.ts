@@ -21,6 +21,7 @@ describe('checkImageBatch', () => {
     checkImageBatch(batch(), 'images');
     checkImageBatch(plain, 'images');
     checkImageBatch({ ...batch(), data: Buffer.from(batch().data) }, 'images');
+    checkImageBatch({ ...batch(), classNames: Array(10).fill('cat') }, 'images');
   });
 
   it.each<[object, string]>([
@@ -40,6 +41,10 @@ describe('checkImageBatch', () => {
     [{ count: 2 ** 32 - 1, height: 2 ** 24, width: 2 ** 24, channels: 65535 }, 'ERR_BUFFER_SIZE'],
     [{ labels: [7, 8, 9] }, 'ERR_INVALID_ARG_TYPE'],
     [{ labels: Uint8Array.of(7, 8) }, 'ERR_BUFFER_SIZE'],
+    [{ classNames: 'cat' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ classNames: ['cat', 3] }, 'ERR_INVALID_ARG_VALUE'],
+    [{ classNames: Array(9).fill('cat') }, 'ERR_INVALID_ARG_VALUE'],
+    [{ classNames: [] }, 'ERR_INVALID_ARG_VALUE'],
   ])('refuses %o with %s', (change, code) => {
     throwsCode(() => checkImageBatch({ ...batch(), ...change }, 'images'), code);
   });

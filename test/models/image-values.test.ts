@@ -38,7 +38,7 @@ describe('values that nobody has named', () => {
       await expect(model.complete({ images, known })).rejects.toThrow(wrong);
       await expect(evaluate(model, images)).rejects.toMatchObject({
         message: expect.stringContaining(`largest value is ${levels - 1}`),
-        remedy: expect.stringContaining("values: 'levels'"),
+        remedy: expect.stringContaining('say with `values`'),
       });
       await model.dispose();
     },

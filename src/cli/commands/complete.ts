@@ -2,24 +2,18 @@
 import { type ImageBatch, selectImages, sliceImages } from '../../data/image-batch.js';
 import { gridLayout } from '../../data/image-grid.js';
 import { asBytes, levelOfByte } from '../../data/levels.js';
-import { PixelCnnError } from '../../errors.js';
 import { weightsOption } from '../../models/weights.js';
 import { z } from '../../options.js';
 import type { Command } from '../command.js';
-import {
-  deviceOptions,
-  imageOptions,
-  imagesText,
-  interruptSignal,
-  modelOption,
-  outputOptions,
-  readImages,
-  withModel,
-} from '../common.js';
+import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel } from '../common.js';
+import { imageOptions, imagesText, readImages, valuesFor } from '../image-options.js';
+import { readMask } from '../mask.js';
 import { gridScale, writeGrid } from '../output-files.js';
 import { duration } from '../terminal.js';
 
 const sides = ['top', 'bottom', 'left', 'right'] as const;
+// How many images are read is `count` here.
+const { limit: _, ...readingOptions } = imageOptions;
 const schema = z.strictObject({
   model: modelOption,
   images: z.string().min(1).describe(imagesText),
@@ -32,13 +26,19 @@ const schema = z.strictObject({
       'the side that is known: top, bottom, left or right; what is known below a pixel is kept, but does not inform it',
     ),
   fraction: z.number().min(0).max(1).default(0.5).describe('how much of it is known'),
-  mask: z.string().min(1).optional().describe('PNG of the same size, white where known; replaces keep'),
+  mask: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'image of the same size, white where known; one with transparency: opaque where known; replaces keep',
+    ),
   out: z
     .string()
     .min(1)
     .default('completions.png')
     .describe('file for the grid: a row per image, with original, known part and completions'),
-  channels: imageOptions.channels,
+  ...readingOptions,
   seed: z.int().min(0).optional().describe('same seed, same completions; default: random, and printed'),
   temperature: z
     .number()
@@ -61,6 +61,7 @@ export const completeCommand: Command<typeof schema> = {
   summary: 'Completes images of which a part is known, and writes a PNG grid.',
   schema,
   positional: 'model',
+  synonyms: { limit: 'count' },
   examples: [
     'pixelcnn complete runs/demo --images mnist:test --count 10 --keep top',
     'pixelcnn complete model.safetensors --images photo.png --mask known.png --completions 8',
@@ -70,14 +71,15 @@ export const completeCommand: Command<typeof schema> = {
     const { completions, temperature, out, scale } = options;
     const signal = interruptSignal();
     return withModel('complete', options, async (model, terminal, source) => {
-      const read = await readImages(options.images, { limit: options.count, channels: options.channels });
+      const wanted = { ...options, limit: options.count, values: valuesFor(model, options) };
+      const read = await readImages(options.images, wanted, terminal, signal);
       const { levels } = model.config;
       const originals = quantised(sliceImages(read, 0, Math.min(options.count, read.count)), levels);
       const { count, height, width, channels } = originals;
       const known =
         options.mask === undefined
           ? sideMask(options, height, width)
-          : await readMask(options.mask, originals);
+          : await readMask(options.mask, originals, options, terminal);
       const grid = { columns: completions + 2, scale };
       // Completing may take hours: what cannot be written is refused before.
       gridLayout({ count: count * grid.columns, height, width, channels }, grid);
@@ -108,6 +110,7 @@ export const completeCommand: Command<typeof schema> = {
         seed,
         temperature,
         seconds,
+        notes: read.notes,
       };
       terminal.result(text, about);
       return 0;
@@ -141,18 +144,6 @@ function sideMask({ keep, fraction }: Options, height: number, width: number): U
     };
     return inside[keep] ? 1 : 0;
   });
-}
-
-async function readMask(file: string, images: ImageBatch): Promise<Uint8Array> {
-  const mask = await readImages(file, { channels: 1 });
-  const { height, width } = images;
-  if (mask.height !== height || mask.width !== width) {
-    throw new PixelCnnError(
-      'IMAGE_SHAPE',
-      `${file} is ${mask.height}x${mask.width}, the images are ${height}x${width} (height x width)`,
-    );
-  }
-  return mask.data.slice(0, height * width).map((byte) => (byte >= 128 ? 1 : 0));
 }
 
 function repeat(bytes: Uint8Array, times: number): Uint8Array {

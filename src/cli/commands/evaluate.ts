@@ -2,16 +2,8 @@
 import { z } from '../../options.js';
 import { evaluate, evaluateSchema } from '../../train/evaluate.js';
 import type { Command } from '../command.js';
-import {
-  deviceOptions,
-  imageOptions,
-  imagesText,
-  interruptSignal,
-  modelOption,
-  outputOptions,
-  readImages,
-  withModel,
-} from '../common.js';
+import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel } from '../common.js';
+import { imageOptions, imagesText, readImages, valuesFor } from '../image-options.js';
 import { countedProgress, ProgressLine } from '../progress.js';
 import { table, thousands } from '../terminal.js';
 
@@ -38,7 +30,8 @@ export const evaluateCommand: Command<typeof schema> = {
     const { protocol, draws, seed, algorithm } = options;
     const signal = interruptSignal();
     return withModel('evaluate', options, async (model, terminal, source) => {
-      const images = await readImages(options.data, options);
+      const wanted = { ...options, values: valuesFor(model, options) };
+      const images = await readImages(options.data, wanted, terminal, signal);
       terminal.note(`${options.data}: ${thousands(images.count)} images`, 'dim');
       const onEvent = countedProgress(new ProgressLine(terminal), 'evaluating', 'images');
       const settings = { protocol, weights: source.weights, draws, seed, algorithm, signal, onEvent };
@@ -64,6 +57,7 @@ export const evaluateCommand: Command<typeof schema> = {
         model: source.model,
         data: options.data,
         draws: natsPerDraw.length,
+        notes: images.notes,
       });
       return 0;
     });

@@ -4,7 +4,8 @@ import { z } from '../../options.js';
 import { hyperparameters } from '../../train/options.js';
 import { type Preset, presets } from '../../train/presets.js';
 import type { Command } from '../command.js';
-import { deviceOptions, imageOptions, imagesText, outputOptions } from '../common.js';
+import { deviceOptions, outputOptions } from '../common.js';
+import { imageOptions, imagesText } from '../image-options.js';
 import { newestRun, readRunConfig, stemOf } from '../run-folder.js';
 import { runTraining } from '../training-session.js';
 

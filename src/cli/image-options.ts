@@ -1,0 +1,76 @@
+// How commands read images: the options for it, and reading with progress and notes.
+import { imageOptionsSchema, specOfText } from '../data/image-spec.js';
+import { type LoadedImages, loadImages } from '../data/load-images.js';
+import type { PixelCNN } from '../models/pixelcnn.js';
+import { z } from '../options.js';
+import { UsageError } from './failure.js';
+import type { Terminal } from './terminal.js';
+
+const { limit, channels, resize, crops, background, values, pngLimits } = imageOptionsSchema.shape;
+
+/** Options of every command that reads images; `fit` is a flag of its own, in the API it is part of `resize`. */
+export const imageOptions = {
+  limit: limit.describe('use the first N images only'),
+  channels: channels.describe(
+    'convert images to 1 (grey), 3 (RGB) or 4 (RGBA) channels; default: as they are',
+  ),
+  resize: resize.describe(
+    'bring every image to this size: 32, or 64x48 (width x height); needs the package sharp',
+  ),
+  fit: z
+    .enum(['cover', 'contain', 'fill'])
+    .optional()
+    .describe(
+      'how resize does it: cover cuts off what overhangs (the default), contain pads, fill stretches',
+    ),
+  crops: crops.describe(
+    'cut N pieces of the size of resize out of each image, at fixed places, instead of resizing',
+  ),
+  background: background.describe(
+    'what transparency is shown on and contain pads with: a grey byte or a colour, --background=#ff8000; default 255, white',
+  ),
+  values: values.describe(
+    'what the numbers in the images are: bytes 0 to 255, or levels themselves, as of masks and codes',
+  ),
+  pngLimits: pngLimits.describe(
+    'larger or smaller limits on PNG files, e.g. maxBytes=200000000,maxChunks=5000; strict=true',
+  ),
+};
+const schema = z.strictObject(imageOptions);
+export type ImageFlags = z.output<typeof schema>;
+
+export const imagesText =
+  'mnist, mnist:test, fashion-mnist, an IDX or CIFAR-10 file, an image, or a folder of images, whose subfolders are ' +
+  'classes; :test, :train or :val after a folder takes that split of it';
+
+/** What images for a model hold where no flag says it: levels if it was trained on those, else they are looked at. */
+export function valuesFor(model: PixelCNN, { values }: Pick<ImageFlags, 'values'>): ImageFlags['values'] {
+  return values ?? (model.values === 'levels' ? 'levels' : undefined);
+}
+
+/** Images by the text of a flag, with progress; tells what was done to them. */
+export async function readImages(
+  text: string,
+  options: ImageFlags,
+  terminal: Terminal,
+  signal?: AbortSignal,
+): Promise<LoadedImages> {
+  const { limit, channels, resize, fit, crops, background, values, pngLimits } = options;
+  if (fit !== undefined && resize === undefined)
+    throw new UsageError('--fit says how --resize does it: give both');
+  const images = await loadImages({
+    ...(await specOfText(text)),
+    limit,
+    channels,
+    crops,
+    background,
+    values,
+    pngLimits,
+    resize: resize && { ...resize, fit: fit ?? resize.fit },
+    signal,
+    onEvent: ({ done, of }) => terminal.live(`reading ${text} ${done}/${of}`),
+  });
+  terminal.clear();
+  for (const note of images.notes) terminal.note(`${text}: ${note}`, 'dim');
+  return images;
+}

@@ -1,0 +1,56 @@
+// The EXIF orientation of a PNG: where the file says so, and turning the pixels accordingly.
+import type { RasterImage } from './png.js';
+
+const ORIENTATION_TAG = 0x0112;
+const SHORT = 3;
+
+/** 1 to 8 as in EXIF, 1 where nothing is said. The file was decoded before, so that its chunks are known to be whole. */
+export function pngOrientation(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 8; at + 12 <= bytes.length; ) {
+    const length = view.getUint32(at);
+    const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
+    if (type === 'IEND') return 1;
+    if (type === 'eXIf') return exifOrientation(bytes.subarray(at + 8, at + 8 + length));
+    at += 12 + length;
+  }
+  return 1;
+}
+
+/** The orientation in the first directory of an EXIF block, which is a TIFF file without pixels. */
+function exifOrientation(exif: Uint8Array): number {
+  if (exif.length < 14) return 1;
+  const view = new DataView(exif.buffer, exif.byteOffset, exif.byteLength);
+  const little = view.getUint16(0) === 0x4949;
+  const directory = view.getUint32(4, little);
+  if (directory + 2 > exif.length) return 1;
+  const entries = view.getUint16(directory, little);
+  for (let i = 0; i < entries; ++i) {
+    const at = directory + 2 + 12 * i;
+    if (at + 12 > exif.length) return 1;
+    if (view.getUint16(at, little) !== ORIENTATION_TAG || view.getUint16(at + 2, little) !== SHORT) continue;
+    const value = view.getUint16(at + 8, little);
+    return value >= 1 && value <= 8 ? value : 1;
+  }
+  return 1;
+}
+
+/** The image as it is meant to be seen: of the orientation's 8 cases, 5 to 8 swap width and height. */
+export function orient(image: RasterImage, orientation: number): RasterImage {
+  if (orientation === 1) return image;
+  const { data, width, height, channels } = image;
+  const swapped = orientation >= 5;
+  const [newWidth, newHeight] = swapped ? [height, width] : [width, height];
+  const fromRight = [2, 3, 7, 8].includes(orientation);
+  const fromBelow = [3, 4, 6, 7].includes(orientation);
+  const turned = new Uint8Array(data.length);
+  for (let y = 0; y < newHeight; ++y) {
+    for (let x = 0; x < newWidth; ++x) {
+      const [column, row] = swapped ? [y, x] : [x, y];
+      const from = (fromBelow ? height - 1 - row : row) * width + (fromRight ? width - 1 - column : column);
+      const to = y * newWidth + x;
+      for (let c = 0; c < channels; ++c) turned[to * channels + c] = data[from * channels + c] as number;
+    }
+  }
+  return { data: turned, width: newWidth, height: newHeight, channels };
+}

@@ -1,0 +1,109 @@
+// Looking for image files in folders, and telling what is no image.
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PixelCnnError, systemError } from '../errors.js';
+import { fileKind, foreignKind, START_BYTES } from './file-kind.js';
+import { firstNames, type ImageNotes } from './image-notes.js';
+import type { CheckedImageSpec } from './image-spec.js';
+import { readFileStart } from './read-file.js';
+
+type Part = Pick<CheckedImageSpec, 'offset' | 'limit'>;
+
+/** The content of a folder. */
+export interface Listing {
+  readonly path: string;
+  readonly files: readonly string[];
+  readonly folders: readonly string[];
+}
+
+/** Files and folders by name, sorted by code units; what systems leave behind is passed over. */
+export async function listImages(path: string): Promise<Listing> {
+  try {
+    const [files, folders]: [string[], string[]] = [[], []];
+    for (const entry of await readdir(path, { withFileTypes: true })) {
+      const { name } = entry;
+      if (/^(\.|__MACOSX$|Thumbs\.db$|desktop\.ini$)/i.test(name)) continue;
+      if (entry.isDirectory() || (entry.isSymbolicLink() && (await isFolder(join(path, name)))))
+        folders.push(name);
+      else files.push(name);
+    }
+    return { path, files: files.sort(), folders: folders.sort() };
+  } catch (cause) {
+    throw systemError(`cannot read ${path}`, cause);
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return readdir(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Collects image files until there are as many as wanted, and what is no image on the way. */
+export class ImageSearch {
+  readonly files: string[] = [];
+  readonly classes: number[] = [];
+  readonly #most: number;
+  readonly #leftOut: {
+    readonly file: string;
+    readonly what: string | undefined;
+    readonly remedy: string | undefined;
+  }[] = [];
+
+  constructor({ offset, limit }: Part) {
+    this.#most = offset + limit;
+  }
+
+  async add({ path, files }: Listing, label = 0): Promise<void> {
+    for (const name of files) {
+      if (this.files.length >= this.#most) return;
+      const file = join(path, name);
+      if (await this.#isImage(file)) {
+        this.files.push(file);
+        this.classes.push(label);
+      }
+    }
+  }
+
+  async #isImage(file: string): Promise<boolean> {
+    const read = await readFileStart(file, START_BYTES);
+    const kind = read && fileKind(read.start, read.size, file);
+    if (kind === 'png' || kind === 'sharp') return true;
+    const foreign = read && foreignKind(read.start, file);
+    const what = kind === 'idx' ? 'an IDX file, to be given by its own path' : foreign?.what;
+    this.#leftOut.push({ file, what, remedy: foreign?.remedy });
+    return false;
+  }
+
+  /** What was left out: a note beside images, an error where there are none. */
+  tell({ path: root, folders }: Listing, notes: ImageNotes): void {
+    const names = this.#leftOut.map(({ file, what }) => {
+      const name = file.slice(root.length).replace(/^[/\\]/, '');
+      return what === undefined ? name : `${name} (${what})`;
+    });
+    const count = names.length;
+    const files = `${count} ${count === 1 ? 'file that is no image' : 'files that are no images'}`;
+    if (this.files.length > 0) {
+      if (count > 0) notes.tell(`left out ${files}: ${firstNames(names)}`);
+      return;
+    }
+    const known = this.#leftOut.find(({ what }) => what !== undefined);
+    const where = folders.length > 0 ? 'in folder or the folders in it' : 'in folder';
+    const nothing = `no IDX, CIFAR-10 or image files ${where}: ${root}`;
+    if (known?.what === undefined) {
+      const remedy = 'give the folder in which the images lie, or the folders of their classes';
+      throw new PixelCnnError('ERR_DATASET_NOT_FOUND', nothing, folders.length > 0 ? { remedy } : {});
+    }
+    throw new PixelCnnError('IMAGE_FORMAT', `${nothing}; it has ${files}: ${firstNames(names)}`, {
+      ...(known.remedy !== undefined && { remedy: known.remedy }),
+    });
+  }
+}
+
+/** Whether a folder has an image file in it. */
+export async function hasImages(path: string): Promise<boolean> {
+  const search = new ImageSearch({ offset: 0, limit: 1 });
+  await search.add(await listImages(path));
+  return search.files.length > 0;
+}

@@ -1,0 +1,89 @@
+// One decoded image made what was asked for: channels, size, crops, each change noted.
+import {
+  convertChannels,
+  coveringSize,
+  cropImage,
+  isTransparent,
+  refuseForLevels,
+  resizeImage,
+} from './image-conversion.js';
+import type { ImageNotes } from './image-notes.js';
+import type { CheckedImageSpec, Colour } from './image-spec.js';
+import type { RasterImage } from './png.js';
+
+/** `64x48 (width x height, cover)` */
+export function sizeText({ width, height, fit }: NonNullable<CheckedImageSpec['resize']>): string {
+  return `${width}x${height} (width x height, ${fit})`;
+}
+
+/** 'white', 'black' or '#rrggbb'. */
+function colourText(colour: Colour): string {
+  const hex = colour.map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hex === 'ffffff' ? 'white' : hex === '000000' ? 'black' : `#${hex}`;
+}
+
+/**
+ * The pieces to keep of image number `index`, called `name` in errors: itself, or its crops.
+ * @throws PixelCnnError ERR_MISSING_PACKAGE; ERR_INVALID_ARG_VALUE where `values` 'levels' forbids a change.
+ */
+export async function conform(
+  image: RasterImage,
+  index: number,
+  name: string,
+  spec: CheckedImageSpec,
+  notes: ImageNotes,
+): Promise<RasterImage[]> {
+  const converted = withChannels(image, name, spec, notes);
+  const { resize, crops, background } = spec;
+  if (resize === undefined) return [converted];
+  const { width, height } = converted;
+  if (crops === undefined) {
+    if (width !== resize.width || height !== resize.height) notes.resized(width, height);
+    return [await resizeImage(converted, resize, background)];
+  }
+  const enlarged = await coverCrop(converted, name, spec, notes);
+  notes.count(`cut into ${crops} ${crops === 1 ? 'crop' : 'crops'} of ${resize.width}x${resize.height} each`);
+  return Array.from({ length: crops }, (_, crop) => cropImage(enlarged, resize, index, crop));
+}
+
+function withChannels(
+  image: RasterImage,
+  name: string,
+  spec: CheckedImageSpec,
+  notes: ImageNotes,
+): RasterImage {
+  // Models take 1, 3 or 4 channels: grey with alpha is shown on the background.
+  const channels = spec.channels ?? (image.channels === 2 ? 1 : image.channels);
+  if (channels === image.channels) return image;
+  if (spec.values === 'levels') {
+    refuseForLevels(
+      `${name} has ${image.channels} channels, and \`channels\` ${channels} would`,
+      'leave out `channels`, or convert the images yourself',
+    );
+  }
+  const { background } = spec;
+  if (channels !== 4 && isTransparent(image)) {
+    notes.count(`transparency composed on ${colourText(background)}`);
+  }
+  if (image.channels >= 3 && channels === 1) notes.count('converted from RGB to grey');
+  return { ...image, data: convertChannels(image.data, image.channels, channels, background), channels };
+}
+
+/** The image, enlarged where a crop does not fit into it. */
+async function coverCrop(
+  image: RasterImage,
+  name: string,
+  { resize, values, background }: CheckedImageSpec,
+  notes: ImageNotes,
+): Promise<RasterImage> {
+  const crop = resize as NonNullable<typeof resize>;
+  const size = coveringSize(image, crop);
+  if (size.width === image.width && size.height === image.height) return image;
+  const small = `${image.width}x${image.height}`;
+  if (values === 'levels') {
+    const remedy = 'give a smaller `resize`, the size of a crop, or leave small images out';
+    refuseForLevels(`${name} is ${small}, smaller than a crop of ${crop.width}x${crop.height}`, remedy);
+  }
+  notes.count(`smaller than a crop of ${crop.width}x${crop.height}, enlarged to cover it`);
+  return resizeImage(image, { ...size, fit: 'fill' }, background);
+}

@@ -1,0 +1,156 @@
+// Images that are read one after another, so that only one is whole in memory, and their collection into a batch.
+import { check, PixelCnnError } from '../errors.js';
+import { fileKind, START_BYTES } from './file-kind.js';
+import type { ImageBatch } from './image-batch.js';
+import type { ImageNotes } from './image-notes.js';
+import { conform } from './image-preparation.js';
+import type { CheckedImageSpec } from './image-spec.js';
+import type { RasterImage } from './png.js';
+import { decodeFile } from './raster-file.js';
+import { readFileBounded } from './read-file.js';
+
+const MAXIMUM_BYTES = 2 ** 32 - 1;
+/** Labels are bytes. */
+const MAXIMUM_CLASSES = 256;
+
+/** Images that are read one after another, so that only one is whole in memory. */
+export interface ImageSource {
+  readonly count: number;
+  nameOf(index: number): string;
+  read(index: number): Promise<RasterImage>;
+  readonly labels: Uint8Array | undefined;
+  readonly classNames: string[] | undefined;
+  /** Number of the first image in the whole data set. */
+  readonly offset: number;
+}
+
+/** @throws PixelCnnError ERR_OUT_OF_RANGE. */
+export function checkOffset(offset: number, count: number): void {
+  check(offset < count, 'ERR_OUT_OF_RANGE', () => `offset ${offset}, but there are ${count} images`);
+}
+
+/** A path as `labels` is for IDX images alone. @throws PixelCnnError ERR_INVALID_ARG_VALUE. */
+export function checkNoLabelsFile({ labels }: CheckedImageSpec, source: string): void {
+  check(typeof labels !== 'string', 'ERR_INVALID_ARG_VALUE', () => {
+    return `labels must be true or false for ${source}, got '${labels}'`;
+  });
+}
+
+/** Image files as a source: the part that offset and limit ask for. */
+export function sourceOfFiles(
+  all: {
+    readonly files: readonly string[];
+    readonly classes?: readonly number[] | undefined;
+    readonly classNames?: string[] | undefined;
+  },
+  spec: CheckedImageSpec,
+  notes: ImageNotes,
+): ImageSource {
+  const { offset, limit } = spec;
+  checkNoLabelsFile(spec, 'image files, whose folders are their classes');
+  checkOffset(offset, all.files.length);
+  const files = all.files.slice(offset, offset + limit);
+  const labelled = all.classes !== undefined && all.classNames !== undefined;
+  const tooMany = labelled && (all.classNames as string[]).length > MAXIMUM_CLASSES;
+  if (tooMany) notes.tell(`labels are left out: more than ${MAXIMUM_CLASSES} classes`);
+  return {
+    count: files.length,
+    nameOf: (index) => files[index] as string,
+    async read(index) {
+      const file = files[index] as string;
+      const bytes = await readFileBounded(file);
+      const kind = fileKind(bytes.subarray(0, START_BYTES), bytes.length, file);
+      check(kind === 'png' || kind === 'sharp', 'IMAGE_FORMAT', () => `${file} is no image any more`);
+      return decodeFile(bytes, kind, file, spec, notes);
+    },
+    labels:
+      labelled && !tooMany
+        ? Uint8Array.from(all.classes as number[]).slice(offset, offset + limit)
+        : undefined,
+    classNames: labelled && !tooMany ? all.classNames : undefined,
+    offset,
+  };
+}
+
+/** Images that are in memory already, called image 3 of `name`. */
+export function sourceOfBatch(images: ImageBatch, name: string, offset: number): ImageSource {
+  const { count, height, width, channels } = images;
+  const size = height * width * channels;
+  return {
+    count,
+    nameOf: (index) => `image ${offset + index} of ${name}`,
+    read: async (index) => ({
+      data: images.data.subarray(index * size, (index + 1) * size),
+      height,
+      width,
+      channels,
+    }),
+    labels: images.labels,
+    classNames: images.classNames,
+    offset,
+  };
+}
+
+function shapeOf(image: RasterImage): string {
+  return `${image.height}x${image.width}x${image.channels}`;
+}
+
+/** Reads image after image into one batch; the first one says which size all have. */
+export async function collectImages(
+  source: ImageSource,
+  spec: CheckedImageSpec,
+  notes: ImageNotes,
+): Promise<ImageBatch> {
+  const { crops = 1 } = spec;
+  const count = source.count * crops;
+  let first: RasterImage | undefined;
+  let data = new Uint8Array(0);
+  for (let i = 0; i < source.count; ++i) {
+    spec.signal?.throwIfAborted();
+    const name = source.nameOf(i);
+    const pieces = await conform(await source.read(i), source.offset + i, name, spec, notes);
+    for (const [piece, image] of pieces.entries()) {
+      if (first === undefined) {
+        first = image;
+        data = allocate(count, image);
+      }
+      checkShape(image, name, first, source.nameOf(0));
+      data.set(image.data, (i * crops + piece) * image.data.length);
+    }
+    spec.onEvent?.({ type: 'progress', done: i + 1, of: source.count });
+  }
+  const { height, width, channels } = first as RasterImage;
+  const { labels, classNames } = source;
+  const repeated =
+    labels && Uint8Array.from({ length: count }, (_, i) => labels[Math.floor(i / crops)] as number);
+  return {
+    data,
+    count,
+    height,
+    width,
+    channels,
+    ...(repeated && { labels: repeated }),
+    ...(classNames && { classNames }),
+  };
+}
+
+function allocate(count: number, image: RasterImage): Uint8Array<ArrayBuffer> {
+  const bytes = image.data.length * count;
+  if (bytes <= MAXIMUM_BYTES) return new Uint8Array(bytes);
+  const message = `${count} images of ${shapeOf(image)} take ${bytes} bytes, limit ${MAXIMUM_BYTES}`;
+  throw new PixelCnnError('ERR_LIMIT', message, {
+    remedy: 'read fewer (`limit`) or smaller ones (`resize`)',
+  });
+}
+
+function checkShape(image: RasterImage, name: string, first: RasterImage, firstName: string): void {
+  if (shapeOf(image) === shapeOf(first)) return;
+  const message = `${name} is ${shapeOf(image)}, ${firstName} is ${shapeOf(first)} (height x width x channels)`;
+  const options = [
+    ...(image.height !== first.height || image.width !== first.width ? ['`resize`'] : []),
+    ...(image.channels !== first.channels ? ['`channels`'] : []),
+  ];
+  throw new PixelCnnError('IMAGE_SHAPE', message, {
+    remedy: `bring all images to one form with ${options.join(' and ')}`,
+  });
+}

@@ -1,0 +1,123 @@
+// One image file to pixels as they are meant to be seen: PNG by our own decoder, other formats by the package sharp.
+import { check, PixelCnnError } from '../errors.js';
+import { plainBytes } from './byte-array.js';
+import { orient, pngOrientation } from './exif-orientation.js';
+import type { FileKind } from './file-kind.js';
+import { convertChannels, padding, refuseForLevels } from './image-conversion.js';
+import type { ImageNotes } from './image-notes.js';
+import type { CheckedImageSpec } from './image-spec.js';
+import { decodePng, type RasterImage } from './png.js';
+import { loadSharp, type SharpMetadata } from './sharp-package.js';
+
+/** Decoding more pixels than this takes gigabytes. */
+const MAXIMUM_PIXELS = 2 ** 26;
+const turned = 'turned as the EXIF orientation says';
+
+/**
+ * Decodes a file, to 8 bits and turned as EXIF says. Photographs are resized on the way where that is asked for: a JPEG
+ * is decoded at a fraction of its size then.
+ * @throws PixelCnnError ERR_MISSING_PACKAGE, IMAGE_DECODE, ERR_LIMIT, ERR_INVALID_ARG_VALUE, those of decodePng.
+ */
+export async function decodeFile(
+  bytes: Uint8Array,
+  kind: FileKind,
+  file: string,
+  spec: CheckedImageSpec,
+  notes: ImageNotes,
+): Promise<RasterImage> {
+  return kind === 'png' ? decodePngFile(bytes, file, spec, notes) : decodeWithSharp(bytes, file, spec, notes);
+}
+
+function decodePngFile(
+  bytes: Uint8Array,
+  file: string,
+  spec: CheckedImageSpec,
+  notes: ImageNotes,
+): RasterImage {
+  if (spec.values === 'levels') checkPngOfLevels(bytes, file);
+  const decoded: RasterImage & { readonly notes?: readonly string[] } = decodePng(bytes, {
+    ...spec.pngLimits,
+    file,
+  });
+  if (spec.values === 'levels' && decoded.channels % 2 === 0) {
+    refuseForLevels(`${file} has a transparent colour`, 'save it without transparency');
+  }
+  for (const note of decoded.notes ?? []) notes.count(note);
+  const { data, width, height, channels } = decoded;
+  const orientation = pngOrientation(bytes);
+  if (orientation !== 1) notes.count(turned);
+  return orient({ data, width, height, channels }, orientation);
+}
+
+/** PNG samples of fewer or more bits are scaled to 8, palettes looked up: neither leaves levels as they are. */
+function checkPngOfLevels(bytes: Uint8Array, file: string): void {
+  const [depth, colourType] = [bytes[24], bytes[25]];
+  const remedy = 'save it as PNG of 8 bits, grey or RGB, with the level as the value of a sample';
+  if (colourType === 3)
+    refuseForLevels(`${file} has a palette, whose colours are read, not its indices`, remedy);
+  if (colourType !== 0 && colourType !== 2) refuseForLevels(`${file} has an alpha channel`, remedy);
+  if (depth !== 8) refuseForLevels(`${file} has ${depth} bits a sample, which are scaled to 8`, remedy);
+}
+
+async function decodeWithSharp(
+  bytes: Uint8Array,
+  file: string,
+  spec: CheckedImageSpec,
+  notes: ImageNotes,
+): Promise<RasterImage> {
+  if (spec.values === 'levels') {
+    const remedy = 'save it as PNG, which keeps every number';
+    refuseForLevels(`${file} is no PNG, and JPEG and its like store colours, not numbers`, remedy);
+  }
+  const sharp = await loadSharp(`reading ${file}`);
+  const open = () => sharp(bytes, { failOn: 'warning', limitInputPixels: false });
+  try {
+    const metadata = await open().metadata();
+    checkMetadata(metadata, file);
+    let pipeline = open().rotate();
+    const { resize, crops } = spec;
+    const seen = uprightSize(metadata);
+    const resized = resize !== undefined && crops === undefined;
+    if (resized) {
+      const { width, height, fit } = resize;
+      const background = padding(spec.background, isGrey(metadata) ? 1 : 3);
+      pipeline = pipeline.resize(width, height, { fit, background });
+      if (seen.width !== width || seen.height !== height) notes.resized(seen.width, seen.height);
+    }
+    const { data, info } = await pipeline.raw().toBuffer({ resolveWithObject: true });
+    tellChanges(metadata, notes);
+    const { width, height } = info;
+    // sharp gives grey as RGB.
+    const channels = isGrey(metadata) ? (metadata.hasAlpha ? 2 : 1) : info.channels;
+    return { data: convertChannels(plainBytes(data), info.channels, channels), width, height, channels };
+  } catch (cause) {
+    if (cause instanceof PixelCnnError) throw cause;
+    throw new PixelCnnError('IMAGE_DECODE', `cannot decode ${file}: ${String(cause)}`, { cause });
+  }
+}
+
+function checkMetadata({ width, height, depth }: SharpMetadata, file: string): void {
+  check(width * height <= MAXIMUM_PIXELS, 'ERR_LIMIT', () => {
+    return `${file} has ${width}x${height} = ${width * height} pixels, limit ${MAXIMUM_PIXELS}: make it smaller first`;
+  });
+  // sharp would clip other samples to 0…255, which are not their colours.
+  check(depth === 'uchar' || depth === 'ushort', 'IMAGE_DECODE', () => {
+    return `${file} has samples of type ${depth}: convert it to 8 or 16 bits first`;
+  });
+}
+
+function isGrey({ space }: SharpMetadata): boolean {
+  return space === 'b-w' || space === 'grey16';
+}
+
+/** Width and height as the image is seen. */
+function uprightSize({ width, height, orientation = 1 }: SharpMetadata) {
+  return orientation >= 5 ? { width: height, height: width } : { width, height };
+}
+
+function tellChanges({ orientation = 1, pages = 1, depth, space }: SharpMetadata, notes: ImageNotes): void {
+  if (orientation > 1) notes.count(turned);
+  if (pages > 1) notes.count('the first of several frames or pages was taken');
+  if (depth === 'ushort') notes.count('samples of 16 bits were scaled to 8');
+  if (space === 'cmyk') notes.count('converted from CMYK to RGB');
+}

