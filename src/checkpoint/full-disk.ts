@@ -3,6 +3,7 @@ import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { PixelCnnError } from '../errors.js';
+import { isError } from '../realm.js';
 
 const fullDiskCodes = ['ENOSPC', 'EDQUOT'];
 
@@ -32,7 +33,7 @@ export async function fullDiskError(
   bytes: number,
   cause: unknown,
 ): Promise<FullDiskError | undefined> {
-  if (!(cause instanceof Error) || cause instanceof PixelCnnError) return undefined;
+  if (!isError(cause) || cause instanceof PixelCnnError) return undefined;
   const { code = '' }: NodeJS.ErrnoException = cause;
   if (!fullDiskCodes.includes(code)) return undefined;
   return new FullDiskError(path, bytes, await missingBytes(path, bytes), cause);

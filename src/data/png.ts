@@ -4,6 +4,7 @@ import { check, PixelCnnError } from '../errors.js';
 import { parseOptions } from '../options.js';
 import { errorCode } from '../realm.js';
 import { checkBytes, checkInteger, inFile, plainBytes } from './byte-array.js';
+import type { ImageBatch } from './image-batch.js';
 import { type PngParts, parseChunks } from './png-chunks.js';
 import { type Forgive, limitsSchema, NOTES, type PngLimits } from './png-header.js';
 import { decodePixels, scanlineBytes } from './png-pixels.js';
@@ -44,10 +45,21 @@ function chunk(type: string, data: Uint8Array): Uint8Array {
 /**
  * The PNG file of an 8-bit image with 1 (grey), 2 (grey+alpha), 3 (RGB) or 4 (RGBA) channels; no row filter.
  * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE (`data` is not height*width*channels
- * bytes), ERR_DETACHED, PNG_LIMIT (more than 1 GiB).
+ * bytes), ERR_INVALID_ARG_VALUE (an image whose `values` are levels, which would be shown nearly black), ERR_DETACHED,
+ * PNG_LIMIT (more than 1 GiB).
  */
-export function encodePng(image: RasterImage): Uint8Array {
-  const { data } = image;
+export function encodePng(image: RasterImage & Pick<Partial<ImageBatch>, 'values'>): Uint8Array {
+  const { data, values } = image;
+  if (values === 'levels') {
+    throw new PixelCnnError(
+      'ERR_INVALID_ARG_VALUE',
+      'encodePng: the image holds levels, and PNG files show bytes',
+      {
+        remedy:
+          'spread the levels over black to white: encodePng(imageGrid(images, { levels: model.config.levels }))',
+      },
+    );
+  }
   checkBytes(data, 'image.data');
   const channels = checkInteger(image.channels, 'image.channels', 1, 4);
   const width = checkInteger(image.width, 'image.width', 1, 2 ** 31 - 1);
@@ -107,7 +119,7 @@ function inflateScanlines(parts: PngParts, size: number, where: string, forgive:
     }) as unknown as typeof result;
   } catch (cause) {
     // What zlib throws has a code; memory that cannot be had says nothing of the file.
-    throw cause instanceof Error && 'code' in cause ? short(cause) : cause;
+    throw errorCode(cause) === undefined ? cause : short(cause);
   }
   const { buffer, engine } = result;
   if (buffer.length < size) throw short();

@@ -124,19 +124,27 @@ describe('an interrupted test evaluation', () => {
     expect(summaryOf(signal)).toEqual({ ...same, test: expect.objectContaining({ images: 20, of: 60_000 }) });
   });
 
-  it('is one that fails, too: the error comes last', async () => {
+  it('is none for images that the model cannot take: they are refused before training', async () => {
     mkdirSync(path('colour'));
     const picture = { width: 8, height: 8, channels: 3 as const, data: new Uint8Array(192).fill(7) };
     writeFileSync(path('colour', 'a.png'), encodePng(picture));
-    const { code, stderr } = await run([...train, '--test', 'colour', '--out', 'failed']);
+    const { code, stderr } = await run([...train, '--test', 'colour', '--out', 'refused']);
     expect(code).toBe(1);
-    expect(stderr).toMatch(
-      /test evaluation failed: .*; the model is saved\n[\s\S]*\n {2}ERR_IMAGE_CHANNELS\n$/,
-    );
+    expect(stderr).toMatch(/the model has 1 channels, the images have 3\n {2}ERR_IMAGE_CHANNELS\n$/);
+    expect(existsSync(path('refused'))).toBe(false);
+  });
+
+  it('is one that fails, too: the error comes last', async () => {
+    // The network takes images of at most 16,384 pixels on a side.
+    const header = Uint8Array.of(0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0x40, 1, 0, 0, 0, 1);
+    writeFileSync(path('long-idx3-ubyte'), Buffer.concat([header, new Uint8Array(16_385).fill(9)]));
+    const { code, stderr } = await run([...train, '--test', 'long-idx3-ubyte', '--out', 'failed']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/test evaluation failed: .*; the model is saved\n[\s\S]*\n {2}ERR_\w+\n$/);
     expect(existsSync(path('failed', 'model.safetensors'))).toBe(true);
     expect(summaryOf('failed')).toMatchObject({
       test: null,
-      interrupted: expect.stringContaining('the model has 1 channels, the images have 3'),
+      interrupted: expect.stringContaining('test evaluation failed'),
     });
   });
 

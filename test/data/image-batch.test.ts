@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { checkImageBatch, type ImageBatch, selectImages, sliceImages } from '../../src/data/image-batch.js';
 import { gridLayout, imageGrid } from '../../src/data/image-grid.js';
+import { encodePng } from '../../src/data/png.js';
 
 const batch = (): ImageBatch => ({
   data: Uint8Array.from({ length: 3 * 2 * 2 }, (_, i) => i),
@@ -105,6 +106,7 @@ describe('imageGrid', () => {
       0, 1, 2, 3,
     ]);
     throwsCode(() => imageGrid(masks), 'ERR_INVALID_ARG_VALUE');
+    throwsCode(() => encodePng(masks), 'ERR_INVALID_ARG_VALUE');
     throwsCode(() => imageGrid(masks, { levels: 3 }), 'ERR_OUT_OF_RANGE');
   });
 

@@ -100,7 +100,7 @@ describe('values of another realm', () => {
 function realmBound(source: string): string[] {
   const classes =
     'Error|[A-Z]\\w*Error|Uint8Array|Float32Array|ArrayBuffer|SharedArrayBuffer|Promise|AbortSignal|Map|Date';
-  const own = /instanceof (PixelCnnError|UsageError)\b/;
+  const own = /instanceof (PixelCnnError|UsageError|FullDiskError)\b/;
   return source
     .split('\n')
     .filter((line) => new RegExp(`instanceof (${classes})\\b`).test(line) && !own.test(line));
