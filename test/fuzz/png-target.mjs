@@ -1,5 +1,6 @@
 // The decoder of PNG files for the fuzzer, tolerant and strict on every input.
 import { crc32, deflateSync, inflateSync } from 'node:zlib';
+import { pngOrientation } from '../../dist/data/exif-orientation.js';
 import { decodePng, encodePng } from '../../dist/data/png.js';
 import { NOTES } from '../../dist/data/png-header.js';
 import { mutateBytes } from './mutations.mjs';
@@ -51,6 +52,9 @@ function sameImage(a, b) {
 }
 
 /** `decode` is the decoder, or one in its place. */
+/** An EXIF block with one entry: orientation 6. */
+const exif = Buffer.from('4d4d002a00000008000101120003000000010006000000000000', 'hex');
+
 export const pngTarget = (decode = decodePng) => ({
   limit: 2048,
   seeds: () => [
@@ -68,6 +72,7 @@ export const pngTarget = (decode = decodePng) => ({
     pngSeed(3, 3, [16, 6, 1], 77),
     pngSeed(2, 2, [16, 2, 0], 26, [chunkOf('tRNS', [0, 1, 0, 2, 0, 3])]),
     pngSeed(3, 2, [8, 0, 0], 12, [chunkOf('PLTE', bytesOf(9)), chunkOf('acTL', [0, 0, 0, 2, 0, 0, 0, 0])]),
+    pngSeed(3, 2, [8, 0, 0], 8, [chunkOf('eXIf', exif)]),
     pngSeed(2, 2, [1, 3, 0], 4, [chunkOf('PLTE', bytesOf(48)), chunkOf('tRNS', bytesOf(20))]),
     Buffer.concat([pngSeed(2, 2, [8, 4, 0], 10, [chunkOf('tRNS', [0, 1])]), tail]),
   ],
@@ -164,7 +169,9 @@ export const pngTarget = (decode = decodePng) => ({
         if (data.length < 4096) {
           require(sameImage(decodePng(encodePng(image), { strict: true }), image), 'it does not round trip');
         }
-        return `accept ${channels} ${notes[0] ?? ''}`;
+        const orientation = pngOrientation(bytes);
+        require(orientation >= 1 && orientation <= 8, `its orientation is ${orientation}`);
+        return `accept ${channels} ${orientation} ${notes[0] ?? ''}`;
       },
     );
     if (strict !== undefined && !outcome.startsWith('accept')) {
