@@ -150,10 +150,11 @@ describe('an interrupted test evaluation', () => {
 
   it('is told on stderr, with where the model is', async () => {
     const { child, ended } = start([...train, '--test', 'mnist', '--out', 'told']);
-    let text = '';
+    let [text, interrupted] = ['', false];
     child.stderr!.on('data', (part: Buffer) => {
       text += part;
-      if (/evaluating mnist: [\d,]+ of 60,000 images {2}\d+%/.test(text)) child.kill('SIGINT');
+      if (interrupted || !/evaluating mnist: [\d,]+ of 60,000 images {2}\d+%/.test(text)) return;
+      interrupted = child.kill('SIGINT');
     });
     const { code, stderr } = await ended;
     expect(code).toBe(130);
