@@ -8,7 +8,7 @@ import { Recorder } from '../recorder.js';
 import type { Tensor } from '../tensor.js';
 import { type PackedWeights, recordLogits, recordNats, recordPack } from './network.js';
 import type { Logits, ModelInternals } from './pixelcnn.js';
-import { requireStillHeld, type Weights } from './weights.js';
+import { requireUnchanged, type Weights } from './weights.js';
 
 export interface ForwardOptions {
   readonly algorithm: Algorithm;
@@ -78,6 +78,7 @@ async function runChunks(
   const { config, device } = model;
   const perPixel = what === 'logits' ? config.channels * config.levels : 1;
   const perRun = imagesPerRun(device.pixelsPerRun, height * width, perPixel);
+  const checkWeights = requireUnchanged(model, options.weights);
   for (let first = 0; first < images.count; first += perRun) {
     options.signal?.throwIfAborted();
     const n = Math.min(perRun, images.count - first);
@@ -94,7 +95,7 @@ async function runChunks(
     const key = [what, n, height, width, options.algorithm, options.weights, draw !== undefined].join();
     const build = () => buildUnit(model, [n, height, width, channels], options, record);
     const output = await model.programs.use(key, build, (unit) => {
-      requireStillHeld(model, options.weights);
+      checkWeights();
       return (unit as ForwardUnit).run(model, inputs, options.signal);
     });
     collect(output, first);

@@ -35,6 +35,7 @@ import type { Network } from './network.js';
 import { initialParameters, type NamedArrays, ParameterSet } from './parameters.js';
 import { ProgramCache } from './program-cache.js';
 import { chooseWeights, type Weights, weightsOption } from './weights.js';
+import { WeightsLock } from './weights-lock.js';
 
 export type { Weights } from './weights.js';
 
@@ -98,6 +99,7 @@ export interface ModelInternals {
   values: ImageValues | undefined;
   /** A run is training it. */
   inTraining: boolean;
+  readonly lock: WeightsLock;
 }
 
 /**
@@ -232,6 +234,7 @@ export class PixelCNN {
       version: 0,
       values: undefined,
       inTraining: false,
+      lock: new WeightsLock(),
     });
   }
 
@@ -279,7 +282,7 @@ export class PixelCNN {
     const weights = chooseWeights('logits', model, parsed.weights);
     const given = requireImages('logits: images', images, model);
     return this.device.calls.run('logits', given, parsed.signal, (signal) =>
-      runLogits(model, copyImages(given), { ...parsed, weights, signal }),
+      model.lock.read(() => runLogits(model, copyImages(given), { ...parsed, weights, signal })),
     );
   }
 
@@ -290,7 +293,7 @@ export class PixelCNN {
     const weights = chooseWeights('logLikelihood', model, parsed.weights);
     const given = requireImages('logLikelihood: images', images, model);
     const nats = await this.device.calls.run('logLikelihood', given, parsed.signal, (signal) =>
-      runNats(model, copyImages(given), { ...parsed, weights, signal }),
+      model.lock.read(() => runNats(model, copyImages(given), { ...parsed, weights, signal })),
     );
     const scale = 1 / (given.height * given.width * given.channels * Math.LN2);
     return { nats, bitsPerDim: nats.map((value) => value * scale), weights };
@@ -307,7 +310,7 @@ export class PixelCNN {
     const weights = chooseWeights('trace', model, parsed.weights);
     const given = requireImages('trace: images', images, model);
     return this.device.calls.run('trace', given, parsed.signal, (signal) =>
-      traceNats(model, copyImages(given), { ...parsed, weights, signal }),
+      model.lock.read(() => traceNats(model, copyImages(given), { ...parsed, weights, signal })),
     );
   }
 

@@ -41,12 +41,24 @@ export function chooseWeights(
 }
 
 /**
- * For a call of several submissions, right before each: a training run that began meanwhile may have ended the average.
- * What is submitted now comes before that run's next step.
- * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS.
+ * For a call of several submissions: a check to be made right before each, that all of them use the same weights.
+ * Calls that hold the model's lock pass it always; a stream, which may stand still for as long as its reader likes, does
+ * not keep a training run waiting, and ends when the weights change.
+ * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS if a training run ended the average since it was chosen; the check throws
+ * ERR_MODEL_IN_USE.
  */
-export function requireStillHeld(model: { readonly holds: readonly Weights[] }, weights: Weights): void {
+export function requireUnchanged(
+  model: { readonly holds: readonly Weights[]; readonly version: number },
+  weights: Weights,
+): () => void {
   check(model.holds.includes(weights), 'ERR_NO_SUCH_WEIGHTS', () => {
     return `a training run that began during this call has ended the '${weights}' weights of the model`;
   });
+  const { version } = model;
+  return () => {
+    if (model.version === version) return;
+    throw new PixelCnnError('ERR_MODEL_IN_USE', 'a training run changed the weights during this call', {
+      remedy: 'await the run first, or call sample(), which a running training waits for',
+    });
+  };
 }

@@ -6,7 +6,7 @@ import { asBytes, levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
 import { copyImages, requireImages } from '../models/given-images.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
-import { chooseWeights, requireStillHeld, type Weights, weightsOption } from '../models/weights.js';
+import { chooseWeights, requireUnchanged, type Weights, weightsOption } from '../models/weights.js';
 import { frontSteps } from '../ops/sample.js';
 import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
@@ -104,7 +104,7 @@ export async function sampleImages(
 ): Promise<SampledImages> {
   const job = sampleJob(model, options, size);
   return model.device.calls.run('sample', job, job.signal, (signal) =>
-    finish(draw(model, { ...job, signal })),
+    model.lock.read(() => finish(draw(model, { ...job, signal }))),
   );
 }
 
@@ -187,8 +187,9 @@ export async function completeImages(
     const known = plainBytes(parsed.known).slice();
     const { data: original } = copyImages(given);
     const level = original.map((value, i) => (known[Math.floor(i / channels)] ? levelOf[value]! : 0));
-    const values = isLevel ? 'levels' : 'bytes';
-    const completed = await finish(draw(model, { ...job, known, given: level, values, signal }));
+    const values: ImageValues = isLevel ? 'levels' : 'bytes';
+    const drawing = { ...job, known, given: level, values, signal };
+    const completed = await model.lock.read(() => finish(draw(model, drawing)));
     // Known pixels keep the byte they had, not the byte their level stands for.
     completed.data.forEach((_, i) => {
       if (known[Math.floor(i / channels)]) completed.data[i] = original[i]!;
@@ -272,6 +273,7 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
   const stepsPerBatch = frontSteps(frontOf(model), height, width);
   const steps = stepsPerBatch * Math.ceil(count / perBatch);
   const data = new Uint8Array(count * perImage);
+  const checkWeights = requireUnchanged(model, job.weights);
   const images = (): SampledImages => ({
     data: data.slice(),
     count,
@@ -298,14 +300,14 @@ async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFram
     const lease = await model.programs.lease(key, build);
     try {
       const sampler = lease.value as FrontSampler;
-      requireStillHeld(model, job.weights);
+      checkWeights();
       await sampler.begin(model, batch, job.signal);
       for (let step = 0, chunk = 4; step < stepsPerBatch; ) {
         job.signal?.throwIfAborted();
         const frame = job.stepsPerFrame ?? stepsPerBatch;
         const repeat = Math.min(chunk, stepsPerBatch - step, frame - (step % frame));
         const start = performance.now();
-        requireStillHeld(model, job.weights);
+        checkWeights();
         const { level: drawn } = await sampler.advance(repeat, job.signal);
         const perStep = (performance.now() - start) / repeat;
         chunk = Math.max(1, Math.min(4096, Math.round(chunkMilliseconds / Math.max(perStep, 0.01))));

@@ -102,8 +102,10 @@ export class TrainingStep {
     const program = await this.#programFor(batch.count);
     this.#program = program;
     const inputs = this.#inputs(batch, hyper);
-    this.#changeModel(heldAfterTraining(hyper.emaDecay));
-    const [nats, state] = await this.#model.device.submit([program.step(inputs)]);
+    const [nats, state] = await this.#model.lock.change(() => {
+      this.#changeModel(heldAfterTraining(hyper.emaDecay));
+      return this.#model.device.submit([program.step(inputs)]);
+    });
     const [gradientNorm, taken, skipped] = new Float64Array(state!) as unknown as [number, number, number];
     return { nats: new Float64Array(nats!), gradientNorm, taken, skipped };
   }
@@ -117,8 +119,10 @@ export class TrainingStep {
   async trace(batch: Batch, hyper: Hyper) {
     const program = await this.#programFor(batch.count);
     const inputs = this.#inputs(batch, hyper);
-    this.#changeModel(heldAfterTraining(hyper.emaDecay));
-    return program.trace(inputs);
+    return this.#model.lock.change(() => {
+      this.#changeModel(heldAfterTraining(hyper.emaDecay));
+      return program.trace(inputs);
+    });
   }
 
   /** Reads the optimizer's state and the weights, all as of the same step. */
@@ -143,14 +147,16 @@ export class TrainingStep {
   async restore(snapshot: OptimizerSnapshot): Promise<void> {
     const { raw, ema, arena } = this.#model;
     const { parameters, average } = snapshot;
-    this.#changeModel(average === undefined ? ['raw'] : weightSets);
-    await Promise.all([
-      raw.write(arena, parameters),
-      ema.write(arena, average ?? parameters),
-      this.#moment1.write(this.#arena, snapshot.moment1),
-      this.#moment2.write(this.#arena, snapshot.moment2),
-      this.#arena.write(this.#state, Float64Array.from(snapshot.counters)),
-    ]);
+    await this.#model.lock.change(() => {
+      this.#changeModel(average === undefined ? ['raw'] : weightSets);
+      return Promise.all([
+        raw.write(arena, parameters),
+        ema.write(arena, average ?? parameters),
+        this.#moment1.write(this.#arena, snapshot.moment1),
+        this.#moment2.write(this.#arena, snapshot.moment2),
+        this.#arena.write(this.#state, Float64Array.from(snapshot.counters)),
+      ]);
+    });
   }
 
   dispose(): void {

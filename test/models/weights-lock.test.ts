@@ -1,0 +1,115 @@
+// Calls during a training run: each sees the weights of one step, and neither calls nor steps wait for ever.
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { evaluate, type ImageBatch, PixelCNN, train } from '../../src/index.js';
+import { WeightsLock } from '../../src/models/weights-lock.js';
+import { randomImages, testDevice } from '../helpers/models.js';
+import { TestRandom } from '../helpers/random.js';
+import { temporaryFolder } from '../helpers/temporary-folder.js';
+
+const device = testDevice();
+const folder = temporaryFolder('weights-lock');
+const config = { hiddenChannels: 8, layers: 3, levels: 4, kernelSize: 3 };
+const dataset = randomImages(new TestRandom(1), 64, 12, 12, 1);
+const size = { height: 12, width: 12, seed: 3 };
+
+/** What a call of each kind gives that takes several runs of the device. */
+const answers = (model: PixelCNN, many: ImageBatch) => ({
+  sample: async () => Buffer.from((await model.sample({ ...size, count: 4 })).data).toString('hex'),
+  complete: async () => {
+    const known = new Uint8Array(4 * 144).fill(1, 0, 20);
+    const images = { ...dataset, data: dataset.data.slice(0, 4 * 144), count: 4 };
+    return Buffer.from((await model.complete({ images, known, seed: 5 })).data).toString('hex');
+  },
+  evaluate: async () => (await evaluate(model, many)).nats,
+  logLikelihood: async () => (await model.logLikelihood(many)).nats.join(),
+});
+type Call = keyof ReturnType<typeof answers>;
+
+describe('a call during a training run', () => {
+  // More images than one run of the device takes.
+  const many = randomImages(new TestRandom(2), 3000, 12, 12, 1);
+
+  it.each<Call>(['sample', 'complete', 'evaluate', 'logLikelihood'])(
+    'sees the weights of one step: %s',
+    { timeout: 60_000 },
+    async (name) => {
+      const checkpointFolder = join(folder, name);
+      await using model = await PixelCNN.create(device(), config);
+      const call = answers(model, many)[name];
+      const seen = [await call()];
+      let done = false;
+      const run = train(model, dataset, {
+        batchSize: 8,
+        steps: 24,
+        learningRate: 0.05,
+        checkpointFolder,
+        checkpointEvery: 1,
+        keepLast: 1000,
+      });
+      const ended = run.then(() => {
+        done = true;
+      });
+      while (!done) seen.push(await call());
+      await ended;
+      expect(new Set(seen).size, 'the steps change what is seen').toBeGreaterThan(3);
+
+      const ofSteps = [seen[0]];
+      for (let step = 1; step <= 24; step += 1) {
+        const file = join(checkpointFolder, `step-${String(step).padStart(8, '0')}.safetensors`);
+        await using loaded = await PixelCNN.load(device(), file);
+        ofSteps.push(await answers(loaded, many)[name]());
+      }
+      const positions = seen.map((value) => ofSteps.indexOf(value));
+      expect(positions).not.toContain(-1);
+      expect(positions).toEqual([...positions].sort((a, b) => a - b));
+    },
+  );
+});
+
+describe('the lock', () => {
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+  it('lets a change wait for the calls under way, and later calls for the change', async () => {
+    const lock = new WeightsLock();
+    const order: string[] = [];
+    let endFirst = () => {};
+    const first = lock.read(async () => {
+      order.push('first call');
+      await new Promise<void>((resolve) => {
+        endFirst = resolve;
+      });
+      order.push('first call ends');
+    });
+    const change = lock.change(async () => order.push('change'));
+    const second = lock.read(async () => order.push('second call'));
+    for (let i = 0; i < 5; i += 1) await turn();
+    expect(order).toEqual(['first call']);
+    endFirst();
+    await Promise.all([first, change, second]);
+    expect(order).toEqual(['first call', 'first call ends', 'change', 'second call']);
+  });
+
+  it('keeps changes in order, does not wait for what they do, and survives their failures', async () => {
+    const lock = new WeightsLock();
+    const order: number[] = [];
+    const never = lock.change(() => {
+      order.push(1);
+      return new Promise(() => undefined);
+    });
+    const failed = lock.change(() => {
+      order.push(2);
+      return Promise.reject(new Error('the device is gone'));
+    });
+    const thrown = lock.change(() => {
+      order.push(3);
+      throw new Error('disposed');
+    });
+    await expect(failed).rejects.toThrow('the device is gone');
+    await expect(thrown).rejects.toThrow('disposed');
+    expect(await lock.change(async () => order.push(4))).toBe(4);
+    expect(await lock.read(async () => 'read')).toBe('read');
+    expect(order).toEqual([1, 2, 3, 4]);
+    void never;
+  });
+});
