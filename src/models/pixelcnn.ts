@@ -337,7 +337,7 @@ export class PixelCNN {
   /**
    * As {@link sample}, yielding the canvas as it fills. Arguments are checked at once; the call begins, and may be
    * refused by the device's limits, with the first `next()`.
-   * @throws PixelCnnError as {@link sample}.
+   * @throws PixelCnnError as {@link sample}; ERR_MODEL_IN_USE where a training run changes the weights meanwhile.
    */
   sampleStream(options: SampleStreamOptions = {}): AsyncGenerator<SampleFrame, SampledImages> {
     return streamImages(this.internals(), options, this.imageSize);

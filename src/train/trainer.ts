@@ -25,6 +25,9 @@ import { type StepResult, TrainingStep } from './training-step.js';
 /**
  * Trains `model` on `dataset` with Adam. Returns at once; await the run for its summary, iterate it for its events:
  * `for await (const event of run)`.
+ *
+ * The model can be used meanwhile: a step waits for the calls under way, so that each of them sees the weights of one
+ * step. Only a {@link PixelCNN.sampleStream} is not waited for, and ends with ERR_MODEL_IN_USE when the weights change.
  * @throws PixelCnnError at once ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE or ERR_OUT_OF_RANGE for an argument,
  * ERR_BUFFER_SIZE, ERR_DETACHED, ERR_IMAGE_CHANNELS or ERR_IMAGE_VALUES for images that do not fit, ERR_DISPOSED,
  * ERR_MODEL_IN_USE while another run trains the model, or the reason of a signal that is aborted already. The run rejects
