@@ -270,7 +270,7 @@ describe('bench', () => {
     const { results } = await json(['bench', ...tiny, ...small]);
     const timings = results as { name: string; batch: number; milliseconds: number; repeats: number }[];
     expect(timings.map(({ name, batch }) => `${name} ${batch}`)).toEqual([
-      'training step 2',
+      'training step, auto 2',
       'forward, direct 2',
       'forward, winograd 2',
       'sampling 1',

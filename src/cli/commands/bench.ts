@@ -37,7 +37,7 @@ export const benchCommand: Command<typeof schema> = {
     const whole = { ...shared, batch };
     const sizes = [...new Set([1, batch])];
     const measurements: { name: string; batch: number; run: () => Promise<Timing> }[] = [
-      { name: 'training step', batch, run: () => measureTrainingStep(device, whole) },
+      { name: 'training step, auto', batch, run: () => measureTrainingStep(device, whole) },
       {
         name: 'forward, direct',
         batch,
