@@ -1,4 +1,5 @@
 // How commands read images: the options for it, and reading with progress and notes.
+import type { ImageBatch } from '../data/image-batch.js';
 import { imageOptionsSchema, specOfText } from '../data/image-spec.js';
 import { type LoadedImages, loadImages } from '../data/load-images.js';
 import type { PixelCNN } from '../models/pixelcnn.js';
@@ -46,6 +47,34 @@ export const imagesText =
 /** What images for a model hold where no flag says it: levels if it was trained on those, else they are looked at. */
 export function valuesFor(model: PixelCNN, { values }: Pick<ImageFlags, 'values'>): ImageFlags['values'] {
   return values ?? (model.values === 'levels' ? 'levels' : undefined);
+}
+
+/**
+ * Refuses images of a split that nobody named: what a number is of must not be left to a default.
+ * @throws UsageError.
+ */
+export async function requireNamedSplit(flag: string, text: string, images: LoadedImages): Promise<void> {
+  if (images.split === undefined || (await specOfText(text)).split !== undefined) return;
+  throw new UsageError(`train: --${flag} ${text}: it has splits, and none is named`, 'train', {
+    remedy: `say which: --${flag} ${text}:${flag === 'test' ? 'test' : 'val'}`,
+  });
+}
+
+/** `28x28x1`, height x width x channels. */
+export function sizeOf({ height, width, channels }: ImageBatch): string {
+  return `${height}x${width}x${channels}`;
+}
+
+/** Says so where images have another size than those that the model was trained on: their numbers do not compare. */
+export function tellOtherSize(name: string, images: ImageBatch, model: PixelCNN, terminal: Terminal): void {
+  const { imageSize } = model;
+  if (imageSize === undefined) return;
+  if (imageSize.height === images.height && imageSize.width === images.width) return;
+  const trained = `${imageSize.height}x${imageSize.width}`;
+  terminal.note(
+    `${name}: images of ${images.height}x${images.width}; the model was trained on ${trained} (height x width)`,
+    'yellow',
+  );
 }
 
 /** Images by the text of a flag, with progress; tells what was done to them. */

@@ -4,8 +4,8 @@ import { duration, type Terminal, thousands } from './terminal.js';
 
 /** Milliseconds between lines when stderr is not a terminal. */
 const lineInterval = 5000;
-/** Seconds over which rate and loss are smoothed. */
-const smoothing = 5;
+/** Seconds over which the rate is smoothed, and steps over which the loss is: it must not depend on the clock. */
+const smoothing = { seconds: 5, steps: 50 };
 
 /** Shows how far something is: in place on a terminal, else a line every few seconds. */
 export class ProgressLine {
@@ -65,11 +65,11 @@ export class TrainingProgress {
 
   step(event: StepEvent): void {
     const secondsPerImage = 1 / event.imagesPerSecond;
-    const weight = (secondsPerImage * this.#batchSize) / smoothing;
+    const weight = (secondsPerImage * this.#batchSize) / smoothing.seconds;
     // The first step of a process also compiles its program.
     if (this.#warm) this.#secondsPerImage.add(secondsPerImage, weight);
     this.#warm = true;
-    if (!event.skipped) this.#loss.add(event.bitsPerDim, weight);
+    if (!event.skipped) this.#loss.add(event.bitsPerDim, 1 / smoothing.steps);
     if (event.skipped) this.#terminal.note(`step ${event.step}: gradient not finite, skipped`, 'yellow');
     this.line.show(this.#textOf(event), event.step === event.totalSteps);
   }
@@ -85,7 +85,7 @@ export class TrainingProgress {
     return [
       `step ${event.step}/${event.totalSteps} ${share}%`,
       `epoch ${event.epoch + 1}/${epochsOf(event)}`,
-      `${this.#loss.value.toFixed(4)} bits/dim`,
+      `${this.#loss.value.toFixed(4)} bits/dim, smoothed`,
       ...(Number.isFinite(left) ? [`${thousands(this.imagesPerSecond)} images/s`] : []),
       ...(left > 0 ? [`${left < 1 ? '<1 s' : duration(left)} left`] : []),
       `lr ${event.learningRate.toPrecision(3)}`,
@@ -98,12 +98,12 @@ export function epochsOf({ totalSteps, stepsPerEpoch }: StepEvent): number {
   return Math.ceil(totalSteps / stepsPerEpoch);
 }
 
-/** Weighted by time, and without the pull of a start value. */
+/** A moving average without the pull of a start value. */
 class MovingAverage {
   #sum = 0;
   #weight = 0;
 
-  /** `share` is the time of this value in units of the smoothing time. */
+  /** `share` is the weight of this value in units of the smoothing. */
   add(value: number, share: number): void {
     if (!Number.isFinite(value) || !Number.isFinite(share)) return;
     const keep = Math.exp(-share);

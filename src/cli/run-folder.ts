@@ -42,13 +42,16 @@ export class RunFolder {
     return join(this.path, 'samples');
   }
 
-  /** Writes the config and starts the metrics, or continues them after `step`. The run holds its folder's lock. */
-  async begin(config: object, step: number): Promise<void> {
+  /** Starts the metrics, or continues them after `step`. The run holds its folder's lock. */
+  async begin(step: number): Promise<void> {
     await removeTemporaries(this.path);
     await removeTemporaries(this.#samples).catch(() => undefined); // not there before the first sample
-    await this.#writeJson('config.json', config);
     const file = join(this.path, 'metrics.jsonl');
     this.#metrics = await MetricsFile.open(file, step, (line) => this.#curve.add(line));
+  }
+
+  writeConfig(config: object): Promise<void> {
+    return this.#writeJson('config.json', config);
   }
 
   append(line: MetricsLine): void {

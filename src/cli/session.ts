@@ -44,9 +44,11 @@ export class Session {
 
   async handle(event: TrainEvent): Promise<void> {
     // Only now is it certain that the run fits what it resumes.
-    if (!this.#begun)
-      await this.#folder.begin(storedConfig(this.#options), event.type === 'resume' ? event.step : 0);
+    if (!this.#begun) await this.#folder.begin(event.type === 'resume' ? event.step : 0);
     this.#begun = true;
+    // A resumed run that has nothing left to do keeps the config it had.
+    if (event.type === 'step' && this.#steps === 0)
+      await this.#folder.writeConfig(storedConfig(this.#options));
     const line = { ...(await this.#lineOf(event)), wallTime: Date.now() / 1000 };
     if (event.type !== 'validating' && event.type !== 'sampling') this.#folder.append(line);
     this.#terminal.record(line);

@@ -1,11 +1,12 @@
 // The evaluation of the test images at the end of `pixelcnn train`.
 import { type ImageBatch, sliceImages } from '../data/image-batch.js';
+import type { Split } from '../data/image-spec.js';
 import type { PixelCNN } from '../models/pixelcnn.js';
 import { evaluate } from '../train/evaluate.js';
 import type { ProgressEvent } from '../train/progress-event.js';
 import type { TrainFlags } from './commands/train.js';
 import { UsageError } from './failure.js';
-import { readImages } from './image-options.js';
+import { readImages, requireNamedSplit } from './image-options.js';
 import { countedProgress, ProgressLine } from './progress.js';
 import { type Terminal, thousands } from './terminal.js';
 
@@ -13,6 +14,8 @@ export interface TestImages {
   /** As the flag says. */
   readonly data: string;
   readonly images: ImageBatch;
+  /** Which of the data's splits they are, where there are splits. */
+  readonly split: Split | undefined;
   /** Images of the data, of which the first are evaluated. */
   readonly of: number;
   /** What was done to the images. */
@@ -29,8 +32,10 @@ export async function readTestImages(
     throw new UsageError(`train: --test-limit ${testLimit} needs --test`, 'train');
   if (test === undefined || test === false) return undefined;
   const images = await readImages(test, { ...options, limit: undefined }, terminal);
+  await requireNamedSplit('test', test, images);
   const count = Math.min(testLimit ?? images.count, images.count);
-  return { data: test, images: sliceImages(images, 0, count), of: images.count, notes: images.notes };
+  const { split, notes } = images;
+  return { data: test, images: sliceImages(images, 0, count), split, of: images.count, notes };
 }
 
 /** Evaluates, says the result with its number of images, and returns what the summary holds of it. */
@@ -53,5 +58,5 @@ export async function evaluateTest(
   const count = images < test.of ? `first ${thousands(images)} of ${thousands(test.of)}` : thousands(images);
   const loss = `${bitsPerDim.toFixed(4)} bits/dim (${nats.toFixed(2)} nats)`;
   terminal.note(`test ${loss}, ${count} images, ${weights} weights`);
-  return { data: test.data, ...result, of: test.of };
+  return { data: test.data, split: test.split ?? null, ...result, of: test.of };
 }

@@ -8,7 +8,7 @@ import { train } from '../train/trainer.js';
 import type { TrainFlags } from './commands/train.js';
 import { Interrupted, openNamedDevice } from './common.js';
 import { UsageError } from './failure.js';
-import { readImages } from './image-options.js';
+import { readImages, requireNamedSplit } from './image-options.js';
 import { countParameters } from './parameter-count.js';
 import { hasMetrics, modelFiles, newRunPath, RunFolder, stemOf } from './run-folder.js';
 import { Session } from './session.js';
@@ -29,6 +29,7 @@ export async function runTraining(options: TrainFlags): Promise<number> {
   const { validation } = options;
   const whole = { ...options, limit: undefined };
   const held = typeof validation === 'string' ? await readImages(validation, whole, terminal) : validation;
+  if (typeof held === 'object') await requireNamedSplit('validation', String(validation), held);
   const test = await readTestImages(options, terminal);
   const notes = {
     data: images.notes,
@@ -61,6 +62,11 @@ export async function runTraining(options: TrainFlags): Promise<number> {
     const { total } = countParameters(layersOf(model.config));
     const size = `${images.height}x${images.width}x${images.channels}`;
     terminal.note(`${options.data}: ${thousands(images.count)} images of ${size}`, 'dim');
+    const heldOut =
+      typeof held === 'number'
+        ? heldOutText(images.count, held)
+        : `${thousands(held.count)} images of ${validation}`;
+    terminal.note(`validation: ${heldOut}`, 'dim');
     terminal.note(`model: ${layers} layers, ${thousands(total)} parameters, ${levels} levels`, 'dim');
     const { batchSize, learningRate, schedule, protocol } = options;
     const rate = `learning rate ${learningRate} ${schedule}`;
@@ -132,6 +138,14 @@ async function saveModel(model: PixelCNN, folder: string): Promise<string[]> {
     saved.push(path);
   }
   return saved;
+}
+
+/** How many of the images are held out, or why none are. */
+function heldOutText(count: number, share: number): string {
+  const held = Math.floor(count * share);
+  const percent = `${100 * share} % of ${thousands(count)} images`;
+  if (share === 0) return 'none';
+  return held === 0 ? `none, ${percent} is less than one` : `${thousands(held)} held out, ${percent}`;
 }
 
 function lengthOf({ epochs, steps }: TrainFlags): string {

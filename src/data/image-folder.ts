@@ -9,10 +9,17 @@ import { readFileBounded, readFileStart } from './read-file.js';
 
 /** What to read of a folder: IDX images, CIFAR-10 batches, or image files with their classes where there are any. */
 export type FolderContent =
-  | { readonly kind: 'idx'; readonly file: string }
-  | { readonly kind: 'cifar'; readonly files: readonly string[]; readonly classNames: string[] | undefined }
+  | { readonly kind: 'idx'; readonly split: Split; readonly file: string }
+  | {
+      readonly kind: 'cifar';
+      readonly split: Split;
+      readonly files: readonly string[];
+      readonly classNames: string[] | undefined;
+    }
   | {
       readonly kind: 'images';
+      /** Undefined where the folder has no splits. */
+      readonly split: Split | undefined;
       readonly files: readonly string[];
       /** Index in `classNames` of each file. */
       readonly classes: readonly number[] | undefined;
@@ -37,9 +44,10 @@ async function kindOf(file: string): Promise<FileKind | undefined> {
 /** An error that says which splits there are; `what` says what was found instead where there are none. */
 export function noSplit(path: string, split: Split, splits: readonly Split[], what: string): PixelCnnError {
   const message = `${path} has no split '${split}': ${splits.length === 0 ? what : `it has ${splits.join(' and ')}`}`;
+  const folder = split === 'validation' ? 'val' : split;
   const remedy =
     splits.length === 0
-      ? 'put the images into folders train/ and test/ of it, or give a path of their own for the test images'
+      ? `put the images into folders train/ and ${split === 'train' ? 'test' : folder}/ of it, or give a path of their own for the ${split} images`
       : 'give a split that there is';
   return new PixelCnnError('ERR_NO_SPLIT', message, { remedy });
 }
@@ -55,7 +63,10 @@ function chooseSplit(
   if (!splits.includes(split)) throw noSplit(path, split, splits, '');
   const others = splits.filter((other) => other !== split);
   if (wanted === undefined && others.length > 0) {
-    notes.tell(`of ${path} the split train was taken; there is ${others.join(' and ')} too`);
+    const named = others.map((other) => `${path}:${other === 'validation' ? 'val' : other}`);
+    notes.tell(
+      `took the split train of it; ${named.join(' and ')} ${named.length > 1 ? 'are' : 'is'} left out`,
+    );
   }
   return split;
 }
@@ -91,7 +102,7 @@ async function findIdx(
   }
   if (found.size === 0) return undefined;
   const split = chooseSplit(listing.path, wanted.split, [...found.keys()], notes);
-  return { kind: 'idx', file: found.get(split) as string };
+  return { kind: 'idx', split, file: found.get(split) as string };
 }
 
 /** A file that an IDX name promises and that is of no other kind counts as well: the reader says what is wrong with it. */
@@ -118,6 +129,7 @@ async function findCifar(
   const split = chooseSplit(listing.path, wanted.split, splits, notes);
   return {
     kind: 'cifar',
+    split,
     files: ofSplit(split).map((name) => join(listing.path, name)),
     classNames: await cifarClassNames(listing),
   };
@@ -136,8 +148,8 @@ async function findImages(listing: Listing, wanted: Wanted, notes: ImageNotes): 
   const splits = await splitFolders(listing);
   if (splits.size === 0) {
     if (wanted.split !== undefined)
-      throw noSplit(path, wanted.split, [], 'it has no folders train/ and test/');
-    return collect(listing, await classFolders([listing]), wanted, notes);
+      throw noSplit(path, wanted.split, [], 'it has no folders train/, test/ and val/');
+    return { ...(await collect(listing, await classFolders([listing]), wanted, notes)), split: undefined };
   }
   const split = chooseSplit(path, wanted.split, [...splits.keys()], notes);
   const others = listing.folders.filter((name) => !SPLITS.some((known) => SPLIT_FOLDERS[known].test(name)));
@@ -146,7 +158,8 @@ async function findImages(listing: Listing, wanted: Wanted, notes: ImageNotes): 
   const listings = new Map<Split, Listing>();
   for (const [known, name] of splits) listings.set(known, await listImages(join(path, name)));
   // A class has the same number in every split, also where one of them has no image of it.
-  return collect(listings.get(split) as Listing, await classFolders([...listings.values()]), wanted, notes);
+  const classes = await classFolders([...listings.values()]);
+  return { ...(await collect(listings.get(split) as Listing, classes, wanted, notes)), split };
 }
 
 /**
@@ -191,7 +204,7 @@ async function collect(
   classNames: string[],
   wanted: Wanted,
   notes: ImageNotes,
-): Promise<FolderContent> {
+): Promise<Omit<Extract<FolderContent, { kind: 'images' }>, 'split'>> {
   const { path, folders } = listing;
   const search = new ImageSearch(wanted);
   await search.add(listing);

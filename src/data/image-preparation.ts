@@ -12,8 +12,11 @@ import type { CheckedImageSpec, Colour } from './image-spec.js';
 import type { RasterImage } from './png.js';
 
 /** `64x48 (width x height, cover)` */
-export function sizeText({ width, height, fit }: NonNullable<CheckedImageSpec['resize']>): string {
-  return `${width}x${height} (width x height, ${fit})`;
+export function sizeText({ resize, background }: Pick<CheckedImageSpec, 'resize' | 'background'>): string {
+  if (resize === undefined) return '';
+  const { width, height, fit } = resize;
+  const padded = fit === 'contain' ? `, padded with ${colourText(background)}` : '';
+  return `${width}x${height} (width x height, ${fit}${padded})`;
 }
 
 /** 'white', 'black' or '#rrggbb'. */
@@ -66,6 +69,8 @@ function withChannels(
     notes.count(`transparency composed on ${colourText(background)}`);
   }
   if (image.channels >= 3 && channels === 1) notes.count('converted from RGB to grey');
+  if (image.channels < 3 && channels >= 3) notes.count('converted from grey to RGB');
+  if (image.channels % 2 === 1 && channels === 4) notes.count('given an opaque alpha channel');
   return { ...image, data: convertChannels(image.data, image.channels, channels, background), channels };
 }
 

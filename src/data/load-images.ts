@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { check, PixelCnnError, systemError } from '../errors.js';
+import { show } from '../options.js';
 import { errorCode } from '../realm.js';
 import { parseCifar } from './cifar.js';
 import { fileKind, foreignKind, START_BYTES } from './file-kind.js';
@@ -24,6 +25,7 @@ import {
   DATASET_NAMES,
   type ImageSpec,
   parseImageSpec,
+  type Split,
   suggestion,
 } from './image-spec.js';
 import { loadNamedDataset } from './named-datasets.js';
@@ -35,6 +37,8 @@ export type { DatasetName, ImageSpec, LoadEvent, Split } from './image-spec.js';
 export interface LoadedImages extends ImageBatch {
   /** One sentence for each kind of change and for what was left out, e.g. `'resized from …'`; empty when nothing was. */
   readonly notes: readonly string[];
+  /** The split that they are, where the source has splits. */
+  readonly split?: Split;
 }
 
 /** The labels file beside an images file: train-images-idx3-ubyte.gz has train-labels-idx1-ubyte.gz or without .gz. */
@@ -111,25 +115,33 @@ async function loadPath(
   path: string,
   spec: CheckedImageSpec,
   notes: ImageNotes,
-): Promise<ImageBatch | ImageSource> {
-  const stats = await stat(path).catch((cause: unknown) => {
+): Promise<{ found: ImageBatch | ImageSource; split?: Split | undefined }> {
+  const stats = await stat(path).catch(async (cause: unknown) => {
     const missing = errorCode(cause) === 'ENOENT';
     if (!missing) throw systemError(`cannot read ${path}`, cause);
-    const message = `no such file, folder or data set: ${path}${suggestion(path, DATASET_NAMES)}`;
+    const [, head = '', word] = /^(.+):([^:]*)$/s.exec(path) ?? [];
+    const folder = await stat(head).catch(() => undefined);
+    const hint = folder?.isDirectory()
+      ? `; a folder may have the splits train, test and val, not ${show(word)}`
+      : suggestion(path, DATASET_NAMES);
+    const message = `no such file, folder or data set: ${path}${hint}`;
     throw new PixelCnnError('ERR_DATASET_NOT_FOUND', message);
   });
-  if (!stats.isDirectory()) return loadFile(path, spec, notes);
+  if (!stats.isDirectory()) return { found: await loadFile(path, spec, notes) };
   const content = await readFolder(path, spec, notes);
-  if (content.kind === 'idx') return loadIdx(await readFileBounded(content.file), content.file, spec);
-  if (content.kind === 'cifar') return loadCifarFiles(content.files, spec, content.classNames);
-  return sourceOfFiles(content, spec, notes);
+  const { split } = content;
+  if (content.kind === 'idx')
+    return { found: await loadIdx(await readFileBounded(content.file), content.file, spec), split };
+  if (content.kind === 'cifar')
+    return { found: await loadCifarFiles(content.files, spec, content.classNames), split };
+  return { found: sourceOfFiles(content, spec, notes), split };
 }
 
-function loadNamed(name: (typeof DATASET_NAMES)[number], spec: CheckedImageSpec): Promise<ImageBatch> {
+async function loadNamed(name: (typeof DATASET_NAMES)[number], spec: CheckedImageSpec) {
   checkNoLabelsFile(spec, 'named data sets, which have their own');
   const { split = 'train' } = spec;
   if (split === 'validation') throw noSplit(name, split, ['train', 'test'], '');
-  return loadNamedDataset(name, split);
+  return { found: await loadNamedDataset(name, split), split };
 }
 
 /**
@@ -162,7 +174,7 @@ export async function loadImages(spec: string | ImageSpec): Promise<LoadedImages
   const notes = new ImageNotes();
   const { source, labels: wanted, values, channels, resize } = checked;
   const name = 'name' in source ? source.name : source.path;
-  const found =
+  const { found, split } =
     'name' in source ? await loadNamed(source.name, checked) : await loadPath(source.path, checked, notes);
   const loaded = 'data' in found ? takePart(found, checked) : found;
   check(!wanted || loaded.labels !== undefined, 'ERR_DATASET_NOT_FOUND', () => `no labels for ${name}`);
@@ -179,6 +191,7 @@ export async function loadImages(spec: string | ImageSpec): Promise<LoadedImages
     ...pixels,
     ...(kept && { labels, ...(classNames && { classNames }) }),
     ...(values && { values }),
-    notes: notes.sentences(total, resize ? sizeText(resize) : ''),
+    ...(split && { split }),
+    notes: notes.sentences(total, sizeText(checked)),
   };
 }

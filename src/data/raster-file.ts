@@ -7,6 +7,7 @@ import { convertChannels, padding, refuseForLevels } from './image-conversion.js
 import type { ImageNotes } from './image-notes.js';
 import type { CheckedImageSpec } from './image-spec.js';
 import { decodePng, type RasterImage } from './png.js';
+import { pngKind } from './png-header.js';
 import { loadSharp, type SharpMetadata } from './sharp-package.js';
 
 /** Decoding more pixels than this takes gigabytes. */
@@ -35,14 +36,11 @@ function decodePngFile(
   notes: ImageNotes,
 ): RasterImage {
   if (spec.values === 'levels') checkPngOfLevels(bytes, file);
-  const decoded: RasterImage & { readonly notes?: readonly string[] } = decodePng(bytes, {
-    ...spec.pngLimits,
-    file,
-  });
+  const decoded = decodePng(bytes, { ...spec.pngLimits, file });
   if (spec.values === 'levels' && decoded.channels % 2 === 0) {
     refuseForLevels(`${file} has a transparent colour`, 'save it without transparency');
   }
-  for (const note of decoded.notes ?? []) notes.count(note);
+  for (const note of decoded.notes) notes.count(note);
   const { data, width, height, channels } = decoded;
   const orientation = pngOrientation(bytes);
   if (orientation !== 1) notes.count(turned);
@@ -51,11 +49,13 @@ function decodePngFile(
 
 /** PNG samples of fewer or more bits are scaled to 8, palettes looked up: neither leaves levels as they are. */
 function checkPngOfLevels(bytes: Uint8Array, file: string): void {
-  const [depth, colourType] = [bytes[24], bytes[25]];
+  const kind = pngKind(bytes);
+  if (kind === undefined) return; // the decoder says what is wrong with it
+  const { depth, colorType } = kind;
   const remedy = 'save it as PNG of 8 bits, grey or RGB, with the level as the value of a sample';
-  if (colourType === 3)
+  if (colorType === 3)
     refuseForLevels(`${file} has a palette, whose colours are read, not its indices`, remedy);
-  if (colourType !== 0 && colourType !== 2) refuseForLevels(`${file} has an alpha channel`, remedy);
+  if (colorType !== 0 && colorType !== 2) refuseForLevels(`${file} has an alpha channel`, remedy);
   if (depth !== 8) refuseForLevels(`${file} has ${depth} bits a sample, which are scaled to 8`, remedy);
 }
 
@@ -74,13 +74,16 @@ async function decodeWithSharp(
   try {
     const metadata = await open().metadata();
     checkMetadata(metadata, file);
+    const grey = isGrey(metadata);
     let pipeline = open().rotate();
     const { resize, crops } = spec;
     const seen = uprightSize(metadata);
-    const resized = resize !== undefined && crops === undefined;
+    // sharp would pad a grey image with grey, also where it is to become RGB.
+    const colourLater = grey && (spec.channels ?? 1) >= 3;
+    const resized = resize !== undefined && crops === undefined && !colourLater;
     if (resized) {
       const { width, height, fit } = resize;
-      const background = padding(spec.background, isGrey(metadata) ? 1 : 3);
+      const background = padding(spec.background, grey ? 1 : 3);
       pipeline = pipeline.resize(width, height, { fit, background });
       if (seen.width !== width || seen.height !== height) notes.resized(seen.width, seen.height);
     }
@@ -88,7 +91,7 @@ async function decodeWithSharp(
     tellChanges(metadata, notes);
     const { width, height } = info;
     // sharp gives grey as RGB.
-    const channels = isGrey(metadata) ? (metadata.hasAlpha ? 2 : 1) : info.channels;
+    const channels = grey ? (metadata.hasAlpha ? 2 : 1) : info.channels;
     return { data: convertChannels(plainBytes(data), info.channels, channels), width, height, channels };
   } catch (cause) {
     if (cause instanceof PixelCnnError) throw cause;

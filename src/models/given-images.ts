@@ -54,9 +54,17 @@ function requireValues(name: string, images: ImageBatch, model: ImageModel): voi
   if (images.values === 'bytes' || (images.values === undefined && levels === 256)) return;
   const beyond = images.data.findIndex((value) => value >= levels);
   if (images.values === 'levels') {
-    check(beyond < 0, 'ERR_OUT_OF_RANGE', () => {
-      return `${name}: the levels of this model are 0 to ${levels - 1}, got ${images.data[beyond]} at ${beyond}`;
-    });
+    if (beyond >= 0) {
+      const size = images.height * images.width * images.channels;
+      const largest = images.data.reduce((most, value) => Math.max(most, value), 0);
+      throw new PixelCnnError(
+        'ERR_OUT_OF_RANGE',
+        `${name}: the levels of this model are 0 to ${levels - 1}, image ${Math.floor(beyond / size)} has ${images.data[beyond]}`,
+        {
+          remedy: `levels up to ${largest} need a model of ${largest + 1} \`levels\`; bytes are no \`values\` 'levels'`,
+        },
+      );
+    }
   } else if (beyond < 0 && images.data.some((value) => value > 0)) {
     const largest = images.data.reduce((most, value) => Math.max(most, value), 0);
     const level = levelOfByte(largest, levels);

@@ -148,6 +148,9 @@ export async function fromCheckpoint(
     );
   }
   const digest = await digestOf(dataset);
+  check(state.dataset === digest, 'CKPT_MISMATCH', () => {
+    return `${path} is of a run on other images, or on these prepared otherwise: their number, size or content has changed`;
+  });
   for (const [name, value] of Object.entries(identity(settings, digest))) {
     const stored = state[name as keyof typeof state];
     check(stored === value, 'CKPT_MISMATCH', () => {

@@ -96,13 +96,38 @@ describe('--no-test', () => {
   });
 });
 
+describe('a split that nobody named', () => {
+  it('is refused as test and as validation images, with the way to name it', async () => {
+    for (const [flag, split] of [
+      ['test', 'test'],
+      ['validation', 'val'],
+    ] as const) {
+      const { code, stderr } = await run([...train, `--${flag}`, 'mnist', '--out', 'unnamed']);
+      expect([code, existsSync(path('unnamed'))]).toEqual([2, false]);
+      expect(stderr).toContain(`--${flag} mnist: it has splits, and none is named`);
+      expect(stderr).toContain(`fix: say which: --${flag} mnist:${split}`);
+    }
+  });
+
+  it('stands beside the number of evaluate', async () => {
+    for (const [data, split] of [
+      ['mnist', 'train'],
+      ['mnist:test', 'test'],
+    ] as const) {
+      const { stdout } = await run(['evaluate', 'few', '--data', data, '--limit', '5', '--json']);
+      expect(JSON.parse(stdout)).toMatchObject({ data, split, images: 5, height: 28, width: 28 });
+    }
+    expect(summaryOf('few').test).toMatchObject({ split: 'test' });
+  });
+});
+
 describe('an interrupted test evaluation', () => {
   it.each([
     ['SIGINT', 130],
     ['SIGTERM', 143],
     ['SIGHUP', 129],
   ] as const)('by %s leaves the model and a summary, which --resume completes', async (signal, expected) => {
-    const flags = ['--test', 'mnist', '--json', '--out', signal];
+    const flags = ['--test', 'mnist:train', '--json', '--out', signal];
     const { child, ended, said } = start([...train, ...flags]);
     await said('"type":"testing"');
     child.kill(signal);
@@ -149,11 +174,11 @@ describe('an interrupted test evaluation', () => {
   });
 
   it('is told on stderr, with where the model is', async () => {
-    const { child, ended } = start([...train, '--test', 'mnist', '--out', 'told']);
+    const { child, ended } = start([...train, '--test', 'mnist:train', '--out', 'told']);
     let [text, interrupted] = ['', false];
     child.stderr!.on('data', (part: Buffer) => {
       text += part;
-      if (interrupted || !/evaluating mnist: [\d,]+ of 60,000 images {2}\d+%/.test(text)) return;
+      if (interrupted || !/evaluating mnist:train: [\d,]+ of 60,000 images {2}\d+%/.test(text)) return;
       interrupted = child.kill('SIGINT');
     });
     const { code, stderr } = await ended;

@@ -230,6 +230,18 @@ describe('resuming', () => {
     expect(read('killed', 'summary.json')).toBe(before);
   });
 
+  it('asked for fewer steps than it has keeps its config, so that it can go on as before', async () => {
+    const before = read('killed', 'config.json');
+    const { code, stderr } = await run(['train', '--resume', '--out', 'killed', '--steps', '1']);
+    expect([code, read('killed', 'config.json')]).toEqual([0, before]);
+    expect(stderr).toContain('nothing left to do');
+  });
+
+  it('of what is no run is refused as such', async () => {
+    const { code, stderr } = await run(['train', '--resume', '--out', 'nothing']);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('there is no run in nothing to resume')]);
+  });
+
   it('refuses other options than those of the run, and keeps its config', async () => {
     const before = read('killed', 'config.json');
     const { code, stderr } = await run(['train', '--resume', '--out', 'killed', '--batch-size', '5']);

@@ -130,7 +130,7 @@ describe('masks of 0 and 1', () => {
     const grey = await run(['evaluate', 'run', '--data', 'grey']);
     expect([grey.code, grey.stderr]).toEqual([
       1,
-      expect.stringMatching(/levels of this model are 0 to 1, got 255/),
+      expect.stringMatching(/levels of this model are 0 to 1, image 0 has 255/),
     ]);
   });
 

@@ -55,7 +55,7 @@ describe('splits', () => {
       const unasked = await load(name);
       expect(Array.from(unasked.data)).toEqual([1]);
       expect(unasked.notes).toEqual([
-        `of ${join(folder, name)} the split train was taken; there is test and validation too`,
+        `took the split train of it; ${join(folder, name)}:test and ${join(folder, name)}:val are left out`,
       ]);
     }
     await refused('c', { split: 'test' }).toMatchObject({
@@ -67,7 +67,7 @@ describe('splits', () => {
   it('that are not there are refused by name: a flat folder, a file, classes', async () => {
     await fill({ 'flat/1.png': 1, 'classes/cat/1.png': 1, 'x-idx3-ubyte': idx(1) });
     const cases: [string, RegExp][] = [
-      ['flat', /flat has no split 'test': it has no folders train\/ and test\//],
+      ['flat', /flat has no split 'test': it has no folders train\/, test\/ and val\//],
       ['classes', /classes has no split 'test'/],
       ['flat/1.png', /1\.png has no split 'test': it is a single file/],
       ['x-idx3-ubyte', /it is a single file/],
@@ -88,7 +88,18 @@ describe('splits', () => {
     expect(Array.from((await loadImages(join(folder, 'dir:val'))).data)).toEqual([5]);
     await expect(loadImages(join(folder, 'photos:tset'))).rejects.toMatchObject({
       code: 'ERR_DATASET_NOT_FOUND',
+      message: expect.stringContaining("splits train, test and val, not 'tset'"),
     });
+  });
+
+  it('of the images that were read are in the result, and of a flat folder there is none', async () => {
+    await fill({ 's/train/1.png': 1, 's/test/2.png': 2, 's/val/3.png': 3, 'plain/1.png': 1 });
+    const splitOf = async (spec: string) => (await loadImages(join(folder, spec))).split;
+    expect(await splitOf('s')).toBe('train');
+    expect(await splitOf('s:val')).toBe('validation');
+    expect(await splitOf('s:test')).toBe('test');
+    expect(await splitOf('s/test')).toBeUndefined();
+    expect(await splitOf('plain')).toBeUndefined();
   });
 
   it('of which none is train must be asked for; twice the same is refused; one alone is one', async () => {
@@ -138,7 +149,7 @@ describe('splits', () => {
     });
     const test = await load('', { split: 'test' });
     expect([[...(test.labels ?? [])], test.classNames]).toEqual([[3], names]);
-    expect((await load()).notes).toEqual([`of ${folder} the split train was taken; there is test too`]);
+    expect((await load()).notes).toEqual([`took the split train of it; ${folder}:test is left out`]);
     await refused('', { split: 'validation' }).toMatchObject({ code: 'ERR_NO_SPLIT' });
   });
 });

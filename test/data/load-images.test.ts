@@ -97,7 +97,7 @@ describe('IDX', () => {
     await write('t10k-images-idx3-ubyte.gz', gzipSync(idxImagesFile(2)));
     const unasked = await loadImages(folder);
     expect(unasked.count).toBe(3);
-    expect(unasked.notes).toEqual([`of ${folder} the split train was taken; there is test too`]);
+    expect(unasked.notes).toEqual([`took the split train of it; ${folder}:test is left out`]);
     const test = await loadImages({ path: folder, split: 'test' });
     expect([test.count, test.notes]).toEqual([2, []]);
     expect((await loadImages(`${folder}:test`)).count).toBe(2);

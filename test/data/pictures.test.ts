@@ -332,6 +332,18 @@ describe('sizes', () => {
     expect((await rowOf('fill', 3))[3]).toBeGreaterThan(180);
   });
 
+  it('contain pads a grey photograph that becomes RGB with the colour itself, and its note says so', async () => {
+    const path = join(folder, 'grey-wide.jpg');
+    const grey = { raw: { width: 8, height: 4, channels: 1 as const } };
+    await sharp(Buffer.alloc(32, 100), grey).toColourspace('b-w').jpeg().toFile(path);
+    const resize = { width: 8, height: 8, fit: 'contain' } as const;
+    const { data, notes } = await loadImages({ path, resize, background: '#ff8000', channels: 3 });
+    expect([...data.subarray(0, 3)]).toEqual([255, 128, 0]);
+    expect([...data.subarray(4 * 24, 4 * 24 + 3)]).toEqual([100, 100, 100]);
+    expect(notes).toContain('converted from grey to RGB');
+    expect(notes.join()).toContain('contain, padded with #ff8000');
+  });
+
   it('takes a number, a text and an object, for files, folders, IDX', async () => {
     const path = wide();
     expect(shapeOf(await loadImages({ path, resize: 3 }))).toEqual([1, 3, 3, 1]);

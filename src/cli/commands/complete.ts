@@ -6,7 +6,7 @@ import { weightsOption } from '../../models/weights.js';
 import { z } from '../../options.js';
 import type { Command } from '../command.js';
 import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel } from '../common.js';
-import { imageOptions, imagesText, readImages, valuesFor } from '../image-options.js';
+import { imageOptions, imagesText, readImages, tellOtherSize, valuesFor } from '../image-options.js';
 import { readMask } from '../mask.js';
 import { gridScale, writeGrid } from '../output-files.js';
 import { duration } from '../terminal.js';
@@ -73,6 +73,7 @@ export const completeCommand: Command<typeof schema> = {
     return withModel('complete', options, async (model, terminal, source) => {
       const wanted = { ...options, limit: options.count, values: valuesFor(model, options) };
       const read = await readImages(options.images, wanted, terminal, signal);
+      tellOtherSize(options.images, read, model, terminal);
       const { levels } = model.config;
       const originals = quantised(sliceImages(read, 0, Math.min(options.count, read.count)), levels);
       const { count, height, width, channels } = originals;

@@ -3,7 +3,7 @@ import { z } from '../../options.js';
 import { evaluate, evaluateSchema } from '../../train/evaluate.js';
 import type { Command } from '../command.js';
 import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel } from '../common.js';
-import { imageOptions, imagesText, readImages, valuesFor } from '../image-options.js';
+import { imageOptions, imagesText, readImages, sizeOf, tellOtherSize, valuesFor } from '../image-options.js';
 import { countedProgress, ProgressLine } from '../progress.js';
 import { table, thousands } from '../terminal.js';
 
@@ -32,7 +32,7 @@ export const evaluateCommand: Command<typeof schema> = {
     return withModel('evaluate', options, async (model, terminal, source) => {
       const wanted = { ...options, values: valuesFor(model, options) };
       const images = await readImages(options.data, wanted, terminal, signal);
-      terminal.note(`${options.data}: ${thousands(images.count)} images`, 'dim');
+      tellOtherSize(options.data, images, model, terminal);
       const onEvent = countedProgress(new ProgressLine(terminal), 'evaluating', 'images');
       const settings = { protocol, weights: source.weights, draws, seed, algorithm, signal, onEvent };
       const result = await evaluate(model, images, settings);
@@ -40,7 +40,8 @@ export const evaluateCommand: Command<typeof schema> = {
       const rows = [
         ['nats', nats.toFixed(4), 'per image'],
         ['bits/dim', bitsPerDim.toFixed(5), ''],
-        ['images', thousands(result.images), options.data],
+        ['images', thousands(result.images), `${options.data}, ${sizeOf(images)}`],
+        ...(images.split ? [['split', images.split, '']] : []),
         ['protocol', protocol, ''],
         ['weights', result.weights, source.model],
       ];
@@ -56,6 +57,10 @@ export const evaluateCommand: Command<typeof schema> = {
         ...result,
         model: source.model,
         data: options.data,
+        split: images.split ?? null,
+        height: images.height,
+        width: images.width,
+        channels: images.channels,
         draws: natsPerDraw.length,
         notes: images.notes,
       });

@@ -84,6 +84,7 @@ export const sampleCommand: Command<typeof schema> = {
         }
       }
       await writeGrid(out, images, grid);
+      if (images.values === 'levels') terminal.note(shownLevels(levels), 'dim');
       const text = `${out}: ${count} images of ${images.height}x${images.width}, seed ${shared.seed}, ${source.weights} weights, ${duration(seconds)}`;
       const { channels } = images;
       terminal.result(text, {
@@ -103,6 +104,11 @@ export const sampleCommand: Command<typeof schema> = {
     });
   },
 };
+
+/** What a PNG of levels shows. */
+function shownLevels(levels: number): string {
+  return `levels 0 to ${levels - 1} are shown spread over black to white; model.sample() gives the levels themselves`;
+}
 
 /** Images per call: few enough that the copies which frames are cost little. */
 const perCall = 64;

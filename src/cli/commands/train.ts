@@ -5,6 +5,7 @@ import { hyperparameters } from '../../train/options.js';
 import { type Preset, presets } from '../../train/presets.js';
 import type { Command } from '../command.js';
 import { deviceOptions, outputOptions } from '../common.js';
+import { UsageError } from '../failure.js';
 import { imageOptions, imagesText } from '../image-options.js';
 import { newestRun, readRunConfig, stemOf } from '../run-folder.js';
 import { runTraining } from '../training-session.js';
@@ -104,5 +105,11 @@ async function resumedRun(given: Readonly<Record<string, unknown>>): Promise<Rec
   const { out, preset, data } = given;
   const stem = typeof preset === 'string' ? preset : typeof data === 'string' ? stemOf(data) : undefined;
   const path = typeof out === 'string' ? out : await newestRun(stem);
-  return { ...(await readRunConfig(path)), out: path };
+  const config = await readRunConfig(path);
+  if (config === undefined && data === undefined && preset === undefined) {
+    throw new UsageError(`train: there is no run in ${path} to resume`, 'train', {
+      remedy: 'give the folder of a run as --out, or --data to begin one there',
+    });
+  }
+  return { ...config, out: path };
 }
