@@ -134,6 +134,18 @@ describe('masks of 0 and 1', () => {
     ]);
   });
 
+  it('are refused by evaluate and complete of a model of bytes, which would see black images', async () => {
+    const bytes = ['train', '--data', 'grey', '--levels', '2', '--batch-size', '8', '--steps', '2', ...small];
+    expect((await run([...bytes, '--samples', '0', '--out', 'bytes', '--quiet'])).code).toBe(0);
+    for (const args of [
+      ['evaluate', 'bytes', '--data', 'masks'],
+      ['complete', 'bytes', '--images', 'masks', '--count', '2', '--out', 'black.png'],
+    ]) {
+      const { code, stderr } = await run(args);
+      expect([code, stderr]).toEqual([1, expect.stringContaining('ERR_IMAGE_VALUES')]);
+    }
+  });
+
   it('as bytes are what they say: all black', async () => {
     const length = ['--steps', '5', '--samples', '0', '--out', 'dark', '--values', 'bytes', '--quiet'];
     const { code, stderr } = await run([...train, ...length]);

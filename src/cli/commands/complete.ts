@@ -2,6 +2,7 @@
 import { type ImageBatch, selectImages, sliceImages } from '../../data/image-batch.js';
 import { gridLayout } from '../../data/image-grid.js';
 import { asBytes, levelOfByte } from '../../data/levels.js';
+import { requireImages } from '../../models/given-images.js';
 import { weightsOption } from '../../models/weights.js';
 import { z } from '../../options.js';
 import type { Command } from '../command.js';
@@ -75,7 +76,9 @@ export const completeCommand: Command<typeof schema> = {
       const read = await readImages(options.images, wanted, terminal, signal);
       tellOtherSize(options.images, read, model, terminal);
       const { levels } = model.config;
-      const originals = quantised(sliceImages(read, 0, Math.min(options.count, read.count)), levels);
+      // Checked as they were read: rounded to levels, images of levels would all be black, and pass.
+      const given = requireImages('complete: images', read, model.internals());
+      const originals = quantised(sliceImages(given, 0, Math.min(options.count, read.count)), levels);
       const { count, height, width, channels } = originals;
       const known =
         options.mask === undefined
