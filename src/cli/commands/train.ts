@@ -67,7 +67,7 @@ export const trainCommand: Command<typeof trainSchema> = {
   },
   examples: [
     'pixelcnn train --preset mnist-demo',
-    'pixelcnn train --data photos/ --levels 16 --hidden-channels 96 --epochs 20 --out runs/photos',
+    'pixelcnn train --data photos --resize 32 --channels 3 --levels 32 --epochs 20 --out runs/photos',
     'pixelcnn train --resume --out runs/photos --epochs 40',
   ],
   notes:
