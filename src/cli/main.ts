@@ -28,7 +28,7 @@ const commands = [
   buildCommand,
 ] as readonly Command[];
 
-/** The one that runs, for the words of its errors. */
+/** The command that runs or has run, not merely shown its help. */
 let running: Command | undefined;
 
 async function main(args: readonly string[]): Promise<number> {
@@ -52,8 +52,10 @@ async function main(args: readonly string[]): Promise<number> {
   }
   running = command;
   const code = name === 'help' ? undefined : await runCommand(command, rest);
-  if (code === undefined) print(commandHelp(command));
-  return code ?? 0;
+  if (code !== undefined) return code;
+  running = undefined;
+  print(commandHelp(command));
+  return 0;
 }
 
 /** The exit code `code`, or another one where output did not reach its reader although all else went well. */
@@ -61,7 +63,7 @@ async function exitCode(code: number): Promise<number> {
   await stdout.flush();
   await stderr.flush();
   // Only a run that tells as it goes is worth a word when its reader leaves: `pixelcnn inspect … | head` is no error.
-  const run = process.argv[2] === trainCommand.name;
+  const run = running?.name === trainCommand.name;
   const losses = [stdout, stderr].flatMap(({ loss }) =>
     loss === undefined || (loss.code === 'EPIPE' && !run) ? [] : [loss],
   );

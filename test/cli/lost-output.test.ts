@@ -124,7 +124,8 @@ describe('other commands', () => {
   });
 
   it.skipIf(skipped)('fail when their result cannot be written, in one sentence', async () => {
-    for (const args of [['inspect', model], ['--help'], [...evaluate, '--json'], [...evaluate, '--quiet']]) {
+    const help = [['--help'], ['train', '--help']];
+    for (const args of [['inspect', model], ...help, [...evaluate, '--json'], [...evaluate, '--quiet']]) {
       const { code, stderr } = await runWith(args, fullDevice, 'keep');
       expect(code, args.join(' ')).toBe(74);
       expect(stderr).toMatch(/^error: cannot write to stdout: ENOSPC: no space left on device, write\n$/);
