@@ -1,18 +1,25 @@
 // The EXIF orientation of a PNG: where the file says so, and turning the pixels accordingly.
+import { crc32 } from 'node:zlib';
 import type { RasterImage } from './png.js';
 
 const ORIENTATION_TAG = 0x0112;
 const SHORT = 3;
 
-/** 1 to 8 as in EXIF, 1 where nothing is said. The file was decoded before, so that its chunks are known to be whole. */
+/**
+ * 1 to 8 as in EXIF, 1 where nothing is said. The file was decoded before, so that its lengths are known to be right. A
+ * chunk with a wrong checksum is passed over here as it was there.
+ */
 export function pngOrientation(bytes: Uint8Array): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (let at = 8; at + 12 <= bytes.length; ) {
     const length = view.getUint32(at);
     const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
     if (type === 'IEND') return 1;
-    if (type === 'eXIf') return exifOrientation(bytes.subarray(at + 8, at + 8 + length));
-    at += 12 + length;
+    const end = at + 8 + length;
+    const intact = () =>
+      end + 4 <= bytes.length && crc32(bytes.subarray(at + 4, end)) === view.getUint32(end);
+    if (type === 'eXIf' && intact()) return exifOrientation(bytes.subarray(at + 8, end));
+    at = end + 4;
   }
   return 1;
 }

@@ -10,6 +10,7 @@ import { orient } from '../../src/data/exif-orientation.js';
 import { resolveInstalled } from '../../src/data/installed-package.js';
 import { type LoadedImages, loadImages } from '../../src/data/load-images.js';
 import { encodePng } from '../../src/data/png.js';
+import { NOTES } from '../../src/data/png-header.js';
 import { temporaryFolder } from '../helpers/temporary-folder.js';
 
 const folder = temporaryFolder('pictures');
@@ -121,6 +122,14 @@ describe('EXIF orientation', () => {
       'turned as the EXIF orientation says',
       'resized from 8x16 to 4x8 (width x height, cover)',
     ]);
+  });
+
+  it('passes over a damaged EXIF block, as its note says', async () => {
+    const bytes = pngTurned(png(pixels, 3, 1), 3, false);
+    bytes[33 + 8 + 25]! ^= 1; // the last byte of the block, far from the orientation
+    const { data, notes } = await loadImages(write('damaged.png', bytes));
+    expect(Array.from(data)).toEqual(pixels);
+    expect(notes).toEqual([NOTES.checksum]);
   });
 
   it('ignores EXIF blocks that are cut off or say nothing', async () => {
