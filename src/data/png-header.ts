@@ -61,9 +61,8 @@ export function checkLimit(
 ): void {
   const limit = limits[name];
   if (value <= limit) return;
-  const option = `{ ${name}: ${needed} }`;
   throw new PixelCnnError('PNG_LIMIT', `${what()}, but ${name} is ${limit}`, {
-    remedy: `if the file can be trusted, raise the limit: pngLimits: ${option} in loadImages, or decodePng(bytes, ${option})`,
+    remedy: `if the file can be trusted, raise the limit (\`pngLimits\`): ${name}=${needed}`,
   });
 }
 

@@ -349,9 +349,7 @@ describe('bad input', () => {
       const [name, value] = Object.entries(limits)[0]!;
       expect(error).toMatchObject({ code: 'PNG_LIMIT' });
       expect(error.message).toMatch(new RegExp(`in x\\.png.*, but ${name} is ${value}$`));
-      const option = new RegExp(
-        `pngLimits: \\{ ${name}: (\\d+) \\} in loadImages, or decodePng\\(bytes, \\{ ${name}: `,
-      );
+      const option = new RegExp(`raise the limit \\(\`pngLimits\`\\): ${name}=(\\d+)$`);
       expect(error.remedy).toMatch(option);
       const enough = Number(option.exec(error.remedy ?? '')?.[1]);
       expect(codeOf(() => decodePng(good, { [name]: enough }))).toBe('accept');
