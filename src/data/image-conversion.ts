@@ -11,7 +11,7 @@ const AUGMENTATION_STREAM = 4;
 const WHITE: Colour = [255, 255, 255];
 
 /** ITU-R BT.601 luma, rounded. */
-function luma(red: number, green: number, blue: number): number {
+export function luma(red: number, green: number, blue: number): number {
   return Math.round((299 * red + 587 * green + 114 * blue) / 1000);
 }
 
