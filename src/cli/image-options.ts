@@ -1,6 +1,6 @@
 // How commands read images: the options for it, and reading with progress and notes.
 import type { ImageBatch } from '../data/image-batch.js';
-import { imageOptionsSchema, specOfText } from '../data/image-spec.js';
+import { fits, imageOptionsSchema, specOfText } from '../data/image-spec.js';
 import { type LoadedImages, loadImages } from '../data/load-images.js';
 import type { PixelCNN } from '../models/pixelcnn.js';
 import { z } from '../options.js';
@@ -19,7 +19,7 @@ export const imageOptions = {
     'bring every image to this size: 32, or 64x48 (width x height); needs the package sharp',
   ),
   fit: z
-    .enum(['cover', 'contain', 'fill'])
+    .enum(fits)
     .optional()
     .describe(
       'how resize does it: cover cuts off what overhangs (the default), contain pads, fill stretches',

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { check, PixelCnnError } from '../errors.js';
 import { nearest, parseOptions, show, signalOption, z } from '../options.js';
 import { type ImageValues, imageValues } from './image-batch.js';
-import { limitsSchema } from './png-header.js';
+import { limitsSchema, type PngLimits } from './png-header.js';
 
 export type Split = 'train' | 'test' | 'validation';
 export type DatasetName = 'mnist' | 'fashion-mnist';
@@ -58,7 +58,9 @@ const pathOption = z
   .refine((path) => !path.includes('\0'), 'must not contain NUL');
 
 const side = z.int().min(1).max(16_384);
-const fit = choice(['cover', 'contain', 'fill']);
+/** How an image is brought to a size. */
+export const fits = ['cover', 'contain', 'fill'] as const;
+const fit = choice(fits);
 const size = objectOf({ width: side, height: side, fit: fit.optional() });
 /** {width, height, fit?}, a number for squares, or a text such as '64x48', width first. */
 const resize = z
@@ -166,7 +168,7 @@ const specSchema = z.strictObject({
  */
 export type ImageSpec = z.input<typeof specSchema>;
 
-export type Fit = z.output<typeof fit>;
+export type Fit = (typeof fits)[number];
 /** Red, green, blue. */
 export type Colour = readonly [number, number, number];
 
@@ -183,7 +185,7 @@ export interface CheckedImageSpec {
   readonly channels: 1 | 3 | 4 | undefined;
   readonly background: Colour;
   readonly values: ImageValues | undefined;
-  readonly pngLimits: object;
+  readonly pngLimits: Omit<PngLimits, 'file'>;
   readonly onEvent: ((event: LoadEvent) => void) | undefined;
   readonly signal: AbortSignal | undefined;
 }

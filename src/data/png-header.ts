@@ -89,12 +89,7 @@ export const NOTES = {
 export type Forgive = (code: string, message: string, note: string) => undefined;
 
 /** What a PNG file stores of each pixel. */
-export interface PngKind {
-  /** Bits per sample: 1, 2, 4, 8 or 16. */
-  readonly depth: number;
-  /** 0 grey, 2 RGB, 3 palette, 4 grey+alpha, 6 RGBA. */
-  readonly colorType: number;
-}
+type PngKind = Readonly<Pick<PngHeader, 'depth' | 'colorType'>>;
 
 const BIT_DEPTHS = new Map([
   [0, [1, 2, 4, 8, 16]],

@@ -2,7 +2,6 @@
 import { check, PixelCnnError } from '../errors.js';
 import { plainBytes } from './byte-array.js';
 import { orient, pngOrientation } from './exif-orientation.js';
-import type { FileKind } from './file-kind.js';
 import { convertChannels, padding, refuseForLevels } from './image-conversion.js';
 import type { ImageNotes } from './image-notes.js';
 import type { CheckedImageSpec } from './image-spec.js';
@@ -21,7 +20,7 @@ const turned = 'turned as the EXIF orientation says';
  */
 export async function decodeFile(
   bytes: Uint8Array,
-  kind: FileKind,
+  kind: 'png' | 'sharp',
   file: string,
   spec: CheckedImageSpec,
   notes: ImageNotes,
@@ -36,15 +35,14 @@ function decodePngFile(
   notes: ImageNotes,
 ): RasterImage {
   if (spec.values === 'levels') checkPngOfLevels(bytes, file);
-  const decoded = decodePng(bytes, { ...spec.pngLimits, file });
-  if (spec.values === 'levels' && decoded.channels % 2 === 0) {
+  const { notes: told, ...image } = decodePng(bytes, { ...spec.pngLimits, file });
+  if (spec.values === 'levels' && image.channels % 2 === 0) {
     refuseForLevels(`${file} has a transparent colour`, 'save it without transparency');
   }
-  for (const note of decoded.notes) notes.count(note);
-  const { data, width, height, channels } = decoded;
+  for (const note of told) notes.count(note);
   const orientation = pngOrientation(bytes);
   if (orientation !== 1) notes.count(turned);
-  return orient({ data, width, height, channels }, orientation);
+  return orient(image, orientation);
 }
 
 /** PNG samples of fewer or more bits are scaled to 8, palettes looked up: neither leaves levels as they are. */
