@@ -1,8 +1,7 @@
 // What an image file is: by its bytes, whatever its name.
 
 import { type ForeignFile, foreignFile } from './foreign-file.js';
-import { gunzipStart } from './gzip.js';
-import { isGzip } from './idx.js';
+import { gunzipStart, isGzip } from './gzip.js';
 import { isPng } from './png.js';
 
 /** Kinds of files that hold images. 'sharp': a format that the package sharp decodes. */

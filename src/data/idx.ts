@@ -5,8 +5,6 @@ import { checkBytes, inFile, plainBytes } from './byte-array.js';
 import { gunzipExactly, gunzipStart, isGzip } from './gzip.js';
 import type { ImageBatch } from './image-batch.js';
 
-export { isGzip } from './gzip.js';
-
 export type IdxType = 'uint8' | 'int8' | 'int16' | 'int32' | 'float32' | 'float64';
 export type IdxData = Uint8Array | Int8Array | Int16Array | Int32Array | Float32Array | Float64Array;
 
