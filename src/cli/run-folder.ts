@@ -77,12 +77,8 @@ export class RunFolder {
   }
 
   /** The summary, or undefined where there is none that can be read. */
-  async readSummary(): Promise<Record<string, unknown> | undefined> {
-    try {
-      return JSON.parse(await readFile(join(this.path, summaryFile), 'utf8')) as Record<string, unknown>;
-    } catch {
-      return undefined;
-    }
+  readSummary(): Promise<Record<string, unknown> | undefined> {
+    return readSummary(this.path);
   }
 
   async close(): Promise<void> {
