@@ -28,7 +28,9 @@ export const deviceOptions = {
   precision: z
     .enum(['auto', ...precisions])
     .default('auto')
-    .describe('of activations: f32 on the CPU; on a GPU bf16 or f16, tf32 and f32 when asked for'),
+    .describe(
+      'of activations; auto: f32 on the CPU, bf16 or f16 on a GPU, where tf32 and f32 must be asked for',
+    ),
 };
 
 export const modelOption = z
@@ -37,6 +39,7 @@ export const modelOption = z
   .describe(
     'model or checkpoint, a safetensors file; or the folder of a run: its EMA weights if it has them',
   );
+
 export interface DeviceFlags {
   readonly device: 'auto' | 'cpu' | 'cuda';
   readonly gpu: number;

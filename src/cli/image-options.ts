@@ -22,19 +22,19 @@ export const imageOptions = {
     .enum(fits)
     .optional()
     .describe(
-      'how resize does it: cover cuts off what overhangs (the default), contain pads, fill stretches',
+      'how --resize does it: cover cuts off what overhangs (the default), contain pads, fill stretches',
     ),
   crops: crops.describe(
-    'cut N pieces of the size of resize out of each image, at fixed places, instead of resizing',
+    'cut N pieces of the size --resize out of each image, at fixed places, instead of resizing it',
   ),
   background: background.describe(
-    'what transparency is shown on and contain pads with: a grey byte or a colour, --background=#ff8000; default 255, white',
+    'what transparency is shown on and --fit contain pads with: a grey byte or a colour, e.g. #ff8000; default 255, white',
   ),
   values: values.describe(
     'what the numbers in the images are: bytes 0 to 255, or levels themselves, as of masks and codes',
   ),
   pngLimits: pngLimits.describe(
-    'larger or smaller limits on PNG files, e.g. maxBytes=200000000,maxChunks=5000; strict=true',
+    'limits on PNG files, e.g. maxSide=20000,maxBytes=800000000 (also maxCompressedBytes, maxChunks); strict=true refuses what departs from the standard',
   ),
 };
 const schema = z.strictObject(imageOptions);

@@ -13,11 +13,19 @@ import { type Protocol, protocols } from './options.js';
 import { type ProgressEvent, twiceASecond } from './progress-event.js';
 
 export const evaluateSchema = z.strictObject({
-  protocol: z.enum(protocols).default('levels').describe('levels, threshold, or dynamic binarisation'),
+  protocol: z
+    .enum(protocols)
+    .default('levels')
+    .describe(
+      'levels: bytes as they are; threshold or dynamic: binarised, at 128 or with probability byte / 255',
+    ),
   weights: weightsOption,
   draws: z.int().min(1).max(1000).default(1).describe('for dynamic binarisation: draws to average over'),
   seed: z.int().min(0).default(0).describe('of dynamic binarisation'),
-  algorithm: z.enum(algorithms).default('direct').describe('masked convolution; direct is exactly causal'),
+  algorithm: z
+    .enum(algorithms)
+    .default('direct')
+    .describe('masked convolution: auto, winograd, or direct, which is exactly causal'),
   signal: signalOption.optional(),
   /** Called with `progress` events, twice a second at most; a last one says that all images are done. */
   onEvent: z

@@ -25,7 +25,9 @@ export const hyperparameters = {
   schedule: z
     .enum(['constant', 'cosine', 'step'])
     .default('constant')
-    .describe('learning rate over the run: constant, cosine to 0, or times decayFactor every decaySteps'),
+    .describe(
+      'learning rate over the run; cosine falls to 0, step multiplies by decayFactor every decaySteps',
+    ),
   warmupSteps: z
     .union([z.number().min(0).lt(1), z.int().min(1).max(1e9)])
     .default(0)
@@ -46,7 +48,9 @@ export const hyperparameters = {
   protocol: z
     .enum(protocols)
     .default('levels')
-    .describe('bytes as they are, threshold or dynamic binarisation'),
+    .describe(
+      'levels: bytes as they are; threshold or dynamic: binarised, at 128 or with probability byte / 255',
+    ),
   seed: z
     .int()
     .min(0)

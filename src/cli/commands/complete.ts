@@ -32,7 +32,7 @@ const schema = z.strictObject({
     .min(1)
     .optional()
     .describe(
-      'image of the same size, white where known; one with transparency: opaque where known; replaces keep',
+      'image of the same size, white where known or, if it has transparency, opaque where known; replaces --keep and --fraction',
     ),
   out: z
     .string()
