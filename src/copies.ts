@@ -1,4 +1,5 @@
-// Two copies of this package in one process: an object of the other one's classes is recognised and told, since its private state is out of reach here.
+// Two copies of this package in one process: an object of the other one's classes is recognised and refused by name,
+// since its private state is out of reach here.
 import { PixelCnnError } from './errors.js';
 import { packageRoot } from './native-binary.js';
 import { packageVersion } from './version.js';

@@ -1,7 +1,8 @@
-// What a value of the language is, whichever realm made it: test runners (Jest, Vitest's vmThreads) load this package into a realm of its own, where the errors and arrays of Node are of other classes.
+// Tests for errors, arrays and signals of any realm. Test runners (Jest, Vitest's vmThreads) load this package into a
+// realm of its own, where those that Node makes are of other classes and `instanceof` says no.
 import { types } from 'node:util';
 
-/** An Error of any realm; `instanceof` knows those of this one only. */
+/** An Error of any realm. */
 export function isError(value: unknown): value is Error {
   return types.isNativeError(value) || value instanceof Error;
 }

@@ -95,8 +95,9 @@ async function syncFolder(fileSystem: AtomicFileSystem, folder: string): Promise
  * the mode of an existing file is kept. Do not change `bytes` before the promise settles.
  *
  * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_DETACHED; otherwise the errno of the failed
- * call (EACCES, EISDIR, …; ENOSPC and EDQUOT with the bytes that are missing) or ERR_IO. On every error up to the rename the old file is untouched and nothing is
- * left behind; if only the last fsync of the folder fails, the new bytes are in place but may not survive a power cut.
+ * call (EACCES, EISDIR, …; ENOSPC and EDQUOT with the bytes that are missing) or ERR_IO. On every error up to the rename
+ * the old file is untouched and nothing is left behind; if only the last fsync of the folder fails, the new bytes are in
+ * place but may not survive a power cut.
  */
 export async function writeFileAtomic(
   path: string,

@@ -1,4 +1,5 @@
-// The masks of a PyTorch state dict: what the file says of them, in buffers or by zeros in the weights, against the masks of the plain network.
+// The masks of a PyTorch state dict: what the file says of them, in buffers or by zeros in the weights, against the masks
+// of the plain network.
 //
 // PyTorch computes with weight * mask. Where the file's mask is stricter than ours, setting those weights to 0 gives
 // exactly the model of the file. Where it is looser, the model uses a tap that ours cannot, and is another one.

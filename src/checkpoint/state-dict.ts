@@ -1,4 +1,5 @@
-// A PyTorch state dict of the plain network: its layers are found by the structure of their names and the chain of their shapes; what was found and what is assumed is told in notes.
+// A PyTorch state dict of the plain network: its layers are found by the structure of their names and the chain of their
+// shapes; what was found and what is assumed is told in notes.
 import { check, PixelCnnError } from '../errors.js';
 import {
   layersOf,

@@ -49,8 +49,9 @@ export function gridLayout(images: Omit<ImageBatch, 'data'>, options: ImageGridO
 
 /**
  * Lays out the images row by row; the result goes straight to encodePng.
- * @throws PixelCnnError for images that are malformed (ERR_INVALID_ARG_TYPE, ERR_BUFFER_SIZE, ERR_DETACHED) or have
- * more than 4 channels, ERR_INVALID_ARG_VALUE for images of levels without `levels`, for options that are unknown or out of range, ERR_OUT_OF_RANGE for a grid of more than 256 MiB.
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_BUFFER_SIZE or ERR_DETACHED for images that are malformed,
+ * ERR_INVALID_ARG_VALUE for unknown options and for images of levels without `levels`, ERR_OUT_OF_RANGE for options out
+ * of range, images of more than 4 channels, levels of `levels` or more, and a grid of more than 256 MiB.
  */
 export function imageGrid(images: ImageBatch, options: ImageGridOptions = {}): RasterImage {
   checkImageBatch(images, 'images');

@@ -46,7 +46,10 @@ function identity(settings: TrainSettings, dataset: string) {
   return { seed, batchSize, protocol, validation, dataset };
 }
 
-/** SHA-256 over the images' shape, whether they are levels, and their values, a piece at a time so that the event loop keeps turning. */
+/**
+ * SHA-256 over the images' shape, whether they are levels, and their values, a piece at a time so that the event loop
+ * keeps turning.
+ */
 async function digestOf(dataset: ImageBatch): Promise<string> {
   const hash = createHash('sha256');
   hash.update([dataset.count, dataset.height, dataset.width, dataset.channels].join('x'));
