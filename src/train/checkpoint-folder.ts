@@ -85,12 +85,14 @@ export class CheckpointFolder {
    */
   async continueFrom(step: number, damaged: readonly SkippedCheckpoint[]): Promise<void> {
     for (const { path } of damaged) await rename(path, `${path}.damaged`);
-    const newest = (await stepsIn(this.#path))[0] ?? (await bestIn(this.#path));
-    if (newest === undefined || newest.step <= step) return this.#completeSave(step);
+    const [newest] = await stepsIn(this.#path);
+    const best = await bestIn(this.#path);
+    const latest = Math.max(newest?.step ?? 0, best?.step ?? 0);
+    if (latest <= step) return this.#completeSave(step);
     const start = step === 0 ? 'a new run' : `a run resumed at step ${step}`;
     throw new PixelCnnError(
       'ERR_FOLDER_IN_USE',
-      `${this.#path} holds checkpoints up to step ${newest.step}, which ${start} would mix with its own`,
+      `${this.#path} holds checkpoints up to step ${latest}, which ${start} would mix with its own`,
       { remedy: 'resume the run they belong to with resume: true, or choose another checkpointFolder' },
     );
   }

@@ -144,6 +144,9 @@ describe('a folder of another run', () => {
     await expect(run({ steps: 1 })).rejects.toMatchObject(inUse);
     await expect(run({ steps: 9, resume: join(folder, nameOf(4)) })).rejects.toMatchObject(inUse);
     expect((await readdir(folder)).sort()).toEqual(before);
+    // So it is where the newest is the best one, whose save as a step was cut short.
+    await rename(join(folder, nameOf(5)), join(folder, 'best.safetensors'));
+    await expect(run({ steps: 9, resume: join(folder, nameOf(4)) })).rejects.toMatchObject(inUse);
     const elsewhere = await run({ steps: 5, resume: join(folder, nameOf(4)) }, join(root, 'elsewhere'));
     expect(resumeOf(elsewhere)?.step).toBe(4);
   });
