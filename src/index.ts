@@ -57,7 +57,6 @@ export type {
   StepEvent,
   TrainEvent,
   TrainingLoss,
-  TrainingRun,
   TrainSummary,
   ValidatingEvent,
   ValidationEvent,
@@ -68,3 +67,4 @@ export type { Protocol, TrainOptions } from './train/options.js';
 export { type Preset, type PresetName, presets } from './train/presets.js';
 export type { ProgressEvent } from './train/progress-event.js';
 export { train } from './train/trainer.js';
+export type { TrainingRun } from './train/training-run.js';

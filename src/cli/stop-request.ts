@@ -1,7 +1,7 @@
 // The signals that end `pixelcnn train`: the first saves and ends the run, the next ends a wait or the process.
 import { constants } from 'node:os';
 import { type FullDiskError, saveOrWait } from '../checkpoint/full-disk.js';
-import type { TrainingRun } from '../train/events.js';
+import type { TrainingRun } from '../train/training-run.js';
 import { Interrupted } from './common.js';
 
 /** Milliseconds in which a second signal counts as the first. */

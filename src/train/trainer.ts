@@ -14,12 +14,13 @@ import { batchIndices, gatherValues, shuffledIndices, splitIndices } from './bat
 import { CheckpointFolder, readTrainingCheckpoint } from './checkpoint-folder.js';
 import { whileChoosing } from './choosing.js';
 import { type Evaluation, evaluateImages, requireModel, requireProtocol } from './evaluate.js';
-import { type TrainingLoss, TrainingRun, type TrainSummary, type ValidationEvent } from './events.js';
+import type { TrainingLoss, TrainSummary, ValidationEvent } from './events.js';
 import { learningRateAt, warmupStepsOf } from './learning-rate.js';
 import { type TrainOptions, type TrainSettings, trainSchema } from './options.js';
 import { type ProgressEvent, twiceASecond } from './progress-event.js';
 import { RunSaver } from './run-saver.js';
 import { fromCheckpoint, type RunPosition, toCheckpoint } from './run-state.js';
+import { TrainingRun } from './training-run.js';
 import { type StepResult, TrainingStep } from './training-step.js';
 
 /**

@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FullDiskError } from '../../src/checkpoint/full-disk.js';
 import { StopRequest } from '../../src/cli/stop-request.js';
-import type { TrainingRun } from '../../src/train/events.js';
+import type { TrainingRun } from '../../src/train/training-run.js';
 
 let words: string[] = [];
 let stop: StopRequest;

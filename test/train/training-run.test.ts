@@ -1,6 +1,7 @@
 // Events wait for their consumer in bounded memory.
 import { describe, expect, it } from 'vitest';
-import { type TrainEvent, TrainingRun, type TrainSummary } from '../../src/train/events.js';
+import type { TrainEvent, TrainSummary } from '../../src/train/events.js';
+import { TrainingRun } from '../../src/train/training-run.js';
 
 const loss = { nats: 1, bitsPerDim: 1, split: 'train', weights: 'raw', protocol: 'levels' } as const;
 const stepEvent = (step: number): TrainEvent => ({
