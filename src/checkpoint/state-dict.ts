@@ -38,8 +38,9 @@ interface Layer {
 }
 
 const averagePrefix = 'ema.';
-/** torch.optim.swa_utils.AveragedModel counts its steps here, which says nothing about the weights. */
+/** torch.optim.swa_utils.AveragedModel counts here what it has averaged. */
 const averageCount = 'n_averaged';
+const averageNote = `the weights are an average, as '${averageCount}' says, and count as raw: the file holds no others`;
 
 /**
  * The network in a state dict, and its moving average where the same names stand under `ema.` as well. Layers are the
@@ -54,7 +55,10 @@ export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where
   const raw = new Map([...tensors].filter(([name]) => !isAverage(name) && name !== averageCount));
   const network = readNetwork(raw, expected, where);
   const averaged = [...tensors].filter(([name]) => isAverage(name));
-  if (averaged.length === 0) return { ...network, average: undefined };
+  if (averaged.length === 0) {
+    const told = tensors.has(averageCount) ? [averageNote] : [];
+    return { ...network, average: undefined, notes: [...network.notes, ...told] };
+  }
   const average = new Map([
     // An average of the parameters leaves buffers out: they do not change.
     ...[...raw].filter(([name]) => name.endsWith('.mask')),

@@ -186,6 +186,13 @@ describe('names', () => {
     });
   });
 
+  it('weights of which an average alone is there are told to be one', () => {
+    const dict = dictOf(network(grey), (i) => `module.${i}`);
+    expect(decode(dict).notes.join()).not.toContain('average');
+    dict.set('n_averaged', { dtype: 'I64', shape: [], data: new Uint8Array(8) });
+    expectNotes(decode(dict).notes, /weights are an average, as 'n_averaged' says, and count as raw/);
+  });
+
   it('a moving average under ema. is one, with the buffers of the weights', () => {
     const [layers, averaged] = [network(grey, 1), network(grey, 2)];
     const dict = withMasks(dictOf(layers), layers, ownMask);
@@ -195,6 +202,7 @@ describe('names', () => {
     expectParameters(parameters, layers);
     expectParameters(average!, averaged);
     expectNotes(notes, /moving average of the weights under 'ema\.'/);
+    expect(notes.join()).not.toContain('count as raw');
     dict.delete('ema.net.2.bias');
     expect(refusal(dict)).toMatchObject({
       code: 'CKPT_MISSING_TENSOR',
