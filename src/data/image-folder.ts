@@ -147,8 +147,14 @@ async function findImages(listing: Listing, wanted: Wanted, notes: ImageNotes): 
   const { path } = listing;
   const splits = await splitFolders(listing);
   if (splits.size === 0) {
-    if (wanted.split !== undefined)
-      throw noSplit(path, wanted.split, [], 'it has no folders train/, test/ and val/');
+    if (wanted.split !== undefined) {
+      const alone = listing.folders.find((name) => SPLITS.some((known) => SPLIT_FOLDERS[known].test(name)));
+      const what =
+        alone === undefined
+          ? 'it has no folders train/, test/ and val/'
+          : `its folder ${alone}/ lies beside other folders of images, so that all of them are classes`;
+      throw noSplit(path, wanted.split, [], what);
+    }
     return { ...(await collect(listing, await classFolders([listing]), wanted, notes)), split: undefined };
   }
   const split = chooseSplit(path, wanted.split, [...splits.keys()], notes);

@@ -65,10 +65,17 @@ describe('splits', () => {
   });
 
   it('that are not there are refused by name: a flat folder, a file, classes', async () => {
-    await fill({ 'flat/1.png': 1, 'classes/cat/1.png': 1, 'x-idx3-ubyte': idx(1) });
+    await fill({
+      'flat/1.png': 1,
+      'classes/cat/1.png': 1,
+      'x-idx3-ubyte': idx(1),
+      'buses/train/1.png': 1,
+      'buses/car/1.png': 1,
+    });
     const cases: [string, RegExp][] = [
       ['flat', /flat has no split 'test': it has no folders train\/, test\/ and val\//],
       ['classes', /classes has no split 'test'/],
+      ['buses', /its folder train\/ lies beside other folders of images, so that all of them are classes/],
       ['flat/1.png', /1\.png has no split 'test': it is a single file/],
       ['x-idx3-ubyte', /it is a single file/],
     ];
