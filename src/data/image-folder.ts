@@ -34,6 +34,8 @@ const SPLIT_FOLDERS: Readonly<Record<Split, RegExp>> = {
   test: /^test(ing)?$/i,
   validation: /^(val|valid|validation)$/i,
 };
+/** Beside the batches of CIFAR-10: the names of its classes. */
+const classNamesFile = 'batches.meta.txt';
 const SPLITS = Object.keys(SPLIT_FOLDERS) as Split[];
 
 async function kindOf(file: string): Promise<FileKind | undefined> {
@@ -71,6 +73,17 @@ function chooseSplit(
   return split;
 }
 
+/** Tells what is left out beside `what`, the files or folders that are read. */
+function tellBeside(
+  what: string,
+  path: string,
+  { files, folders }: Pick<Listing, 'files' | 'folders'>,
+  notes: ImageNotes,
+): void {
+  const names = [...folders.map((name) => `${name}/`), ...files];
+  if (names.length > 0) notes.tell(`left out beside the ${what} of ${path}: ${firstNames(names)}`);
+}
+
 /**
  * Looks into a folder: IDX files of the MNIST family, CIFAR-10 batches, else images, in this order.
  * @throws PixelCnnError ERR_DATASET_NOT_FOUND (nothing to read), ERR_NO_SPLIT, IMAGE_FORMAT (nothing but files of
@@ -90,18 +103,22 @@ async function findIdx(
   wanted: Wanted,
   notes: ImageNotes,
 ): Promise<FolderContent | undefined> {
+  const { path, files, folders } = listing;
   const found = new Map<Split, string>();
   for (const [split, stem] of [
     ['train', /^train-images/],
     ['test', /^(t10k|test)-images/],
   ] as const) {
-    for (const name of listing.files) {
-      const file = join(listing.path, name);
+    for (const name of files) {
+      const file = join(path, name);
       if (!found.has(split) && stem.test(name) && (await isIdxFile(file))) found.set(split, file);
     }
   }
   if (found.size === 0) return undefined;
-  const split = chooseSplit(listing.path, wanted.split, [...found.keys()], notes);
+  const others: string[] = [];
+  for (const name of files) if (!(await isIdxFile(join(path, name)))) others.push(name);
+  tellBeside('IDX files', path, { files: others, folders }, notes);
+  const split = chooseSplit(path, wanted.split, [...found.keys()], notes);
   return { kind: 'idx', split, file: found.get(split) as string };
 }
 
@@ -124,6 +141,8 @@ async function findCifar(
     if (kind === 'cifar' || (kind === undefined && /batch/i.test(name))) batches.push(name);
   }
   if (batches.length === 0) return undefined;
+  const others = listing.files.filter((name) => !batches.includes(name) && name !== classNamesFile);
+  tellBeside('CIFAR-10 batches', listing.path, { files: others, folders: listing.folders }, notes);
   const ofSplit = (split: Split) => batches.filter((name) => /test/.test(name) === (split === 'test'));
   const splits = (['train', 'test'] as const).filter((split) => ofSplit(split).length > 0);
   const split = chooseSplit(listing.path, wanted.split, splits, notes);
@@ -137,8 +156,8 @@ async function findCifar(
 
 /** The names of the ten classes, one a line, where the file that comes with CIFAR-10 lies beside the batches. */
 async function cifarClassNames({ path, files }: Listing): Promise<string[] | undefined> {
-  if (!files.includes('batches.meta.txt')) return undefined;
-  const text = Buffer.from(await readFileBounded(join(path, 'batches.meta.txt'), 4096)).toString('utf8');
+  if (!files.includes(classNamesFile)) return undefined;
+  const text = Buffer.from(await readFileBounded(join(path, classNamesFile), 4096)).toString('utf8');
   const names = text.split(/\r?\n/).filter((line) => line !== '');
   return names.length === 10 ? names : undefined;
 }
@@ -159,8 +178,7 @@ async function findImages(listing: Listing, wanted: Wanted, notes: ImageNotes): 
   }
   const split = chooseSplit(path, wanted.split, [...splits.keys()], notes);
   const others = listing.folders.filter((name) => !SPLITS.some((known) => SPLIT_FOLDERS[known].test(name)));
-  const beside = [...others.map((name) => `${name}/`), ...listing.files];
-  if (beside.length > 0) notes.tell(`left out beside the splits of ${path}: ${firstNames(beside)}`);
+  tellBeside('splits', path, { files: listing.files, folders: others }, notes);
   const listings = new Map<Split, Listing>();
   for (const [known, name] of splits) listings.set(known, await listImages(join(path, name)));
   // A class has the same number in every split, also where one of them has no image of it.

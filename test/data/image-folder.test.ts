@@ -89,6 +89,25 @@ describe('splits', () => {
     }
   });
 
+  it('of IDX files and CIFAR-10 batches tell what lies beside them', async () => {
+    await fill({
+      'mnist/train-images-idx3-ubyte': idx(1),
+      'mnist/t10k-images-idx3-ubyte': idx(2),
+      'mnist/train-labels-idx1-ubyte': Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 1, 7),
+      'mnist/a.png': 1,
+      'mnist/more/b.png': 1,
+      'cifar/data_batch_1.bin': new Uint8Array(3073),
+      'cifar/batches.meta.txt': '',
+      'cifar/a.png': 1,
+    });
+    const mnist = join(folder, 'mnist');
+    expect((await load('mnist', { split: 'train' })).notes).toEqual([
+      `left out beside the IDX files of ${mnist}: more/, a.png`,
+    ]);
+    const cifar = join(folder, 'cifar');
+    expect((await load('cifar')).notes).toEqual([`left out beside the CIFAR-10 batches of ${cifar}: a.png`]);
+  });
+
   it('do not hide a file of that very name', async () => {
     await fill({ 'photos:test': 9, 'photos/train/1.png': 1, 'photos/test/2.png': 2, 'dir:val/1.png': 5 });
     expect(Array.from((await loadImages(join(folder, 'photos:test'))).data)).toEqual([9]);

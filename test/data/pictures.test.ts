@@ -388,6 +388,21 @@ describe('sizes', () => {
     await refused({ path: five, resize: 4 }).toMatchObject({ code: 'IMAGE_SHAPE' });
   });
 
+  it('a signal ends the conversion of images that are in memory', async () => {
+    const count = 2000;
+    const header = Buffer.from([0, 0, 8, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 3]);
+    header.writeUInt32BE(count, 4);
+    const path = write('many-idx4-ubyte', Buffer.concat([header, new Uint8Array(3 * count)]));
+    const controller = new AbortController();
+    let images = 0;
+    const onEvent = () => {
+      images += 1;
+      if (images === 1) setImmediate(() => controller.abort(new Error('enough')));
+    };
+    await refused({ path, channels: 1, onEvent, signal: controller.signal }).toThrow('enough');
+    expect(images).toBeLessThan(count);
+  });
+
   it('a signal ends reading with its reason', async () => {
     const controller = new AbortController();
     const onEvent = () => controller.abort(new Error('enough'));
