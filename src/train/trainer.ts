@@ -177,8 +177,8 @@ class Trainer {
       step: this.#position.step,
       code: 'WARMUP_LONGER_THAN_RUN',
       message:
-        `the warm-up of ${warmup} steps is as long as the run of ${this.#totalSteps} or longer: the learning rate ends ` +
-        `at ${reached} instead of reaching ${this.#settings.learningRate} before it (warmupSteps)`,
+        `the warm-up of ${warmup} steps takes up the whole run of ${this.#totalSteps}: the learning rate still rises in ` +
+        `its last step, to ${reached} of ${this.#settings.learningRate} (warmupSteps)`,
     });
   }
 
