@@ -282,7 +282,7 @@ export class PixelCNN {
     const weights = chooseWeights('logits', model, parsed.weights);
     const given = requireImages('logits: images', images, model);
     return this.device.calls.run('logits', given, parsed.signal, (signal) =>
-      model.lock.read(() => runLogits(model, copyImages(given), { ...parsed, weights, signal })),
+      model.lock.read(signal, () => runLogits(model, copyImages(given), { ...parsed, weights, signal })),
     );
   }
 
@@ -293,7 +293,7 @@ export class PixelCNN {
     const weights = chooseWeights('logLikelihood', model, parsed.weights);
     const given = requireImages('logLikelihood: images', images, model);
     const nats = await this.device.calls.run('logLikelihood', given, parsed.signal, (signal) =>
-      model.lock.read(() => runNats(model, copyImages(given), { ...parsed, weights, signal })),
+      model.lock.read(signal, () => runNats(model, copyImages(given), { ...parsed, weights, signal })),
     );
     const scale = 1 / (given.height * given.width * given.channels * Math.LN2);
     return { nats, bitsPerDim: nats.map((value) => value * scale), weights };
@@ -310,7 +310,7 @@ export class PixelCNN {
     const weights = chooseWeights('trace', model, parsed.weights);
     const given = requireImages('trace: images', images, model);
     return this.device.calls.run('trace', given, parsed.signal, (signal) =>
-      model.lock.read(() => traceNats(model, copyImages(given), { ...parsed, weights, signal })),
+      model.lock.read(signal, () => traceNats(model, copyImages(given), { ...parsed, weights, signal })),
     );
   }
 

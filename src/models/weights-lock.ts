@@ -7,14 +7,17 @@
  */
 export class WeightsLock {
   #reads = 0;
-  /** The last change that was asked for; it has been submitted when this resolves. */
+  /** The last change that was asked for; it has been submitted, or given up, when this resolves. */
   #change: Promise<void> = Promise.resolve();
   #changesWaiting = 0;
   #whenUnread: (() => void)[] = [];
 
-  /** Runs `body`, during which the weights stay as they are. */
-  async read<R>(body: () => Promise<R>): Promise<R> {
-    while (this.#changesWaiting > 0) await this.#change;
+  /** Runs `body`, during which the weights stay as they are. Rejects with the reason of a signal that is aborted first. */
+  async read<R>(signal: AbortSignal | undefined, body: () => Promise<R>): Promise<R> {
+    while (this.#changesWaiting > 0) {
+      await untilAborted(this.#change, signal);
+      signal?.throwIfAborted();
+    }
     this.#reads += 1;
     try {
       return await body();
@@ -24,17 +27,36 @@ export class WeightsLock {
     }
   }
 
-  /** Calls `submit`, which changes the weights for whatever is submitted after it, in the order of the calls. */
-  async change<R>(submit: () => Promise<R>): Promise<R> {
+  /**
+   * Calls `submit`, which changes the weights for whatever is submitted after it, in the order of the calls. Undefined,
+   * and nothing submitted, where `signal` is aborted before the calls under way have ended.
+   */
+  async change<R>(signal: AbortSignal | undefined, submit: () => Promise<R>): Promise<R | undefined> {
     this.#changesWaiting += 1;
     let result: Promise<R> | undefined;
     this.#change = this.#change.then(async () => {
-      while (this.#reads > 0) await new Promise<void>((resolve) => this.#whenUnread.push(resolve));
+      while (this.#reads > 0 && !signal?.aborted) {
+        await untilAborted(new Promise<void>((resolve) => this.#whenUnread.push(resolve)), signal);
+      }
       this.#changesWaiting -= 1;
       // What is submitted runs after what was submitted before, so nobody waits here until it has run.
-      result = (async () => submit())();
+      if (this.#reads === 0) result = (async () => submit())();
     });
     await this.#change;
-    return result!;
+    return result;
   }
+}
+
+/** Resolves when `done` does, or when `signal` is aborted. */
+function untilAborted(done: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
+  if (signal === undefined) return done;
+  return new Promise((resolve) => {
+    const end = () => {
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    signal.addEventListener('abort', end);
+    if (signal.aborted) end();
+    else done.then(end);
+  });
 }

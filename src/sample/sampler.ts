@@ -104,7 +104,7 @@ export async function sampleImages(
 ): Promise<SampledImages> {
   const job = sampleJob(model, options, size);
   return model.device.calls.run('sample', job, job.signal, (signal) =>
-    model.lock.read(() => finish(draw(model, { ...job, signal }))),
+    model.lock.read(signal, () => finish(draw(model, { ...job, signal }))),
   );
 }
 
@@ -189,7 +189,7 @@ export async function completeImages(
     const level = original.map((value, i) => (known[Math.floor(i / channels)] ? levelOf[value]! : 0));
     const values: ImageValues = isLevel ? 'levels' : 'bytes';
     const drawing = { ...job, known, given: level, values, signal };
-    const completed = await model.lock.read(() => finish(draw(model, drawing)));
+    const completed = await model.lock.read(signal, () => finish(draw(model, drawing)));
     // Known pixels keep the byte they had, not the byte their level stands for.
     completed.data.forEach((_, i) => {
       if (known[Math.floor(i / channels)]) completed.data[i] = original[i]!;

@@ -66,7 +66,9 @@ export async function evaluate(
   const weights = chooseWeights('evaluate', internals, parsed.weights);
   const given = requireImages('evaluate: images', dataset, internals);
   return model.device.calls.run('evaluate', given, parsed.signal, (signal) =>
-    internals.lock.read(() => evaluateImages(internals, copyImages(given), { ...parsed, weights, signal })),
+    internals.lock.read(signal, () =>
+      evaluateImages(internals, copyImages(given), { ...parsed, weights, signal }),
+    ),
   );
 }
 

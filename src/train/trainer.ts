@@ -185,13 +185,17 @@ class Trainer {
   async #loop(step: TrainingStep): Promise<void> {
     const { batchSize, seed, checkpointEvery, signal } = this.#settings;
     const key = seedKey(seed);
-    const pending: { result: Promise<StepResult>; learningRate: number; epoch: number }[] = [];
+    const pending: { result: Promise<StepResult | undefined>; learningRate: number; epoch: number }[] = [];
+    const signals = [this.#run.stopSignal, signal].filter((one) => one !== undefined);
+    const ended = AbortSignal.any(signals);
     const drain = async (leave: number) => {
       while (pending.length > leave) {
         const { result, learningRate, epoch } = pending[0]!;
         const tell = (choices: Choices) =>
           this.#run.emit({ type: 'choosing', step: this.#position.step, ...choices });
-        this.#record(await whileChoosing(step, result, tell), learningRate, epoch);
+        const stepped = await whileChoosing(step, result, tell);
+        if (stepped === undefined) submitted -= 1;
+        else this.#record(stepped, learningRate, epoch);
         pending.shift();
       }
     };
@@ -220,11 +224,8 @@ class Trainer {
         const bytes = asBytes(values, this.#dataset.values, this.#model.config.levels);
         const learningRate = learningRateAt(this.#settings, submitted, this.#totalSteps);
         const batch = { bytes, count: index.length, index, random: [...key, epoch] as const };
-        const result = step.run(batch, {
-          ...this.#settings,
-          learningRate,
-          emaDecay: this.#emaDecay(submitted),
-        });
+        const hyper = { ...this.#settings, learningRate, emaDecay: this.#emaDecay(submitted) };
+        const result = step.run(batch, hyper, ended);
         // A failure is met when the step is drained; until then it must not count as unhandled.
         result.catch(() => undefined);
         pending.push({ result, learningRate, epoch });

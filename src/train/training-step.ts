@@ -97,15 +97,20 @@ export class TrainingStep {
     return new TrainingStep(model, arena, [gradients, moment1, moment2], { state, hyper }, options);
   }
 
-  /** Submits one step. At most two are in flight; the Promise resolves when this one has run. */
-  async run(batch: Batch, hyper: Hyper): Promise<StepResult> {
+  /**
+   * Submits one step. At most two are in flight; the Promise resolves when this one has run. Undefined, and not
+   * submitted, where `signal` is aborted while the step waits for calls that read the weights.
+   */
+  async run(batch: Batch, hyper: Hyper, signal?: AbortSignal): Promise<StepResult | undefined> {
     const program = await this.#programFor(batch.count);
     this.#program = program;
     const inputs = this.#inputs(batch, hyper);
-    const [nats, state] = await this.#model.lock.change(() => {
+    const outputs = await this.#model.lock.change(signal, () => {
       this.#changeModel(heldAfterTraining(hyper.emaDecay));
       return this.#model.device.submit([program.step(inputs)]);
     });
+    if (outputs === undefined) return undefined;
+    const [nats, state] = outputs;
     const [gradientNorm, taken, skipped] = new Float64Array(state!) as unknown as [number, number, number];
     return { nats: new Float64Array(nats!), gradientNorm, taken, skipped };
   }
@@ -119,7 +124,7 @@ export class TrainingStep {
   async trace(batch: Batch, hyper: Hyper) {
     const program = await this.#programFor(batch.count);
     const inputs = this.#inputs(batch, hyper);
-    return this.#model.lock.change(() => {
+    return this.#model.lock.change(undefined, () => {
       this.#changeModel(heldAfterTraining(hyper.emaDecay));
       return program.trace(inputs);
     });
@@ -147,7 +152,7 @@ export class TrainingStep {
   async restore(snapshot: OptimizerSnapshot): Promise<void> {
     const { raw, ema, arena } = this.#model;
     const { parameters, average } = snapshot;
-    await this.#model.lock.change(() => {
+    await this.#model.lock.change(undefined, () => {
       this.#changeModel(average === undefined ? ['raw'] : weightSets);
       return Promise.all([
         raw.write(arena, parameters),

@@ -58,7 +58,7 @@ async function trainOn(device: Device, network: (typeof networks)[number], steps
   }));
   const losses: number[] = [];
   for (let i = 0; i < steps; i += 1) {
-    const { nats } = await step.run(batches[i % 3]!, hyper);
+    const { nats } = (await step.run(batches[i % 3]!, hyper))!;
     losses.push(nats.reduce((sum, value) => sum + value, 0));
   }
   const { parameters, average } = await step.snapshot();

@@ -67,6 +67,27 @@ describe('a call during a training run', () => {
   );
 });
 
+describe('a run', () => {
+  it('is stopped and aborted at once, also while a call is under way', async () => {
+    await using model = await PixelCNN.create(device(), config);
+    const long = new AbortController();
+    const reading = model
+      .sample({ count: 65_536, height: 12, width: 12, signal: long.signal })
+      .catch((error: unknown) => error);
+    const run = train(model, dataset, { epochs: 1000 });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    run.stop();
+    expect(await run).toMatchObject({ steps: 0, stopped: true });
+    const abort = new AbortController();
+    const aborted = train(model, dataset, { epochs: 1000, signal: abort.signal });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    abort.abort(new Error('enough'));
+    await expect(aborted).rejects.toThrow('enough');
+    long.abort(new Error('over'));
+    expect(await reading).toMatchObject({ message: 'over' });
+  });
+});
+
 describe('the lock', () => {
   const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -74,15 +95,15 @@ describe('the lock', () => {
     const lock = new WeightsLock();
     const order: string[] = [];
     let endFirst = () => {};
-    const first = lock.read(async () => {
+    const first = lock.read(undefined, async () => {
       order.push('first call');
       await new Promise<void>((resolve) => {
         endFirst = resolve;
       });
       order.push('first call ends');
     });
-    const change = lock.change(async () => order.push('change'));
-    const second = lock.read(async () => order.push('second call'));
+    const change = lock.change(undefined, async () => order.push('change'));
+    const second = lock.read(undefined, async () => order.push('second call'));
     for (let i = 0; i < 5; i += 1) await turn();
     expect(order).toEqual(['first call']);
     endFirst();
@@ -90,25 +111,51 @@ describe('the lock', () => {
     expect(order).toEqual(['first call', 'first call ends', 'change', 'second call']);
   });
 
+  it('hears signals: a call that waits rejects, a change that waits is given up, and neither holds up the rest', async () => {
+    const lock = new WeightsLock();
+    const order: string[] = [];
+    let endFirst = () => {};
+    const first = lock.read(
+      undefined,
+      () =>
+        new Promise<void>((resolve) => {
+          endFirst = resolve;
+        }),
+    );
+    const stop = new AbortController();
+    const given = lock.change(stop.signal, async () => order.push('change'));
+    const leave = new AbortController();
+    const second = lock.read(leave.signal, async () => order.push('second call'));
+    await turn();
+    leave.abort(new Error('no longer wanted'));
+    await expect(second).rejects.toThrow('no longer wanted');
+    stop.abort();
+    expect(await given).toBeUndefined();
+    expect(await lock.read(undefined, async () => 'read')).toBe('read');
+    endFirst();
+    await first;
+    expect(await lock.change(undefined, async () => order.push('later'))).toBe(1);
+  });
+
   it('keeps changes in order, does not wait for what they do, and survives their failures', async () => {
     const lock = new WeightsLock();
     const order: number[] = [];
-    const never = lock.change(() => {
+    const never = lock.change(undefined, () => {
       order.push(1);
       return new Promise(() => undefined);
     });
-    const failed = lock.change(() => {
+    const failed = lock.change(undefined, () => {
       order.push(2);
       return Promise.reject(new Error('the device is gone'));
     });
-    const thrown = lock.change(() => {
+    const thrown = lock.change(undefined, () => {
       order.push(3);
       throw new Error('disposed');
     });
     await expect(failed).rejects.toThrow('the device is gone');
     await expect(thrown).rejects.toThrow('disposed');
-    expect(await lock.change(async () => order.push(4))).toBe(4);
-    expect(await lock.read(async () => 'read')).toBe('read');
+    expect(await lock.change(undefined, async () => order.push(4))).toBe(4);
+    expect(await lock.read(undefined, async () => 'read')).toBe('read');
     expect(order).toEqual([1, 2, 3, 4]);
     void never;
   });

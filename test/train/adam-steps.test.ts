@@ -88,7 +88,7 @@ describe.each(['pixelcnn_default', 'pixelcnn_small_binary', 'pixelcnn_rgb'])('%s
       const hyper = { ...trainSchema.parse({}), learningRate: lr, beta1, beta2, epsilon: eps };
       const dimensions = (bytes.length / count) * count;
       for (const [i, loss] of losses.entries()) {
-        const { nats } = await step.run(batch, hyper);
+        const { nats } = (await step.run(batch, hyper))!;
         const mean = nats.reduce((sum, value) => sum + value, 0) / dimensions;
         expectClose(`loss of step ${i}`, [mean], [loss]);
       }
