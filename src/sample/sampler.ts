@@ -253,7 +253,7 @@ function newJob(
 }
 
 /** A random integer below 2^53: the largest that JSON and JavaScript's numbers keep. */
-function randomSeed(): number {
+export function randomSeed(): number {
   return Number(randomBytes(8).readBigUInt64LE() >> 11n);
 }
 

@@ -5,6 +5,7 @@ import { asBytes, levelOfByte } from '../../data/levels.js';
 import { requireImages } from '../../models/given-images.js';
 import { weightsOption } from '../../models/weights.js';
 import { z } from '../../options.js';
+import { randomSeed } from '../../sample/sampler.js';
 import type { Command } from '../command.js';
 import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel } from '../common.js';
 import { imageOptions, imagesText, readImages, tellOtherSize, valuesFor } from '../image-options.js';
@@ -87,7 +88,7 @@ export const completeCommand: Command<typeof schema> = {
       const grid = { columns: completions + 2, scale };
       // Completing may take hours: what cannot be written is refused before.
       gridLayout({ count: count * grid.columns, height, width, channels }, grid);
-      const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
+      const seed = options.seed ?? randomSeed();
       const began = performance.now();
       terminal.live(`completing ${count} images`);
       const repeated = Array.from({ length: count * completions }, (_, i) => Math.floor(i / completions));

@@ -7,7 +7,7 @@ import { encodePng } from '../../data/png.js';
 import type { PixelCNN } from '../../models/pixelcnn.js';
 import { weightsOption } from '../../models/weights.js';
 import { z } from '../../options.js';
-import type { SampleStreamOptions } from '../../sample/sampler.js';
+import { randomSeed, type SampleStreamOptions } from '../../sample/sampler.js';
 import type { Command } from '../command.js';
 import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel } from '../common.js';
 import { gridScale, writeGrid, writeOutput } from '../output-files.js';
@@ -66,7 +66,7 @@ export const sampleCommand: Command<typeof schema> = {
       // A seed that can be typed again.
       const shared = {
         ...size,
-        seed: seed ?? Math.floor(Math.random() * 2 ** 32),
+        seed: seed ?? randomSeed(),
         temperature,
         weights: source.weights,
         signal,
