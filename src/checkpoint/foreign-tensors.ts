@@ -17,6 +17,9 @@ const weightOfRank =
     return /(^|\.)weight$/.test(name) && shape.length === rank;
   };
 
+/** Whether a name says that the tensor belongs to a moving average of weights: `ema_model.net.0.weight`. */
+export const namesAverage = named(/(^|[._])(ema|averaged?|shadow|swa)([._]|$)/i);
+
 const unparametrize = "torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')";
 
 /** The first row that fits any tensor is told, so what says most about a network stands first. */
@@ -93,7 +96,7 @@ const contents: readonly Content[] = [
   },
   {
     what: 'a second copy of the weights (a moving average)',
-    has: named(/(^|[._])(ema|averaged?|shadow|swa)([._]|$)/i),
+    has: namesAverage,
     remedy: 'save one of the two alone',
   },
   { what: 'a linear layer', has: weightOfRank(2) },

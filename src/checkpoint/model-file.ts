@@ -112,7 +112,7 @@ export function decodeModel(bytes: Uint8Array, expected: PixelCnnOptions = {}, f
   const own = Object.keys(metadata).some((key) => key.startsWith('pixelcnn.'));
   if (!own) {
     const read = readStateDict(tensors, expected, where);
-    return { ...read, weights: 'raw', imageSize: undefined, training: undefined };
+    return { ...read, imageSize: undefined, training: undefined };
   }
   checkOrigin(metadata, tensors, where);
   const object = (key: string, text: string) => metadataObject(text, key, where);
@@ -149,8 +149,8 @@ function weightsText(file: Pick<ModelFile, 'weights' | 'average'>): string {
 }
 
 /**
- * What the tensors without a prefix are. A state dict of PyTorch's and a file of an earlier pixelcnn do not say: theirs
- * count as raw, the weights as they stand in the file.
+ * What the tensors without a prefix are. A file of an earlier pixelcnn does not say: its weights count as raw, as they
+ * stand in the file.
  */
 function weightsOf(text: string | undefined, hasAverage: boolean, where: string): Weights {
   if (text === undefined) return 'raw';

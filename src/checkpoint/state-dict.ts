@@ -9,7 +9,8 @@ import {
   requireExpected,
 } from '../models/config.js';
 import { type NamedArrays, requireParameters } from '../models/parameters.js';
-import { foreignContent, plainNetwork } from './foreign-tensors.js';
+import type { Weights } from '../models/weights.js';
+import { foreignContent, namesAverage, plainNetwork } from './foreign-tensors.js';
 import { float32Of, type SafetensorsTensor } from './safetensors.js';
 import { applyFileMasks, type MaskBuffer } from './state-dict-masks.js';
 
@@ -26,6 +27,8 @@ interface Network {
 }
 
 export interface StateDict extends Network {
+  /** What `parameters` are: `raw` unless the file says that they are a moving average. */
+  readonly weights: Weights;
   readonly average: NamedArrays | undefined;
 }
 
@@ -38,26 +41,36 @@ interface Layer {
 }
 
 const averagePrefix = 'ema.';
-/** torch.optim.swa_utils.AveragedModel counts here what it has averaged. */
-const averageCount = 'n_averaged';
-const averageNote = `the weights are an average, as '${averageCount}' says, and count as raw: the file holds no others`;
+/** torch.optim.swa_utils.AveragedModel counts its steps here, beside the `module.` that it averages. */
+const averageCount = /^(.*\.)?n_averaged$/;
 
 /**
  * The network in a state dict, and its moving average where the same names stand under `ema.` as well. Layers are the
  * weights of rank 4 whose names are PREFIX + number + SUFFIX, in the order of the numbers; biases and mask buffers
- * stand beside them. Everything else is refused by name.
+ * stand beside them. Everything else is refused by name. Weights are a moving average themselves where their prefix is
+ * called one (`ema_model.`) or AveragedModel's counter stands beside them.
  * @throws PixelCnnError CKPT_MISSING_TENSOR, CKPT_UNKNOWN_TENSOR, CKPT_SHAPE, CKPT_DTYPE, CKPT_MASK, CKPT_NONFINITE;
- * CKPT_CONFIG also for `expected` that contradicts the shapes.
+ * CKPT_CONFIG also for `expected` that contradicts the shapes, and for two moving averages.
  */
 export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where: string): StateDict {
   const isAverage = (name: string) =>
     name.startsWith(averagePrefix) && tensors.has(name.slice(averagePrefix.length));
-  const raw = new Map([...tensors].filter(([name]) => !isAverage(name) && name !== averageCount));
+  const raw = new Map([...tensors].filter(([name]) => !isAverage(name) && !averageCount.test(name)));
   const network = readNetwork(raw, expected, where);
+  const counter = [...tensors.keys()].find((name) => averageCount.test(name));
   const averaged = [...tensors].filter(([name]) => isAverage(name));
-  if (averaged.length === 0) {
-    const told = tensors.has(averageCount) ? [averageNote] : [];
-    return { ...network, average: undefined, notes: [...network.notes, ...told] };
+  if (averaged.length === 0) return { ...network, ...labelOf(network, counter), average: undefined };
+  check(!namesAverage(network.layerNames[0]!) && !countsModule(counter, network), 'CKPT_CONFIG', () => {
+    return `${where}: '${network.layerNames[0]}.weight' is a moving average already, and there is another under '${averagePrefix}': save one of the two alone`;
+  });
+  for (const name of raw.keys()) {
+    check(
+      !/(^|\.)(weight|bias)$/.test(name) || tensors.has(averagePrefix + name),
+      'CKPT_MISSING_TENSOR',
+      () => {
+        return `${where}: there is no tensor '${averagePrefix}${name}', and others have a moving average under '${averagePrefix}'`;
+      },
+    );
   }
   const average = new Map([
     // An average of the parameters leaves buffers out: they do not change.
@@ -66,7 +79,23 @@ export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where
   ]);
   const { parameters } = readNetwork(average, network.config, `${where}: under '${averagePrefix}'`);
   const notes = [...network.notes, `a moving average of the weights under '${averagePrefix}'`];
-  return { ...network, average: parameters, notes };
+  return { ...network, weights: 'raw', average: parameters, notes };
+}
+
+/** Whether the counter of an AveragedModel belongs to the layers: they stand under `module.` beside it. */
+function countsModule(counter: string | undefined, { layerNames }: Network): boolean {
+  return counter !== undefined && layerNames[0]!.startsWith(counter.replace(/n_averaged$/, 'module.'));
+}
+
+/** What the only weights of a file are, told where they are an average. */
+function labelOf(
+  { layerNames, notes }: Network,
+  counter: string | undefined,
+): Pick<StateDict, 'weights' | 'notes'> {
+  const [first] = layerNames as [string];
+  if (counter === undefined && !namesAverage(first)) return { weights: 'raw', notes };
+  const evidence = counter === undefined ? `the name '${first}.weight'` : `'${counter}' beside them`;
+  return { weights: 'ema', notes: [...notes, `the weights are a moving average, by ${evidence}`] };
 }
 
 function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string): Network {

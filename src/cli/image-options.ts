@@ -5,7 +5,7 @@ import { type LoadedImages, loadImages } from '../data/load-images.js';
 import type { PixelCNN } from '../models/pixelcnn.js';
 import { z } from '../options.js';
 import { UsageError } from './failure.js';
-import type { Terminal } from './terminal.js';
+import { type Terminal, thousands } from './terminal.js';
 
 const { limit, channels, resize, crops, background, values, pngLimits } = imageOptionsSchema.shape;
 
@@ -58,6 +58,19 @@ export async function requireNamedSplit(flag: string, text: string, images: Load
   throw new UsageError(`train: --${flag} ${text}: it has splits, and none is named`, 'train', {
     remedy: `say which: --${flag} ${text}:${flag === 'test' ? 'test' : 'val'}`,
   });
+}
+
+/** What the images of a batch are: those of the data, or `crops` of them. */
+export function unitOf({ crops }: Pick<ImageFlags, 'crops'>): 'images' | 'crops' {
+  return crops === undefined ? 'images' : 'crops';
+}
+
+/** `60,000 images`, or `18 crops of 6 images`, for a batch of `count`; with a size `18 crops of 8x8x1 from 6 images`. */
+export function countText(count: number, { crops }: Pick<ImageFlags, 'crops'>, size?: string): string {
+  const ofSize = size === undefined ? '' : ` of ${size}`;
+  if (crops === undefined) return `${thousands(count)} images${ofSize}`;
+  const whole = `${thousands(Math.ceil(count / crops))} images`;
+  return `${thousands(count)} crops${ofSize} ${size === undefined ? 'of' : 'from'} ${whole}`;
 }
 
 /** `28x28x1`, height x width x channels. */

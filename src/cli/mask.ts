@@ -1,15 +1,18 @@
 // The mask of `complete`: which pixels are known, from an image file.
-import { luma } from '../data/image-conversion.js';
+import type { LoadedImages } from '../data/load-images.js';
 import { PixelCnnError } from '../errors.js';
 import { type ImageFlags, readImages } from './image-options.js';
 import type { Terminal } from './terminal.js';
 
 /** Bytes from here on count as white, or as opaque. */
 const half = 128;
+/** Bytes so near to 0 or 255 are black or white that was smoothed or compressed. */
+const nearly = 16;
 
 /**
- * 1 where a pixel is known: white, or with an alpha channel that is in use, opaque, as image editors write it. Read with
- * the size options of the images, so that it fits them.
+ * 1 where a pixel is known: white, or where the alpha channel is in use, which some pixel below half shows, opaque, as
+ * image editors write it. Read with the size options of the images, so that it fits them. A mask that leaves nothing to
+ * draw, or nothing known, is told.
  * @throws PixelCnnError IMAGE_SHAPE for another size or several images, ERR_MASK for a mask that can mean two things.
  */
 export async function readMask(
@@ -30,32 +33,55 @@ export async function readMask(
       `${file} ${found}, a mask is one image of ${height}x${width} (height x width)`,
     );
   }
-  const { data } = mask;
-  const pixels = { length: height * width };
-  const grey = Uint8Array.from(pixels, (_, i) => luma(data[4 * i]!, data[4 * i + 1]!, data[4 * i + 2]!));
-  const alpha = Uint8Array.from(pixels, (_, i) => data[4 * i + 3]!);
-  if (alpha.every((value) => value === 255)) return knownByColour(grey, file);
-  refuseContradiction(grey, alpha, file);
-  terminal.note(`${file}: its alpha channel is the mask, transparent pixels are drawn`);
-  return alpha.map((value) => (value >= half ? 1 : 0));
+  const pixels = pixelsOf(mask);
+  const known = pixels.every(({ alpha }) => alpha >= half)
+    ? knownByColour(pixels, file)
+    : knownByAlpha(pixels, file, terminal);
+  if (!known.includes(0)) terminal.note(`${file}: every pixel is known, nothing is to be drawn`, 'yellow');
+  if (!known.includes(1)) terminal.note(`${file}: no pixel is known, whole images are drawn`, 'yellow');
+  return known;
 }
 
-function knownByColour(grey: Uint8Array, file: string): Uint8Array {
-  const brightest = grey.reduce((most, value) => Math.max(most, value), 0);
+interface MaskPixel {
+  /** 0 black to 255 white. */
+  readonly grey: number;
+  readonly alpha: number;
+}
+
+function pixelsOf({ data }: LoadedImages): MaskPixel[] {
+  return Array.from({ length: data.length / 4 }, (_, i) => {
+    const [red, green, blue, alpha] = data.subarray(4 * i, 4 * i + 4) as unknown as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    return { grey: Math.round((299 * red + 587 * green + 114 * blue) / 1000), alpha };
+  });
+}
+
+function knownByColour(pixels: readonly MaskPixel[], file: string): Uint8Array {
+  const brightest = pixels.reduce((most, { grey }) => Math.max(most, grey), 0);
   if (brightest > 0 && brightest < half) {
     const message = `${file} has no white pixel, its brightest is ${brightest} of 255`;
     throw new PixelCnnError('ERR_MASK', message, {
       remedy: 'write 255 where a pixel is known, 0 where it is to be drawn',
     });
   }
-  return grey.map((value) => (value >= half ? 1 : 0));
+  return Uint8Array.from(pixels, ({ grey }) => (grey >= half ? 1 : 0));
+}
+
+function knownByAlpha(pixels: readonly MaskPixel[], file: string, terminal: Terminal): Uint8Array {
+  refuseContradiction(pixels, file);
+  terminal.note(`${file}: its alpha channel is the mask, transparent pixels are drawn`);
+  return Uint8Array.from(pixels, ({ alpha }) => (alpha >= half ? 1 : 0));
 }
 
 /** Opaque black in a mask that is black and white besides: its colour says to be drawn, its alpha says known. */
-function refuseContradiction(grey: Uint8Array, alpha: Uint8Array, file: string): void {
-  const opaque = grey.filter((_, i) => alpha[i]! >= half);
-  const blackAndWhite = opaque.every((value) => value === 0 || value === 255);
-  const black = opaque.filter((value) => value === 0).length;
+function refuseContradiction(pixels: readonly MaskPixel[], file: string): void {
+  const opaque = pixels.filter(({ alpha }) => alpha >= half);
+  const blackAndWhite = opaque.every(({ grey }) => grey <= nearly || grey >= 255 - nearly);
+  const black = opaque.filter(({ grey }) => grey <= nearly).length;
   if (!blackAndWhite || black === 0) return;
   const message = `${file} has ${black} pixels that are black, to be drawn by colour, and opaque, known by alpha`;
   throw new PixelCnnError('ERR_MASK', message, {

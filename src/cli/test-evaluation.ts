@@ -6,7 +6,7 @@ import { evaluate } from '../train/evaluate.js';
 import type { ProgressEvent } from '../train/progress-event.js';
 import type { TrainFlags } from './commands/train.js';
 import { UsageError } from './failure.js';
-import { readImages, requireNamedSplit } from './image-options.js';
+import { countText, readImages, requireNamedSplit, unitOf } from './image-options.js';
 import { countedProgress, ProgressLine } from './progress.js';
 import { type Terminal, thousands } from './terminal.js';
 
@@ -16,7 +16,7 @@ export interface TestImages {
   readonly images: ImageBatch;
   /** Which of the data's splits they are, where there are splits. */
   readonly split: Split | undefined;
-  /** Images of the data, of which the first are evaluated. */
+  /** Images of the data, or crops of them, of which the first are evaluated. */
   readonly of: number;
   /** What was done to the images. */
   readonly notes: readonly string[];
@@ -42,21 +42,21 @@ export async function readTestImages(
 export async function evaluateTest(
   model: PixelCNN,
   test: TestImages,
-  options: Pick<TrainFlags, 'protocol' | 'seed'>,
+  options: Pick<TrainFlags, 'protocol' | 'seed' | 'crops'>,
   context: { terminal: Terminal; signal: AbortSignal },
 ): Promise<object> {
   const { terminal, signal } = context;
-  const { protocol, seed } = options;
+  const { protocol, seed, crops } = options;
   terminal.live(`evaluating ${test.data}`);
-  const show = countedProgress(new ProgressLine(terminal), `evaluating ${test.data}`, 'images');
+  const show = countedProgress(new ProgressLine(terminal), `evaluating ${test.data}`, unitOf(options));
   const onEvent = ({ done, of }: ProgressEvent) => {
     show({ done, of });
     terminal.record({ type: 'testing', done, of });
   };
   const result = await evaluate(model, test.images, { protocol, seed, signal, onEvent });
   const { nats, bitsPerDim, images, weights } = result;
-  const count = images < test.of ? `first ${thousands(images)} of ${thousands(test.of)}` : thousands(images);
+  const first = images < test.of ? `first ${thousands(images)} of ` : '';
   const loss = `${bitsPerDim.toFixed(4)} bits/dim (${nats.toFixed(2)} nats)`;
-  terminal.note(`test ${loss}, ${count} images, ${weights} weights`);
-  return { data: test.data, split: test.split ?? null, ...result, of: test.of };
+  terminal.note(`test ${loss}, ${first}${countText(test.of, options)}, ${weights} weights`);
+  return { data: test.data, split: test.split ?? null, ...result, of: test.of, crops: crops ?? null };
 }

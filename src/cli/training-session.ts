@@ -8,7 +8,7 @@ import { train } from '../train/trainer.js';
 import type { TrainFlags } from './commands/train.js';
 import { Interrupted, openNamedDevice } from './common.js';
 import { UsageError } from './failure.js';
-import { readImages, requireNamedSplit } from './image-options.js';
+import { countText, readImages, requireNamedSplit } from './image-options.js';
 import { countParameters } from './parameter-count.js';
 import { hasMetrics, modelFiles, newRunPath, RunFolder, stemOf } from './run-folder.js';
 import { Session } from './session.js';
@@ -61,11 +61,11 @@ export async function runTraining(options: TrainFlags): Promise<number> {
       });
     const { total } = countParameters(layersOf(model.config));
     const size = `${images.height}x${images.width}x${images.channels}`;
-    terminal.note(`${options.data}: ${thousands(images.count)} images of ${size}`, 'dim');
+    terminal.note(`${options.data}: ${countText(images.count, options, size)}`, 'dim');
     const heldOut =
       typeof held === 'number'
-        ? heldOutText(images.count, held)
-        : `${thousands(held.count)} images of ${validation}`;
+        ? heldOutText(images.count, held, options)
+        : `${countText(held.count, options)} of ${validation}`;
     terminal.note(`validation: ${heldOut}`, 'dim');
     terminal.note(`model: ${layers} layers, ${thousands(total)} parameters, ${levels} levels`, 'dim');
     const { batchSize, learningRate, schedule, protocol } = options;
@@ -104,7 +104,7 @@ export async function runTraining(options: TrainFlags): Promise<number> {
         if (test !== undefined) {
           try {
             const context = { terminal, signal: stop.signal };
-            tested.test = await evaluateTest(model, test, { protocol, seed }, context);
+            tested.test = await evaluateTest(model, test, options, context);
           } catch (error) {
             tested.test = null;
             const interrupted = error instanceof Interrupted;
@@ -140,10 +140,10 @@ async function saveModel(model: PixelCNN, folder: string): Promise<string[]> {
   return saved;
 }
 
-/** How many of the images are held out, or why none are. */
-function heldOutText(count: number, share: number): string {
+/** How many of the images, or of their crops, are held out, or why none are. */
+function heldOutText(count: number, share: number, options: Pick<TrainFlags, 'crops'>): string {
   const held = Math.floor(count * share);
-  const percent = `${100 * share} % of ${thousands(count)} images`;
+  const percent = `${100 * share} % of ${countText(count, options)}`;
   if (share === 0) return 'none';
   return held === 0 ? `none, ${percent} is less than one` : `${thousands(held)} held out, ${percent}`;
 }

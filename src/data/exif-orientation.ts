@@ -1,31 +1,11 @@
-// The EXIF orientation of a PNG: where the file says so, and turning the pixels accordingly.
-import { crc32 } from 'node:zlib';
+// The EXIF orientation of an image: reading it from an EXIF block, and turning the pixels accordingly.
 import type { RasterImage } from './png.js';
 
 const ORIENTATION_TAG = 0x0112;
 const SHORT = 3;
 
-/**
- * 1 to 8 as in EXIF, 1 where nothing is said. The file was decoded before, so that its lengths are known to be right. A
- * chunk with a wrong checksum is passed over here as it was there.
- */
-export function pngOrientation(bytes: Uint8Array): number {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 8; at + 12 <= bytes.length; ) {
-    const length = view.getUint32(at);
-    const type = String.fromCharCode(...bytes.subarray(at + 4, at + 8));
-    if (type === 'IEND') return 1;
-    const end = at + 8 + length;
-    const intact = () =>
-      end + 4 <= bytes.length && crc32(bytes.subarray(at + 4, end)) === view.getUint32(end);
-    if (type === 'eXIf' && intact()) return exifOrientation(bytes.subarray(at + 8, end));
-    at = end + 4;
-  }
-  return 1;
-}
-
-/** The orientation in the first directory of an EXIF block, which is a TIFF file without pixels. */
-function exifOrientation(exif: Uint8Array): number {
+/** The orientation, 1 to 8, in the first directory of an EXIF block, a TIFF file without pixels; 1 where it has none. */
+export function exifOrientation(exif: Uint8Array): number {
   if (exif.length < 14) return 1;
   const view = new DataView(exif.buffer, exif.byteOffset, exif.byteLength);
   const little = view.getUint16(0) === 0x4949;

@@ -2,6 +2,7 @@
 
 import { type ForeignFile, foreignFile } from './foreign-file.js';
 import { gunzipStart, isGzip } from './gzip.js';
+import { idxFileBytes } from './idx.js';
 import { isPng } from './png.js';
 
 /** Kinds of files that hold images. 'sharp': a format that the package sharp decodes. */
@@ -13,11 +14,12 @@ const CIFAR_RECORD = 3073;
 
 /** `size` is that of the whole file, `start` its first {@link START_BYTES} bytes; the name decides nothing but CIFAR-10. */
 export function fileKind(start: Uint8Array, size: number, file: string): FileKind | undefined {
-  // CIFAR-10 has no mark of its own: .bin, whole records, and a label first.
-  const records = size > 0 && size % CIFAR_RECORD === 0 && (start[0] as number) < 10;
-  if (/\.bin$/i.test(file) && records) return 'cifar';
   if (isPng(start)) return 'png';
   if (isSharpFormat(start)) return 'sharp';
+  if (isWholeIdx(start, size)) return 'idx';
+  // CIFAR-10 has no mark of its own: .bin, whole records, and a label first; its reader checks the other labels.
+  const records = size > 0 && size % CIFAR_RECORD === 0 && (start[0] as number) < 10;
+  if (/\.bin$/i.test(file) && records) return 'cifar';
   const content = isGzip(start) ? unpackedStart(start) : start;
   // Damaged gzip is left to the reader, which says what is wrong with it.
   return content === undefined || isIdx(content) ? 'idx' : undefined;
@@ -38,6 +40,11 @@ function isSharpFormat(start: Uint8Array): boolean {
 function isIdx(start: Uint8Array): boolean {
   const [a, b, type, rank] = start as unknown as [number, number, number, number];
   return a === 0 && b === 0 && [0x08, 0x09, 0x0b, 0x0c, 0x0d, 0x0e].includes(type) && rank >= 1 && rank <= 4;
+}
+
+/** Whether the header of an IDX file states the very size of the file. */
+function isWholeIdx(start: Uint8Array, size: number): boolean {
+  return isIdx(start) && idxFileBytes(start) === BigInt(size);
 }
 
 function unpackedStart(start: Uint8Array): Uint8Array | undefined {

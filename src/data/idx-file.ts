@@ -17,3 +17,14 @@ export function decodeIdxFile(bytes: Uint8Array, file: string): IdxArray {
   }
   return decodeIdx(bytes, { file });
 }
+
+/**
+ * What a labels file may be called beside an images file: train-images-idx3-ubyte.gz has train-labels-idx1-ubyte.gz or
+ * without .gz; none for names without "images".
+ */
+export function labelsNames(imagesName: string): readonly string[] {
+  const name = imagesName.replace('images', 'labels').replace('idx3', 'idx1');
+  if (name === imagesName) return [];
+  const plain = name.replace(/\.gz$/, '');
+  return [...new Set([name, plain, `${plain}.gz`])];
+}

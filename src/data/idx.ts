@@ -71,6 +71,16 @@ function parseHeader(bytes: Uint8Array, where: string): IdxHeader {
   return { type: element.type, shape, headerBytes, dataBytes };
 }
 
+/** The size of the whole file by its header alone; undefined where the header says nothing that can be. */
+export function idxFileBytes(start: Uint8Array): bigint | undefined {
+  try {
+    const { headerBytes, dataBytes } = parseHeader(start, '');
+    return BigInt(headerBytes) + dataBytes;
+  } catch {
+    return undefined;
+  }
+}
+
 function checkLimit(header: IdxHeader, maxBytes: number, where: string): void {
   check(header.dataBytes <= BigInt(maxBytes), 'IDX_LIMIT', () => {
     return `shape ${header.shape.join('x')} of ${header.type} needs ${header.dataBytes} bytes, limit ${maxBytes}${where}`;

@@ -8,7 +8,20 @@ import { loadSharp } from './sharp-package.js';
 
 /** Last counter word of Philox for augmentation, so that it shares no random word with other uses of a seed. */
 const AUGMENTATION_STREAM = 4;
+/** Images of more pixels than this take gigabytes. */
+const MAXIMUM_PIXELS = 2 ** 26;
 const WHITE: Colour = [255, 255, 255];
+
+/** @throws PixelCnnError ERR_LIMIT for a size of too many pixels; `what` begins the message. */
+export function checkPixels(
+  { width, height }: { readonly width: number; readonly height: number },
+  what: string,
+  remedy: string,
+): void {
+  if (width * height <= MAXIMUM_PIXELS) return;
+  const message = `${what} ${width}x${height} = ${width * height} pixels, limit ${MAXIMUM_PIXELS}`;
+  throw new PixelCnnError('ERR_LIMIT', message, { remedy });
+}
 
 /** ITU-R BT.601 luma, rounded. */
 export function luma(red: number, green: number, blue: number): number {
@@ -59,12 +72,14 @@ export function isTransparent({ data, channels }: RasterImage): boolean {
 }
 
 /**
- * The image at width x height pixels. `fit` 'cover' fills the size and cuts off what overhangs, 'contain' pads with
+ * The image, called `name` in errors, at width x height pixels. `fit` 'cover' fills the size and cuts off what overhangs, 'contain' pads with
  * `background`, 'fill' stretches.
- * @throws PixelCnnError ERR_MISSING_PACKAGE, IMAGE_SHAPE (more than 4 channels).
+ * @throws PixelCnnError ERR_MISSING_PACKAGE, IMAGE_SHAPE (more than 4 channels), IMAGE_RESIZE (sharp cannot do it, as
+ * where the sides are too far from those of the image).
  */
 export async function resizeImage(
   image: RasterImage,
+  name: string,
   size: { readonly width: number; readonly height: number; readonly fit: Fit },
   background: Colour = WHITE,
 ): Promise<RasterImage> {
@@ -78,7 +93,16 @@ export async function resizeImage(
     background: padding(background, image.channels),
   });
   if (image.channels < 3) pipeline = pipeline.toColourspace('b-w');
-  const { data, info } = await pipeline.raw().toBuffer({ resolveWithObject: true });
+  const { data, info } = await pipeline
+    .raw()
+    .toBuffer({ resolveWithObject: true })
+    .catch((cause: unknown) => {
+      const sizes = `from ${image.width}x${image.height} to ${width}x${height} (${fit})`;
+      throw new PixelCnnError('IMAGE_RESIZE', `cannot resize ${name} ${sizes}: ${String(cause)}`, {
+        remedy: 'give a `resize` whose proportions are nearer to those of the image, or leave the image out',
+        cause,
+      });
+    });
   check(info.channels === image.channels, 'IMAGE_SHAPE', () => {
     return `resize turned ${image.channels} channels into ${info.channels}`;
   });

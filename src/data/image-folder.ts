@@ -1,8 +1,9 @@
 // What a folder of images holds: IDX files, CIFAR-10 batches, or images in splits and classes.
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { PixelCnnError } from '../errors.js';
 import { type FileKind, fileKind, START_BYTES } from './file-kind.js';
 import { hasImages, ImageSearch, type Listing, listImages } from './folder-search.js';
+import { labelsNames } from './idx-file.js';
 import { firstNames, type ImageNotes } from './image-notes.js';
 import type { CheckedImageSpec, Split } from './image-spec.js';
 import { readFileBounded, readFileStart } from './read-file.js';
@@ -73,17 +74,6 @@ function chooseSplit(
   return split;
 }
 
-/** Tells what is left out beside `what`, the files or folders that are read. */
-function tellBeside(
-  what: string,
-  path: string,
-  { files, folders }: Pick<Listing, 'files' | 'folders'>,
-  notes: ImageNotes,
-): void {
-  const names = [...folders.map((name) => `${name}/`), ...files];
-  if (names.length > 0) notes.tell(`left out beside the ${what} of ${path}: ${firstNames(names)}`);
-}
-
 /**
  * Looks into a folder: IDX files of the MNIST family, CIFAR-10 batches, else images, in this order.
  * @throws PixelCnnError ERR_DATASET_NOT_FOUND (nothing to read), ERR_NO_SPLIT, IMAGE_FORMAT (nothing but files of
@@ -103,7 +93,7 @@ async function findIdx(
   wanted: Wanted,
   notes: ImageNotes,
 ): Promise<FolderContent | undefined> {
-  const { path, files, folders } = listing;
+  const { path, files } = listing;
   const found = new Map<Split, string>();
   for (const [split, stem] of [
     ['train', /^train-images/],
@@ -115,11 +105,26 @@ async function findIdx(
     }
   }
   if (found.size === 0) return undefined;
-  const others: string[] = [];
-  for (const name of files) if (!(await isIdxFile(join(path, name)))) others.push(name);
-  tellBeside('IDX files', path, { files: others, folders }, notes);
   const split = chooseSplit(path, wanted.split, [...found.keys()], notes);
+  const images = [...found.values()].map((file) => basename(file));
+  tellBeside(
+    'the IDX files',
+    listing,
+    new Set(images.flatMap((name) => [name, ...labelsNames(name)])),
+    notes,
+  );
   return { kind: 'idx', split, file: found.get(split) as string };
+}
+
+/** Tells the files and folders of a listing beside the `known` ones, which are called `what`. */
+function tellBeside(
+  what: string,
+  { path, files, folders }: Listing,
+  known: ReadonlySet<string>,
+  notes: ImageNotes,
+): void {
+  const beside = [...folders.map((name) => `${name}/`), ...files].filter((name) => !known.has(name));
+  if (beside.length > 0) notes.tell(`left out beside ${what} of ${path}: ${firstNames(beside)}`);
 }
 
 /** A file that an IDX name promises and that is of no other kind counts as well: the reader says what is wrong with it. */
@@ -141,11 +146,10 @@ async function findCifar(
     if (kind === 'cifar' || (kind === undefined && /batch/i.test(name))) batches.push(name);
   }
   if (batches.length === 0) return undefined;
-  const others = listing.files.filter((name) => !batches.includes(name) && name !== classNamesFile);
-  tellBeside('CIFAR-10 batches', listing.path, { files: others, folders: listing.folders }, notes);
   const ofSplit = (split: Split) => batches.filter((name) => /test/.test(name) === (split === 'test'));
   const splits = (['train', 'test'] as const).filter((split) => ofSplit(split).length > 0);
   const split = chooseSplit(listing.path, wanted.split, splits, notes);
+  tellBeside('the CIFAR-10 batches', listing, new Set([...batches, classNamesFile]), notes);
   return {
     kind: 'cifar',
     split,
@@ -177,8 +181,7 @@ async function findImages(listing: Listing, wanted: Wanted, notes: ImageNotes): 
     return { ...(await collect(listing, await classFolders([listing]), wanted, notes)), split: undefined };
   }
   const split = chooseSplit(path, wanted.split, [...splits.keys()], notes);
-  const others = listing.folders.filter((name) => !SPLITS.some((known) => SPLIT_FOLDERS[known].test(name)));
-  tellBeside('splits', path, { files: listing.files, folders: others }, notes);
+  tellBeside('the splits', listing, new Set([...splits.values()].map((name) => `${name}/`)), notes);
   const listings = new Map<Split, Listing>();
   for (const [known, name] of splits) listings.set(known, await listImages(join(path, name)));
   // A class has the same number in every split, also where one of them has no image of it.
@@ -239,12 +242,22 @@ async function collect(
       notes.tell(`passed over folders beside the images of ${path}: ${firstNames(passed)}`);
     return { kind: 'images', files: search.files, classes: undefined, classNames: undefined };
   }
+  const deeper: string[] = [];
   for (const [label, name] of classNames.entries()) {
-    if (folders.includes(name)) await search.add(await listImages(join(path, name)), label);
+    if (!folders.includes(name)) continue;
+    const inside = await listImages(join(path, name));
+    deeper.push(...inside.folders.map((folder) => `${name}/${folder}/`));
+    await search.add(inside, label);
   }
   search.tell(listing, notes);
   const { files, classes } = search;
   notes.tell(`classes by folder: ${classNames.length} (${firstNames(classNames, 10)})`);
+  const others = folders.filter((name) => !classNames.includes(name)).map((name) => `${name}/`);
+  if (others.length > 0)
+    notes.tell(
+      `left out folders that are no classes, without images directly in them: ${firstNames(others)}`,
+    );
+  if (deeper.length > 0) notes.tell(`left out folders inside of classes: ${firstNames(deeper)}`);
   const present = new Set(classes.slice(wanted.offset));
   if (present.size < classNames.length) {
     const absent = classNames.filter((_, label) => !present.has(label));

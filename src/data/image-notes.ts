@@ -1,15 +1,20 @@
 // What was done to images while they were read: each kind told once, with the number of images.
 
+/** What is done to an image, in this order; resizing and crops come last. */
+const STAGES = ['read', 'turned', 'channels', 'size'] as const;
+type Stage = (typeof STAGES)[number];
+
 /** Counts what is done to images, by kind. */
 export class ImageNotes {
-  readonly #counts = new Map<string, number>();
+  readonly #counts = new Map(STAGES.map((stage) => [stage, new Map<string, number>()]));
   readonly #sizes = new Set<string>();
   readonly #plain: string[] = [];
   #resized = 0;
 
-  /** One image was changed so. */
-  count(what: string): void {
-    this.#counts.set(what, (this.#counts.get(what) ?? 0) + 1);
+  /** One image was changed so, at this stage. */
+  count(stage: Stage, what: string): void {
+    const counts = this.#counts.get(stage) as Map<string, number>;
+    counts.set(what, (counts.get(what) ?? 0) + 1);
   }
 
   /** One image of this size was resized. */
@@ -23,7 +28,7 @@ export class ImageNotes {
     this.#plain.push(sentence);
   }
 
-  /** One sentence per kind; `size` is what images were resized to, `total` how many there are. */
+  /** One sentence per kind, in the order in which things are done to an image; `size` is what images were resized to, `total` how many there are. */
   sentences(total: number, size: string): string[] {
     const told = (what: string, count: number) => {
       if (total === 1) return what;
@@ -33,7 +38,9 @@ export class ImageNotes {
     const from = this.#sizes.size === 1 ? only : 'various sizes';
     return [
       ...this.#plain,
-      ...[...this.#counts].map(([what, count]) => told(what, count)),
+      ...[...this.#counts.values()]
+        .flatMap((counts) => [...counts])
+        .map(([what, count]) => told(what, count)),
       ...(this.#resized > 0 ? [told(`resized from ${from} to ${size}`, this.#resized)] : []),
     ];
   }

@@ -1,5 +1,6 @@
 // One decoded image made what was asked for: channels, size, crops, each change noted.
 import {
+  checkPixels,
   convertChannels,
   coveringSize,
   cropImage,
@@ -19,6 +20,14 @@ export function sizeText({ resize, background }: Pick<CheckedImageSpec, 'resize'
   return `${width}x${height} (width x height, ${fit}${padded})`;
 }
 
+/** What crops of `count` images are: `cut into 3 crops of 8x8 each: 18 crops of 6 images`; nothing without crops. */
+export function cropsText({ crops, resize }: CheckedImageSpec, count: number): string | undefined {
+  if (crops === undefined || resize === undefined) return undefined;
+  const counted = (number: number, what: string) => `${number} ${what}${number === 1 ? '' : 's'}`;
+  const each = `${counted(crops, 'crop')} of ${resize.width}x${resize.height} each`;
+  return `cut into ${each}: ${counted(crops * count, 'crop')} of ${counted(count, 'image')}`;
+}
+
 /** 'white', 'black' or '#rrggbb'. */
 function colourText(colour: Colour): string {
   const hex = colour.map((byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -27,7 +36,8 @@ function colourText(colour: Colour): string {
 
 /**
  * The pieces to keep of image number `index`, called `name` in errors: itself, or its crops.
- * @throws PixelCnnError ERR_MISSING_PACKAGE; ERR_INVALID_ARG_VALUE where `values` 'levels' forbids a change.
+ * @throws PixelCnnError ERR_MISSING_PACKAGE; ERR_LIMIT for an image that crops would enlarge too far; IMAGE_RESIZE;
+ * ERR_INVALID_ARG_VALUE where `values` 'levels' forbids a change.
  */
 export async function conform(
   image: RasterImage,
@@ -42,10 +52,9 @@ export async function conform(
   const { width, height } = converted;
   if (crops === undefined) {
     if (width !== resize.width || height !== resize.height) notes.resized(width, height);
-    return [await resizeImage(converted, resize, background)];
+    return [await resizeImage(converted, name, resize, background)];
   }
   const enlarged = await coverCrop(converted, name, spec, notes);
-  notes.count(`cut into ${crops} ${crops === 1 ? 'crop' : 'crops'} of ${resize.width}x${resize.height} each`);
   return Array.from({ length: crops }, (_, crop) => cropImage(enlarged, resize, index, crop));
 }
 
@@ -66,11 +75,11 @@ function withChannels(
   }
   const { background } = spec;
   if (channels !== 4 && isTransparent(image)) {
-    notes.count(`transparency composed on ${colourText(background)}`);
+    notes.count('channels', `transparency composed on ${colourText(background)}`);
   }
-  if (image.channels >= 3 && channels === 1) notes.count('converted from RGB to grey');
-  if (image.channels < 3 && channels >= 3) notes.count('converted from grey to RGB');
-  if (image.channels % 2 === 1 && channels === 4) notes.count('given an opaque alpha channel');
+  if (image.channels >= 3 && channels === 1) notes.count('channels', 'converted from RGB to grey');
+  if (image.channels < 3 && channels >= 3) notes.count('channels', 'converted from grey to RGB');
+  if (image.channels % 2 === 1 && channels === 4) notes.count('channels', 'given an opaque alpha channel');
   return { ...image, data: convertChannels(image.data, image.channels, channels, background), channels };
 }
 
@@ -89,6 +98,8 @@ async function coverCrop(
     const remedy = 'give a smaller `resize`, the size of a crop, or leave small images out';
     refuseForLevels(`${name} is ${small}, smaller than a crop of ${crop.width}x${crop.height}`, remedy);
   }
-  notes.count(`smaller than a crop of ${crop.width}x${crop.height}, enlarged to cover it`);
-  return resizeImage(image, { ...size, fit: 'fill' }, background);
+  const enlarged = `${name} is ${small} and, enlarged to cover a crop of ${crop.width}x${crop.height}, has`;
+  checkPixels(size, enlarged, 'give a smaller `resize`, the size of a crop, or leave the image out');
+  notes.count('size', `smaller than a crop of ${crop.width}x${crop.height}, enlarged to cover it`);
+  return resizeImage(image, name, { ...size, fit: 'fill' }, background);
 }

@@ -77,18 +77,25 @@ const resize = z
   .pipe(size);
 
 const byte = z.int().min(0).max(255);
-/** A grey byte, '#rrggbb' or [red, green, blue]. */
+/** A grey byte, '#rrggbb', '#rgb' or [red, green, blue]. */
 const background = z
   .union([
     byte,
-    z.string().regex(/^(#[0-9a-f]{6}|\d{1,3})$/i, "must be a byte or a colour such as '#ffffff'"),
+    z
+      .string()
+      .regex(
+        /^(#[0-9a-f]{3}|#[0-9a-f]{6}|\d{1,3})$/i,
+        "must be a byte or a colour such as '#ff8000' or '#f80'",
+      ),
     z.tuple([byte, byte, byte]),
   ])
   .transform((value): [number, number, number] => {
     if (typeof value === 'object') return value;
-    const hex = String(value).replace(/^#/, '');
-    if (typeof value === 'number' || hex.length !== 6) return [Number(value), Number(value), Number(value)];
-    return [0, 2, 4].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)) as [number, number, number];
+    const text = String(value);
+    if (!text.startsWith('#')) return [Number(text), Number(text), Number(text)];
+    // Each digit of the short form stands for two of them.
+    const hex = text.length === 4 ? text.replace(/[^#]/g, '$&$&') : text;
+    return [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)) as [number, number, number];
   })
   .pipe(z.tuple([byte, byte, byte]));
 
@@ -129,7 +136,7 @@ export const imageOptionsSchema = z.strictObject({
    * it. Pieces of one image follow each other; labels are repeated.
    */
   crops: z.int().min(1).max(65_536).optional(),
-  /** What transparent pixels are shown on: a grey byte, `'#rrggbb'` or `[red, green, blue]`; default 255, white. */
+  /** What transparent pixels are shown on: a grey byte, `'#rrggbb'`, `'#rgb'` or `[red, green, blue]`; default 255, white. */
   background: background.optional(),
   /**
    * `'bytes'`: 0…255. `'levels'`: the numbers are levels themselves, and nothing may change them: IDX, CIFAR-10 and PNG

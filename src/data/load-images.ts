@@ -7,11 +7,11 @@ import { errorCode } from '../realm.js';
 import { parseCifar } from './cifar.js';
 import { fileKind, foreignKind, START_BYTES } from './file-kind.js';
 import { idxImages, idxLabels } from './idx.js';
-import { decodeIdxFile, readIdxFile } from './idx-file.js';
+import { decodeIdxFile, labelsNames, readIdxFile } from './idx-file.js';
 import { type ImageBatch, sliceImages } from './image-batch.js';
 import { noSplit, readFolder } from './image-folder.js';
 import { ImageNotes } from './image-notes.js';
-import { sizeText } from './image-preparation.js';
+import { cropsText, sizeText } from './image-preparation.js';
 import {
   checkNoLabelsFile,
   checkOffset,
@@ -41,13 +41,12 @@ export interface LoadedImages extends ImageBatch {
   readonly split?: Split;
 }
 
-/** The labels file beside an images file: train-images-idx3-ubyte.gz has train-labels-idx1-ubyte.gz or without .gz. */
+/** The labels file beside an images file. */
 async function siblingLabels(imagesFile: string): Promise<string | undefined> {
-  const name = basename(imagesFile).replace('images', 'labels').replace('idx3', 'idx1');
-  if (name === basename(imagesFile)) return undefined;
+  const candidates = labelsNames(basename(imagesFile));
+  if (candidates.length === 0) return undefined;
   const names = await listFolder(dirname(imagesFile));
-  const plain = name.replace(/\.gz$/, '');
-  const found = [name, plain, `${plain}.gz`].find((candidate) => names.includes(candidate));
+  const found = candidates.find((candidate) => names.includes(candidate));
   return found === undefined ? undefined : join(dirname(imagesFile), found);
 }
 
@@ -166,7 +165,7 @@ async function loadNamed(name: (typeof DATASET_NAMES)[number], spec: CheckedImag
  * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE (also: options that contradict each other or the
  * images), ERR_OUT_OF_RANGE, ERR_LIMIT, ERR_DATASET_NOT_FOUND (missing package, path or labels), ERR_NO_SPLIT,
  * ERR_MISSING_PACKAGE (sharp), DATASET_FORMAT, IMAGE_FORMAT (not a format that is read: says which it is), IMAGE_SHAPE
- * (images of different sizes or channels), IMAGE_DECODE, the IDX_*, CIFAR_* and PNG_* codes of the readers, and the
+ * (images of different sizes or channels), IMAGE_DECODE, IMAGE_RESIZE, the IDX_*, CIFAR_* and PNG_* codes of the readers, and the
  * errno of a failed read; the reason of `signal`.
  */
 export async function loadImages(spec: string | ImageSpec): Promise<LoadedImages> {
@@ -187,11 +186,12 @@ export async function loadImages(spec: string | ImageSpec): Promise<LoadedImages
   const { labels, classNames, ...pixels } = images;
   const kept = wanted !== false && labels !== undefined;
   const total = 'data' in found ? images.count / (checked.crops ?? 1) : found.count;
+  const cut = cropsText(checked, total);
   return {
     ...pixels,
     ...(kept && { labels, ...(classNames && { classNames }) }),
     ...(values && { values }),
     ...(split && { split }),
-    notes: notes.sentences(total, sizeText(checked)),
+    notes: [...notes.sentences(total, sizeText(checked)), ...(cut === undefined ? [] : [cut])],
   };
 }

@@ -20,6 +20,8 @@ export interface PngParts {
   compressed: Uint8Array;
   /** False when there is no IEND: the image data are whole only if they unpack to the whole image. */
   ended: boolean;
+  /** The first eXIf chunk whose checksum fits. */
+  exif: Uint8Array | undefined;
 }
 
 /** An animation of several images, by its acTL chunk. */
@@ -65,6 +67,7 @@ export function parseChunks(
   const parts: Uint8Array[] = [];
   let compressedBytes = 0;
   let header: PngHeader | undefined;
+  let exif: Uint8Array | undefined;
   let previous = '';
   let dataEnded = false;
   let ended = false;
@@ -132,6 +135,8 @@ export function parseChunks(
       ended = true;
     } else if (type === 'acTL' && !dataEnded && isAnimation(data)) {
       note(NOTES.animation);
+    } else if (type === 'eXIf') {
+      exif ??= data;
     } else {
       check(!critical, 'PNG_CRITICAL_CHUNK', () => `unknown critical chunk ${type}${where}`);
     }
@@ -142,5 +147,5 @@ export function parseChunks(
   }
   check(header.colorType !== 3 || palette.colors !== undefined, 'PNG_PALETTE', () => `no palette${where}`);
   const compressed = parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
-  return { header, palette, compressed, ended };
+  return { header, palette, compressed, ended, exif };
 }

@@ -46,7 +46,13 @@ export const limitsSchema = z.strictObject({
  */
 export type PngLimits = z.input<typeof limitsSchema>;
 /** The limits with their defaults. */
-export type CheckedPngLimits = z.output<typeof limitsSchema>;
+export interface CheckedPngLimits extends z.output<typeof limitsSchema> {
+  /** How whoever asked for the image sets a limit, for errors. */
+  readonly setting: PngSetting;
+}
+
+/** The text of a limit and its value as a caller writes it: `{ maxSide: 17000 }`. */
+export type PngSetting = (name: keyof PngLimits, value: number | boolean) => string;
 
 /**
  * Throws unless `value`, what a file has of something, is within the limit `name`; `needed` is a limit that would do.
@@ -62,7 +68,7 @@ export function checkLimit(
   const limit = limits[name];
   if (value <= limit) return;
   throw new PixelCnnError('PNG_LIMIT', `${what()}, but ${name} is ${limit}`, {
-    remedy: `if the file can be trusted, raise the limit (\`pngLimits\`): ${name}=${needed}`,
+    remedy: `if the file can be trusted, raise the limit: ${limits.setting(name, needed)}`,
   });
 }
 

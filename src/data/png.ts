@@ -4,9 +4,10 @@ import { check, PixelCnnError } from '../errors.js';
 import { parseOptions } from '../options.js';
 import { errorCode } from '../realm.js';
 import { checkBytes, checkInteger, inFile, plainBytes } from './byte-array.js';
+import { exifOrientation } from './exif-orientation.js';
 import type { ImageBatch } from './image-batch.js';
 import { type PngParts, parseChunks } from './png-chunks.js';
-import { type Forgive, limitsSchema, NOTES, type PngLimits } from './png-header.js';
+import { type Forgive, limitsSchema, NOTES, type PngLimits, type PngSetting } from './png-header.js';
 import { decodePixels, scanlineBytes } from './png-pixels.js';
 
 export type { PngLimits } from './png-header.js';
@@ -143,8 +144,20 @@ function inflateScanlines(parts: PngParts, size: number, where: string, forgive:
  * limit); only when strict PNG_TRNS, PNG_TRAILING_DATA, PNG_UNSUPPORTED (16 bits).
  */
 export function decodePng(bytes: Uint8Array, limits: PngLimits = {}): DecodedPng {
+  return decodeOrientedPng(bytes, limits).image;
+}
+
+/**
+ * The same, and the EXIF orientation, 1 to 8, that the file states for the image; it is not applied. `setting` is how
+ * errors say to set a limit.
+ */
+export function decodeOrientedPng(
+  bytes: Uint8Array,
+  limits: PngLimits = {},
+  setting: PngSetting = (name, value) => `{ ${name}: ${value} }`,
+): { image: DecodedPng; orientation: number } {
   checkBytes(bytes, 'bytes');
-  const bounds = parseOptions('decodePng', limitsSchema, limits);
+  const bounds = { ...parseOptions('decodePng', limitsSchema, limits), setting };
   const where = inFile(bounds.file);
   const present = Math.min(bytes.length, 8);
   check(
@@ -158,16 +171,18 @@ export function decodePng(bytes: Uint8Array, limits: PngLimits = {}): DecodedPng
   check(present === 8, 'PNG_TRUNCATED', () => `a PNG signature has 8 bytes, got ${bytes.length}${where}`);
   const notes = new Set<string>();
   const forgive: Forgive = (code, message, note) => {
-    if (bounds.strict) throw new PixelCnnError(code, message, { remedy: 'leave out strict: true' });
+    if (bounds.strict)
+      throw new PixelCnnError(code, message, { remedy: `leave out ${setting('strict', true)}` });
     notes.add(note);
   };
   const parts = parseChunks(bytes, bounds, where, forgive, (text) => notes.add(text));
-  const { header, palette } = parts;
+  const { header, palette, exif } = parts;
   const scanlines = inflateScanlines(parts, scanlineBytes(header), where, forgive);
   const image = decodePixels(header, scanlines, palette, where, (index) => {
     const entries = (palette.colors?.length ?? 0) / 3;
     const message = `a pixel has colour ${index} of a palette of ${entries}${where}`;
     forgive('PNG_PALETTE', message, NOTES.unknownColor);
   });
-  return { ...image, notes: [...notes] };
+  const orientation = exif === undefined ? 1 : exifOrientation(exif);
+  return { image: { ...image, notes: [...notes] }, orientation };
 }

@@ -1,16 +1,14 @@
 // One image file to pixels as they are meant to be seen: PNG by our own decoder, other formats by the package sharp.
 import { check, PixelCnnError } from '../errors.js';
 import { plainBytes } from './byte-array.js';
-import { orient, pngOrientation } from './exif-orientation.js';
-import { convertChannels, padding, refuseForLevels } from './image-conversion.js';
+import { orient } from './exif-orientation.js';
+import { checkPixels, convertChannels, padding, refuseForLevels } from './image-conversion.js';
 import type { ImageNotes } from './image-notes.js';
 import type { CheckedImageSpec } from './image-spec.js';
-import { decodePng, type RasterImage } from './png.js';
-import { pngKind } from './png-header.js';
+import { decodeOrientedPng, type RasterImage } from './png.js';
+import { type PngSetting, pngKind } from './png-header.js';
 import { loadSharp, type SharpMetadata } from './sharp-package.js';
 
-/** Decoding more pixels than this takes gigabytes. */
-const MAXIMUM_PIXELS = 2 ** 26;
 const turned = 'turned as the EXIF orientation says';
 
 /**
@@ -35,14 +33,16 @@ function decodePngFile(
   notes: ImageNotes,
 ): RasterImage {
   if (spec.values === 'levels') checkPngOfLevels(bytes, file);
-  const { notes: told, ...image } = decodePng(bytes, { ...spec.pngLimits, file });
-  if (spec.values === 'levels' && image.channels % 2 === 0) {
+  // Both an option of loadImages and, as a flag, of the commands take this text.
+  const setting: PngSetting = (name, value) => `\`pngLimits\` '${name}=${value}'`;
+  const { image: decoded, orientation } = decodeOrientedPng(bytes, { ...spec.pngLimits, file }, setting);
+  if (spec.values === 'levels' && decoded.channels % 2 === 0) {
     refuseForLevels(`${file} has a transparent colour`, 'save it without transparency');
   }
-  for (const note of told) notes.count(note);
-  const orientation = pngOrientation(bytes);
-  if (orientation !== 1) notes.count(turned);
-  return orient(image, orientation);
+  for (const note of decoded.notes) notes.count('read', note);
+  const { data, width, height, channels } = decoded;
+  if (orientation !== 1) notes.count('turned', turned);
+  return orient({ data, width, height, channels }, orientation);
 }
 
 /** PNG samples of fewer or more bits are scaled to 8, palettes looked up: neither leaves levels as they are. */
@@ -98,9 +98,7 @@ async function decodeWithSharp(
 }
 
 function checkMetadata({ width, height, depth }: SharpMetadata, file: string): void {
-  check(width * height <= MAXIMUM_PIXELS, 'ERR_LIMIT', () => {
-    return `${file} has ${width}x${height} = ${width * height} pixels, limit ${MAXIMUM_PIXELS}: make it smaller first`;
-  });
+  checkPixels({ width, height }, `${file} has`, 'make it smaller first');
   // sharp would clip other samples to 0…255, which are not their colours.
   check(depth === 'uchar' || depth === 'ushort', 'IMAGE_DECODE', () => {
     return `${file} has samples of type ${depth}: convert it to 8 or 16 bits first`;
@@ -117,8 +115,8 @@ function uprightSize({ width, height, orientation = 1 }: SharpMetadata) {
 }
 
 function tellChanges({ orientation = 1, pages = 1, depth, space }: SharpMetadata, notes: ImageNotes): void {
-  if (orientation > 1) notes.count(turned);
-  if (pages > 1) notes.count('the first of several frames or pages was taken');
-  if (depth === 'ushort') notes.count('samples of 16 bits were scaled to 8');
-  if (space === 'cmyk') notes.count('converted from CMYK to RGB');
+  if (orientation > 1) notes.count('turned', turned);
+  if (pages > 1) notes.count('read', 'the first of several frames or pages was taken');
+  if (depth === 'ushort') notes.count('read', 'samples of 16 bits were scaled to 8');
+  if (space === 'cmyk') notes.count('channels', 'converted from CMYK to RGB');
 }

@@ -165,7 +165,8 @@ export class PixelCNN {
    * convolutions with ReLU between them, under any prefix (`net.`, `module.net.`, none …) and with or without mask
    * buffers; {@link notes} tells what was found and assumed. `options` is what the caller expects of the model: a file
    * that says otherwise is refused. A file that does not say which weights it holds counts as `raw`: the weights as they
-   * stand in it.
+   * stand in it. A state dict says `ema` by AveragedModel's `n_averaged` or by a prefix such as `ema_model.`, and holds
+   * both where all its weights and biases stand under `ema.` once more.
    * @throws PixelCnnError CKPT_FORMAT for a file of another kind, which is named; CKPT_MASK for masks of another model;
    * CKPT_CONFIG for `options` that contradict the file, naming both values; other CKPT_* for a file that is malformed or
    * does not fit; or the code of the system's error for the path (ENOENT, EACCES …).

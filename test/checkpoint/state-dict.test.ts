@@ -186,28 +186,81 @@ describe('names', () => {
     });
   });
 
-  it('weights of which an average alone is there are told to be one', () => {
-    const dict = dictOf(network(grey), (i) => `module.${i}`);
-    expect(decode(dict).notes.join()).not.toContain('average');
-    dict.set('n_averaged', { dtype: 'I64', shape: [], data: new Uint8Array(8) });
-    expectNotes(decode(dict).notes, /weights are an average, as 'n_averaged' says, and count as raw/);
-  });
-
   it('a moving average under ema. is one, with the buffers of the weights', () => {
     const [layers, averaged] = [network(grey, 1), network(grey, 2)];
     const dict = withMasks(dictOf(layers), layers, ownMask);
     for (const [name, tensor] of dictOf(averaged)) dict.set(`ema.${name}`, tensor);
     dict.set('n_averaged', { dtype: 'I64', shape: [], data: new Uint8Array(8) });
-    const { parameters, average, notes } = decode(dict);
+    const { parameters, average, weights, notes } = decode(dict);
     expectParameters(parameters, layers);
     expectParameters(average!, averaged);
+    expect(weights).toBe('raw');
     expectNotes(notes, /moving average of the weights under 'ema\.'/);
-    expect(notes.join()).not.toContain('count as raw');
-    dict.delete('ema.net.2.bias');
-    expect(refusal(dict)).toMatchObject({
-      code: 'CKPT_MISSING_TENSOR',
-      message: expect.stringMatching(/under 'ema\.'.*'net\.2\.bias'/),
+  });
+
+  it.each([
+    ['one bias', /^ema\.net\.2\.bias$/, 'ema.net.2.bias'],
+    ['all biases', /^ema\..*bias$/, 'ema.net.0.bias'],
+    ['one weight', /^ema\.net\.4\.weight$/, 'ema.net.4.weight'],
+    ['all weights', /^ema\..*weight$/, 'ema.net.0.weight'],
+    ['a layer', /^ema\.net\.2\./, 'ema.net.2.bias'],
+  ])('a moving average without %s is refused by its name', (_, missing, name) => {
+    const dict = dictOf(network(grey));
+    for (const [key, tensor] of dictOf(network(grey, 2))) {
+      if (!missing.test(`ema.${key}`)) dict.set(`ema.${key}`, tensor);
+    }
+    const { code, message } = refusal(dict);
+    expect([code, message]).toEqual([
+      'CKPT_MISSING_TENSOR',
+      `m.safetensors: there is no tensor '${name}', and others have a moving average under 'ema.'`,
+    ]);
+  });
+
+  const count: SafetensorsTensor = { dtype: 'I64', shape: [], data: new Uint8Array(8) };
+  it.each<[string, string, string | undefined, RegExp]>([
+    ['AveragedModel', 'module.net.', 'n_averaged', /moving average, by 'n_averaged' beside them/],
+    ['AveragedModel, its prefix stripped', 'net.', 'n_averaged', /by 'n_averaged'/],
+    ['an AveragedModel that is an attribute', 'model.module.', 'model.n_averaged', /by 'model\.n_averaged'/],
+    ['compiled', '_orig_mod.module.net.', '_orig_mod.n_averaged', /by '_orig_mod\.n_averaged'/],
+    ...['ema.net.', 'ema_model.net.', 'model_ema.', 'averaged.', 'module.ema.module.', 'swa_model.'].map(
+      (prefix): [string, string, undefined, RegExp] => [
+        `the prefix ${prefix}`,
+        prefix,
+        undefined,
+        new RegExp(`moving average, by the name '${prefix}0\\.weight'`),
+      ],
+    ),
+  ])('weights that are an average alone are labelled so: %s', (_, prefix, counter, note) => {
+    const layers = network(grey);
+    const dict = dictOf(layers, (i) => `${prefix}${2 * i}`);
+    if (counter !== undefined) dict.set(counter, count);
+    const { weights, average, parameters, notes } = decode(dict);
+    expect([weights, average]).toEqual(['ema', undefined]);
+    expectParameters(parameters, layers);
+    expectNotes(notes, note);
+  });
+
+  it('names in which such a word is only a part stay raw', () => {
+    for (const prefix of ['schema.', 'cinema_net.', 'averages.', 'module.net.']) {
+      const { weights, notes } = decode(dictOf(network(grey), (i) => `${prefix}${2 * i}`));
+      expect(weights).toBe('raw');
+      expect(notes.join()).not.toMatch(/moving average/);
+    }
+  });
+
+  it('an average of an average is refused', () => {
+    const own = (prefix: string) => (i: number) => `${prefix}${2 * i}`;
+    const twice = (prefix: string): Dict =>
+      new Map([
+        ...dictOf(network(grey), own(prefix)),
+        ...dictOf(network(grey, 2), own(`ema.${prefix}`)),
+        ['n_averaged', count] as const,
+      ]);
+    expect(refusal(twice('module.net.'))).toMatchObject({
+      code: 'CKPT_CONFIG',
+      message: expect.stringMatching(/'module\.net\.0\.weight' is a moving average already/),
     });
+    expect(refusal(twice('ema_model.')).code).toBe('CKPT_CONFIG');
   });
 });
 

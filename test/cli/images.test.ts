@@ -131,7 +131,7 @@ describe('photographs of different sizes and orientations', () => {
       '--json',
     ]);
     const start = JSON.parse(stdout.split('\n')[0] as string) as { notes: { data: string[] } };
-    expect(start.notes.data).toContain('cut into 2 crops of 8x8 each: all 6 images');
+    expect(start.notes.data).toContain('cut into 2 crops of 8x8 each: 12 crops of 6 images');
     const config = JSON.parse(read('q', 'config.json')) as object;
     expect(config).toMatchObject({ resize: { width: 8, height: 8 }, crops: 2, background: [255, 128, 0] });
     const resumed = await run(['train', '--resume', '--out', 'q', '--steps', '3', '--quiet']);
@@ -181,6 +181,22 @@ describe('photographs of different sizes and orientations', () => {
     expect(stderr).toContain(message);
   });
 
+  it('limits of PNG files are named as the flag that sets them, which then helps', async () => {
+    const evaluate = (...flags: string[]) =>
+      run(['evaluate', 'flat-run', '--data', 'flat', '--device', 'cpu', ...flags]);
+    const { code, stderr } = await evaluate('--png-limits', 'maxSide=7');
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringContaining('8x8 pixels in flat/0.png, but maxSide is 7\n'),
+    ]);
+    expect(stderr).toContain("raise the limit: --png-limits 'maxSide=8'\n");
+    expect((await evaluate('--png-limits', 'maxSide=8')).code).toBe(0);
+    write('strict/0.png', Buffer.concat([grey(8, 8, (x) => x * 30), Buffer.alloc(3)]));
+    const strict = await run(['evaluate', 'flat-run', '--data', 'strict', '--png-limits', 'strict=true']);
+    expect(strict.stderr).toContain("fix: leave out --png-limits 'strict=true'\n");
+    for (const text of [stderr, strict.stderr]) expect(text).not.toMatch(/loadImages|decodePng|pngLimits|`/);
+  });
+
   it('a split that is not there is refused, and nothing is trained', async () => {
     const { code, stderr } = await run([
       'train',
@@ -197,6 +213,30 @@ describe('photographs of different sizes and orientations', () => {
     expect(code).toBe(1);
     expect(stderr).toContain("flat has no split 'test'");
     expect(stderr).toContain('ERR_NO_SPLIT');
+  });
+
+  it('crops are called crops wherever they are counted', async () => {
+    const crops = ['--resize', '4', '--crops', '3'];
+    const flags = [...crops, '--test', 'flat', '--test-limit', '5', '--validation', '0.1', '--steps', '1'];
+    const trained = await run(['train', '--data', 'flat', ...flags, '--out', 'crops', ...small]);
+    expect(trained.code).toBe(0);
+    for (const line of [
+      /flat: cut into 3 crops of 4x4 each: 36 crops of 12 images\n/,
+      /flat: 36 crops of 4x4x1 from 12 images\n/,
+      /validation: 3 held out, 10 % of 36 crops of 12 images\n/,
+      /test \d.*, first 5 of 36 crops of 12 images, raw weights\n/,
+    ])
+      expect(trained.stderr).toMatch(line);
+    const { test } = JSON.parse(read('crops', 'summary.json')) as { test: object };
+    expect(test).toMatchObject({ images: 5, of: 36, crops: 3 });
+    const evaluate = (...more: string[]) =>
+      run(['evaluate', 'crops', '--data', 'flat', '--device', 'cpu', ...crops, ...more]);
+    const { stdout } = await evaluate();
+    expect(stdout).toMatch(/crops +36 +3 of each image, flat, 4x4x1\n/);
+    expect(stdout).toMatch(/nats +\S+ +per crop/);
+    expect(JSON.parse((await evaluate('--json')).stdout)).toMatchObject({ images: 36, crops: 3 });
+    const whole = await run(['evaluate', 'flat-run', '--data', 'flat', '--device', 'cpu', '--json']);
+    expect(JSON.parse(whole.stdout)).toMatchObject({ images: 12, crops: null });
   });
 
   it('validation on a share of crops is warned of', async () => {
@@ -257,6 +297,9 @@ describe('the mask of complete', () => {
     ['opaque where known', rgba((_, y) => [255, y < 4 ? 255 : 0]), true],
     ['opaque where known, with a picture in it', rgba((x, y) => [x * 30, y < 4 ? 255 : 0]), true],
     ['an alpha channel that is opaque', rgba((_, y) => [y < 4 ? 255 : 0, 255]), false],
+    ['one alpha byte of 254', rgba((x, y) => [y < 4 ? 250 : 3, x + y === 14 ? 254 : 255]), false],
+    ['an alpha channel that is nearly opaque', rgba((x, y) => [y < 4 ? 255 : 0, 128 + 8 * x]), false],
+    ['a soft alpha channel', rgba((_, y) => [255, 240 - 32 * y]), true],
   ])('%s', async (_, bytes, alpha) => {
     write('mask.png', bytes);
     const { code, stderr } = await complete('mask.png');
@@ -264,7 +307,19 @@ describe('the mask of complete', () => {
     expect(stderr.includes('mask.png: its alpha channel is the mask, transparent pixels are drawn')).toBe(
       alpha,
     );
+    expect(stderr).not.toMatch(/every pixel is known|no pixel is known/);
     expect(hiddenPixels()).toEqual(lowerHalf);
+  });
+
+  it.each([
+    ['white throughout', grey(8, 8, () => 255), 'every pixel is known, nothing is to be drawn', 0],
+    ['black throughout', grey(8, 8, () => 0), 'no pixel is known, whole images are drawn', 1],
+    ['transparent throughout', rgba(() => [255, 0]), 'no pixel is known, whole images are drawn', 1],
+  ])('%s is told', async (_, bytes, note, hidden) => {
+    write('same.png', bytes);
+    const { code, stderr } = await complete('same.png');
+    expect([code, stderr.includes(`same.png: ${note}\n`)]).toEqual([0, true]);
+    expect(hiddenPixels()).toEqual(Array(64).fill(hidden));
   });
 
   it('follows the images: their size, with the same --resize', async () => {
@@ -286,6 +341,11 @@ describe('the mask of complete', () => {
     [
       'black paint on nothing',
       rgba((_, y) => [0, y < 4 ? 255 : 0]),
+      'black, to be drawn by colour, and opaque',
+    ],
+    [
+      'nearly black and white with a stray transparent pixel',
+      rgba((x, y) => [y < 4 ? 250 : 3, x + y === 14 ? 0 : 255]),
       'black, to be drawn by colour, and opaque',
     ],
     ['0 and 1', grey(8, 8, (_, y) => (y < 4 ? 1 : 0)), 'has no white pixel, its brightest is 1 of 255'],

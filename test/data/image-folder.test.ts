@@ -30,6 +30,7 @@ const refused = (name = '', spec: object = {}) => expect(load(name, spec)).rejec
 
 const idx = (...data: number[]) =>
   Uint8Array.of(0, 0, 8, 3, 0, 0, 0, data.length, 0, 0, 0, 1, 0, 0, 0, 1, ...data);
+const labels = (...data: number[]) => Uint8Array.of(0, 0, 8, 1, 0, 0, 0, data.length, ...data);
 const pickle = Buffer.from('80027d71', 'hex');
 const html = '<!DOCTYPE html><html><body>404</body></html>';
 const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n';
@@ -189,7 +190,10 @@ describe('classes', () => {
       [0, 1, 1, 2],
       ['Ape', 'cat', 'dog'],
     ]);
-    expect(images.notes).toEqual(['classes by folder: 3 (Ape, cat, dog)']);
+    expect(images.notes).toEqual([
+      'classes by folder: 3 (Ape, cat, dog)',
+      'left out folders that are no classes, without images directly in them: empty/',
+    ]);
     const part = await load('', { offset: 1, limit: 2, labels: true });
     expect([[...part.data], [...(part.labels ?? [])]]).toEqual([
       [1, 2],
@@ -219,6 +223,46 @@ describe('classes', () => {
     const images = await load();
     expect([[...images.data], 'labels' in images]).toEqual([[1], false]);
     expect(images.notes).toEqual([`passed over folders beside the images of ${folder}: more/`]);
+  });
+
+  it('leave out deeper folders, and say so', async () => {
+    await fill({ 'cat/1.png': 1, 'cat/more/2.png': 2, 'dog/1.png': 3 });
+    await fill({ 'bird/sub/1.png': 4, 'bird/sub/2.png': 5, 'dog/a/x.png': 6, 'dog/b/c/x.png': 7 });
+    const images = await load();
+    expect([[...images.data], images.classNames]).toEqual([
+      [1, 3],
+      ['cat', 'dog'],
+    ]);
+    const deeper = [
+      'left out folders that are no classes, without images directly in them: bird/',
+      'left out folders inside of classes: cat/more/, dog/a/, dog/b/',
+    ];
+    expect(images.notes).toEqual(['classes by folder: 2 (cat, dog)', ...deeper]);
+    // Also where reading ends before it comes to them.
+    expect((await load('', { limit: 1 })).notes).toEqual(expect.arrayContaining(deeper));
+  });
+
+  it('leave out deeper folders in splits, and splits in a folder that is none', async () => {
+    await fill({ 's/train/cat/1.png': 1, 's/train/cat/x/2.png': 2, 's/train/dog/deep/1.png': 3 });
+    await fill({ 's/test/cat/1.png': 4, 's/test/dog/1.png': 5, 'i/images/train/a.png': 6 });
+    await fill({
+      'i/images/test/b.png': 7,
+      'i/readme/1.png': 8,
+      'b/train/cat/1.png': 1,
+      'b/train/dog/d/1.png': 2,
+    });
+    expect((await load('s', { split: 'train' })).notes).toEqual([
+      'classes by folder: 2 (cat, dog)',
+      'left out folders inside of classes: cat/x/, dog/deep/',
+      'no images of 1 of 2 classes: dog',
+    ]);
+    expect((await load('b')).notes).toEqual([
+      'classes by folder: 1 (cat)',
+      'left out folders that are no classes, without images directly in them: dog/',
+    ]);
+    expect((await load('i')).notes).toContain(
+      'left out folders that are no classes, without images directly in them: images/',
+    );
   });
 
   it('that lie deeper are asked for', async () => {
@@ -256,11 +300,61 @@ describe('files', () => {
     expect(await bytesOf('', { split: 'test' })).toEqual([3]);
   });
 
+  it('of IDX and CIFAR-10 tell what lies beside them: shards, pictures, folders', async () => {
+    await fill({ 'i/train-images-0.idx': idx(1, 2), 'i/train-images-1.idx': idx(3), 'i/a.png': 4 });
+    await fill({ 'i/t10k-images.idx': idx(5), 'i/train-labels-0.idx': labels(7, 8), 'i/more/b.png': 6 });
+    const idxImages = await load('i', { split: 'train' });
+    expect([[...idxImages.data], [...(idxImages.labels ?? [])]]).toEqual([
+      [1, 2],
+      [7, 8],
+    ]);
+    expect(idxImages.notes).toEqual([
+      `left out beside the IDX files of ${join(folder, 'i')}: more/, a.png, train-images-1.idx`,
+    ]);
+    await fill({
+      'c/data_batch_1.bin': new Uint8Array(3073),
+      'c/readme.html': html,
+      'c/1.png': 1,
+      'c/x/2.png': 2,
+    });
+    expect((await load('c')).notes).toEqual([
+      `left out beside the CIFAR-10 batches of ${join(folder, 'c')}: x/, 1.png, readme.html`,
+    ]);
+    await fill({ 'm/train-images-idx3-ubyte': idx(1), 'm/train-labels-idx1-ubyte.gz': gzipSync(labels(2)) });
+    expect((await load('m')).notes).toEqual([]);
+  });
+
   it('called .bin are batches of CIFAR-10 only where they look like it', async () => {
     await fill({ 'a.png': 1, 'weights.bin': 'something' });
     expect((await load()).notes).toEqual(['left out 1 file that is no image: weights.bin']);
     await fill({ 'data_batch_1.bin': 'cut off' });
     await refused().toMatchObject({ code: 'CIFAR_TRUNCATED' });
+  });
+
+  it('called .bin whose size is that of CIFAR-10 records are still what their bytes say', async () => {
+    const size = 16 * 3073; // 48 images of 32x32 behind 16 bytes of header
+    const levels = new Uint8Array(size);
+    levels.set([0, 0, 8, 3, 0, 0, 0, 48, 0, 0, 0, 32, 0, 0, 0, 32]);
+    for (let i = 16; i < size; ++i) levels[i] = i % 7;
+    const padded = (bytes: Uint8Array) => Buffer.concat([bytes, Buffer.alloc(3073 - bytes.length)]);
+    const [shorter, wrong] = [levels.slice(), levels.slice()];
+    shorter[7] = 47; // then it is CIFAR-10 as far as one can see
+    wrong.set([0, 0, 8, 3, 1]); // and neither does the size fit
+    wrong[5 * 3073] = 10;
+    await fill({ 'i/x.bin': levels, 'shorter.bin': shorter, 'wrong.bin': wrong, 'p/x.bin': padded(dot(9)) });
+    const { count, height, width, channels, data } = await load('i/x.bin');
+    expect([count, height, width, channels]).toEqual([48, 32, 32, 1]);
+    expect(data).toEqual(levels.slice(16));
+    expect(await bytesOf('p')).toEqual([9]);
+    expect((await load('shorter.bin')).channels).toBe(3);
+    await refused('wrong.bin').toMatchObject({
+      code: 'CIFAR_LABEL_RANGE',
+      message: expect.stringContaining('label of image 5 is 10'),
+    });
+    await refused('i').toMatchObject({
+      code: 'IMAGE_FORMAT',
+      message: expect.stringContaining('x.bin (an IDX file, to be given by its own path)'),
+    });
   });
 
   it('that systems leave behind are passed over, others told once', async () => {

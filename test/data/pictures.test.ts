@@ -147,6 +147,33 @@ describe('EXIF orientation', () => {
       expect(Array.from((await loadImages(write('odd.png', bytes))).data)).toEqual(pixels);
     }
   });
+
+  it('of PNG is that of the first intact chunk in the file as it was read', async () => {
+    const image = png([1, 2, 3], 3, 1);
+    const exifOf = (orientation: number) => {
+      const file = Buffer.from(pngTurned(image, orientation, false));
+      return file.subarray(33, file.length - (image.length - 33));
+    };
+    const damaged = Buffer.from(exifOf(6));
+    damaged[damaged.length - 1]! ^= 1;
+    const [start, rest, end] = [image.subarray(0, 33), image.subarray(33, -12), image.subarray(-12)];
+    // Where a chunk has no type, the image is whole and reading ends.
+    const broken = Uint8Array.of(0, 0, 0, 0, 0x31, 0x32, 0x33, 0x34, 0, 0, 0, 0);
+    const turnedNote = 'turned as the EXIF orientation says';
+    const cases: [string, Uint8Array[], width: number][] = [
+      ['damaged', [start, damaged, rest, end], 3],
+      ['damaged-then-intact', [start, damaged, exifOf(6), rest, end], 1],
+      ['two', [start, exifOf(6), exifOf(1), rest, end], 1],
+      ['before-the-break', [start, exifOf(6), rest, broken], 1],
+      ['behind-the-break', [start, rest, broken, exifOf(6), end], 3],
+      ['behind-the-end', [start, rest, end, exifOf(6)], 3],
+      ['cut-off', [start, rest, exifOf(6).subarray(0, -3)], 3],
+    ];
+    for (const [name, parts, width] of cases) {
+      const images = await loadImages(write(`exif-${name}.png`, Buffer.concat(parts)));
+      expect([name, images.width, images.notes.includes(turnedNote)]).toEqual([name, width, width === 1]);
+    }
+  });
 });
 
 /** A TIFF of one row of grey samples of 32-bit floating point. */
@@ -263,6 +290,30 @@ describe('channels and depth', () => {
 });
 
 describe('transparency', () => {
+  it('is composed on a colour in any of the ways to write it', async () => {
+    const path = write('clear.png', png([1, 2, 3, 0], 1, 4));
+    for (const [background, colour] of [
+      ['#f80', [255, 136, 0]],
+      ['#F80', [255, 136, 0]],
+      ['#ff8000', [255, 128, 0]],
+      ['#123', [17, 34, 51]],
+      ['123', [123, 123, 123]],
+      [7, [7, 7, 7]],
+      [
+        [1, 2, 3],
+        [1, 2, 3],
+      ],
+    ] as [string | number | [number, number, number], number[]][]) {
+      expect([...(await loadImages({ path, background, channels: 3 })).data]).toEqual(colour);
+    }
+    for (const background of ['#', '#f8', '#f800', '#ff800', '#ff80000', 'f80', '#fg0', '256', 'orange']) {
+      await refused({ path, background }).toMatchObject({ message: expect.stringMatching(/background/) });
+    }
+    await refused({ path, background: '#ff80' }).toMatchObject({
+      message: expect.stringContaining("a byte or a colour such as '#ff8000' or '#f80'"),
+    });
+  });
+
   const glyph = () => {
     const data = new Uint8Array(256);
     for (let y = 2; y < 6; y += 1) for (let x = 2; x < 6; x += 1) data[4 * (8 * y + x) + 3] = 255;
@@ -410,6 +461,18 @@ describe('sizes', () => {
     write('sizes/b.png', png(Array(16).fill(9), 4, 1));
     await refused({ path: join(folder, 'sizes'), onEvent, signal: controller.signal }).toThrow('enough');
   });
+
+  it('that sharp cannot make are refused with the name of the file', async () => {
+    const path = write('thin.png', png(Array(16_000).fill(7), 1, 1));
+    await refused({ path, resize: 4000 }).toMatchObject({
+      name: 'PixelCnnError',
+      code: 'IMAGE_RESIZE',
+      message: expect.stringMatching(
+        /cannot resize .*thin\.png from 1x16000 to 4000x4000 \(cover\): .*affine/,
+      ),
+      remedy: expect.stringContaining('`resize`'),
+    });
+  });
 });
 
 describe('crops', () => {
@@ -443,7 +506,7 @@ describe('crops', () => {
     });
     expect(new Set(places.slice(0, 6)).size).toBeGreaterThan(3);
     expect(places.slice(0, 6)).not.toEqual(places.slice(6));
-    expect(images.notes.at(-1)).toBe('cut into 6 crops of 5x4 each: all 2 images');
+    expect(images.notes.at(-1)).toBe('cut into 6 crops of 5x4 each: 12 crops of 2 images');
     expect((await loadImages(spec)).data).toEqual(images.data);
     // Places belong to the image, whichever part is read.
     expect((await loadImages({ ...spec, offset: 1, limit: 1 })).data).toEqual(images.data.slice(120));
@@ -472,6 +535,52 @@ describe('crops', () => {
       message: expect.stringMatching(/small\.png is 3x2, smaller than a crop of 8x8/),
     });
     expect((await loadImages({ path, resize: 2, crops: 3, values: 'levels' })).values).toBe('levels');
+  });
+
+  it('are told in the order in which things are done to an image, whichever image comes first', async () => {
+    write('order/1.png', png(Array(12).fill(9), 2, 2)); // grey with alpha, 2x3
+    write('order/2.png', pngTurned(png(Array(64).fill(9), 8, 1), 6, false));
+    write('order/3.png', rawPng(8, 8, 16, 2, Array(8 * 49).fill(0)));
+    const spec = {
+      path: join(folder, 'order'),
+      resize: '4x3',
+      crops: 1,
+      channels: 1,
+      background: 0,
+    } as const;
+    expect((await loadImages(spec)).notes).toEqual([
+      '16 bits per channel were scaled to 8: 1 of 3 images',
+      'turned as the EXIF orientation says: 1 of 3 images',
+      'transparency composed on black: 1 of 3 images',
+      'converted from RGB to grey: 1 of 3 images',
+      'smaller than a crop of 4x3, enlarged to cover it: 1 of 3 images',
+      'cut into 1 crop of 4x3 each: 3 crops of 3 images',
+    ]);
+    const one = await loadImages({ path: join(folder, 'order/2.png'), resize: 3, crops: 4 });
+    expect(one.notes).toEqual([
+      'turned as the EXIF orientation says',
+      'cut into 4 crops of 3x3 each: 4 crops of 1 image',
+    ]);
+  });
+
+  it('enlarge no further than the limit on pixels, and ask for no memory before they know', async () => {
+    const tall = write('tall.png', png(Array(16_000).fill(7), 1, 1));
+    const flat = write('flat.png', png(Array(16_000).fill(7), 16_000, 1));
+    const before = process.resourceUsage().maxRSS;
+    for (const [path, resize, size] of [
+      [tall, '65x64', '65x1040000 = 67600000'],
+      [tall, 4000, '4000x64000000 = 256000000000'],
+      [flat, 4000, '64000000x4000 = 256000000000'],
+      [write('one.png', png([1], 1, 1)), 16_384, '16384x16384 = 268435456'],
+    ] as const) {
+      await refused({ path, resize, crops: 1 }).toMatchObject({
+        code: 'ERR_LIMIT',
+        message: expect.stringContaining(`has ${size} pixels, limit 67108864`),
+        remedy: expect.stringContaining('`resize`'),
+      });
+    }
+    expect(process.resourceUsage().maxRSS - before).toBeLessThan(50 * 1024); // KiB
+    expect((await loadImages({ path: tall, resize: '2x3', crops: 1 })).count).toBe(1);
   });
 });
 
@@ -514,6 +623,17 @@ describe('pngLimits', () => {
     await refused({ path, pngLimits: { maxSide: 7 } }).toMatchObject({ code: 'PNG_LIMIT' });
     await refused({ path, pngLimits: 'maxSide=7,maxChunks=9' }).toMatchObject({ code: 'PNG_LIMIT' });
     expect((await loadImages({ path, pngLimits: 'maxSide=8' })).count).toBe(1);
+  });
+
+  it('are named in errors as this function takes them', async () => {
+    const path = write('trailing.png', Buffer.concat([png(Array(64).fill(1), 8, 1), Buffer.alloc(3)]));
+    await refused({ path, pngLimits: { maxSide: 7 } }).toMatchObject({
+      remedy: "if the file can be trusted, raise the limit: `pngLimits` 'maxSide=8'",
+    });
+    await refused({ path, pngLimits: { strict: true } }).toMatchObject({
+      code: 'PNG_TRAILING_DATA',
+      remedy: "leave out `pngLimits` 'strict=true'",
+    });
   });
 });
 

@@ -1,7 +1,6 @@
 // The decoder of PNG files for the fuzzer, tolerant and strict on every input.
 import { crc32, deflateSync, inflateSync } from 'node:zlib';
-import { pngOrientation } from '../../dist/data/exif-orientation.js';
-import { decodePng, encodePng } from '../../dist/data/png.js';
+import { decodeOrientedPng, decodePng, encodePng } from '../../dist/data/png.js';
 import { NOTES } from '../../dist/data/png-header.js';
 import { mutateBytes } from './mutations.mjs';
 import { bytesOf, outcomeOf, require } from './outcome.mjs';
@@ -169,9 +168,9 @@ export const pngTarget = (decode = decodePng) => ({
         if (data.length < 4096) {
           require(sameImage(decodePng(encodePng(image), { strict: true }), image), 'it does not round trip');
         }
-        const orientation = pngOrientation(bytes);
+        const { orientation } = decodeOrientedPng(bytes, limits);
         require(orientation >= 1 && orientation <= 8, `its orientation is ${orientation}`);
-        return `accept ${channels} ${orientation} ${notes[0] ?? ''}`;
+        return `accept ${channels} ${notes[0] ?? ''}`;
       },
     );
     if (strict !== undefined && !outcome.startsWith('accept')) {

@@ -3,7 +3,15 @@ import { z } from '../../options.js';
 import { evaluate, evaluateSchema } from '../../train/evaluate.js';
 import type { Command } from '../command.js';
 import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel } from '../common.js';
-import { imageOptions, imagesText, readImages, sizeOf, tellOtherSize, valuesFor } from '../image-options.js';
+import {
+  imageOptions,
+  imagesText,
+  readImages,
+  sizeOf,
+  tellOtherSize,
+  unitOf,
+  valuesFor,
+} from '../image-options.js';
 import { countedProgress, ProgressLine } from '../progress.js';
 import { table, thousands } from '../terminal.js';
 
@@ -33,14 +41,18 @@ export const evaluateCommand: Command<typeof schema> = {
       const wanted = { ...options, values: valuesFor(model, options) };
       const images = await readImages(options.data, wanted, terminal, signal);
       tellOtherSize(options.data, images, model, terminal);
-      const onEvent = countedProgress(new ProgressLine(terminal), 'evaluating', 'images');
+      const onEvent = countedProgress(new ProgressLine(terminal), 'evaluating', unitOf(options));
       const settings = { protocol, weights: source.weights, draws, seed, algorithm, signal, onEvent };
       const result = await evaluate(model, images, settings);
       const { nats, bitsPerDim, natsPerDraw } = result;
       const rows = [
-        ['nats', nats.toFixed(4), 'per image'],
+        ['nats', nats.toFixed(4), options.crops === undefined ? 'per image' : 'per crop'],
         ['bits/dim', bitsPerDim.toFixed(5), ''],
-        ['images', thousands(result.images), `${options.data}, ${sizeOf(images)}`],
+        [
+          unitOf(options),
+          thousands(result.images),
+          `${options.crops === undefined ? '' : `${options.crops} of each image, `}${options.data}, ${sizeOf(images)}`,
+        ],
         ...(images.split ? [['split', images.split, '']] : []),
         ['protocol', protocol, ''],
         ['weights', result.weights, source.model],
@@ -61,6 +73,7 @@ export const evaluateCommand: Command<typeof schema> = {
         height: images.height,
         width: images.width,
         channels: images.channels,
+        crops: options.crops ?? null,
         draws: natsPerDraw.length,
         notes: images.notes,
       });
