@@ -30,6 +30,7 @@ const imageSizeKey = 'pixelcnn.imageSize';
 const valuesKey = 'pixelcnn.values';
 /** Of the metadata: which weights the file holds. */
 export const weightsKey = 'pixelcnn.weights';
+const stepKey = 'pixelcnn.step';
 const trainingKey = 'pixelcnn.training';
 /** Prefixes of tensors that are not weights of the network itself. */
 const averagePrefix = 'ema.';
@@ -40,6 +41,8 @@ export interface ModelFile {
   readonly imageSize: { readonly height: number; readonly width: number } | undefined;
   /** What the numbers of the images are that it was trained on; undefined where nobody has said. */
   readonly values?: ImageValues | undefined;
+  /** Steps that the weights were trained for; undefined where nobody has said. */
+  readonly step?: number | undefined;
   /** What `parameters` are: the trained weights, or their moving average where the file holds that alone. */
   readonly weights: Weights;
   readonly parameters: NamedArrays;
@@ -90,6 +93,7 @@ export function encodeModel(file: ModelFile): Uint8Array {
   };
   if (file.imageSize) metadata[imageSizeKey] = JSON.stringify(imageSizeOf({ ...file.imageSize }, 'model'));
   if (file.values) metadata[valuesKey] = file.values;
+  if (file.step !== undefined) metadata[stepKey] = String(file.step);
   if (file.training) metadata[trainingKey] = JSON.stringify(file.training.state);
   return encodeSafetensors(tensors, metadata, { checksum: true });
 }
@@ -132,6 +136,7 @@ export function decodeModel(bytes: Uint8Array, expected: PixelCnnOptions = {}, f
     config,
     imageSize: size === undefined ? undefined : imageSizeOf(object(imageSizeKey, size), where),
     values: valuesOf(metadata[valuesKey], where),
+    step: stepOf(metadata[stepKey], where),
     weights,
     parameters,
     average: average.size > 0 ? average : undefined,
@@ -237,4 +242,13 @@ function valuesOf(text: string | undefined, where: string): ImageValues | undefi
     return `${where}: metadata '${valuesKey}' must be 'bytes' or 'levels', got ${JSON.stringify(text)}`;
   });
   return values;
+}
+
+function stepOf(text: string | undefined, where: string): number | undefined {
+  const step = Number(text);
+  const valid = text === undefined || (/^\d{1,16}$/.test(text) && Number.isSafeInteger(step));
+  check(valid, 'CKPT_CONFIG', () => {
+    return `${where}: metadata '${stepKey}' must be a number of steps, got ${JSON.stringify(text?.slice(0, 40))}`;
+  });
+  return text === undefined ? undefined : step;
 }

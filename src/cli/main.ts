@@ -77,9 +77,11 @@ let code: number;
 try {
   code = await main(process.argv.slice(2));
 } catch (error) {
-  code =
-    error instanceof Interrupted
-      ? 128 + constants.signals[error.signalName]
-      : reportFailure(error, (text) => errorText(text, running));
+  if (error instanceof Interrupted) {
+    stderr.write(`${error.message}\n`);
+    code = 128 + constants.signals[error.signalName];
+  } else {
+    code = reportFailure(error, (text) => errorText(text, running));
+  }
 }
 process.exitCode = await exitCode(code);

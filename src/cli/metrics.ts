@@ -11,22 +11,36 @@ export interface MetricsLine {
   readonly bitsPerDim?: number | null;
 }
 
+/** Steps, both included. */
+export interface StepRange {
+  readonly first: number;
+  readonly last: number;
+}
+
 /** Bytes. */
 const longestLine = 2 ** 16;
+/** Characters of lines that wait for room on a full disk; what comes on top of them is lost. */
+const mostWaiting = 2 ** 24;
 
 export class MetricsFile {
   readonly #path: string;
   readonly #file: FileHandle;
+  /** Steps up to that of {@link open} that the file should have lines of and has none: their disk was full. */
+  readonly gap: StepRange | undefined;
   /** Bytes of whole lines in the file; what a failed write left after them is written over. */
   #size: number;
-  #pending = '';
+  #pending: { readonly text: string; readonly step: number }[] = [];
+  /** Characters in #pending. */
+  #waiting = 0;
+  #lost: StepRange | undefined;
   #writing: Promise<void> | undefined;
   #failure: unknown;
 
-  private constructor(path: string, file: FileHandle, size: number) {
+  private constructor(path: string, file: FileHandle, size: number, gap: StepRange | undefined) {
     this.#path = path;
     this.#file = file;
     this.#size = size;
+    this.gap = gap;
   }
 
   /**
@@ -40,16 +54,18 @@ export class MetricsFile {
   ): Promise<MetricsFile> {
     const file = await openOrCreate(path);
     try {
-      let size = 0;
+      let [size, lastStep] = [0, 0];
       for await (const { text, end } of linesOf(file)) {
         const line = parseLine(text);
         if (line === undefined) continue;
         if (line.step > step) break;
         keep(line);
         size = end;
+        if (line.type === 'step') lastStep = line.step;
       }
       await file.truncate(size);
-      return new MetricsFile(path, file, size);
+      const gap = lastStep < step ? { first: lastStep + 1, last: step } : undefined;
+      return new MetricsFile(path, file, size, gap);
     } catch (error) {
       await file.close();
       throw error;
@@ -58,7 +74,14 @@ export class MetricsFile {
 
   /** Appends a line. Lines go to the file at once, as many together as have come up meanwhile. */
   append(line: MetricsLine): void {
-    this.#pending += `${JSON.stringify(line)}\n`;
+    const text = `${JSON.stringify(line)}\n`;
+    if (this.#waiting + text.length > mostWaiting) {
+      const { first } = this.#lost ?? { first: line.step };
+      this.#lost = { first, last: line.step };
+      return;
+    }
+    this.#pending.push({ text, step: line.step });
+    this.#waiting += text.length;
     // What a full disk has refused is tried again at the next flush, not with every line.
     if (this.#failure === undefined) this.#writing ??= this.#write();
   }
@@ -74,9 +97,16 @@ export class MetricsFile {
       if (this.#failure !== undefined) throw this.#failure;
       await this.#file.datasync();
     } catch (cause) {
-      const full = await fullDiskError(this.#path, Buffer.byteLength(this.#pending), cause);
+      const full = await fullDiskError(this.#path, this.#waiting, cause);
       throw full ?? systemError(`cannot write ${this.#path}`, cause);
     }
+  }
+
+  /** Steps whose lines are not in the file, not all at least, because they cannot be written; undefined while all goes well. */
+  get missing(): StepRange | undefined {
+    const waiting = this.#failure === undefined ? [] : this.#pending.map(({ step }) => step);
+    const steps = [...waiting.slice(0, 1), ...waiting.slice(-1), ...Object.values(this.#lost ?? {})];
+    return steps.length === 0 ? undefined : { first: Math.min(...steps), last: Math.max(...steps) };
   }
 
   async close(): Promise<void> {
@@ -88,14 +118,16 @@ export class MetricsFile {
   async #write(): Promise<void> {
     this.#failure = undefined;
     try {
-      while (this.#pending !== '') {
-        const text = this.#pending;
+      while (this.#pending.length > 0) {
+        const lines = [...this.#pending];
+        const text = lines.map((line) => line.text).join('');
         const bytes = Buffer.from(text);
         for (let at = 0; at < bytes.length; ) {
           at += (await this.#file.write(bytes, at, bytes.length - at, this.#size + at)).bytesWritten;
         }
         this.#size += bytes.length;
-        this.#pending = this.#pending.slice(text.length);
+        this.#pending.splice(0, lines.length);
+        this.#waiting -= text.length;
       }
     } catch (error) {
       this.#failure = error;
@@ -103,6 +135,25 @@ export class MetricsFile {
       this.#writing = undefined;
     }
   }
+}
+
+/** The last step that a file of metrics tells of, 0 without any, and whether it tells of a checkpoint. */
+export async function readMetrics(path: string): Promise<{ lastStep: number; saved: boolean }> {
+  const found = { lastStep: 0, saved: false };
+  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  if (file === undefined) return found;
+  try {
+    for await (const { text } of linesOf(file)) {
+      const { type, step } = parseLine(text) ?? { type: '', step: 0 };
+      if (type === 'step') found.lastStep = step;
+      if (type === 'checkpoint' || type === 'resume') found.saved = true;
+    }
+  } finally {
+    await file.close();
+  }
+  return found;
 }
 
 async function openOrCreate(path: string): Promise<FileHandle> {

@@ -1,9 +1,11 @@
 // The safetensors file that a command's model is in: the file itself, or the one to take from the folder of a run.
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { decodeModel } from '../checkpoint/model-file.js';
+import { readFileBounded } from '../data/read-file.js';
 import { PixelCnnError } from '../errors.js';
 import type { Weights } from '../models/weights.js';
-import { newestCheckpoint, stepsIn } from '../train/checkpoint-folder.js';
+import { newestCheckpoint, newestStep } from '../train/checkpoint-folder.js';
 import { checkpointsFolder, exists, modelFiles, readRunConfig, readSummary } from './run-folder.js';
 import type { Terminal } from './terminal.js';
 
@@ -50,12 +52,20 @@ async function modelsOf(path: string, weights: Weights | undefined): Promise<str
   return wanted.map((held) => join(path, modelFiles[held]));
 }
 
-/** A run that was resumed after its end has models of that end until it ends again. */
+/**
+ * A run that was resumed after its end has models of that end until it ends again. The model itself says of which step it
+ * is; one of an earlier release does not, and is of the end that the summary tells of.
+ */
 async function tellOfNewer(path: string, file: string, terminal: Terminal): Promise<void> {
+  const newest = await newestStep(join(path, checkpointsFolder)).catch(() => undefined);
+  if (newest === undefined) return;
   const { steps, stopped } = (await readSummary(path)) ?? {};
-  const newest = (await stepsIn(join(path, checkpointsFolder)).catch(() => []))[0];
-  if (newest === undefined || typeof steps !== 'number' || (newest.step <= steps && stopped !== true)) return;
-  terminal.note(`${file} is older than the run: its newest checkpoint is ${newest.path}`, 'yellow');
+  const { step } = decodeModel(await readFileBounded(file), {}, file);
+  const known = step ?? steps;
+  const same = known === newest.step && (step !== undefined || stopped !== true);
+  if (typeof known !== 'number' || same) return;
+  const relation = known > newest.step ? `is of step ${known}, later than` : 'is older than';
+  terminal.note(`${file} ${relation} the run: its newest checkpoint is ${newest.path}`, 'yellow');
 }
 
 /** Names what lies a folder below, where somebody gave the folder of all runs. */

@@ -7,7 +7,7 @@ import { PixelCnnError } from '../errors.js';
 import type { Weights } from '../models/weights.js';
 import { UsageError } from './failure.js';
 import { LearningCurve } from './learning-curve.js';
-import { MetricsFile, type MetricsLine } from './metrics.js';
+import { MetricsFile, type MetricsLine, type StepRange } from './metrics.js';
 import { writeGrid, writeOutput } from './output-files.js';
 
 export const runsFolder = 'runs';
@@ -17,7 +17,8 @@ export const modelFiles: Readonly<Record<Weights, string>> = {
   ema: 'model-ema.safetensors',
 };
 export const checkpointsFolder = 'checkpoints';
-const summaryFile = 'summary.json';
+export const metricsFile = 'metrics.jsonl';
+export const summaryFile = 'summary.json';
 
 export class RunFolder {
   readonly path: string;
@@ -42,12 +43,21 @@ export class RunFolder {
     return join(this.path, 'samples');
   }
 
-  /** Starts the metrics, or continues them after `step`. The run holds its folder's lock. */
-  async begin(step: number): Promise<void> {
+  /**
+   * Starts the metrics, or continues them after `step`. The run holds its folder's lock. Returns steps before that the
+   * metrics should tell of and do not.
+   */
+  async begin(step: number): Promise<StepRange | undefined> {
     await removeTemporaries(this.path);
     await removeTemporaries(this.#samples).catch(() => undefined); // not there before the first sample
-    const file = join(this.path, 'metrics.jsonl');
+    const file = join(this.path, metricsFile);
     this.#metrics = await MetricsFile.open(file, step, (line) => this.#curve.add(line));
+    return this.#metrics.gap;
+  }
+
+  /** Steps whose metrics could not be written. */
+  get missingMetrics(): StepRange | undefined {
+    return this.#metrics?.missing;
   }
 
   writeConfig(config: object): Promise<void> {
@@ -74,11 +84,6 @@ export class RunFolder {
 
   writeSummary(summary: object): Promise<void> {
     return this.#writeJson(summaryFile, summary);
-  }
-
-  /** The summary, or undefined where there is none that can be read. */
-  readSummary(): Promise<Record<string, unknown> | undefined> {
-    return readSummary(this.path);
   }
 
   async close(): Promise<void> {
@@ -117,11 +122,6 @@ export async function readSummary(path: string): Promise<Record<string, unknown>
   }
 }
 
-/** Whether a run has begun in this folder. */
-export async function hasMetrics(path: string): Promise<boolean> {
-  return exists(join(path, 'metrics.jsonl'));
-}
-
 export async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined;
 }
@@ -134,7 +134,7 @@ export async function newestRun(stem: string | undefined): Promise<string> {
       .filter((name) => stem === undefined || isNamedAfter(stem, name))
       .map(async (name) => {
         const path = join(runsFolder, name);
-        const written = await stat(join(path, 'metrics.jsonl')).catch(() => undefined);
+        const written = await stat(join(path, metricsFile)).catch(() => undefined);
         return { path, time: written?.mtimeMs ?? 0 };
       }),
   );

@@ -3,27 +3,36 @@ import { join, relative } from 'node:path';
 import type { FullDiskError } from '../checkpoint/full-disk.js';
 import type { Device } from '../device.js';
 import { PixelCnnError } from '../errors.js';
+import { bestFile } from '../train/checkpoint-folder.js';
 import type { CheckpointEvent, TrainEvent, TrainSummary } from '../train/events.js';
 import { packageVersion } from '../version.js';
 import type { TrainFlags } from './commands/train.js';
+import type { StepRange } from './metrics.js';
 import { stderr, stdout } from './output-stream.js';
 import { countedProgress, epochsOf, TrainingProgress } from './progress.js';
-import type { RunFolder } from './run-folder.js';
+import { metricsFile, type RunFolder, readSummary } from './run-folder.js';
 import type { StopRequest } from './stop-request.js';
+import { summaryOf } from './summary.js';
 import { duration, type Terminal, thousands } from './terminal.js';
 import { Troubles } from './troubles.js';
+
+/** What is told of apart from checkpoints: the run is saved without it. */
+const secondFile = 'the second file of the best checkpoint';
 
 /** Where the events of a run go. */
 export class Session {
   readonly #options: TrainFlags;
   readonly #folder: RunFolder;
   readonly #terminal: Terminal;
+  readonly #worded: (text: string) => string;
   readonly #progress: TrainingProgress;
   readonly #validating: ReturnType<typeof countedProgress>;
   readonly #sampling: ReturnType<typeof countedProgress>;
   readonly #troubles: Troubles;
   #begun = false;
   #steps = 0;
+  /** Something was told that a summary holds. */
+  #news = false;
   /** The last step, and the last that a checkpoint holds. */
   #step = 0;
   #saved = 0;
@@ -32,7 +41,9 @@ export class Session {
   /** Of the whole run; known from the first step on. */
   #epochs: number | undefined;
 
-  constructor(options: TrainFlags, folder: RunFolder, terminal: Terminal) {
+  /** `worded` turns names of options into those of the command. */
+  constructor(options: TrainFlags, folder: RunFolder, terminal: Terminal, worded: (text: string) => string) {
+    this.#worded = worded;
     this.#options = options;
     this.#folder = folder;
     this.#terminal = terminal;
@@ -44,8 +55,12 @@ export class Session {
 
   async handle(event: TrainEvent): Promise<void> {
     // Only now is it certain that the run fits what it resumes.
-    if (!this.#begun) await this.#folder.begin(event.type === 'resume' ? event.step : 0);
+    if (!this.#begun) {
+      const gap = await this.#folder.begin(event.type === 'resume' ? event.step : 0);
+      if (gap !== undefined) this.#terminal.note(this.#lackOf(gap), 'yellow');
+    }
     this.#begun = true;
+    if (['step', 'epoch', 'validation'].includes(event.type)) this.#news = true;
     // A resumed run that has nothing left to do keeps the config it had.
     if (event.type === 'step' && this.#steps === 0)
       await this.#folder.writeConfig(storedConfig(this.#options));
@@ -61,10 +76,22 @@ export class Session {
     const loss = stdout.loss ?? stderr.loss;
     if (loss === undefined || this.#lossTold) return;
     this.#lossTold = true;
-    const { path } = this.#folder;
-    this.#terminal.problem(
-      `${loss.sentence}; training goes on, ${join(path, 'metrics.jsonl')} has every line`,
-    );
+    const { path, missingMetrics } = this.#folder;
+    const file = join(path, metricsFile);
+    const rest = missingMetrics === undefined ? `${file} has every line` : this.#lackOf(missingMetrics);
+    this.#terminal.problem(`${loss.sentence}; training goes on, ${rest}`);
+  }
+
+  /** A last word on the metrics that are lost. */
+  tellMissingMetrics(): void {
+    const { missingMetrics } = this.#folder;
+    if (missingMetrics !== undefined)
+      this.#terminal.problem(`${this.#lackOf(missingMetrics)}: they could not be written`);
+  }
+
+  #lackOf({ first, last }: StepRange): string {
+    const steps = first === last ? `step ${first}` : `steps ${first} to ${last}`;
+    return `${join(this.#folder.path, metricsFile)} lacks lines of ${steps}`;
   }
 
   readonly stopWords = {
@@ -78,6 +105,7 @@ export class Session {
       const [first, last] = [this.#saved + 1, this.#step];
       const lost = first > last ? `step ${last} is saved` : `steps ${first} to ${last} are lost`;
       this.#terminal.problem(`${name} again: ended at once; ${lost}`);
+      this.tellMissingMetrics();
     },
   };
 
@@ -92,7 +120,7 @@ export class Session {
       await stop.saveOrWait(save, (error) => this.#tellWaiting(error));
     } catch (cause) {
       if (!(cause instanceof PixelCnnError) || checkpoint === undefined) throw cause;
-      const remedy = `the weights are safe: ${checkpoint} holds step ${steps}; when there is room, --resume --out ${this.#folder.path} writes what is missing`;
+      const remedy = `the weights are safe: ${checkpoint} holds step ${steps}; when there is room, --resume --out ${this.#folder.path} writes its models and its summary`;
       throw new PixelCnnError(cause.code, cause.message, { remedy, cause });
     }
   }
@@ -187,11 +215,13 @@ export class Session {
         terminal.note(`resumed at step ${event.step} from ${event.path}`);
         break;
       case 'checkpointFailed':
-        this.#cannotSave('checkpoint', event);
+        // The best checkpoint may hold this step already.
+        this.#cannotSave(this.#saved === event.step ? secondFile : 'checkpoint', event);
         break;
       case 'checkpoint':
         this.#saved = event.step;
         this.#saves('checkpoint');
+        if (!event.path.endsWith(bestFile)) this.#saves(secondFile);
         this.#tellRemoved(event);
         break;
       case 'waitingForDisk':
@@ -207,7 +237,7 @@ export class Session {
         this.#progress.choosing(event);
         break;
       case 'warning':
-        terminal.note(event.message, 'yellow');
+        terminal.note(this.#worded(event.message), 'yellow');
         break;
       case 'sample':
         break;
@@ -243,15 +273,11 @@ export class Session {
       finishedAt: new Date().toISOString(),
     };
     const { path } = this.#folder;
-    // A run that was resumed after its end has nothing new to say, but for a test evaluation that was interrupted then.
-    const resumed = this.#steps === 0 && !summary.stopped;
-    const { interrupted, ...before } = (resumed && (await this.#folder.readSummary())) || {};
-    const complete = Object.keys(before).length > 0;
-    const tested = complete && interrupted !== undefined && context.test != null;
-    const written = tested ? { ...before, test: context.test } : ended;
+    const before = await readSummary(path);
+    const { written, complete } = summaryOf(before, ended, { news: this.#news });
     const save = async () => {
       if (this.#begun) await this.#folder.flush();
-      if (!complete || tested) await this.#folder.writeSummary(written);
+      if (written !== before) await this.#folder.writeSummary(written);
     };
     await this.save(save, stop, summary);
     this.#terminal.record({ type: 'summary', out: path, ...written });

@@ -1,30 +1,30 @@
 // One training run from the command line: images, device, model, training, the files at its end.
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { systemError } from '../errors.js';
 import { layersOf } from '../models/config.js';
 import { requireImages } from '../models/given-images.js';
 import { PixelCNN } from '../models/pixelcnn.js';
+import { weightSets } from '../models/weights.js';
 import { hyperparameters } from '../train/options.js';
 import { train } from '../train/trainer.js';
+import { requireNoRun, requireResumable } from './begun-run.js';
 import type { TrainFlags } from './commands/train.js';
 import { Interrupted, openNamedDevice } from './common.js';
-import { UsageError } from './failure.js';
 import { countText, readImages, requireNamedSplit } from './image-options.js';
 import { countParameters } from './parameter-count.js';
-import { hasMetrics, modelFiles, newRunPath, RunFolder, stemOf } from './run-folder.js';
+import { modelFiles, newRunPath, RunFolder, stemOf } from './run-folder.js';
 import { Session } from './session.js';
 import { StopRequest } from './stop-request.js';
 import { Terminal, thousands } from './terminal.js';
 import { evaluateTest, readTestImages } from './test-evaluation.js';
 
-/** Trains as the options say. Returns the exit code. */
-export async function runTraining(options: TrainFlags): Promise<number> {
+/** Trains as the options say. Returns the exit code. `worded` turns names of options into those of the command. */
+export async function runTraining(options: TrainFlags, worded: (text: string) => string): Promise<number> {
   const path = options.out ?? newRunPath(options.preset ?? stemOf(options.data));
-  if (!options.resume && (await hasMetrics(path))) {
-    throw new UsageError(`train: ${path} already holds a run`, 'train', {
-      remedy: `continue it with --resume --out ${path}, or choose another --out`,
-    });
-  }
   const terminal = new Terminal(options);
+  if (options.resume) await requireResumable(path, terminal);
+  else await requireNoRun(path);
   const images = await readImages(options.data, options, terminal);
   const { validation } = options;
   const whole = { ...options, limit: undefined };
@@ -78,7 +78,7 @@ export async function runTraining(options: TrainFlags): Promise<number> {
     terminal.record({ type: 'start', out: path, model: model.config, device: device.info, notes });
 
     const folder = await RunFolder.create(path);
-    const session = new Session(options, folder, terminal);
+    const session = new Session(options, folder, terminal, worded);
     const stop = new StopRequest();
     try {
       const settings = Object.keys(hyperparameters).map((key) => [key, options[key as keyof TrainFlags]]);
@@ -123,19 +123,27 @@ export async function runTraining(options: TrainFlags): Promise<number> {
       stop.detach();
       terminal.clear();
       await folder.close();
+      session.tellMissingMetrics();
     }
   } finally {
     await device.dispose();
   }
 }
 
-/** Saves a file for each set of weights that the model holds. */
+/** Saves a file for each set of weights that the model holds, and removes that of a set which it does not hold any more. */
 async function saveModel(model: PixelCNN, folder: string): Promise<string[]> {
   const saved: string[] = [];
   for (const weights of model.weights) {
     const path = join(folder, modelFiles[weights]);
     await model.save(path, { weights });
     saved.push(path);
+  }
+  for (const weights of weightSets) {
+    const path = join(folder, modelFiles[weights]);
+    if (saved.includes(path)) continue;
+    await rm(path, { force: true }).catch((cause: unknown) => {
+      throw systemError(`cannot remove ${path}, which is of an earlier step`, cause);
+    });
   }
   return saved;
 }

@@ -97,6 +97,8 @@ export interface ModelInternals {
   version: number;
   /** What the numbers of its images are; undefined until it is trained. */
   values: ImageValues | undefined;
+  /** Steps of the run that trained it; undefined where nobody has said, and while a run trains it. */
+  step: number | undefined;
   /** A run is training it. */
   inTraining: boolean;
   readonly lock: WeightsLock;
@@ -193,6 +195,7 @@ export class PixelCNN {
       );
       model.imageSize = file.imageSize;
       model.#internals.values = file.values;
+      model.#internals.step = file.step;
       model.#notes = file.notes;
       return model;
     });
@@ -234,6 +237,7 @@ export class PixelCNN {
       holds,
       version: 0,
       values: undefined,
+      step: undefined,
       inTraining: false,
       lock: new WeightsLock(),
     });
@@ -257,6 +261,7 @@ export class PixelCNN {
         config: this.config,
         imageSize: this.imageSize,
         values: this.values,
+        step: this.#internals.step,
         weights,
         parameters: await this.parameters(weights),
       }),

@@ -9,7 +9,7 @@ import { PixelCnnError, systemError } from '../errors.js';
 import { FolderLock } from './folder-lock.js';
 import { trainingState } from './run-state.js';
 
-const bestFile = 'best.safetensors';
+export const bestFile = 'best.safetensors';
 const stepFile = /^step-(\d{8,})\.safetensors$/;
 
 const nameOf = (step: number) => `step-${String(step).padStart(8, '0')}.safetensors`;
@@ -93,7 +93,7 @@ export class CheckpointFolder {
     throw new PixelCnnError(
       'ERR_FOLDER_IN_USE',
       `${this.#path} holds checkpoints up to step ${latest}, which ${start} would mix with its own`,
-      { remedy: 'resume the run they belong to with resume: true, or choose another checkpointFolder' },
+      { remedy: 'resume the run they belong to (`resume`), or choose another `checkpointFolder`' },
     );
   }
 
@@ -125,7 +125,7 @@ export class CheckpointFolder {
   async #dispensable({ missing = 0 }: FullDiskError): Promise<string | undefined> {
     try {
       const [newest, ...older] = await stepsIn(this.#path);
-      const sizes = await Promise.all(older.map(async ({ path }) => (await stat(path)).size));
+      const sizes = await Promise.all(older.map(({ path }) => spaceOf(path)));
       const sum = sizes.reduce((total, size) => total + size, 0);
       if (newest === undefined || older.length === 0 || sum < missing) return undefined;
       await readTrainingCheckpoint(newest.path);
@@ -174,6 +174,12 @@ export async function newestCheckpoint(folder: string): Promise<NewestCheckpoint
   );
 }
 
+/** The newest step that a folder holds a checkpoint of, and where. */
+export async function newestStep(folder: string): Promise<{ path: string; step: number } | undefined> {
+  const [best, newest] = [await bestIn(folder), (await stepsIn(folder))[0]];
+  return best !== undefined && best.step > (newest?.step ?? -1) ? best : newest;
+}
+
 /** The best checkpoint in a folder and its step, if there is one that is not damaged. */
 async function bestIn(folder: string): Promise<{ path: string; file: ModelFile; step: number } | undefined> {
   const path = join(folder, bestFile);
@@ -193,6 +199,12 @@ export async function stepsIn(folder: string): Promise<{ path: string; step: num
     return step === undefined ? [] : [{ path: join(folder, name), step: Number(step) }];
   });
   return found.sort((a, b) => b.step - a.step);
+}
+
+/** Bytes that a file takes on its disk, in whole blocks of 512 where the system tells them. */
+async function spaceOf(path: string): Promise<number> {
+  const { size, blocks } = await stat(path);
+  return Math.max(size, blocks * 512);
 }
 
 /** Whether a checkpoint is at fault, and not the system it is read on. */

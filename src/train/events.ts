@@ -53,7 +53,7 @@ export interface ValidationEvent {
   /** `ema` in a run with an `emaDecay` above 0, else `raw`. */
   readonly weights: Weights;
   readonly protocol: Protocol;
-  /** The best so far, whichever weights that was of where a resumed run has another `emaDecay`. */
+  /** The best so far of these images, weights and protocol. */
   readonly best: boolean;
 }
 
@@ -65,7 +65,10 @@ export interface CheckpointEvent {
   readonly removed: readonly string[];
 }
 
-/** A checkpoint could not be saved. The one before is as it was, and the run goes on; its last save must succeed. */
+/**
+ * A checkpoint could not be saved. The one before is as it was, and the run goes on; its last save must succeed. After a
+ * `checkpoint` event of the same step it is the second file of that step alone which could not be written.
+ */
 export interface CheckpointFailedEvent {
   readonly type: 'checkpointFailed';
   readonly step: number;
@@ -107,7 +110,8 @@ export interface ChoosingEvent {
 export interface WarningEvent {
   readonly type: 'warning';
   readonly step: number;
-  readonly code: 'WARMUP_LONGER_THAN_RUN';
+  /** OTHER_VALIDATION: a resumed run validates other images or weights than before, and its best starts anew. */
+  readonly code: 'WARMUP_LONGER_THAN_RUN' | 'OTHER_VALIDATION';
   readonly message: string;
 }
 

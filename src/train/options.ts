@@ -2,6 +2,7 @@
 import type { ImageBatch } from '../data/image-batch.js';
 import { algorithms } from '../ops/masked-conv2d.js';
 import { signalOption, z } from '../options.js';
+import type { TrainEvent } from './events.js';
 
 /** How bytes become levels (docs/levels.md): by their size, binarised at 128, or Bernoulli(byte / 255) redrawn every epoch. */
 export const protocols = ['levels', 'threshold', 'dynamic'] as const;
@@ -86,6 +87,13 @@ export const trainSchema = z.strictObject({
   samples: z.int().min(0).max(1024).default(0),
   /** Ends the run after the step in progress; it rejects with the signal's reason. */
   signal: signalOption.optional(),
+  /**
+   * Called with every event, in order and as it happens, for those who do not iterate the run. What it throws ends the run
+   * as a signal does: after the step in progress, without a checkpoint of it, and the run rejects with that error.
+   */
+  onEvent: z
+    .custom<(event: TrainEvent) => void>((value) => typeof value === 'function', 'expected a function')
+    .optional(),
 });
 
 /**

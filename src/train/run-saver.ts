@@ -40,6 +40,12 @@ export class RunSaver {
     return this.#checkpoint;
   }
 
+  /** Validations to come are not to be compared with those so far. */
+  forgetBest(): void {
+    this.#savedBest = null;
+    this.#unsavedBest = undefined;
+  }
+
   /** Saves, or tells that it failed: a full disk must not end a run that may save again later. */
   async trySave(best: boolean): Promise<boolean> {
     const position = this.#position;
@@ -100,6 +106,10 @@ export class RunSaver {
     return new PixelCnnError(cause.code, `train: ${lost}: ${cause.message}`, { remedy, cause });
   }
 
+  /**
+   * The run is saved once either file holds its step: where the best one does, the disk may lack room for the other, which
+   * a resumed run writes.
+   */
   async #write(file: Uint8Array, best: boolean): Promise<void> {
     await this.#run.readyForCheckpoint();
     const { step, bestNats } = this.#position;
@@ -112,8 +122,18 @@ export class RunSaver {
     if (best) {
       saved(await this.#folder.saveBest(file));
       this.#savedBest = bestNats;
+      this.#unsavedBest = undefined;
     }
-    saved(await this.#folder.saveStep(step, file));
+    let failure: PixelCnnError | undefined;
+    try {
+      saved(await this.#folder.saveStep(step, file));
+    } catch (error) {
+      if (!best || !(error instanceof PixelCnnError)) throw error;
+      failure = error;
+    }
     this.#run.emit({ type: 'checkpoint', step, path: this.#checkpoint!, removed });
+    if (failure === undefined) return;
+    const { code, message } = failure;
+    this.#run.emit({ type: 'checkpointFailed', step, code, message });
   }
 }

@@ -1,6 +1,7 @@
 // The state of a run as it stands in a checkpoint, and the checks that a resumed run is the same run.
 import { createHash } from 'node:crypto';
 import type { ModelFile } from '../checkpoint/model-file.js';
+import { checkBytes } from '../data/byte-array.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { check } from '../errors.js';
 import { layersOf, type PixelCnnConfig } from '../models/config.js';
@@ -20,7 +21,9 @@ export interface RunPosition {
   epochImages: number;
   /** Best validation so far. */
   bestNats: number | null;
-  /** Of the dataset; computed once. */
+  /** The images, weights and protocol of that validation; undefined without one, and in checkpoints of earlier releases. */
+  bestOf: string | undefined;
+  /** Of the dataset. */
   digest: string;
 }
 
@@ -30,6 +33,7 @@ const stateSchema = z.strictObject({
   epochNats: z.number(),
   epochImages: count,
   bestNats: z.number().nullable(),
+  bestOf: z.string().optional(),
   /** Of the optimizer on the device: norm of the last gradient, steps taken, steps skipped, unused. */
   counters: z.tuple([z.number(), count, count, z.number()]),
   seed: count,
@@ -50,7 +54,7 @@ function identity(settings: TrainSettings, dataset: string) {
  * SHA-256 over the images' shape, whether they are levels, and their values, a piece at a time so that the event loop
  * keeps turning.
  */
-async function digestOf(dataset: ImageBatch): Promise<string> {
+export async function digestOf(dataset: ImageBatch, name: string): Promise<string> {
   const hash = createHash('sha256');
   hash.update([dataset.count, dataset.height, dataset.width, dataset.channels].join('x'));
   if (dataset.values === 'levels') hash.update(' levels');
@@ -59,18 +63,19 @@ async function digestOf(dataset: ImageBatch): Promise<string> {
     hash.update(dataset.data.subarray(start, start + piece));
     await new Promise(setImmediate);
   }
+  // Images transferred away meanwhile would end early.
+  checkBytes(dataset.data, `train: ${name}`);
   return hash.digest('hex').slice(0, 32);
 }
 
 /** The checkpoint of a run. */
-export async function toCheckpoint(
+export function toCheckpoint(
   config: PixelCnnConfig,
   position: RunPosition,
   snapshot: OptimizerSnapshot,
   settings: TrainSettings,
   dataset: ImageBatch,
-): Promise<ModelFile> {
-  if (position.digest === '') position.digest = await digestOf(dataset);
+): ModelFile {
   const { digest, ...where } = position;
   const arrays: NamedArrays = new Map();
   for (const moment of moments) {
@@ -84,6 +89,7 @@ export async function toCheckpoint(
     config,
     imageSize: { height: dataset.height, width: dataset.width },
     values: dataset.values ?? 'bytes',
+    step: position.step,
     weights: 'raw',
     parameters: snapshot.parameters,
     average: snapshot.average,
@@ -115,6 +121,9 @@ export function trainingState(file: ModelFile, path: string) {
     return `${path} holds a model but no state to resume from`;
   });
   const state = requireState(training.state, path);
+  check(file.step === undefined || file.step === state.step, 'CKPT_TRAINING_STATE', () => {
+    return `${path}: training state: step ${state.step}, but the metadata say ${file.step}`;
+  });
   const [moment1, moment2]: NamedArrays[] = [new Map(), new Map()];
   for (const [name, value] of training.arrays) {
     const [moment, ...rest] = name.split('.');
@@ -147,19 +156,19 @@ export async function fromCheckpoint(
     check(
       stored === value,
       'CKPT_MISMATCH',
-      () => `${path} is of a model with ${name} ${stored}, this one has ${value}`,
+      () => `${path} is of a model with \`${name}\` ${stored}, this one has ${value}`,
     );
   }
-  const digest = await digestOf(dataset);
+  const digest = await digestOf(dataset, 'dataset.data');
   check(state.dataset === digest, 'CKPT_MISMATCH', () => {
     return `${path} is of a run on other images, or on these prepared otherwise: their number, size or content has changed`;
   });
   for (const [name, value] of Object.entries(identity(settings, digest))) {
     const stored = state[name as keyof typeof state];
     check(stored === value, 'CKPT_MISMATCH', () => {
-      return `${path} is of a run with ${name} ${stored}, this one has ${value}`;
+      return `${path} is of a run with \`${name}\` ${stored}, this one has ${value}`;
     });
   }
-  const { step, epochNats, epochImages, bestNats } = state;
-  return { position: { step, epochNats, epochImages, bestNats, digest }, snapshot };
+  const { step, epochNats, epochImages, bestNats, bestOf } = state;
+  return { position: { step, epochNats, epochImages, bestNats, bestOf, digest }, snapshot };
 }

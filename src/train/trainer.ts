@@ -19,23 +19,23 @@ import { learningRateAt, warmupStepsOf } from './learning-rate.js';
 import { type TrainOptions, type TrainSettings, trainSchema } from './options.js';
 import { type ProgressEvent, twiceASecond } from './progress-event.js';
 import { RunSaver } from './run-saver.js';
-import { fromCheckpoint, type RunPosition, toCheckpoint } from './run-state.js';
+import { digestOf, fromCheckpoint, type RunPosition, toCheckpoint } from './run-state.js';
 import { TrainingRun } from './training-run.js';
 import { type StepResult, TrainingStep } from './training-step.js';
 
 /**
  * Trains `model` on `dataset` with Adam. Returns at once; await the run for its summary, iterate it for its events:
- * `for await (const event of run)`.
+ * `for await (const event of run)`, or have `onEvent` called with each.
  *
  * The model can be used meanwhile: a step waits for the calls under way, so that each of them sees the weights of one
  * step. Only a {@link PixelCNN.sampleStream} is not waited for, and ends with ERR_MODEL_IN_USE when the weights change.
  * @throws PixelCnnError at once ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE or ERR_OUT_OF_RANGE for an argument,
  * ERR_BUFFER_SIZE, ERR_DETACHED, ERR_IMAGE_CHANNELS or ERR_IMAGE_VALUES for images that do not fit, ERR_DISPOSED,
  * ERR_MODEL_IN_USE while another run trains the model, or the reason of a signal that is aborted already. The run rejects
- * with ERR_DIVERGED, ERR_DISPOSED, ERR_DETACHED for a dataset transferred away meanwhile, CKPT_* and ERR_NO_CHECKPOINT
+ * with ERR_DIVERGED, ERR_DISPOSED, ERR_DETACHED for images transferred away meanwhile, CKPT_* and ERR_NO_CHECKPOINT
  * when resuming fails, ERR_FOLDER_LOCKED and ERR_FOLDER_IN_USE for a checkpoint folder of another run, the errno of a
  * failed folder, read or last save, ERR_OUT_OF_MEMORY, ERR_LIMIT for a batch of 2 GiB or more, ERR_CUDA and
- * ERR_DEVICE_LOST of a GPU, or the signal's reason. On a full disk the last save waits ten minutes for space (event
+ * ERR_DEVICE_LOST of a GPU, the signal's reason, or what `onEvent` throws. On a full disk the last save waits ten minutes for space (event
  * `waitingForDisk`); the error of a failed one says which steps are lost, and `model` still has their weights.
  */
 export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOptions = {}): TrainingRun {
@@ -49,7 +49,7 @@ export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOption
     });
   requireProtocol('train', settings.protocol, model.config.levels, images.values);
   check(settings.resume !== true || settings.checkpointFolder !== undefined, 'ERR_INVALID_ARG_VALUE', () => {
-    return 'train: resume: true needs a checkpointFolder to resume from, got none';
+    return 'train: `resume`: true needs a `checkpointFolder` to resume from, got none';
   });
   settings.signal?.throwIfAborted();
   // Two runs would each undo the other's steps, and neither would say so.
@@ -59,40 +59,54 @@ export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOption
     });
   }
   internals.inTraining = true;
-  model.imageSize = { height: images.height, width: images.width };
   return new TrainingRun(async (run) => {
     try {
-      return await allocating('train', async () => new Trainer(internals, images, settings, run).start());
+      return await allocating('train', async () => new Trainer(model, images, settings, run).start());
     } finally {
       internals.inTraining = false;
     }
-  });
+  }, settings.onEvent);
 }
 
 class Trainer {
+  readonly #target: PixelCNN;
   readonly #model: ModelInternals;
   readonly #dataset: ImageBatch;
   readonly #settings: TrainSettings;
   readonly #run: TrainingRun;
+  /** Aborted by the caller: by its signal, or by what its `onEvent` throws. */
+  readonly #signal: AbortSignal;
   readonly #training: Uint32Array;
   readonly #validation: ImageBatch | undefined;
   readonly #stepsPerEpoch: number;
   readonly #totalSteps: number;
   readonly #dimensions: number;
-  #position: RunPosition = { step: 0, epochNats: 0, epochImages: 0, bestNats: null, digest: '' };
+  #position: RunPosition = {
+    step: 0,
+    epochNats: 0,
+    epochImages: 0,
+    bestNats: null,
+    bestOf: undefined,
+    digest: '',
+  };
   #folder: CheckpointFolder | undefined;
   #saver: RunSaver | undefined;
   #lastLoss: { lossOf: TrainSummary['lossOf']; loss: TrainingLoss };
   #lastValidation: ValidationEvent | undefined;
+  /** Computed once. */
+  #validationDigest: string | undefined;
   #consecutiveSkips = 0;
   #skipped = 0;
   #lastTime = performance.now();
 
-  constructor(model: ModelInternals, dataset: ImageBatch, settings: TrainSettings, run: TrainingRun) {
-    this.#model = model;
+  constructor(model: PixelCNN, dataset: ImageBatch, settings: TrainSettings, run: TrainingRun) {
+    this.#target = model;
+    this.#model = model.internals();
     this.#dataset = dataset;
     this.#settings = settings;
     this.#run = run;
+    const signals = [settings.signal, run.thrownSignal].filter((signal) => signal !== undefined);
+    this.#signal = AbortSignal.any(signals);
     const share = typeof settings.validation === 'number' ? settings.validation : 0;
     const split = splitIndices(dataset.count, share, settings.seed);
     this.#training = split.training;
@@ -118,9 +132,13 @@ class Trainer {
         const encode = () => this.#encodeCheckpoint(step);
         this.#saver = new RunSaver(this.#run, this.#folder, this.#position, checkpoint, encode);
       }
+      // Only now is it certain that there will be a run: one that is refused leaves the model as it was.
+      this.#target.imageSize = { height, width };
       this.#model.values = this.#dataset.values ?? 'bytes';
+      this.#model.step = undefined;
       this.#warnOfWarmup();
       await this.#loop(step);
+      this.#model.step = this.#position.step;
     } finally {
       step.dispose();
       await this.#folder?.close();
@@ -141,8 +159,11 @@ class Trainer {
   /** Opens the checkpoint folder and restores a checkpoint if asked to. Returns its path. */
   async #prepare(step: TrainingStep): Promise<string | undefined> {
     const { checkpointFolder, keepLast, resume } = this.#settings;
-    if (checkpointFolder !== undefined)
+    if (checkpointFolder !== undefined) {
       this.#folder = await CheckpointFolder.open(checkpointFolder, keepLast);
+      // Of the images as they are now: they may be gone when the last checkpoint is written.
+      this.#position.digest = await digestOf(this.#dataset, 'dataset.data');
+    }
     if (resume === false) {
       await this.#folder?.continueFrom(0, []);
       return undefined;
@@ -178,23 +199,23 @@ class Trainer {
       code: 'WARMUP_LONGER_THAN_RUN',
       message:
         `the warm-up of ${warmup} steps takes up the whole run of ${this.#totalSteps}: the learning rate still rises in ` +
-        `its last step, to ${reached} of ${this.#settings.learningRate} (warmupSteps)`,
+        `its last step, to ${reached} of ${this.#settings.learningRate} (\`warmupSteps\`)`,
     });
   }
 
   async #loop(step: TrainingStep): Promise<void> {
-    const { batchSize, seed, checkpointEvery, signal } = this.#settings;
+    const { batchSize, seed, checkpointEvery } = this.#settings;
     const key = seedKey(seed);
     const pending: { result: Promise<StepResult | undefined>; learningRate: number; epoch: number }[] = [];
-    const signals = [this.#run.stopSignal, signal].filter((one) => one !== undefined);
-    const ended = AbortSignal.any(signals);
+    const ended = AbortSignal.any([this.#run.stopSignal, this.#signal]);
+    let givenUp = false;
     const drain = async (leave: number) => {
       while (pending.length > leave) {
         const { result, learningRate, epoch } = pending[0]!;
         const tell = (choices: Choices) =>
           this.#run.emit({ type: 'choosing', step: this.#position.step, ...choices });
         const stepped = await whileChoosing(step, result, tell);
-        if (stepped === undefined) submitted -= 1;
+        if (stepped === undefined) [givenUp, submitted] = [true, submitted - 1];
         else this.#record(stepped, learningRate, epoch);
         pending.shift();
       }
@@ -211,7 +232,7 @@ class Trainer {
     }
     try {
       while (submitted < this.#totalSteps && !this.#run.stopSignal.aborted) {
-        signal?.throwIfAborted();
+        this.#signal.throwIfAborted();
         const epoch = Math.floor(submitted / this.#stepsPerEpoch);
         if (epoch !== shuffledEpoch) {
           shuffled = shuffledIndices(this.#training, seed, epoch);
@@ -231,10 +252,12 @@ class Trainer {
         pending.push({ result, learningRate, epoch });
         submitted += 1;
         await drain(1);
+        if (givenUp) continue;
 
         const epochEnds = submitted % this.#stepsPerEpoch === 0;
         const due = checkpointEvery === 0 ? epochEnds : submitted % checkpointEvery === 0;
         if (epochEnds || due) await drain(0);
+        if (givenUp) continue;
         const best = epochEnds && (await this.#endEpoch(epoch));
         if ((due || best) && (await this.#trySave(best))) saved = submitted;
       }
@@ -242,7 +265,9 @@ class Trainer {
     } finally {
       await Promise.allSettled(pending.map(({ result }) => result));
     }
-    if (saved < this.#position.step) await this.#saver?.saveLast(signal);
+    if (saved < this.#position.step) await this.#saver?.saveLast(this.#signal);
+    // Of an event that came after the last step.
+    this.#run.thrownSignal.throwIfAborted();
   }
 
   /** Books one finished step. @throws PixelCnnError ERR_DIVERGED. */
@@ -279,7 +304,7 @@ class Trainer {
       throw new PixelCnnError(
         'ERR_DIVERGED',
         `train: the gradient was not finite in ${this.#consecutiveSkips} steps in a row, the last being step ${position.step}`,
-        { remedy: 'lower learningRate, set maxGradientNorm, and resume from the last checkpoint' },
+        { remedy: 'lower `learningRate`, set `maxGradientNorm`, and resume from the last checkpoint' },
       );
     }
   }
@@ -294,8 +319,7 @@ class Trainer {
     const { seed, samples, algorithm, protocol, emaDecay } = this.#settings;
     // A run that resumes one without an average has none before its first step.
     const weights = emaDecay > 0 && this.#model.holds.includes('ema') ? 'ema' : 'raw';
-    const signals = [this.#run.stopSignal, this.#settings.signal].filter((signal) => signal !== undefined);
-    const signal = AbortSignal.any(signals);
+    const signal = AbortSignal.any([this.#run.stopSignal, this.#signal]);
     const { height, width } = this.#dataset;
     const draw = { count: Math.max(samples, 1), height, width, seed, weights, signal } as const;
     // That all is done is told by the validation itself.
@@ -306,13 +330,16 @@ class Trainer {
     let images: SampledImages | undefined;
     try {
       if (this.#validation !== undefined) {
+        checkValidation(this.#validation);
+        await this.#compareWith(`${weights} ${protocol}`);
         const options = { protocol, weights, draws: 1, seed, algorithm, signal, onEvent } as const;
         validation = await evaluateImages(this.#model, this.#validation, options);
       }
       const sampling = (done: number, of: number) => this.#run.emit({ type: 'sampling', step, done, of });
       if (samples > 0) images = await drawImages(this.#model, draw, twiceASecond(sampling));
     } catch (error) {
-      this.#settings.signal?.throwIfAborted();
+      this.#signal.throwIfAborted();
+      if (this.#validation !== undefined) checkValidation(this.#validation);
       if (this.#run.stopSignal.aborted) return false;
       throw error;
     }
@@ -334,10 +361,30 @@ class Trainer {
     return best;
   }
 
+  /** Losses of other images, weights or another protocol are no bar to what is the best. */
+  async #compareWith(measure: string): Promise<void> {
+    const position = this.#position;
+    this.#validationDigest ??= await digestOf(this.#validation!, 'validation.data');
+    const bestOf = `${this.#validationDigest} ${measure}`;
+    const other = position.bestOf !== undefined && position.bestOf !== bestOf;
+    position.bestOf = bestOf;
+    if (!other || position.bestNats === null) return;
+    position.bestNats = null;
+    this.#saver?.forgetBest();
+    this.#run.emit({
+      type: 'warning',
+      step: position.step,
+      code: 'OTHER_VALIDATION',
+      message:
+        'validation is of other images or weights than before, so its losses are not comparable: the best starts anew ' +
+        'with this one',
+    });
+  }
+
   async #encodeCheckpoint(step: TrainingStep): Promise<Uint8Array> {
     const snapshot = await step.snapshot();
     return encodeModel(
-      await toCheckpoint(this.#model.config, this.#position, snapshot, this.#settings, this.#dataset),
+      toCheckpoint(this.#model.config, this.#position, snapshot, this.#settings, this.#dataset),
     );
   }
 
@@ -363,4 +410,9 @@ class Trainer {
       protocol,
     };
   }
+}
+
+/** As the dataset, the images may have been transferred away meanwhile. */
+function checkValidation({ data }: ImageBatch): void {
+  checkBytes(data, 'train: validation.data');
 }

@@ -22,9 +22,12 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
   #ended = false;
   #whenIdle: (() => void)[] = [];
   #beforeCheckpoint: (() => Promise<void>) | undefined;
+  readonly #onEvent: ((event: TrainEvent) => void) | undefined;
+  readonly #thrown = new AbortController();
 
   /** @internal */
-  constructor(body: (run: TrainingRun) => Promise<TrainSummary>) {
+  constructor(body: (run: TrainingRun) => Promise<TrainSummary>, onEvent?: (event: TrainEvent) => void) {
+    this.#onEvent = onEvent;
     this.#summary = body(this).finally(() => {
       this.#done = true;
       this.#notify();
@@ -51,6 +54,11 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
     return this.#giveUp.signal;
   }
 
+  /** @internal Aborted by what `onEvent` throws, which is its reason. */
+  get thrownSignal(): AbortSignal {
+    return this.#thrown.signal;
+  }
+
   /** @internal Aborted by {@link stop}. */
   get stopSignal(): AbortSignal {
     return this.#stop.signal;
@@ -73,6 +81,7 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
 
   /** @internal */
   emit(event: TrainEvent): void {
+    this.#call(event);
     if (!this.#ended) this.#idle = false;
     this.#events.push(event);
     const samples = event.type === 'sample' ? this.#events.filter(({ type }) => type === 'sample') : [];
@@ -82,6 +91,16 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
       this.#events.splice(Math.max(oldestStep, 0), 1);
     }
     this.#notify();
+  }
+
+  /** An error of the caller's must not be taken for one of whatever tells the event: it ends the run, as a signal does. */
+  #call(event: TrainEvent): void {
+    if (this.#thrown.signal.aborted) return;
+    try {
+      this.#onEvent?.(event);
+    } catch (error) {
+      this.#thrown.abort(error);
+    }
   }
 
   // biome-ignore lint/suspicious/noThenProperty: a run is awaited like a Promise; that is the API

@@ -37,6 +37,7 @@ async function arrays(seed: number, prefix = ''): Promise<NamedArrays> {
 const checkpoint: ModelFile = {
   config,
   imageSize: { height: 4, width: 4 },
+  step: 7,
   weights: 'raw',
   parameters: await arrays(1),
   average: await arrays(2),
@@ -91,6 +92,12 @@ describe('a checkpoint', () => {
     expect(codeOf(() => read(valid))).toBe('accept');
     expect(codeOf(() => read(edited(() => undefined)))).toBe('accept');
     expect(encodeModel(decoded)).toEqual(valid);
+  });
+
+  it('of an earlier release, which does not say its step, is read', () => {
+    const older = edited(withText('pixelcnn.step', undefined));
+    expect(codeOf(() => read(older))).toBe('accept');
+    expect(decodeModel(older).step).toBeUndefined();
   });
 
   it('with values that are not finite is not written', async () => {
@@ -163,6 +170,11 @@ describe('a checkpoint', () => {
     ['too many parameters', withConfig({ hiddenChannels: 2048, layers: 128, kernelSize: 31 }), 'CKPT_CONFIG'],
     ['config of fewer layers', withConfig({ hiddenChannels: 3 }), 'CKPT_SHAPE'],
     ['config of more layers', withConfig({ layers: 3 }), 'CKPT_SHAPE'],
+    ['step of the file -1', withText('pixelcnn.step', '-1'), 'CKPT_CONFIG'],
+    ['step of the file 1.5', withText('pixelcnn.step', '1.5'), 'CKPT_CONFIG'],
+    ['step of the file empty', withText('pixelcnn.step', ''), 'CKPT_CONFIG'],
+    ['step of the file 2^53', withText('pixelcnn.step', String(2 ** 53)), 'CKPT_CONFIG'],
+    ['step of the file another', withText('pixelcnn.step', '8'), 'CKPT_TRAINING_STATE'],
     ['image size 0', withText('pixelcnn.imageSize', '{"height":0,"width":4}'), 'CKPT_CONFIG'],
     ['image size huge', withText('pixelcnn.imageSize', '{"height":1e9,"width":4}'), 'CKPT_CONFIG'],
     ['version newer', withText('pixelcnn.version', '2'), 'CKPT_VERSION'],

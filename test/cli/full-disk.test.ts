@@ -1,5 +1,15 @@
 // `pixelcnn train` in a run folder on a full disk: told once, waited for at the end, and never without a last word.
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { onSmallDisk } from '../helpers/small-disk.js';
@@ -24,6 +34,15 @@ async function whenItWaits(args: readonly string[], then: (kill: (name: NodeJS.S
   const end = await ended;
   expect(called, end.stderr).toBe(true);
   return end;
+}
+
+/** Takes all the room that there is. */
+function fillUp(file: string): void {
+  try {
+    writeFileSync(file, new Uint8Array(2 ** 19));
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'ENOSPC' });
+  }
 }
 
 const count = (text: string, part: string) => text.split(part).length - 1;
@@ -75,6 +94,23 @@ describe('a run folder on a full disk', () => {
       expect(readdirSync(join(out, 'checkpoints'))).toEqual(['step-00000008.safetensors']);
     }));
 
+  it('names the steps whose metrics it had no room for', ({ skip }) =>
+    onSmallDisk(2 ** 19, skip, async (disk) => {
+      const out = join(disk, 'run');
+      const flags = ['--validation', '0', '--out', out];
+      expect((await run([...train, ...model, ...flags, '--epochs', '1'])).code).toBe(0);
+      fillUp(join(disk, 'filler'));
+      // Room for the lock and the config, and for a few lines.
+      truncateSync(join(disk, 'filler'), statSync(join(disk, 'filler')).size - 3 * 4096);
+      const resume = ['train', '--resume', '--out', out, '--epochs', '10', '--quiet'];
+      const { code, stderr } = await whenItWaits(resume, (kill) => kill('SIGINT'));
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/steps 9 to 80 are lost/);
+      expect(stderr).toMatch(
+        /run\/metrics\.jsonl lacks lines of steps \d+ to 80: they could not be written\n/,
+      );
+    }));
+
   it('of the model at the end loses nothing: the checkpoint is there, and --resume writes the rest', ({
     skip,
   }) =>
@@ -111,11 +147,7 @@ describe('a run folder on a full disk', () => {
         if (heard.includes('waiting for space')) rmSync(filler, { force: true });
       });
       await said('"type":"testing"');
-      try {
-        writeFileSync(filler, new Uint8Array(2 ** 19));
-      } catch (error) {
-        expect(error).toMatchObject({ code: 'ENOSPC' });
-      }
+      fillUp(filler);
       child.kill('SIGINT');
       const { code, stderr } = await ended;
       expect([code, count(stderr, 'waiting for space')]).toEqual([130, 1]);

@@ -58,12 +58,14 @@ it.each([
   const train = await run([...common, '--steps', '1', '--samples', '0', '--out', `of-${signal}`]);
   expect(train.code).toBe(0);
   const { child, ended } = start(['evaluate', `of-${signal}/model.safetensors`, '--data', 'mnist']);
-  let seen = '';
+  let [seen, killed] = ['', false];
   child.stderr!.on('data', (part: Buffer) => {
     seen += part;
-    if (/evaluating: [\d,]+ of 60,000 images {2}\d+%/.test(seen)) child.kill(signal);
+    if (killed || !/evaluating: [\d,]+ of 60,000 images {2}\d+%/.test(seen)) return;
+    killed = child.kill(signal);
   });
   const { code, stdout, stderr } = await ended;
   expect([code, stdout]).toEqual([expected, '']);
+  expect(stderr).toMatch(new RegExp(`^interrupted by ${signal}\n$`, 'm'));
   expect(stderr).not.toContain('error');
 });

@@ -53,10 +53,14 @@ async function run(steps: number, checkpointFolder: string, extra: TrainOptions 
   const model = await PixelCNN.create(device, config);
   const metrics: string[] = [];
   const training = train(model, dataset(), { ...options, steps, checkpointFolder, ...extra });
-  for await (const event of training) metrics.push(metricOf(event));
+  const warnings: object[] = [];
+  for await (const event of training) {
+    metrics.push(metricOf(event));
+    if (event.type === 'warning') warnings.push({ code: event.code, step: event.step });
+  }
   const summary = await training;
   await model.dispose();
-  return { summary, metrics: metrics.filter((line) => line !== '') };
+  return { summary, warnings, metrics: metrics.filter((line) => line !== '') };
 }
 
 /** What must repeat; times and paths need not. */
@@ -208,5 +212,49 @@ describe('resume', () => {
     const larger = await PixelCNN.create(device, { ...config, hiddenChannels: 24 });
     await expect(train(larger, dataset(), resume)).rejects.toMatchObject({ code: 'CKPT_MISMATCH' });
     await larger.dispose();
+  });
+
+  const halves = (share: number): ImageBatch => {
+    const { data, ...shape } = dataset();
+    const count = Math.floor(203 * share);
+    return { ...shape, data: data.slice(0, count * 64), count };
+  };
+  const first = { validation: halves(0.2), protocol: 'threshold' } as const;
+
+  it.each([
+    ['images', { ...first, validation: halves(0.4) }],
+    ['weights', { ...first, emaDecay: 0 }],
+  ])('does not compare validations of other %s', async (name, other) => {
+    const own = join(folder, `best-${name}`);
+    await run(13, own, first);
+    // As if that loss could never be beaten.
+    const newest = join(own, 'step-00000013.safetensors');
+    const file = await readTrainingCheckpoint(newest);
+    const { arrays, state } = file.training!;
+    expect(state.bestOf).toEqual(expect.any(String));
+    await writeFile(newest, encodeModel({ ...file, training: { arrays, state: { ...state, bestNats: 0 } } }));
+    const best = async () => (await readTrainingCheckpoint(join(own, 'best.safetensors'))).training!.state;
+
+    const same = await run(26, own, { ...first, resume: true });
+    expect(same.warnings).toEqual([]);
+    expect(same.summary.validation).toMatchObject({ step: 26, best: false });
+    expect(await best()).toMatchObject({ step: 13 });
+
+    const changed = await run(52, own, { ...other, resume: true });
+    expect(changed.warnings).toEqual([{ code: 'OTHER_VALIDATION', step: 39 }]);
+    expect((await best()).step).toBeGreaterThanOrEqual(39);
+    expect((await best()).bestOf).not.toBe(state.bestOf);
+  });
+
+  it('reads checkpoints of earlier releases, which do not say what their best validation is of', async () => {
+    const own = join(folder, 'best-unsaid');
+    await run(13, own, first);
+    const newest = join(own, 'step-00000013.safetensors');
+    const file = await readTrainingCheckpoint(newest);
+    const { bestOf: _, ...state } = file.training!.state;
+    const training = { arrays: file.training!.arrays, state };
+    await writeFile(newest, encodeModel({ ...file, step: undefined, training }));
+    const { summary, warnings } = await run(26, own, { ...first, resume: true });
+    expect([summary.steps, warnings]).toEqual([26, []]);
   });
 });

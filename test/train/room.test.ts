@@ -1,7 +1,8 @@
 // Checkpoints on a full disk: older ones make room where that helps, and a whole one is always there.
-import { mkdir, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, statfs, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { encodeModel } from '../../src/checkpoint/model-file.js';
 import type { ImageBatch } from '../../src/data/image-batch.js';
 import { PixelCNN, type TrainEvent, type TrainOptions, train } from '../../src/index.js';
 import { CheckpointFolder, readTrainingCheckpoint } from '../../src/train/checkpoint-folder.js';
@@ -127,6 +128,39 @@ describe('a run on a full disk', () => {
   );
 });
 
+describe('a best checkpoint on a full disk', () => {
+  it('is the run, saved: a second file of its step is told of and no error', ({ skip }) =>
+    onSmallDisk(diskBytes, skip, async (disk) => {
+      const folder = join(disk, 'run');
+      const best = join(folder, 'best.safetensors');
+      const first = await run(folder, { steps: 4, validation: 0.2, keepLast: 1, checkpointEvery: 0 });
+      expect(first.error).toBeUndefined();
+      await rm(best);
+      // Any validation to come is better than this one.
+      const file = await readTrainingCheckpoint(join(folder, nameOf(4)));
+      const { arrays, state } = file.training!;
+      const bytes = encodeModel({ ...file, training: { arrays, state: { ...state, bestNats: 1e6 } } });
+      await writeFile(join(folder, nameOf(4)), bytes);
+      const size = bytes.length;
+      // Room for one file beside that of step 4, and none for two.
+      await fill(disk, blocks(size), blocks(size) + 3 * 4096);
+      const options = { steps: 8, validation: 0.2, keepLast: 1, checkpointEvery: 0, resume: true } as const;
+      const { events, error } = await run(folder, options);
+      expect(error).toBeUndefined();
+      const validation = kinds(events, 'validation').at(-1);
+      expect(validation).toMatchObject({ step: 8, best: true });
+      expect(kinds(events, 'checkpoint').at(-1)).toMatchObject({ step: 8, path: best });
+      expect(kinds(events, 'checkpointFailed').at(-1)).toMatchObject({ step: 8, code: 'ENOSPC' });
+      expect(kinds(events, 'waitingForDisk')).toEqual([]);
+      const { training } = await readTrainingCheckpoint(best);
+      expect(training!.state).toMatchObject({ step: 8, bestNats: (validation as { nats: number }).nats });
+      // With room, the resumed run writes what the disk had no room for.
+      await truncate(join(disk, 'filler'));
+      expect((await run(folder, options)).error).toBeUndefined();
+      expect((await readFile(join(folder, nameOf(8)))).equals(await readFile(best))).toBe(true);
+    }));
+});
+
 describe('making room', () => {
   /** Saves step 4 beside steps 1 to 3, with `free` bytes free. */
   async function saveFourth(
@@ -157,6 +191,22 @@ describe('making room', () => {
     onSmallDisk(diskBytes, skip, async (disk) => {
       const { result, names } = await saveFourth(disk, 8192, nothing);
       expect([result, names]).toEqual([1, [2, 3, 4].map(nameOf)]);
+    }));
+
+  it('counts the blocks that old ones take, not only their bytes', ({ skip }) =>
+    onSmallDisk(diskBytes, skip, async (disk) => {
+      const path = join(disk, 'run');
+      await run(path, { steps: 3 });
+      const bytes = await readFile(join(path, nameOf(3)));
+      expect(bytes.length % 4096).toBeGreaterThan(0);
+      const folder = await CheckpointFolder.open(path, 10);
+      // Both old ones together make just enough room, to the last block.
+      const { bavail, bsize } = await statfs(disk);
+      const large = new Uint8Array(bavail * bsize + 2 * blocks(bytes.length));
+      large.set(bytes);
+      const { removed } = await folder.saveStep(4, large);
+      await folder.close();
+      expect(removed).toEqual([join(path, nameOf(1)), join(path, nameOf(2))]);
     }));
 
   it('removes nothing where all old ones together are too small', ({ skip }) =>

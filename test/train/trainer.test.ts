@@ -1,15 +1,18 @@
 // The training loop: learning, events, stopping, the guard against gradients that are not finite.
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ImageBatch } from '../../src/data/image-batch.js';
 import { type Device, openDevice } from '../../src/device.js';
-import { evaluate, PixelCNN, train } from '../../src/index.js';
+import { evaluate, PixelCNN, PixelCnnError, train } from '../../src/index.js';
 import { Program } from '../../src/program.js';
 import { splitIndices } from '../../src/train/batches.js';
 import type { TrainEvent } from '../../src/train/events.js';
 import { learningRateAt } from '../../src/train/learning-rate.js';
 import { trainSchema } from '../../src/train/options.js';
 import { presets } from '../../src/train/presets.js';
+import { temporaryFolder } from '../helpers/temporary-folder.js';
 
+const temporary = temporaryFolder('trainer');
 let device: Device;
 beforeAll(async () => {
   device = await openDevice({ backend: 'cpu' });
@@ -171,6 +174,95 @@ describe('train', () => {
       message: expect.stringContaining(word),
     });
     await model.dispose();
+  });
+});
+
+describe('onEvent', () => {
+  it('is called with every event, in order, as they are iterated', async () => {
+    await using model = await PixelCNN.create(device, config);
+    const [called, iterated]: TrainEvent[][] = [[], []];
+    const options = { epochs: 2, batchSize: 16, validation: 0.2, samples: 1 };
+    const run = train(model, stripes(50), { ...options, onEvent: (event) => called!.push(event) });
+    for await (const event of run) iterated!.push(event);
+    expect(called!.map(({ type }) => type)).toEqual(
+      expect.arrayContaining(['step', 'epoch', 'validation', 'sample']),
+    );
+    expect(called).toEqual(iterated);
+    // Nobody need iterate for it.
+    const alone: TrainEvent[] = [];
+    await using other = await PixelCNN.create(device, config);
+    await train(other, stripes(50), { ...options, onEvent: (event) => alone.push(event) });
+    expect(alone.map(({ type }) => type)).toEqual(called!.map(({ type }) => type));
+  });
+
+  it.each(['step', 'validation', 'epoch'])('ends the run with what it throws at a %s', async (type) => {
+    await using model = await PixelCNN.create(device, config);
+    let calls = 0;
+    // An error of the library's own kind is the caller's, too.
+    const error = new PixelCnnError('ENOSPC', 'of the caller');
+    const run = train(model, stripes(50), {
+      epochs: type === 'step' ? 1000 : 1,
+      batchSize: 16,
+      validation: 0.2,
+      onEvent: (event) => {
+        calls += event.type === type ? 1 : 0;
+        if (event.type === type) throw error;
+      },
+    });
+    await expect(run).rejects.toBe(error);
+    expect(calls).toBe(1);
+    expect((await train(model, stripes(50), { steps: 1 })).steps).toBe(1);
+  });
+
+  it('must be a function', async () => {
+    await using model = await PixelCNN.create(device, config);
+    const error = expect.objectContaining({
+      message: expect.stringContaining('onEvent: expected a function'),
+    });
+    expect(() => train(model, stripes(8), { onEvent: 3 as never })).toThrow(error);
+  });
+});
+
+describe('images that are transferred away meanwhile', () => {
+  const transfer = ({ data }: ImageBatch) =>
+    structuredClone(data.buffer, { transfer: [data.buffer as ArrayBuffer] });
+
+  it.each(['step', 'validating'])('as validation are an error that says so: at a %s', async (type) => {
+    await using model = await PixelCNN.create(device, config);
+    const validation = type === 'step' ? stripes(20) : stripes(200_000);
+    const run = train(model, stripes(50), {
+      epochs: 2,
+      batchSize: 16,
+      validation,
+      onEvent: (event) => event.type === type && validation.data.length > 0 && transfer(validation),
+    });
+    const error = { code: 'ERR_DETACHED', message: expect.stringContaining('train: validation.data') };
+    await expect(run).rejects.toMatchObject(error);
+  });
+
+  it('after the last step do not keep it from being saved', async () => {
+    await using model = await PixelCNN.create(device, config);
+    const dataset = stripes(16);
+    const checkpointFolder = join(temporary, 'transferred');
+    const onEvent = (event: TrainEvent) => event.type === 'step' && transfer(dataset);
+    const options = { steps: 1, batchSize: 16, checkpointFolder };
+    const { checkpoint } = await train(model, dataset, { ...options, onEvent });
+    const resumed = await train(model, stripes(16), { ...options, resume: true });
+    expect([resumed.steps, resumed.checkpoint]).toEqual([1, checkpoint]);
+  });
+});
+
+describe('a run that is refused', () => {
+  it('leaves the model as it was', async () => {
+    await using model = await PixelCNN.create(device, config);
+    const checkpointFolder = join(temporary, 'refused');
+    await train(model, stripes(16), { steps: 1, checkpointFolder });
+    const before = [model.imageSize, model.weights];
+    expect(before[0]).toEqual({ height: 8, width: 8 });
+    const other = { ...stripes(16), count: 32, height: 4 };
+    const refused = train(model, other, { steps: 2, emaDecay: 0.9, checkpointFolder, resume: true });
+    await expect(refused).rejects.toMatchObject({ code: 'CKPT_MISMATCH' });
+    expect([model.imageSize, model.weights]).toEqual(before);
   });
 });
 

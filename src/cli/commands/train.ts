@@ -6,6 +6,7 @@ import { type Preset, presets } from '../../train/presets.js';
 import type { Command } from '../command.js';
 import { deviceOptions, outputOptions } from '../common.js';
 import { UsageError } from '../failure.js';
+import { errorText } from '../help.js';
 import { imageOptions, imagesText } from '../image-options.js';
 import { newestRun, readRunConfig, stemOf } from '../run-folder.js';
 import { runTraining } from '../training-session.js';
@@ -59,6 +60,7 @@ export const trainCommand: Command<typeof trainSchema> = {
   name: 'train',
   summary: 'Trains a model and keeps everything about the run in one folder.',
   schema: trainSchema,
+  synonyms: { checkpointFolder: 'out' },
   groups: {
     Run: Object.keys(runOptions),
     Data: Object.keys(dataOptions),
@@ -76,13 +78,13 @@ export const trainCommand: Command<typeof trainSchema> = {
     'Ctrl-C, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 finish the step and save. A full disk ends nothing: ' +
     'training goes on, and the last save waits for space, 10 minutes at most. ' +
     'Exit codes: 0 done; 1 failed; 2 wrong options; 128 + N stopped and saved after signal N; ' +
-    '74 done, but what was to be printed did not reach its reader (metrics.jsonl has every line).',
+    '74 done, but what was to be printed did not reach its reader (metrics.jsonl has every line, unless it says otherwise).',
 
   async base(given) {
     const resumed = given.resume === true ? await resumedRun(given) : {};
     return override(override(presetOptions(given.preset ?? resumed.preset), resumed), given);
   },
-  run: runTraining,
+  run: (options) => runTraining(options, (text) => errorText(text, trainCommand)),
 };
 
 type Options = Readonly<Record<string, unknown>>;
