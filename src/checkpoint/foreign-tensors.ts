@@ -18,7 +18,7 @@ const weightOfRank =
   };
 
 /** Whether a name says that the tensor belongs to a moving average of weights: `ema_model.net.0.weight`. */
-export const namesAverage = named(/(^|[._])(ema|averaged?|shadow|swa)([._]|$)/i);
+export const namesAverage = named(/(^|[._])(ema|averaged|shadow|swa)([._]|$)/i);
 
 const unparametrize = "torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')";
 

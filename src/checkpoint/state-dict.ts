@@ -83,7 +83,7 @@ export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where
 }
 
 /** Whether the counter of an AveragedModel belongs to the layers: they stand under `module.` beside it. */
-function countsModule(counter: string | undefined, { layerNames }: Network): boolean {
+function countsModule(counter: string | undefined, { layerNames }: Pick<Network, 'layerNames'>): boolean {
   return counter !== undefined && layerNames[0]!.startsWith(counter.replace(/n_averaged$/, 'module.'));
 }
 
@@ -93,8 +93,12 @@ function labelOf(
   counter: string | undefined,
 ): Pick<StateDict, 'weights' | 'notes'> {
   const [first] = layerNames as [string];
-  if (counter === undefined && !namesAverage(first)) return { weights: 'raw', notes };
-  const evidence = counter === undefined ? `the name '${first}.weight'` : `'${counter}' beside them`;
+  const counted = counter === 'n_averaged' || countsModule(counter, { layerNames });
+  if (!counted && !namesAverage(first)) {
+    const alone = `'${counter}' counts an average that is not in the file: the weights count as raw`;
+    return { weights: 'raw', notes: counter === undefined ? notes : [...notes, alone] };
+  }
+  const evidence = counted ? `'${counter}' beside them` : `the name '${first}.weight'`;
   return { weights: 'ema', notes: [...notes, `the weights are a moving average, by ${evidence}`] };
 }
 

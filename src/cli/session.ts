@@ -103,7 +103,8 @@ export class Session {
       this.#terminal.problem(`${name}: one last try, then no more waiting for space`),
     exiting: (name: string) => {
       const [first, last] = [this.#saved + 1, this.#step];
-      const lost = first > last ? `step ${last} is saved` : `steps ${first} to ${last} are lost`;
+      const kept = last === 0 ? 'nothing was saved yet' : `step ${last} is saved`;
+      const lost = first > last ? kept : `steps ${first} to ${last} are lost`;
       this.#terminal.problem(`${name} again: ended at once; ${lost}`);
       this.tellMissingMetrics();
     },
@@ -181,6 +182,8 @@ export class Session {
         const gone = removed.length > 0 ? { removed: removed.map((path) => this.#within(path)) } : {};
         return { ...rest, path: this.#within(event.path), ...gone };
       }
+      case 'validation':
+        return this.#withCrops(event);
       case 'resume':
       case 'waitingForDisk':
         return { ...event, path: this.#within(event.path) };
@@ -244,6 +247,11 @@ export class Session {
     }
   }
 
+  /** The images of a validation may be crops: so many of each image. */
+  #withCrops<Validation extends object>(validation: Validation) {
+    return { ...validation, crops: this.#options.crops ?? null };
+  }
+
   #nameOf({ epoch }: { epoch: number }): string {
     return this.#epochs === undefined ? `epoch ${epoch + 1}` : `epoch ${epoch + 1}/${this.#epochs}`;
   }
@@ -265,6 +273,7 @@ export class Session {
     const { checkpoint } = summary;
     const ended = {
       ...summary,
+      validation: summary.validation && this.#withCrops(summary.validation),
       ...(checkpoint !== undefined && { checkpoint: this.#within(checkpoint) }),
       ...about,
       imagesPerSecond: Number.isFinite(imagesPerSecond) ? imagesPerSecond : null,
@@ -277,7 +286,10 @@ export class Session {
     const { written, complete } = summaryOf(before, ended, { news: this.#news });
     const save = async () => {
       if (this.#begun) await this.#folder.flush();
-      if (written !== before) await this.#folder.writeSummary(written);
+      // A run that was stopped before its first step goes on as it was asked to, not as an earlier part was.
+      if (summary.stopped && this.#steps === 0) await this.#folder.writeConfig(storedConfig(this.#options));
+      // Of a run without a step there is nothing to sum up, and a summary would say that something is there.
+      if (written !== before && summary.steps > 0) await this.#folder.writeSummary(written);
     };
     await this.save(save, stop, summary);
     this.#terminal.record({ type: 'summary', out: path, ...written });
@@ -286,9 +298,11 @@ export class Session {
     const took = `${thousands(summary.steps)} steps, ${duration(summary.seconds)}`;
     if (context.interrupted !== undefined)
       this.#terminal.note(`${context.interrupted}; the model is saved`, 'yellow');
-    if (summary.stopped)
-      this.#terminal.note(`stopped and saved at step ${summary.steps}; continue with --resume --out ${path}`);
-    else if (complete) this.#terminal.note('nothing left to do: raise --epochs or --steps to train on');
+    if (summary.stopped) {
+      const at =
+        summary.steps === 0 ? 'stopped before the first step' : `stopped and saved at step ${summary.steps}`;
+      this.#terminal.note(`${at}; continue with --resume --out ${path}`);
+    } else if (complete) this.#terminal.note('nothing left to do: raise --epochs or --steps to train on');
     else this.#terminal.note(`done: ${took}, ${saved.join(' and ')}`, 'green');
   }
 

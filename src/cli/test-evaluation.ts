@@ -27,13 +27,14 @@ export async function readTestImages(
   options: TrainFlags,
   terminal: Terminal,
 ): Promise<TestImages | undefined> {
-  const { test, testLimit } = options;
+  const { test, testLimit, crops = 1 } = options;
   if (test === undefined && testLimit !== undefined)
     throw new UsageError(`train: --test-limit ${testLimit} needs --test`, 'train');
   if (test === undefined || test === false) return undefined;
   const images = await readImages(test, { ...options, limit: undefined }, terminal);
   await requireNamedSplit('test', test, images);
-  const count = Math.min(testLimit ?? images.count, images.count);
+  // The limit counts images, each of which has all of its crops.
+  const count = testLimit === undefined ? images.count : Math.min(testLimit * crops, images.count);
   const { split, notes } = images;
   return { data: test, images: sliceImages(images, 0, count), split, of: images.count, notes };
 }

@@ -132,8 +132,8 @@ function inflateScanlines(parts: PngParts, size: number, where: string, forgive:
 
 /**
  * Decodes a PNG of 1, 2, 4, 8 or 16 bits per channel, interlaced or not, to 8 bits: samples are scaled to 0…255 and
- * rounded, palettes become RGB, a tRNS chunk adds an alpha channel; gamma, colour profiles and all images of an
- * animation but the first are ignored.
+ * rounded, palettes become RGB, a tRNS chunk adds an alpha channel; gamma, colour profiles, the EXIF orientation
+ * (loadImages turns images, this does not) and all images of an animation but the first are ignored.
  *
  * Reads what viewers show, also where a file departs from the standard beside its image (bytes after the end, a wrong
  * checksum of an ancillary chunk, a palette in a grey image, …), and says so in `notes`; with `strict: true` it refuses

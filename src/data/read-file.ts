@@ -1,6 +1,7 @@
 // Bounded reads of regular files: a folder, a pipe or a device is refused, and so is a file above the limit.
 import { constants, type FileHandle, open, readdir } from 'node:fs/promises';
 import { check, systemError } from '../errors.js';
+import { errorCode } from '../realm.js';
 
 const READ_BYTES = 2 ** 26;
 
@@ -34,7 +35,7 @@ export async function listFolder(path: string): Promise<string[]> {
 }
 
 /**
- * The first `length` bytes of a file and its size; undefined for what is no regular file.
+ * The first `length` bytes of a file and its size; undefined for what is no regular file, or a link to nothing.
  * @throws PixelCnnError the errno of the failed call.
  */
 export async function readFileStart(
@@ -52,6 +53,8 @@ export async function readFileStart(
       await handle.close();
     }
   } catch (cause) {
+    // A name that a folder lists and that opens nothing is a link to nothing.
+    if (errorCode(cause) === 'ENOENT') return undefined;
     throw systemError(`cannot read ${path}`, cause);
   }
 }

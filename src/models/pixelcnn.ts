@@ -34,7 +34,7 @@ import { runLogits, runNats, traceNats } from './likelihood.js';
 import type { Network } from './network.js';
 import { initialParameters, type NamedArrays, ParameterSet } from './parameters.js';
 import { ProgramCache } from './program-cache.js';
-import { chooseWeights, type Weights, weightsOption } from './weights.js';
+import { chooseWeights, type Weights, weightsOption, withWeights } from './weights.js';
 import { WeightsLock } from './weights-lock.js';
 
 export type { Weights } from './weights.js';
@@ -285,24 +285,30 @@ export class PixelCNN {
   async logits(images: ImageBatch, options: InferenceOptions = {}): Promise<Logits> {
     const model = this.internals();
     const parsed = parseOptions('logits', inferenceOptions, options);
-    const weights = chooseWeights('logits', model, parsed.weights);
+    chooseWeights('logits', model, parsed.weights); // refused at once, chosen again when its turn has come
     const given = requireImages('logits: images', images, model);
-    return this.device.calls.run('logits', given, parsed.signal, (signal) =>
-      model.lock.read(signal, () => runLogits(model, copyImages(given), { ...parsed, weights, signal })),
-    );
+    return this.device.calls.run('logits', given, parsed.signal, (signal) => {
+      const copy = copyImages(given);
+      return withWeights('logits', model, parsed.weights, signal, (weights) =>
+        runLogits(model, copy, { ...parsed, weights, signal }),
+      );
+    });
   }
 
   /** The exact negative log-likelihood of each image, in nats and bits per dimension. */
   async logLikelihood(images: ImageBatch, options: InferenceOptions = {}): Promise<LogLikelihood> {
     const model = this.internals();
     const parsed = parseOptions('logLikelihood', inferenceOptions, options);
-    const weights = chooseWeights('logLikelihood', model, parsed.weights);
+    chooseWeights('logLikelihood', model, parsed.weights);
     const given = requireImages('logLikelihood: images', images, model);
-    const nats = await this.device.calls.run('logLikelihood', given, parsed.signal, (signal) =>
-      model.lock.read(signal, () => runNats(model, copyImages(given), { ...parsed, weights, signal })),
-    );
     const scale = 1 / (given.height * given.width * given.channels * Math.LN2);
-    return { nats, bitsPerDim: nats.map((value) => value * scale), weights };
+    return this.device.calls.run('logLikelihood', given, parsed.signal, (signal) => {
+      const copy = copyImages(given);
+      return withWeights('logLikelihood', model, parsed.weights, signal, async (weights) => {
+        const nats = await runNats(model, copy, { ...parsed, weights, signal });
+        return { nats, bitsPerDim: nats.map((value) => value * scale), weights };
+      });
+    });
   }
 
   /**
@@ -313,11 +319,14 @@ export class PixelCNN {
   async trace(images: ImageBatch, options: InferenceOptions = {}): Promise<OpTrace[]> {
     const model = this.internals();
     const parsed = parseOptions('trace', inferenceOptions, options);
-    const weights = chooseWeights('trace', model, parsed.weights);
+    chooseWeights('trace', model, parsed.weights);
     const given = requireImages('trace: images', images, model);
-    return this.device.calls.run('trace', given, parsed.signal, (signal) =>
-      model.lock.read(signal, () => traceNats(model, copyImages(given), { ...parsed, weights, signal })),
-    );
+    return this.device.calls.run('trace', given, parsed.signal, (signal) => {
+      const copy = copyImages(given);
+      return withWeights('trace', model, parsed.weights, signal, (weights) =>
+        traceNats(model, copy, { ...parsed, weights, signal }),
+      );
+    });
   }
 
   /**

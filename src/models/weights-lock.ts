@@ -29,7 +29,7 @@ export class WeightsLock {
 
   /**
    * Calls `submit`, which changes the weights for whatever is submitted after it, in the order of the calls. Undefined,
-   * and nothing submitted, where `signal` is aborted before the calls under way have ended.
+   * and nothing submitted, where `signal` is aborted before its turn.
    */
   async change<R>(signal: AbortSignal | undefined, submit: () => Promise<R>): Promise<R | undefined> {
     this.#changesWaiting += 1;
@@ -40,7 +40,8 @@ export class WeightsLock {
       }
       this.#changesWaiting -= 1;
       // What is submitted runs after what was submitted before, so nobody waits here until it has run.
-      if (this.#reads === 0) result = (async () => submit())();
+      // One that comes after a change that was given up must not be submitted in its place.
+      if (this.#reads === 0 && !signal?.aborted) result = (async () => submit())();
     });
     await this.#change;
     return result;

@@ -1,6 +1,7 @@
 // The two sets of weights that a model may hold, and which of them a call takes.
 import { check, PixelCnnError } from '../errors.js';
 import { z } from '../options.js';
+import type { WeightsLock } from './weights-lock.js';
 
 /** The trained weights, or their exponential moving average. */
 export type Weights = 'raw' | 'ema';
@@ -38,6 +39,21 @@ export function chooseWeights(
     `${caller}: weights '${asked}' were asked for, but the model holds ${holds.map((held) => `'${held}'`).join(' and ')} weights only`,
     { remedy },
   );
+}
+
+/**
+ * Runs `body` with the weights that a call takes, during which they stay as they are. They are chosen when its turn has
+ * come: a training run that the call waits for may change what the model holds.
+ * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS; the reason of a `signal` that is aborted while the call waits.
+ */
+export function withWeights<R>(
+  caller: string,
+  model: { readonly holds: readonly Weights[]; readonly lock: WeightsLock },
+  asked: Weights | undefined,
+  signal: AbortSignal,
+  body: (weights: Weights) => Promise<R>,
+): Promise<R> {
+  return model.lock.read(signal, () => body(chooseWeights(caller, model, asked)));
 }
 
 /**

@@ -6,7 +6,13 @@ import { asBytes, levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
 import { copyImages, requireImages } from '../models/given-images.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
-import { chooseWeights, requireUnchanged, type Weights, weightsOption } from '../models/weights.js';
+import {
+  chooseWeights,
+  requireUnchanged,
+  type Weights,
+  weightsOption,
+  withWeights,
+} from '../models/weights.js';
 import { frontSteps } from '../ops/sample.js';
 import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
@@ -104,7 +110,9 @@ export async function sampleImages(
 ): Promise<SampledImages> {
   const job = sampleJob(model, options, size);
   return model.device.calls.run('sample', job, job.signal, (signal) =>
-    model.lock.read(signal, () => finish(draw(model, { ...job, signal }))),
+    withWeights('sample', model, job.asked, signal, (weights) =>
+      finish(draw(model, { ...job, weights, signal })),
+    ),
   );
 }
 
@@ -189,7 +197,9 @@ export async function completeImages(
     const level = original.map((value, i) => (known[Math.floor(i / channels)] ? levelOf[value]! : 0));
     const values: ImageValues = isLevel ? 'levels' : 'bytes';
     const drawing = { ...job, known, given: level, values, signal };
-    const completed = await model.lock.read(signal, () => finish(draw(model, drawing)));
+    const completed = await withWeights('complete', model, job.asked, signal, (weights) =>
+      finish(draw(model, { ...drawing, weights })),
+    );
     // Known pixels keep the byte they had, not the byte their level stands for.
     completed.data.forEach((_, i) => {
       if (known[Math.floor(i / channels)]) completed.data[i] = original[i]!;
@@ -207,6 +217,8 @@ interface Job {
   temperature: number;
   firstIndex: number;
   weights: Weights;
+  /** The weights that the call names, if it does. */
+  asked: Weights | undefined;
   signal: AbortSignal | undefined;
   /** What the result holds. */
   values: ImageValues;
@@ -247,6 +259,7 @@ function newJob(
     temperature: options.temperature,
     firstIndex: options.firstIndex,
     weights: chooseWeights(caller, model, options.weights),
+    asked: options.weights,
     signal: options.signal,
     values: model.values ?? 'bytes',
   };

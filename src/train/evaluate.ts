@@ -5,7 +5,7 @@ import { check } from '../errors.js';
 import { copyImages, requireImages } from '../models/given-images.js';
 import { runNats } from '../models/likelihood.js';
 import { type ModelInternals, PixelCNN } from '../models/pixelcnn.js';
-import { chooseWeights, type Weights, weightsOption } from '../models/weights.js';
+import { chooseWeights, type Weights, weightsOption, withWeights } from '../models/weights.js';
 import { algorithms } from '../ops/masked-conv2d.js';
 import { parseOptions, show, signalOption, z } from '../options.js';
 import { seedKey } from '../random/philox.js';
@@ -63,13 +63,14 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const internals = requireModel('evaluate', model);
   const parsed = parseOptions('evaluate', evaluateSchema, options);
-  const weights = chooseWeights('evaluate', internals, parsed.weights);
+  chooseWeights('evaluate', internals, parsed.weights); // refused at once, chosen again when its turn has come
   const given = requireImages('evaluate: images', dataset, internals);
-  return model.device.calls.run('evaluate', given, parsed.signal, (signal) =>
-    internals.lock.read(signal, () =>
-      evaluateImages(internals, copyImages(given), { ...parsed, weights, signal }),
-    ),
-  );
+  return model.device.calls.run('evaluate', given, parsed.signal, (signal) => {
+    const copy = copyImages(given);
+    return withWeights('evaluate', internals, parsed.weights, signal, (weights) =>
+      evaluateImages(internals, copy, { ...parsed, weights, signal }),
+    );
+  });
 }
 
 /** @internal The model's internals. @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_TWO_COPIES, ERR_DISPOSED. */

@@ -240,8 +240,16 @@ describe('names', () => {
     expectNotes(notes, note);
   });
 
+  it('a counter of an average that is not in the file makes no average of the weights', () => {
+    const dict = dictOf(network(grey));
+    dict.set('swa.n_averaged', count);
+    const { weights, notes } = decode(dict);
+    expect(weights).toBe('raw');
+    expectNotes(notes, /'swa\.n_averaged' counts an average that is not in the file/);
+  });
+
   it('names in which such a word is only a part stay raw', () => {
-    for (const prefix of ['schema.', 'cinema_net.', 'averages.', 'module.net.']) {
+    for (const prefix of ['schema.', 'cinema_net.', 'averages.', 'average_pool.', 'module.net.']) {
       const { weights, notes } = decode(dictOf(network(grey), (i) => `${prefix}${2 * i}`));
       expect(weights).toBe('raw');
       expect(notes.join()).not.toMatch(/moving average/);

@@ -224,11 +224,11 @@ describe('photographs of different sizes and orientations', () => {
       /flat: cut into 3 crops of 4x4 each: 36 crops of 12 images\n/,
       /flat: 36 crops of 4x4x1 from 12 images\n/,
       /validation: 3 held out, 10 % of 36 crops of 12 images\n/,
-      /test \d.*, first 5 of 36 crops of 12 images, raw weights\n/,
+      /test \d.*, first 15 of 36 crops of 12 images, raw weights\n/,
     ])
       expect(trained.stderr).toMatch(line);
     const { test } = JSON.parse(read('crops', 'summary.json')) as { test: object };
-    expect(test).toMatchObject({ images: 5, of: 36, crops: 3 });
+    expect(test).toMatchObject({ images: 15, of: 36, crops: 3 });
     const evaluate = (...more: string[]) =>
       run(['evaluate', 'crops', '--data', 'flat', '--device', 'cpu', ...crops, ...more]);
     const { stdout } = await evaluate();

@@ -213,3 +213,29 @@ describe('the summary of a resumed run', () => {
     expect(await resume(folder)).toMatchObject({ lossOf: 'epoch', nats: 600 / 54, validation });
   });
 });
+
+describe('a run that is stopped before its first step', () => {
+  const preload = new URL('./children/stop-at-once.mjs', import.meta.url).href;
+  const stoppedAtOnce = (args: readonly string[]) => run(args, { NODE_OPTIONS: `--import=${preload}` });
+
+  it('says so, and --resume begins it with the options it had', async () => {
+    const stopped = await stoppedAtOnce([...train, '--steps', '3', '--out', 'unbegun']);
+    expect([stopped.code, stopped.stderr]).toEqual([
+      130,
+      expect.stringMatching(/stopped before the first step; continue with --resume --out unbegun\n$/),
+    ]);
+    expect(existsSync(path('unbegun', 'summary.json'))).toBe(false);
+    const { code } = await run(['train', '--resume', '--out', 'unbegun']);
+    expect([code, JSON.parse(read('unbegun', 'summary.json'))]).toEqual([
+      0,
+      expect.objectContaining({ steps: 3 }),
+    ]);
+  });
+
+  it('of a further part keeps the length that was asked for', async () => {
+    const resume = ['train', '--resume', '--out', 'unbegun'];
+    expect((await stoppedAtOnce([...resume, '--steps', '5'])).code).toBe(130);
+    expect((await run(resume)).code).toBe(0);
+    expect(JSON.parse(read('unbegun', 'summary.json'))).toMatchObject({ steps: 5, stopped: false });
+  });
+});

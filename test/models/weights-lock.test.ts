@@ -67,7 +67,51 @@ describe('a call during a training run', () => {
   );
 });
 
+describe('a call that names no weights', () => {
+  it('takes what the model holds when its turn has come', async () => {
+    await using model = await PixelCNN.create(device(), config);
+    await train(model, dataset, { steps: 1, emaDecay: 0.5 });
+    const long = new AbortController();
+    const first = model.sample({ count: 65_536, height: 12, width: 12, signal: long.signal });
+    const over = first.catch((error: unknown) => error);
+    const run = train(model, dataset, { steps: 1 });
+    await new Promise((resolve) => setTimeout(resolve, 100)); // its step waits now
+    const images = { ...dataset, data: dataset.data.slice() };
+    const second = model.logLikelihood(images);
+    const named = model.logLikelihood(dataset, { weights: 'ema' }).catch((error: unknown) => error);
+    // What is done to the images while the call waits is not seen.
+    images.data.fill(0);
+    long.abort(new Error('over'));
+    expect(await over).toMatchObject({ message: 'over' });
+    expect(await second).toEqual(await model.logLikelihood(dataset));
+    expect((await second).weights).toBe('raw');
+    expect(await named).toMatchObject({ code: 'ERR_NO_SUCH_WEIGHTS' });
+    await run;
+  });
+});
+
 describe('a run', () => {
+  it('that is stopped while its first steps wait resumes to the same bits', async () => {
+    const checkpointFolder = join(folder, 'stopped');
+    const options = { batchSize: 8, steps: 8 };
+    await using model = await PixelCNN.create(device(), config);
+    let run: ReturnType<typeof train> | undefined;
+    const many = randomImages(new TestRandom(4), 3000, 12, 12, 1);
+    const reading = evaluate(model, many, { onEvent: ({ done, of }) => done === of && run?.stop() });
+    run = train(model, dataset, { ...options, checkpointFolder });
+    await reading;
+    expect(await run).toMatchObject({ steps: 0, stopped: true });
+    await using straight = await PixelCNN.create(device(), config);
+    await train(straight, dataset, options);
+    await train(model, dataset, { ...options, checkpointFolder, resume: true });
+    const bytesOf = async (one: PixelCNN) => {
+      return [...(await one.parameters()).values()].map(({ data }) =>
+        Buffer.from(data.buffer).toString('hex'),
+      );
+    };
+    expect(await bytesOf(model)).toEqual(await bytesOf(straight));
+  });
+
   it('is stopped and aborted at once, also while a call is under way', async () => {
     await using model = await PixelCNN.create(device(), config);
     const long = new AbortController();
@@ -135,6 +179,27 @@ describe('the lock', () => {
     endFirst();
     await first;
     expect(await lock.change(undefined, async () => order.push('later'))).toBe(1);
+  });
+
+  it('submits nothing after a change that was given up, also where the calls end in the same moment', async () => {
+    const lock = new WeightsLock();
+    const stop = new AbortController();
+    const submitted: number[] = [];
+    let end = () => {};
+    const reading = lock.read(
+      undefined,
+      () =>
+        new Promise<void>((resolve) => {
+          end = resolve;
+        }),
+    );
+    const changes = [1, 2].map((number) => lock.change(stop.signal, async () => submitted.push(number)));
+    await turn();
+    stop.abort();
+    end();
+    expect(await Promise.all(changes)).toEqual([undefined, undefined]);
+    await reading;
+    expect(submitted).toEqual([]);
   });
 
   it('keeps changes in order, does not wait for what they do, and survives their failures', async () => {
