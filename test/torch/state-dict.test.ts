@@ -129,7 +129,7 @@ describe.skipIf(skipAloud('PyTorch comparison', 'reason' in torch ? torch.reason
       it.each(kinds)('%s', async (kind, config, note) => {
         const [file, expected] = fileOf(kind);
         const model = await PixelCNN.load(device(), file, config);
-        expect(model.weights).toBe(kind === 'averaged' ? 'ema' : 'raw');
+        expect(model.weights).toEqual([kind === 'averaged' ? 'ema' : 'raw']);
         expect(
           model.notes.filter((one) => note.test(one)),
           model.notes.join('\n'),
