@@ -1,5 +1,5 @@
 // The mask of `complete`: which pixels are known, from an image file.
-import type { LoadedImages } from '../data/load-images.js';
+import { luma } from '../data/image-conversion.js';
 import { PixelCnnError } from '../errors.js';
 import { type ImageFlags, readImages } from './image-options.js';
 import type { Terminal } from './terminal.js';
@@ -33,55 +33,41 @@ export async function readMask(
       `${file} ${found}, a mask is one image of ${height}x${width} (height x width)`,
     );
   }
-  const pixels = pixelsOf(mask);
-  const known = pixels.every(({ alpha }) => alpha >= half)
-    ? knownByColour(pixels, file)
-    : knownByAlpha(pixels, file, terminal);
+  const { data } = mask;
+  const pixels = { length: height * width };
+  const grey = Uint8Array.from(pixels, (_, i) => luma(data[4 * i]!, data[4 * i + 1]!, data[4 * i + 2]!));
+  const alpha = Uint8Array.from(pixels, (_, i) => data[4 * i + 3]!);
+  const known = alpha.every((value) => value >= half)
+    ? knownByColour(grey, file)
+    : knownByAlpha(grey, alpha, file, terminal);
   if (!known.includes(0)) terminal.note(`${file}: every pixel is known, nothing is to be drawn`, 'yellow');
   if (!known.includes(1)) terminal.note(`${file}: no pixel is known, whole images are drawn`, 'yellow');
   return known;
 }
 
-interface MaskPixel {
-  /** 0 black to 255 white. */
-  readonly grey: number;
-  readonly alpha: number;
-}
-
-function pixelsOf({ data }: LoadedImages): MaskPixel[] {
-  return Array.from({ length: data.length / 4 }, (_, i) => {
-    const [red, green, blue, alpha] = data.subarray(4 * i, 4 * i + 4) as unknown as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    return { grey: Math.round((299 * red + 587 * green + 114 * blue) / 1000), alpha };
-  });
-}
-
-function knownByColour(pixels: readonly MaskPixel[], file: string): Uint8Array {
-  const brightest = pixels.reduce((most, { grey }) => Math.max(most, grey), 0);
+/** `grey` is 0 black to 255 white of each pixel. */
+function knownByColour(grey: Uint8Array, file: string): Uint8Array {
+  const brightest = grey.reduce((most, value) => Math.max(most, value), 0);
   if (brightest > 0 && brightest < half) {
     const message = `${file} has no white pixel, its brightest is ${brightest} of 255`;
     throw new PixelCnnError('ERR_MASK', message, {
       remedy: 'write 255 where a pixel is known, 0 where it is to be drawn',
     });
   }
-  return Uint8Array.from(pixels, ({ grey }) => (grey >= half ? 1 : 0));
+  return grey.map((value) => (value >= half ? 1 : 0));
 }
 
-function knownByAlpha(pixels: readonly MaskPixel[], file: string, terminal: Terminal): Uint8Array {
-  refuseContradiction(pixels, file);
+function knownByAlpha(grey: Uint8Array, alpha: Uint8Array, file: string, terminal: Terminal): Uint8Array {
+  refuseContradiction(grey, alpha, file);
   terminal.note(`${file}: its alpha channel is the mask, transparent pixels are drawn`);
-  return Uint8Array.from(pixels, ({ alpha }) => (alpha >= half ? 1 : 0));
+  return alpha.map((value) => (value >= half ? 1 : 0));
 }
 
 /** Opaque black in a mask that is black and white besides: its colour says to be drawn, its alpha says known. */
-function refuseContradiction(pixels: readonly MaskPixel[], file: string): void {
-  const opaque = pixels.filter(({ alpha }) => alpha >= half);
-  const blackAndWhite = opaque.every(({ grey }) => grey <= nearly || grey >= 255 - nearly);
-  const black = opaque.filter(({ grey }) => grey <= nearly).length;
+function refuseContradiction(grey: Uint8Array, alpha: Uint8Array, file: string): void {
+  const opaque = grey.filter((_, i) => alpha[i]! >= half);
+  const blackAndWhite = opaque.every((value) => value <= nearly || value >= 255 - nearly);
+  const black = opaque.filter((value) => value <= nearly).length;
   if (!blackAndWhite || black === 0) return;
   const message = `${file} has ${black} pixels that are black, to be drawn by colour, and opaque, known by alpha`;
   throw new PixelCnnError('ERR_MASK', message, {

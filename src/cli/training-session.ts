@@ -11,7 +11,7 @@ import { train } from '../train/trainer.js';
 import { requireNoRun, requireResumable } from './begun-run.js';
 import type { TrainFlags } from './commands/train.js';
 import { Interrupted, openNamedDevice } from './common.js';
-import { countText, readImages, requireNamedSplit } from './image-options.js';
+import { countText, readImages, requireNamedSplit, sizeOf } from './image-options.js';
 import { countParameters } from './parameter-count.js';
 import { modelFiles, newRunPath, RunFolder, stemOf } from './run-folder.js';
 import { Session } from './session.js';
@@ -60,8 +60,7 @@ export async function runTraining(options: TrainFlags, worded: (text: string) =>
         values: images.values ?? 'bytes',
       });
     const { total } = countParameters(layersOf(model.config));
-    const size = `${images.height}x${images.width}x${images.channels}`;
-    terminal.note(`${options.data}: ${countText(images.count, options, size)}`, 'dim');
+    terminal.note(`${options.data}: ${countText(images.count, options, sizeOf(images))}`, 'dim');
     const heldOut =
       typeof held === 'number'
         ? heldOutText(images.count, held, options)

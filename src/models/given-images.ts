@@ -56,7 +56,7 @@ function requireValues(name: string, images: ImageBatch, model: ImageModel): voi
   if (images.values === 'levels') {
     if (beyond >= 0) {
       const size = images.height * images.width * images.channels;
-      const largest = images.data.reduce((most, value) => Math.max(most, value), 0);
+      const largest = largestOf(images.data);
       throw new PixelCnnError(
         'ERR_OUT_OF_RANGE',
         `${name}: the levels of this model are 0 to ${levels - 1}, image ${Math.floor(beyond / size)} has ${images.data[beyond]}`,
@@ -66,7 +66,7 @@ function requireValues(name: string, images: ImageBatch, model: ImageModel): voi
       );
     }
   } else if (beyond < 0 && images.data.some((value) => value > 0)) {
-    const largest = images.data.reduce((most, value) => Math.max(most, value), 0);
+    const largest = largestOf(images.data);
     const level = levelOfByte(largest, levels);
     const seen = level === 0 ? 'level 0' : `of levels 0 to ${level}`;
     throw new PixelCnnError(
@@ -75,6 +75,10 @@ function requireValues(name: string, images: ImageBatch, model: ImageModel): voi
       { remedy: 'say with `values` what they are: levels for levels, bytes for very dark images' },
     );
   }
+}
+
+function largestOf(data: Uint8Array): number {
+  return data.reduce((most, value) => Math.max(most, value), 0);
 }
 
 /** A getter may throw, or answer otherwise the next time. */

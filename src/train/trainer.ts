@@ -35,8 +35,9 @@ import { type StepResult, TrainingStep } from './training-step.js';
  * with ERR_DIVERGED, ERR_DISPOSED, ERR_DETACHED for images transferred away meanwhile, CKPT_* and ERR_NO_CHECKPOINT
  * when resuming fails, ERR_FOLDER_LOCKED and ERR_FOLDER_IN_USE for a checkpoint folder of another run, the errno of a
  * failed folder, read or last save, ERR_OUT_OF_MEMORY, ERR_LIMIT for a batch of 2 GiB or more, ERR_CUDA and
- * ERR_DEVICE_LOST of a GPU, the signal's reason, or what `onEvent` throws. On a full disk the last save waits ten minutes for space (event
- * `waitingForDisk`); the error of a failed one says which steps are lost, and `model` still has their weights.
+ * ERR_DEVICE_LOST of a GPU, the signal's reason, or what `onEvent` throws. On a full disk the last save waits ten minutes
+ * for space (event `waitingForDisk`); the error of a failed one says which steps are lost, and `model` still has their
+ * weights.
  */
 export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOptions = {}): TrainingRun {
   const internals = requireModel('train', model);
@@ -208,6 +209,7 @@ class Trainer {
     const key = seedKey(seed);
     const pending: { result: Promise<StepResult | undefined>; learningRate: number; epoch: number }[] = [];
     const ended = AbortSignal.any([this.#run.stopSignal, this.#signal]);
+    // A step that was not submitted, since the run ended while it waited for calls: nothing comes after it.
     let givenUp = false;
     const drain = async (leave: number) => {
       while (pending.length > leave) {
@@ -215,8 +217,12 @@ class Trainer {
         const tell = (choices: Choices) =>
           this.#run.emit({ type: 'choosing', step: this.#position.step, ...choices });
         const stepped = await whileChoosing(step, result, tell);
-        if (stepped === undefined) [givenUp, submitted] = [true, submitted - 1];
-        else this.#record(stepped, learningRate, epoch);
+        if (stepped === undefined) {
+          givenUp = true;
+          submitted -= 1;
+        } else {
+          this.#record(stepped, learningRate, epoch);
+        }
         pending.shift();
       }
     };
