@@ -38,11 +38,6 @@ struct LogitRows {
   }
 };
 
-template <class T>
-struct alignas(16) Vector {
-  T at[16 / sizeof(T)];
-};
-
 // The part of a row of `levels` logits (0 for a row that is not there) that a lane holds: neighbours where
 // rows are a multiple of 16 bytes, else every `lanes`-th logit.
 template <class T, bool kVector>

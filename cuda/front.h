@@ -8,11 +8,15 @@ namespace pixelcnn::cuda {
 // Image by image. None for a t outside the images.
 class FrontPixels {
  public:
+  static constexpr Cache kCache = Cache::kL2;  // the pixels of a front are not side by side
+
   FrontPixels(const FrontShape& front, int n, int h, int w, const int32_t* step)
       : step_(step), n_(n), h_(h), w_(w), pad_(front.pad), slope_(front.slope) {}
 
   // Of the longest front.
   int64_t most() const { return int64_t{n_} * (blocks_of(w_, slope_) < h_ ? blocks_of(w_, slope_) : h_); }
+
+  int64_t all() const { return int64_t{n_} * (pad_ + h_) * pitch(); }  // in memory
 
   __device__ void begin() {
     t_ = *step_;
@@ -23,15 +27,16 @@ class FrontPixels {
     rows_ = last_row < first_row_ ? 0 : last_row + 1 - first_row_;
   }
   __device__ int count() const { return n_ * rows_; }
-  __device__ int pitch() const { return w_ + 2 * pad_; }
-  __device__ Place at(int64_t index) const {
-    if (index >= count()) return {0, -1, 0};
+  __host__ __device__ int pitch() const { return w_ + 2 * pad_; }
+  __device__ int64_t pixel(int64_t index) const {
     const int image = static_cast<int>(index) / rows_;
     const int row = first_row_ + static_cast<int>(index) - image * rows_, column = t_ - slope_ * row;
-    return {(int64_t{image} * (pad_ + h_) + pad_ + row) * pitch() + pad_ + column, row, column};
+    return (int64_t{image} * (pad_ + h_) + pad_ + row) * pitch() + pad_ + column;
   }
   // The border takes the place of bounds checks.
-  __device__ bool reaches(const Place& place, int, int) const { return place.row >= 0; }
+  __device__ Place at(int64_t index) const {
+    return index < count() ? Place{pixel(index), 0} : Place::nowhere();
+  }
 
   // Where pixel `index` lies in tensors without a border.
   __device__ int64_t dense(int index) const {

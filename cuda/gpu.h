@@ -47,6 +47,21 @@ void allow_shared_memory(void (*kernel)(Parameters...), size_t bytes) {
                                          static_cast<int>(bytes)));
 }
 
+// Asks for no more shared memory than as many blocks need as a multiprocessor has room for: what is left of
+// the memory that both share is L1's. For kernels that copy through L1; a wish, which the driver may not
+// grant.
+template <class... Parameters>
+void leave_rest_to_l1(void (*kernel)(Parameters...), size_t bytes) {
+  int device = 0, capacity = 0;
+  static_cast<void>(cudaGetDevice(&device));
+  static_cast<void>(cudaDeviceGetAttribute(&capacity, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device));
+  const int of_block = static_cast<int>(bytes) + 1024;  // CUDA keeps 1 KB per block for itself
+  if (capacity < of_block) return;
+  const int percent = (capacity / of_block * of_block * 100 + capacity - 1) / capacity;
+  static_cast<void>(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                         cudaFuncAttributePreferredSharedMemoryCarveout, percent));
+}
+
 // 16-bit floating-point numbers: storage only, arithmetic is in float.
 struct bf16 {
   uint16_t bits;

@@ -61,7 +61,7 @@ struct ForwardScratch {
   }
 };
 
-int64_t scratch_bytes(const MaskedConv2dForward& op, const ConvolutionPlan* plan, int) {
+int64_t scratch_bytes(const MaskedConv2dForward& op, const ConvolutionPlan* plan) {
   Pieces pieces{nullptr};
   if (plan != nullptr) ForwardScratch(op, *plan, pieces);
   return pieces.bytes;
@@ -98,7 +98,7 @@ void take_operands(MaskedConv2dBackwardInput& op, Pieces& pieces) {
   pieces.take(op.grad_x, op.shape.x_count() * element);
 }
 
-int64_t scratch_bytes(const MaskedConv2dBackwardInput&, const ConvolutionPlan* plan, int) {
+int64_t scratch_bytes(const MaskedConv2dBackwardInput&, const ConvolutionPlan* plan) {
   return plan != nullptr ? plan->workspace_bytes() : 0;
 }
 
@@ -133,30 +133,29 @@ struct WeightGradientScratch {
   float* bias = nullptr;
   std::byte* plan = nullptr;
 
-  WeightGradientScratch(const MaskedConv2dBackwardWeight& op, const ConvolutionPlan& with,
-                        int multiprocessors, Pieces& pieces) {
+  WeightGradientScratch(const MaskedConv2dBackwardWeight& op, const ConvolutionPlan& with, Pieces& pieces) {
     MaskedConv2dShape shape = op.shape;
     if (with.convolution() == Convolution::kWeightGradient) shape.precision = Precision::kF32;
     pieces.take(packed, packed_bytes(shape, Direction::kForward));
-    pieces.take(bias, bias_gradient_workspace(shape, multiprocessors));
+    pieces.take(bias, bias_gradient_workspace(shape));
     pieces.take(plan, with.workspace_bytes());
   }
 };
 
-int64_t scratch_bytes(const MaskedConv2dBackwardWeight& op, const ConvolutionPlan* plan,
-                      int multiprocessors) {
-  if (plan == nullptr) return backward_weight_workspace(op.shape, multiprocessors);
+int64_t scratch_bytes(const MaskedConv2dBackwardWeight& op, const ConvolutionPlan* plan) {
+  if (plan == nullptr) return backward_weight_workspace(op.shape);
   Pieces pieces{nullptr};
-  WeightGradientScratch(op, *plan, multiprocessors, pieces);
+  WeightGradientScratch(op, *plan, pieces);
   return pieces.bytes;
 }
 
 void enqueue(const MaskedConv2dBackwardWeight& op, const ConvolutionPlan* plan, const Launch& launch) {
   if (plan == nullptr) return backward_weight(op, launch);
   Pieces pieces{launch.workspace};
-  const WeightGradientScratch scratch(op, *plan, launch.multiprocessors, pieces);
+  const WeightGradientScratch scratch(op, *plan, pieces);
   plan->execute({.x = op.x, .grad_y = op.grad_y, .grad_packed = scratch.packed}, scratch.plan, launch.stream);
-  unpack_gradient(op, scratch.packed, 1, plan->convolution() == Convolution::kWeightGradientRounded, launch);
+  unpack_gradient(op, scratch.packed, 1, plan->convolution() == Convolution::kWeightGradientRounded, nullptr,
+                  launch);
   bias_gradient(op, scratch.bias, launch);
 }
 
@@ -177,9 +176,7 @@ int64_t plan_op(const Op& op, const Gpu& gpu) {
     Op trial_op = op;
     Pieces operands{nullptr};
     take_operands(trial_op, operands);
-    const auto bytes = [&](const ConvolutionPlan* with) {
-      return operands.bytes + scratch_bytes(op, with, gpu.multiprocessors);
-    };
+    const auto bytes = [&](const ConvolutionPlan* with) { return operands.bytes + scratch_bytes(op, with); };
     const auto run_trial = [&](const ConvolutionPlan* with, std::byte* memory, cudaStream_t stream) {
       Pieces pieces{memory};
       take_operands(trial_op, pieces);
@@ -187,7 +184,7 @@ int64_t plan_op(const Op& op, const Gpu& gpu) {
     };
     plan = gpu.cudnn->prepare(*wanted, {bytes, run_trial});
   }
-  return scratch_bytes(op, plan, gpu.multiprocessors);
+  return scratch_bytes(op, plan);
 }
 
 template <class Op>

@@ -25,80 +25,122 @@ __host__ __device__ constexpr int first_channel(int group, int groups, int chann
 
 constexpr int64_t blocks_of(int64_t count, int64_t block) { return (count + block - 1) / block; }
 
-// Whether vectors of 16 bytes never cross from one pixel or tap to the next.
-constexpr bool has_vectors(int channels, Precision precision) {
-  return channels * element_bytes(precision) % 16 == 0;
+// A pixel as a convolution sees it: where it lies in memory, and which rows and columns of the filter find
+// the image there.
+//
+// Whether a tap reaches the image is asked for every copy, so the answer must cost little: bounds and the
+// tap's position are numbers in the bytes of one word, and a byte of position keeps its highest bit when
+// bounds is subtracted from it unless the number in it is too small.
+struct Place {
+  int64_t pixel;
+  uint32_t bounds;
+
+  __device__ static Place nowhere() { return {0, 0x7f7f7f7fu}; }
+};
+constexpr uint32_t kReached = 0x80808080u;
+__device__ inline bool reaches(uint32_t position, uint32_t bounds) {
+  return ((position - bounds) & kReached) == kReached;
 }
+// The position of the tap that there is not: it reaches nothing.
+constexpr uint32_t kNoTap = 0x7f7f7f7fu;
+
+// Where a tap lies: in elements from the pixel's first channel to the tap's channel, and its row and column
+// in the filter (the column from both ends).
+struct Tap {
+  int64_t offset;
+  uint32_t position;
+};
+constexpr int kMostTaps = 31;  // of a row or column of a filter
+constexpr uint32_t kNextColumn = 1 - (1 << 8), kNextRow = 1 << 16;
+__host__ __device__ constexpr uint32_t tap_position(int row, int column) {
+  return kReached + static_cast<uint32_t>(row << 16 | (kMostTaps - column) << 8 | column);
+}
+__host__ __device__ constexpr int column_of(uint32_t position) { return static_cast<int>(position & 0x7f); }
 
 // The live taps of all channels as one flat index, taps in row-major order, channels innermost. Channels are
-// those of the tensor that the taps are laid over.
+// those of the tensor that the taps are laid over, `pitch` is the distance of its rows in pixels. Backward, a
+// tap leads the other way: to the pixel that sees this one through it.
 class TapIndex {
  public:
-  struct Position {
-    int dy, dx, channel;
-  };
-
-  TapIndex(const MaskedConv2dShape& shape, Direction direction)
+  TapIndex(const MaskedConv2dShape& shape, Direction direction, int pitch)
       : channels_(direction == Direction::kForward ? shape.c : shape.k),
+        kernel_size_(shape.kernel_size),
         count_(live_taps(shape) * channels_),
-        radius_(shape.kernel_size / 2),
-        sign_(direction == Direction::kForward ? 1 : -1),
-        vectors_(has_vectors(channels_, shape.precision)),
+        column_step_(direction == Direction::kForward ? channels_ : -channels_),
+        row_step_(int64_t{column_step_} * pitch),
+        to_next_tap_(vectors(column_step_ - channels_, shape.precision)),
+        to_next_row_(vectors(row_step_ - int64_t{kernel_size_} * column_step_, shape.precision)),
         by_channels_(channels_),
         by_kernel_size_(shape.kernel_size) {}
 
   __host__ __device__ int count() const { return count_; }
   __host__ __device__ int channels() const { return channels_; }
-  __device__ bool vectors() const { return vectors_; }
+  __device__ int kernel_size() const { return kernel_size_; }
+  // In vectors: from behind the last channel of a tap to the next tap, and from behind the last tap of a row
+  // to the next row.
+  __device__ uint32_t to_next_tap() const { return to_next_tap_; }
+  __device__ uint32_t to_next_row() const { return to_next_row_; }
   // The tap; index becomes the channel.
   __device__ int divide(int& index) const { return by_channels_.divide(index); }
-  __device__ Position at(int index) const {
+  // From the end on there is kNoTap.
+  __device__ Tap at(int index) const {
+    if (index >= count_) return {0, kNoTap};
     int column = by_channels_.divide(index);
-    const int row = by_kernel_size_.divide(column);
-    return {sign_ * (row - radius_), sign_ * (column - radius_), index};
+    const int row = by_kernel_size_.divide(column), radius = kernel_size_ / 2;
+    return {(row - radius) * row_step_ + int64_t{column - radius} * column_step_ + index,
+            tap_position(row, column)};
   }
 
  private:
-  int channels_, count_, radius_, sign_;
-  bool vectors_;
-  Divider by_channels_, by_kernel_size_;
-};
+  static uint32_t vectors(int64_t elements, Precision precision) {
+    return static_cast<uint32_t>(elements * element_bytes(precision) / 16);
+  }
 
-// A pixel as a convolution sees it; outside the image no tap reaches anything.
-struct Place {
-  int64_t pixel;  // in memory
-  int row, column;
+  int channels_, kernel_size_, count_, column_step_;
+  int64_t row_step_;
+  uint32_t to_next_tap_, to_next_row_;
+  Divider by_channels_, by_kernel_size_;
 };
 
 // The pixels of a batch of dense images, image by image.
 class ImagePixels {
  public:
-  explicit ImagePixels(const MaskedConv2dShape& shape)
+  static constexpr Cache kCache = Cache::kL1AndL2;  // taps side by side read the same pixels, but for one
+
+  ImagePixels(const MaskedConv2dShape& shape, Direction direction)
       : count_(static_cast<int>(int64_t{shape.n} * shape.h * shape.w)),
         h_(shape.h),
         w_(shape.w),
+        radius_(shape.kernel_size / 2),
+        mirrored_(direction == Direction::kBackward),
         by_h_(shape.h),
         by_w_(shape.w) {}
 
   __device__ void begin() {}
   __host__ __device__ int count() const { return count_; }
-  __device__ int pitch() const { return w_; }
-  __device__ static Place nowhere() { return {0, INT32_MIN / 2, 0}; }
+  int64_t all() const { return count_; }  // in memory
+  __device__ int64_t pixel(int64_t index) const { return index; }
   __device__ Place at(int64_t index) const {
-    if (index >= count_) return nowhere();
-    int column = static_cast<int>(index), row = by_w_.divide(column);
-    static_cast<void>(by_h_.divide(row));
-    return {index, row, column};
+    return index < count_ ? Place{index, bounds(static_cast<int>(index))} : Place::nowhere();
   }
-  __device__ bool reaches(const Place& place, int dy, int dx) const {
-    return static_cast<unsigned>(place.row + dy) < static_cast<unsigned>(h_) &&
-           static_cast<unsigned>(place.column + dx) < static_cast<unsigned>(w_);
+  // Backward, taps lead down and to the right: as if the image were turned around.
+  __device__ uint32_t bounds(int index) const {
+    int column = index, row = by_w_.divide(column);
+    static_cast<void>(by_h_.divide(row));
+    if (mirrored_) row = h_ - 1 - row, column = w_ - 1 - column;
+    const int first_row = max(0, radius_ - row), first_column = max(0, radius_ - column),
+              last_column = min(2 * radius_, w_ - 1 - column + radius_);
+    return static_cast<uint32_t>(first_row << 16 | (kMostTaps - last_column) << 8 | first_column);
   }
 
  private:
-  int count_, h_, w_;
+  int count_, h_, w_, radius_;
+  bool mirrored_;
   Divider by_h_, by_w_;
 };
+
+// Of 16 bits, elements pass through registers: so many are asked for before the first is waited for.
+constexpr int kElementsAtOnce = 4;
 
 // One element from global to shared memory; 0 unless valid.
 template <class T>
@@ -109,46 +151,54 @@ __device__ inline void copy_element(T* to, const T* from, bool valid) {
     *to = valid ? *from : T{};
 }
 
-// 16 bytes to shared memory: neighbours in global memory, zeros behind the first `count`. `vectors`: they are
-// aligned, and there are all or none.
-template <class T>
-__device__ inline void copy_neighbours(T* to, const T* from, int count, bool vectors) {
-  if (vectors) return cp_async<16>(to, from, count > 0);
-#pragma unroll 1
-  for (int e = 0; e < int{16 / sizeof(T)}; ++e) copy_element(to + e, from + e, e < count);
+// How operands are copied into shared memory: 16 bytes at once where they lie together and are aligned, else
+// element by element.
+enum class Copies { kVectors, kElements };
+
+// 16 bytes to shared memory: neighbours in global memory, zeros behind the first `count`. Of a vector there
+// are all or none.
+template <Copies copies, class T>
+__device__ inline void copy_neighbours(T* to, const T* from, int count) {
+  if constexpr (copies == Copies::kVectors) {
+    cp_async<16>(to, from, count > 0);
+  } else {
+#pragma unroll
+    for (int e = 0; e < int{16 / sizeof(T)}; ++e) copy_element(to + e, from + e, e < count);
+  }
 }
 
-// 16 bytes to shared memory: what one pixel sees at `index` of its taps and behind. tap = taps.at(index).
-template <class T, class Pixels>
-__device__ inline void copy_taps(T* to, const T* x, const TapIndex& taps, const Pixels& pixels,
-                                 const Place& place, int index, const TapIndex::Position& tap) {
-  const auto offset = [&](const TapIndex::Position& at) {
-    return (place.pixel + at.dy * pixels.pitch() + at.dx) * taps.channels() + at.channel;
-  };
-  if (taps.vectors()) {
-    const bool valid = index < taps.count() && pixels.reaches(place, tap.dy, tap.dx);
-    return cp_async<16>(to, x + offset(tap), valid);
-  }
-#pragma unroll 1
-  for (int e = 0; e < int{16 / sizeof(T)}; ++e) {
-    const TapIndex::Position at = taps.at(index + e);
-    const bool valid = index + e < taps.count() && pixels.reaches(place, at.dy, at.dx);
-    copy_element(to + e, x + offset(at), valid);
-  }
+// Distances in a tensor counted in vectors of 16 bytes, modulo 2^32: half the registers of a pointer. Up to
+// kMostVectors a tensor can be addressed so.
+constexpr int64_t kMostVectors = int64_t{1} << 32;
+template <class T>
+__host__ __device__ constexpr uint32_t vectors(int64_t elements) {
+  return static_cast<uint32_t>(elements / int64_t{16 / sizeof(T)});
+}
+template <Cache cache = Cache::kL2, class T>
+__device__ inline void copy_vector(T* to, const T* tensor, uint32_t vector, bool valid) {
+  cp_async<16, cache>(to, tensor + uint64_t{vector} * (16 / sizeof(T)), valid);
+}
+
+// Whether both operands consist of whole vectors, and x is small enough for 32 bits to count them.
+template <class T>
+bool has_vectors(int channels, int other_channels, int64_t x_count) {
+  constexpr int kVector = 16 / sizeof(T);
+  return channels % kVector == 0 && other_channels % kVector == 0 && x_count / kVector < kMostVectors;
 }
 
 // Our kernels. `forward` and `backward_input` take no workspace.
 void forward(const MaskedConv2dForward& op, const Launch& launch);
 void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch);
-int64_t backward_weight_workspace(const MaskedConv2dShape& shape, int multiprocessors);
+int64_t backward_weight_workspace(const MaskedConv2dShape& shape);
 void backward_weight(const MaskedConv2dBackwardWeight& op, const Launch& launch);
 
 // The parts that a plan of cuDNN leaves to us.
 // grad_weight from `parts` filters [K][slots][C], added in order: float32, or in the element type if rounded.
+// Also grad_bias, from the (parts, K) of bias_parts if there are.
 void unpack_gradient(const MaskedConv2dBackwardWeight& op, const void* packed, int parts, bool rounded,
-                     const Launch& launch);
+                     const float* bias_parts, const Launch& launch);
 // grad_bias, by way of bias_gradient_workspace bytes.
-int64_t bias_gradient_workspace(const MaskedConv2dShape& shape, int multiprocessors);
+int64_t bias_gradient_workspace(const MaskedConv2dShape& shape);
 void bias_gradient(const MaskedConv2dBackwardWeight& op, float* workspace, const Launch& launch);
 
 }  // namespace pixelcnn::cuda

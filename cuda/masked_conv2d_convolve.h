@@ -2,8 +2,11 @@
 // of all input channels. Forward, the input gradient and the sampler's front differ in where pixels lie and
 // in how the one packed layout [K][slots][C] is read.
 #pragma once
+#include <type_traits>
+
 #include "masked_conv2d.h"
 #include "tile.h"
+#include "tile_choice.h"
 
 namespace pixelcnn::cuda {
 
@@ -21,69 +24,157 @@ struct ConvolveArguments {
   bool relu, float_y;
 };
 
-// Rows of the product: the pixels of one block, each shifted by the taps.
+// Rows of the product: the pixels of one block, each shifted by the taps. A step goes on from the one before:
+// the flat index moves by the depth of a stage, mostly within a tap or to its neighbour, which takes no
+// division.
 template <class T, class Tile, class Pixels>
 class ShiftedPixels {
  public:
-  __device__ ShiftedPixels(const T* x, const TapIndex& taps, const Pixels& pixels, int64_t first)
-      : x_(x), taps_(taps), pixels_(pixels) {
+  __device__ ShiftedPixels(const ConvolveArguments<T>& conv, const Pixels& pixels, int64_t first)
+      : x_(conv.x), taps_(conv.taps), channel_(Tile::element()) {
+    const Tap tap = taps_.at(channel_);
+    static_cast<void>(taps_.divide(channel_));
+    position_ = tap.position;
 #pragma unroll
-    for (int i = 0; i < Tile::kCopies; ++i) places_[i] = pixels.at(first + Tile::line(i));
+    for (int i = 0; i < Tile::kCopies; ++i) {
+      const Place place = pixels.at(first + Tile::line(i));
+      from_[i] = vectors<T>(place.pixel * taps_.channels() + tap.offset);
+      bounds_[i] = place.bounds;
+    }
   }
 
-  __device__ void begin(int step) {
-    index_ = step * Tile::kStageDepth + Tile::element();
-    tap_ = taps_.at(index_);
+  __device__ void load(int step, T* stage) {
+#pragma unroll
+    for (int i = 0; i < Tile::kCopies; ++i)
+      copy_vector<Pixels::kCache>(Tile::vector(stage, i), x_, from_[i], reaches(position_, bounds_[i]));
+    const uint32_t distance = move_to(step + 1);
+#pragma unroll
+    for (int i = 0; i < Tile::kCopies; ++i) from_[i] += distance;
   }
-  __device__ void copy(int i, T* to) const { copy_taps(to, x_, taps_, pixels_, places_[i], index_, tap_); }
 
  private:
+  // Returns how many vectors farther the step's tap lies.
+  __device__ uint32_t move_to(int step) {
+    uint32_t distance = Tile::kStageDepth / Tile::kVector;
+    for (channel_ += Tile::kStageDepth; channel_ >= taps_.channels(); channel_ -= taps_.channels()) {
+      distance += taps_.to_next_tap();
+      position_ += kNextColumn;
+      if (column_of(position_) < taps_.kernel_size()) continue;
+      distance += taps_.to_next_row();
+      position_ += kNextRow - static_cast<uint32_t>(taps_.kernel_size()) * kNextColumn;
+    }
+    if (step * Tile::kStageDepth + Tile::element() >= taps_.count()) position_ = kNoTap;
+    return distance;
+  }
+
   const T* x_;
   const TapIndex& taps_;
-  const Pixels& pixels_;
-  Place places_[Tile::kCopies];
-  int index_;
-  TapIndex::Position tap_;
+  int channel_;  // of the step's tap
+  uint32_t position_, from_[Tile::kCopies], bounds_[Tile::kCopies];
 };
 
-// Columns of the product, forward: a filter is a line along the depth.
-template <class T, class Tile>
-class FilterLines {
+// The same, element by element.
+template <class T, class Tile, class Pixels>
+class ShiftedPixelElements {
  public:
-  __device__ FilterLines(const ConvolveArguments<T>& conv, int first) : conv_(conv), first_(first) {}
+  __device__ ShiftedPixelElements(const ConvolveArguments<T>& conv, const Pixels& pixels, int64_t first)
+      : taps_(conv.taps) {
+#pragma unroll
+    for (int i = 0; i < Tile::kCopies; ++i) {
+      const Place place = pixels.at(first + Tile::line(i));
+      from_[i] = conv.x + place.pixel * taps_.channels();
+      bounds_[i] = place.bounds;
+    }
+  }
 
-  __device__ void begin(int step) { index_ = step * Tile::kStageDepth + Tile::element(); }
-  __device__ void copy(int i, T* to) const {
-    const int output = first_ + Tile::line(i), count = output < conv_.end_output ? conv_.taps.count() : 0;
-    const T* from = conv_.weights + int64_t{output} * conv_.slots * conv_.c + index_;
-    copy_neighbours(to, from, count - index_, conv_.taps.vectors());
+  __device__ void load(int step, T* stage) const {
+#pragma unroll kElementsAtOnce
+    for (int e = 0; e < Tile::kVector; ++e) {
+      const Tap tap = taps_.at(step * Tile::kStageDepth + Tile::element() + e);
+#pragma unroll
+      for (int i = 0; i < Tile::kCopies; ++i)
+        copy_element(Tile::vector(stage, i) + e, from_[i] + tap.offset, reaches(tap.position, bounds_[i]));
+    }
   }
 
  private:
-  const ConvolveArguments<T>& conv_;
-  int first_, index_;
+  const TapIndex& taps_;
+  const T* from_[Tile::kCopies];
+  uint32_t bounds_[Tile::kCopies];
+};
+
+template <Copies copies, class T, class Tile, class Pixels>
+using ShiftedPixelsBy = std::conditional_t<copies == Copies::kVectors, ShiftedPixels<T, Tile, Pixels>,
+                                           ShiftedPixelElements<T, Tile, Pixels>>;
+
+// Columns of the product, forward: a filter is a line along the depth.
+template <class T, class Tile, Copies copies>
+class FilterLines {
+ public:
+  __device__ FilterLines(const ConvolveArguments<T>& conv, int first) {
+#pragma unroll
+    for (int i = 0; i < Tile::kCopies; ++i) {
+      const int output = first + Tile::line(i);
+      from_[i] = conv.weights + int64_t{output} * conv.slots * conv.c + Tile::element();
+      left_[i] = output < conv.end_output ? conv.taps.count() - Tile::element() : 0;
+    }
+  }
+
+  __device__ void load(int, T* stage) {
+#pragma unroll
+    for (int i = 0; i < Tile::kCopies; ++i) {
+      copy_neighbours<copies>(Tile::vector(stage, i), from_[i], left_[i]);
+      from_[i] += Tile::kStageDepth;
+      left_[i] -= Tile::kStageDepth;
+    }
+  }
+
+ private:
+  const T* from_[Tile::kCopies];
+  int left_[Tile::kCopies];  // elements of the line from there on
 };
 
 // Columns of the product, backward: the depth is (tap, k), a line holds the input channels of one tap of one
-// filter.
-template <class T, class Tile>
+// filter. Where stages lie within taps, all lines move by the same distance.
+template <class T, class Tile, Copies copies>
 class TapLines {
  public:
   __device__ TapLines(const ConvolveArguments<T>& conv, int first)
-      : conv_(conv), output_(first + Tile::element()) {}
+      : conv_(conv),
+        output_(first + Tile::element()),
+        within_taps_(copies == Copies::kVectors && conv.taps.channels() % Tile::kStageDepth == 0) {
+#pragma unroll
+    for (int i = 0; i < Tile::kCopies; ++i) from_[i] = conv.weights + offset(Tile::line(i), 0);
+  }
 
-  __device__ void begin(int step) { first_index_ = step * Tile::kStageDepth; }
-  __device__ void copy(int i, T* to) const {
-    const int index = first_index_ + Tile::line(i), end = index < conv_.taps.count() ? conv_.end_output : 0;
-    int k = index;
-    const int tap = conv_.taps.divide(k);
-    const T* from = conv_.weights + (int64_t{k} * conv_.slots + tap) * conv_.c + output_;
-    copy_neighbours(to, from, end - output_, conv_.c % Tile::kVector == 0);
+  __device__ void load(int step, T* stage) {
+    int k = step * Tile::kStageDepth;
+    if (within_taps_) {
+      const int tap = conv_.taps.divide(k);
+      const int64_t distance = offset(k, tap) - offset(0, 0);
+#pragma unroll
+      for (int i = 0; i < Tile::kCopies; ++i)
+        copy_neighbours<copies>(Tile::vector(stage, i), from_[i] + distance, conv_.end_output - output_);
+      return;
+    }
+#pragma unroll
+    for (int i = 0; i < Tile::kCopies; ++i) {
+      int filter = k + Tile::line(i);
+      const int count = filter < conv_.taps.count() ? conv_.end_output - output_ : 0;
+      const int tap = conv_.taps.divide(filter);
+      copy_neighbours<copies>(Tile::vector(stage, i), conv_.weights + offset(filter, tap), count);
+    }
   }
 
  private:
+  __device__ int64_t offset(int k, int tap) const {
+    return (int64_t{k} * conv_.slots + tap) * conv_.c + output_;
+  }
+
   const ConvolveArguments<T>& conv_;
-  int output_, first_index_;
+  int output_;
+  bool within_taps_;
+  const T* from_[Tile::kCopies];
 };
 
 // Two neighbours; `aligned` where they may be one access.
@@ -104,7 +195,7 @@ template <Precision precision, Direction direction, class Shape>
 using ConvolveTile = BlockTile<precision, Shape, Lines::kAlongDepth,
                                direction == Direction::kForward ? Lines::kAlongDepth : Lines::kAcrossDepth>;
 
-template <Precision precision, Direction direction, class Shape, class Pixels>
+template <Precision precision, Direction direction, class Shape, class Pixels, Copies copies>
 __global__ void __launch_bounds__(ConvolveTile<precision, direction, Shape>::kThreads)
     convolve(const ConvolveArguments<Element<precision>> conv, Pixels pixels) {
   using T = Element<precision>;
@@ -117,13 +208,13 @@ __global__ void __launch_bounds__(ConvolveTile<precision, direction, Shape>::kTh
   if (first_pixel >= pixels.count()) return;
 
   Tile tile;
-  ShiftedPixels<T, typename Tile::A, Pixels> a(conv.x, conv.taps, pixels, first_pixel);
+  ShiftedPixelsBy<copies, T, typename Tile::A, Pixels> a(conv, pixels, first_pixel);
   const int steps = (conv.taps.count() + Tile::kDepth - 1) / Tile::kDepth;
   if constexpr (direction == Direction::kForward) {
-    FilterLines<T, typename Tile::B> b(conv, first_output);
+    FilterLines<T, typename Tile::B, copies> b(conv, first_output);
     tile.multiply(shared, steps, a, b);
   } else {
-    TapLines<T, typename Tile::B> b(conv, first_output);
+    TapLines<T, typename Tile::B, copies> b(conv, first_output);
     tile.multiply(shared, steps, a, b);
   }
 
@@ -132,7 +223,7 @@ __global__ void __launch_bounds__(ConvolveTile<precision, direction, Shape>::kTh
     const int output = first_output + column;
     if (first_pixel + row >= pixels.count() || output >= conv.end_output) return;
     const bool both = output + 1 < conv.end_output;
-    const int64_t at = pixels.at(first_pixel + row).pixel * conv.outputs + output;
+    const int64_t at = pixels.pixel(first_pixel + row) * conv.outputs + output;
     if (conv.bias != nullptr) {
       low += conv.bias[output];
       if (both) high += conv.bias[output + 1];
@@ -157,23 +248,39 @@ template <Precision precision, Direction direction, class Shape, class Pixels>
 void launch_convolve(const ConvolveArguments<Element<precision>>& conv, const Pixels& pixels, int64_t most,
                      const Launch& launch) {
   using Tile = ConvolveTile<precision, direction, Shape>;
-  constexpr auto kernel = convolve<precision, direction, Shape, Pixels>;
   const int64_t blocks =
       blocks_of(most, Shape::kRows) * blocks_of(conv.end_output - conv.first_output, Shape::kColumns);
-  allow_shared_memory(kernel, Tile::kSharedBytes);
-  LAUNCH(kernel, static_cast<unsigned>(blocks), Tile::kThreads, Tile::kSharedBytes, launch.stream)
-  (conv, pixels);
+  const auto launch_kernel = [&](auto kernel) {
+    allow_shared_memory(kernel, Tile::kSharedBytes);
+    if (Pixels::kCache == Cache::kL1AndL2) leave_rest_to_l1(kernel, Tile::kSharedBytes);
+    LAUNCH(kernel, static_cast<unsigned>(blocks), Tile::kThreads, Tile::kSharedBytes, launch.stream)
+    (conv, pixels);
+  };
+  using T = Element<precision>;
+  const int channels = conv.taps.channels();
+  if (has_vectors<T>(channels, conv.c, pixels.all() * channels))
+    launch_kernel(convolve<precision, direction, Shape, Pixels, Copies::kVectors>);
+  else
+    launch_kernel(convolve<precision, direction, Shape, Pixels, Copies::kElements>);
 }
 
-// Fewer, larger blocks are faster, as long as they fill the device.
+template <Precision precision, Direction direction>
+bool prefers_large_tile(const ProductShape& product, int multiprocessors) {
+  const auto clocks = [&]<class Shape>(Shape) {
+    return tile_cost<Shape>(product, ConvolveTile<precision, direction, Shape>::kSharedBytes, multiprocessors)
+        .clocks;
+  };
+  return clocks(LargeTile{}) <= clocks(SmallTile{});
+}
+
+// In the faster tile.
 template <Precision precision, Direction direction, class Pixels>
 void launch_in_tiles(const ConvolveArguments<Element<precision>>& conv, const Pixels& pixels, int64_t most,
                      const Launch& launch) {
-  const int columns = conv.end_output - conv.first_output;
-  const bool large =
-      columns > SmallTile::kColumns &&
-      blocks_of(most, LargeTile::kRows) * blocks_of(columns, LargeTile::kColumns) >= launch.multiprocessors;
-  if (large)
+  const ProductShape product = {most, conv.end_output - conv.first_output,
+                                int64_t{conv.taps.count()} * element_bytes(precision),
+                                precision != Precision::kF32};
+  if (prefers_large_tile<precision, direction>(product, launch.multiprocessors))
     launch_convolve<precision, direction, LargeTile>(conv, pixels, most, launch);
   else
     launch_convolve<precision, direction, SmallTile>(conv, pixels, most, launch);

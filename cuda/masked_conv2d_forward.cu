@@ -12,7 +12,7 @@ void forward(const MaskedConv2dForward& op, const Launch& launch) {
                                        op.bias,
                                        nullptr,
                                        op.y,
-                                       TapIndex(shape, Direction::kForward),
+                                       TapIndex(shape, Direction::kForward, shape.w),
                                        shape.k,
                                        0,
                                        shape.k,
@@ -20,7 +20,7 @@ void forward(const MaskedConv2dForward& op, const Launch& launch) {
                                        filter_slots(shape),
                                        op.relu != 0,
                                        op.float_y != 0};
-    const ImagePixels pixels(shape);
+    const ImagePixels pixels(shape, Direction::kForward);
     launch_in_tiles<precision, Direction::kForward>(conv, pixels, pixels.count(), launch);
   });
 }
@@ -34,7 +34,7 @@ void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch) {
                                        nullptr,
                                        static_cast<const T*>(op.gate),
                                        op.grad_x,
-                                       TapIndex(shape, Direction::kBackward),
+                                       TapIndex(shape, Direction::kBackward, shape.w),
                                        shape.c,
                                        0,
                                        shape.c,
@@ -42,7 +42,7 @@ void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch) {
                                        filter_slots(shape),
                                        false,
                                        false};
-    const ImagePixels pixels(shape);
+    const ImagePixels pixels(shape, Direction::kBackward);
     launch_in_tiles<precision, Direction::kBackward>(conv, pixels, pixels.count(), launch);
   });
 }

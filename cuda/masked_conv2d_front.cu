@@ -19,7 +19,7 @@ void run(const MaskedConv2dFront& op, const Launch& launch) {
                                        op.bias,
                                        nullptr,
                                        op.y,
-                                       TapIndex(shape, Direction::kForward),
+                                       TapIndex(shape, Direction::kForward, pixels.pitch()),
                                        shape.k,
                                        first_channel(op.group, shape.groups, shape.k),
                                        first_channel(op.group + 1, shape.groups, shape.k),

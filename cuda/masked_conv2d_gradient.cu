@@ -1,8 +1,11 @@
 // The gradients of a masked convolution's weights and bias.
 //
 // Weights: rows of the product are (tap, input channel), columns output channels, the depth is the pixels.
-// The pixels are split into parts of a fixed size; each block writes its part's sums in the packed layout
-// [K][slots][C] and the parts are added in order. Bias: the same in two rounds of one kernel.
+// One more row is all ones: its sums are the gradient of the bias, which so costs nothing. The pixels are
+// split into parts; each block writes its part's sums in the packed layout [K][slots][C], and the parts are
+// added in order. How they are split follows from the shape, so that gradients have the same bits on any GPU.
+#include <type_traits>
+
 #include "masked_conv2d.h"
 #include "tile.h"
 
@@ -11,124 +14,219 @@ namespace pixelcnn::cuda {
 namespace {
 
 constexpr int kLeastPixels = 64;  // of a part
+// Parts are made for a GPU of so many multiprocessors, an H100: blocks that it has room for at once, and no
+// last few that it would have to wait for. Smaller GPUs take several rounds, of which the last matters less.
+constexpr int kMultiprocessors = 132;
 
-// How the pixels are split: enough parts for `blocks` blocks where one part has `blocks_per_part`.
+// How the pixels are split: into as many parts as give at most `blocks` blocks where one part has
+// `blocks_per_part`.
 struct Parts {
   int64_t pixels;  // of a part
   int count;
 
   Parts(int64_t all, int64_t blocks, int64_t blocks_per_part) {
-    const int64_t wanted = blocks_of(blocks, blocks_per_part);
-    pixels = blocks_of(blocks_of(all, wanted), kLeastPixels) * kLeastPixels;
+    const int64_t most = blocks > blocks_per_part ? blocks / blocks_per_part : 1;
+    pixels = blocks_of(blocks_of(all, most), kLeastPixels) * kLeastPixels;
     count = static_cast<int>(blocks_of(all, pixels));
   }
 };
 
-// Lines are pixels, across them lie the channels of all taps.
-template <class T, class Tile>
+// Rounding factors to tf32 would round the bias's gradient too, so there the row of ones is left out.
+constexpr bool has_row_of_ones(Precision precision) { return precision != Precision::kTf32; }
+
+// Lines are pixels, across them lie the channels of all taps, then the row of ones. A thread copies the same
+// tap of every line. It learns from the lane that belongs to a line whether the tap reaches the image there.
+template <class T, class Tile, Copies copies>
 class TapsOfPixels {
  public:
-  __device__ TapsOfPixels(const T* x, const TapIndex& taps, const ImagePixels& pixels, int first_index,
-                          int64_t first_pixel, int64_t end_pixel)
+  __device__ TapsOfPixels(const T* x, const TapIndex& taps, const ImagePixels& pixels, bool ones,
+                          int first_index, int64_t first_pixel, int64_t end_pixel)
       : x_(x),
         taps_(taps),
         pixels_(pixels),
-        first_pixel_(first_pixel),
-        end_pixel_(end_pixel),
         index_(first_index + Tile::element()),
-        tap_(taps.at(index_)) {}
+        ones_(ones ? taps.count() - index_ : INT32_MAX),
+        end_(static_cast<int>(end_pixel)),
+        count_(static_cast<int>(end_pixel - first_pixel)) {
+    const Tap tap = taps.at(index_);
+    position_ = tap.position;
+    from_ = vectors<T>((first_pixel + Tile::line(0)) * taps.channels() + tap.offset);
+  }
 
-  __device__ void begin(int step) { pixel_ = first_pixel_ + step * Tile::kStageDepth; }
-  __device__ void copy(int i, T* to) const {
-    const int64_t pixel = pixel_ + Tile::line(i);
-    const Place place = pixel < end_pixel_ ? pixels_.at(pixel) : ImagePixels::nowhere();
-    copy_taps(to, x_, taps_, pixels_, place, index_, tap_);
+  __device__ void load(int step, T* stage) {
+    const int left = count_ - step * Tile::kStageDepth;
+    uint32_t bounds[kHeld];
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) {
+      const int line = 32 * i + static_cast<int>(threadIdx.x) % 32;
+      bounds[i] = line < left ? pixels_.bounds(end_ - left + line) : Place::nowhere().bounds;
+    }
+    uint32_t own[Tile::kCopies];
+#pragma unroll
+    for (int i = 0; i < Tile::kCopies; ++i)
+      own[i] = __shfl_sync(kFullWarp, bounds[i * Tile::kLinesAtOnce / 32], Tile::line(i) % 32);
+    if constexpr (copies == Copies::kVectors)
+      load_vectors(own, stage);
+    else
+      load_elements(own, x_ + (int64_t{end_} - left + Tile::line(0)) * taps_.channels(), stage);
   }
 
  private:
+  static constexpr int kHeld = (Tile::kStageDepth + 31) / 32;  // lines of a lane
+  static_assert(kHeld == 1 || Tile::kLinesAtOnce % 32 == 0);
+
+  __device__ void load_vectors(const uint32_t (&bounds)[Tile::kCopies], T* stage) {
+#pragma unroll
+    for (int i = 0; i < Tile::kCopies; ++i) {
+      T* to = Tile::vector(stage, i);
+      if (ones_ == 0) {
+        Vector<T> one = {};
+        one.at[0] = from_float<T>(1);
+        *reinterpret_cast<Vector<T>*>(to) = one;
+      } else {
+        const uint32_t distance = vectors<T>(int64_t{i} * Tile::kLinesAtOnce * taps_.channels());
+        copy_vector<Cache::kL1AndL2>(to, x_, from_ + distance, reaches(position_, bounds[i]));
+      }
+    }
+    from_ += vectors<T>(int64_t{Tile::kStageDepth} * taps_.channels());
+  }
+
+  // `from`: the pixel of the first copy.
+  __device__ void load_elements(const uint32_t (&bounds)[Tile::kCopies], const T* from, T* stage) const {
+#pragma unroll kElementsAtOnce
+    for (int e = 0; e < Tile::kVector; ++e) {
+      const Tap tap = taps_.at(index_ + e);
+#pragma unroll
+      for (int i = 0; i < Tile::kCopies; ++i) {
+        T* to = Tile::vector(stage, i) + e;
+        if (ones_ == e)
+          *to = from_float<T>(1);
+        else
+          copy_element(to, from + int64_t{i} * Tile::kLinesAtOnce * taps_.channels() + tap.offset,
+                       reaches(tap.position, bounds[i]));
+      }
+    }
+  }
+
   const T* x_;
   const TapIndex& taps_;
   const ImagePixels& pixels_;
-  int64_t first_pixel_, end_pixel_, pixel_;
-  int index_;
-  TapIndex::Position tap_;
+  int index_, ones_;          // how far the row of ones is from there
+  int end_, count_;           // of the part's pixels
+  uint32_t position_, from_;  // of the step's first copy
 };
 
 // Lines are pixels, across them lie their channels.
-template <class T, class Tile>
+template <class T, class Tile, Copies copies>
 class ChannelsOfPixels {
  public:
   __device__ ChannelsOfPixels(const T* x, int channels, int first_channel, int64_t first_pixel,
                               int64_t end_pixel)
-      : x_(x),
-        channels_(channels),
-        channel_(first_channel + Tile::element()),
-        first_pixel_(first_pixel),
-        end_pixel_(end_pixel) {}
+      : channels_(channels),
+        count_(channels - first_channel - Tile::element()),
+        pixels_(static_cast<int>(end_pixel - first_pixel)),
+        from_(x + (first_pixel + Tile::line(0)) * channels + first_channel + Tile::element()) {}
 
-  __device__ void begin(int step) { pixel_ = first_pixel_ + step * Tile::kStageDepth; }
-  __device__ void copy(int i, T* to) const {
-    const int64_t pixel = pixel_ + Tile::line(i);
-    const int count = pixel < end_pixel_ ? channels_ - channel_ : 0;
-    copy_neighbours(to, x_ + pixel * channels_ + channel_, count, channels_ % Tile::kVector == 0);
+  __device__ void load(int step, T* stage) {
+    const int left = pixels_ - step * Tile::kStageDepth;
+#pragma unroll
+    for (int i = 0; i < Tile::kCopies; ++i)
+      copy_neighbours<copies>(Tile::vector(stage, i), from_ + int64_t{i} * Tile::kLinesAtOnce * channels_,
+                              Tile::line(i) < left ? count_ : 0);
+    from_ += int64_t{Tile::kStageDepth} * channels_;
   }
 
  private:
-  const T* x_;
-  int channels_, channel_;
-  int64_t first_pixel_, end_pixel_, pixel_;
+  int channels_, count_, pixels_;
+  const T* from_;
 };
 
 template <Precision precision, class Shape>
 using GradientTile = BlockTile<precision, Shape, Lines::kAcrossDepth, Lines::kAcrossDepth>;
 
-template <Precision precision, class Shape>
+template <class T>
+struct GradientArguments {
+  const T* x;
+  const T* grad_y;
+  float* sums;       // (parts, K, slots, C)
+  float* bias_sums;  // (parts, K)
+  TapIndex taps;
+  ImagePixels pixels;
+  int rows;  // of the product
+  int k, slots;
+  int64_t part_pixels;
+};
+
+template <Precision precision, class Shape, Copies copies>
 __global__ void __launch_bounds__(GradientTile<precision, Shape>::kThreads)
-    weight_gradient(const Element<precision>* x, const Element<precision>* grad_y, float* partial,
-                    const TapIndex taps, const ImagePixels pixels, int k, int slots, int64_t part_pixels) {
+    weight_gradient(const GradientArguments<Element<precision>> gradient) {
   using T = Element<precision>;
   using Tile = GradientTile<precision, Shape>;
   DYNAMIC_SHARED(T, shared);
-  const int across = (k + Shape::kColumns - 1) / Shape::kColumns;
-  const int tiles = (taps.count() + Shape::kRows - 1) / Shape::kRows * across;
+  const TapIndex& taps = gradient.taps;
+  const int k = gradient.k, across = (k + Shape::kColumns - 1) / Shape::kColumns;
+  const int tiles = (gradient.rows + Shape::kRows - 1) / Shape::kRows * across;
   const int part = static_cast<int>(blockIdx.x) / tiles, index = static_cast<int>(blockIdx.x) % tiles;
   const int first_row = index / across * Shape::kRows, first_column = index % across * Shape::kColumns;
-  const int64_t first = part * part_pixels;
-  const int64_t end = first + part_pixels < pixels.count() ? first + part_pixels : pixels.count();
+  const int64_t first = part * gradient.part_pixels, all = gradient.pixels.count();
+  const int64_t end = first + gradient.part_pixels < all ? first + gradient.part_pixels : all;
 
   Tile tile;
-  TapsOfPixels<T, typename Tile::A> a(x, taps, pixels, first_row, first, end);
-  ChannelsOfPixels<T, typename Tile::B> b(grad_y, k, first_column, first, end);
+  TapsOfPixels<T, typename Tile::A, copies> a(gradient.x, taps, gradient.pixels, has_row_of_ones(precision),
+                                              first_row, first, end);
+  ChannelsOfPixels<T, typename Tile::B, copies> b(gradient.grad_y, k, first_column, first, end);
   tile.multiply(shared, static_cast<int>((end - first + Tile::kDepth - 1) / Tile::kDepth), a, b);
 
-  const int filter = slots * taps.channels();
-  float* sums = partial + part * (int64_t{k} * filter);
+  const int filter = gradient.slots * taps.channels();
+  float* sums = gradient.sums + part * (int64_t{k} * filter);
+  float* bias_sums = gradient.bias_sums + int64_t{part} * k;
   tile.for_each_pair([&](int row, int column, float low, float high) {
     const int tap = first_row + row, output = first_column + column;
-    if (tap >= taps.count()) return;
-    if (output < k) sums[int64_t{output} * filter + tap] = low;
-    if (output + 1 < k) sums[int64_t{output + 1} * filter + tap] = high;
+    if (tap >= gradient.rows || output >= k) return;
+    // Row taps.count() is the one of ones.
+    const bool ones = tap == taps.count();
+    float* to = ones ? bias_sums + output : sums + int64_t{output} * filter + tap;
+    to[0] = low;
+    if (output + 1 < k) to[ones ? 1 : filter] = high;
   });
 }
 
+// Blocks for each multiprocessor, which it has room for.
+constexpr int kLargeBlocks = 4, kSmallBlocks = 2;
+template <class Shape>
+constexpr bool has_room(int blocks) {
+  using Tile = GradientTile<Precision::kBf16, Shape>;
+  return blocks_per_multiprocessor(90, Tile::kThreads, Tile::kSharedBytes) >= blocks;
+}
+static_assert(has_room<LargeTile>(kLargeBlocks) && has_room<SmallTile>(kSmallBlocks));
+
 // How one shape's weight gradient is computed.
 struct GradientPlan {
+  int rows;
   bool large;
   int64_t tiles;
   Parts parts;
 
-  GradientPlan(const MaskedConv2dShape& shape, int multiprocessors)
-      : large(rows(shape) > SmallTile::kRows && shape.k > SmallTile::kColumns),
-        tiles(blocks_of(rows(shape), large ? LargeTile::kRows : SmallTile::kRows) *
-              blocks_of(shape.k, large ? LargeTile::kColumns : SmallTile::kColumns)),
-        parts(int64_t{shape.n} * shape.h * shape.w, 2 * multiprocessors, tiles > 0 ? tiles : 1) {}
+  explicit GradientPlan(const MaskedConv2dShape& shape)
+      : rows(live_taps(shape) * shape.c + (has_row_of_ones(shape.precision) ? 1 : 0)),
+        large(rows > SmallTile::kRows && shape.k > SmallTile::kColumns),
+        tiles(large ? tiles_of<LargeTile>(shape) : tiles_of<SmallTile>(shape)),
+        parts(int64_t{shape.n} * shape.h * shape.w, kMultiprocessors * (large ? kLargeBlocks : kSmallBlocks),
+              tiles > 0 ? tiles : 1) {}
 
-  static int64_t rows(const MaskedConv2dShape& shape) { return int64_t{live_taps(shape)} * shape.c; }
+  int64_t sums_bytes(const MaskedConv2dShape& shape) const {
+    return parts.count * shape.k * int64_t{filter_slots(shape)} * shape.c * int64_t{sizeof(float)};
+  }
+  int64_t bias_sums_bytes(const MaskedConv2dShape& shape) const {
+    return parts.count * int64_t{shape.k} * int64_t{sizeof(float)};
+  }
+
+ private:
+  template <class Shape>
+  int64_t tiles_of(const MaskedConv2dShape& shape) const {
+    return blocks_of(rows, Shape::kRows) * blocks_of(shape.k, Shape::kColumns);
+  }
 };
-
-int64_t filter_bytes(const MaskedConv2dShape& shape) {
-  return int64_t{shape.k} * filter_slots(shape) * shape.c * int64_t{sizeof(float)};
-}
 
 constexpr int kSumWarps = 8, kSumChannels = 32;
 
@@ -155,8 +253,8 @@ __global__ void __launch_bounds__(32 * kSumWarps)
   sums[part * channels + channel] = sum * scale;
 }
 
-Parts bias_parts(const MaskedConv2dShape& shape, int multiprocessors) {
-  return Parts(int64_t{shape.n} * shape.h * shape.w, 4 * multiprocessors, blocks_of(shape.k, kSumChannels));
+Parts bias_parts(const MaskedConv2dShape& shape) {
+  return Parts(int64_t{shape.n} * shape.h * shape.w, 4 * kMultiprocessors, blocks_of(shape.k, kSumChannels));
 }
 
 template <class T>
@@ -169,14 +267,14 @@ void launch_sum_pixels(const T* x, float* sums, int64_t pixels, const Parts& par
 
 }  // namespace
 
-int64_t bias_gradient_workspace(const MaskedConv2dShape& shape, int multiprocessors) {
-  return bias_parts(shape, multiprocessors).count * shape.k * int64_t{sizeof(float)};
+int64_t bias_gradient_workspace(const MaskedConv2dShape& shape) {
+  return bias_parts(shape).count * shape.k * int64_t{sizeof(float)};
 }
 
 void bias_gradient(const MaskedConv2dBackwardWeight& op, float* workspace, const Launch& launch) {
   const MaskedConv2dShape& shape = op.shape;
   const int64_t pixels = int64_t{shape.n} * shape.h * shape.w;
-  const Parts parts = bias_parts(shape, launch.multiprocessors);
+  const Parts parts = bias_parts(shape);
   with_precision(shape.precision, [&]<Precision precision>() {
     launch_sum_pixels(static_cast<const Element<precision>*>(op.grad_y), workspace, pixels, parts, shape.k, 1,
                       launch);
@@ -185,34 +283,52 @@ void bias_gradient(const MaskedConv2dBackwardWeight& op, float* workspace, const
                            1 / gradient_scale(shape.precision, pixels), launch);
 }
 
-int64_t backward_weight_workspace(const MaskedConv2dShape& shape, int multiprocessors) {
-  return GradientPlan(shape, multiprocessors).parts.count * filter_bytes(shape) +
-         bias_gradient_workspace(shape, multiprocessors);
+int64_t backward_weight_workspace(const MaskedConv2dShape& shape) {
+  const GradientPlan plan(shape);
+  const int64_t bias =
+      has_row_of_ones(shape.precision) ? plan.bias_sums_bytes(shape) : bias_gradient_workspace(shape);
+  return plan.sums_bytes(shape) + bias;
 }
 
 void backward_weight(const MaskedConv2dBackwardWeight& op, const Launch& launch) {
   const MaskedConv2dShape& shape = op.shape;
-  const GradientPlan plan(shape, launch.multiprocessors);
-  float* partial = reinterpret_cast<float*>(launch.workspace);
-  if (plan.tiles > 0) {
-    with_precision(shape.precision, [&]<Precision precision>() {
-      using T = Element<precision>;
-      const auto launch_tiles = [&]<class Shape>(Shape) {
-        using Tile = GradientTile<precision, Shape>;
-        constexpr auto kernel = weight_gradient<precision, Shape>;
-        allow_shared_memory(kernel, Tile::kSharedBytes);
-        LAUNCH(kernel, static_cast<unsigned>(plan.tiles * plan.parts.count), Tile::kThreads,
-               Tile::kSharedBytes, launch.stream)
-        (static_cast<const T*>(op.x), static_cast<const T*>(op.grad_y), partial,
-         TapIndex(shape, Direction::kForward), ImagePixels(shape), shape.k, filter_slots(shape),
-         plan.parts.pixels);
-      };
-      plan.large ? launch_tiles(LargeTile{}) : launch_tiles(SmallTile{});
-    });
+  const GradientPlan plan(shape);
+  float* sums = reinterpret_cast<float*>(launch.workspace);
+  float* bias_sums = reinterpret_cast<float*>(launch.workspace + plan.sums_bytes(shape));
+  with_precision(shape.precision, [&]<Precision precision>() {
+    using T = Element<precision>;
+    const GradientArguments<T> gradient = {static_cast<const T*>(op.x),
+                                           static_cast<const T*>(op.grad_y),
+                                           sums,
+                                           bias_sums,
+                                           TapIndex(shape, Direction::kForward, shape.w),
+                                           ImagePixels(shape, Direction::kForward),
+                                           plan.rows,
+                                           shape.k,
+                                           filter_slots(shape),
+                                           plan.parts.pixels};
+    const auto launch_kernel = [&]<class Shape>(Shape, auto kernel) {
+      using Tile = GradientTile<precision, Shape>;
+      allow_shared_memory(kernel, Tile::kSharedBytes);
+      leave_rest_to_l1(kernel, Tile::kSharedBytes);
+      LAUNCH(kernel, static_cast<unsigned>(plan.tiles * plan.parts.count), Tile::kThreads, Tile::kSharedBytes,
+             launch.stream)
+      (gradient);
+    };
+    const auto launch_tiles = [&]<class Shape>(Shape tile) {
+      if (has_vectors<T>(shape.c, shape.k, shape.x_count()))
+        launch_kernel(tile, weight_gradient<precision, Shape, Copies::kVectors>);
+      else
+        launch_kernel(tile, weight_gradient<precision, Shape, Copies::kElements>);
+    };
+    if (plan.tiles > 0) plan.large ? launch_tiles(LargeTile{}) : launch_tiles(SmallTile{});
+  });
+  if (has_row_of_ones(shape.precision)) {
+    unpack_gradient(op, sums, plan.parts.count, false, bias_sums, launch);
+  } else {
+    unpack_gradient(op, sums, plan.parts.count, false, nullptr, launch);
+    bias_gradient(op, bias_sums, launch);
   }
-  unpack_gradient(op, partial, plan.parts.count, false, launch);
-  bias_gradient(op, reinterpret_cast<float*>(launch.workspace + plan.parts.count * filter_bytes(shape)),
-                launch);
 }
 
 }  // namespace pixelcnn::cuda

@@ -1,6 +1,7 @@
 // Weights between OIHW float32 and the packed filter [K][slots][C]: masked, cropped and rounded on the way
 // in; added up, unscaled and with exact zeros under the mask on the way out.
 #include "masked_conv2d.h"
+#include "reduce.h"
 #include "tile.h"
 
 namespace pixelcnn::cuda {
@@ -53,9 +54,16 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    unpack_filters(const T* packed, int parts, float* weight, const FilterShape shape, int slots, int centre,
-                   float scale) {
+    unpack_filters(const T* packed, const float* bias_parts, int parts, float* weight, float* bias,
+                   const FilterShape shape, int slots, int centre, float scale) {
   const int output = static_cast<int>(blockIdx.x), count = shape.window * shape.c;
+  if (bias_parts != nullptr && blockIdx.y == 0 && threadIdx.x < 32) {  // a warp
+    float sum = 0;
+    for (int p = static_cast<int>(threadIdx.x); p < parts; p += 32)
+      sum += bias_parts[int64_t{p} * shape.k + output];
+    sum = warp_sum(sum);
+    if (threadIdx.x == 0) bias[output] = sum * scale;
+  }
   const int seen = shape.seen_at_centre(output);
   const int64_t part = int64_t{shape.k} * slots * shape.c;
   for (int i = static_cast<int>(blockIdx.y * kThreads + threadIdx.x); i < count; i += gridDim.y * kThreads) {
@@ -94,15 +102,15 @@ void run(const MaskedConv2dPack& op, const Launch& launch) {
 }
 
 void unpack_gradient(const MaskedConv2dBackwardWeight& op, const void* packed, int parts, bool rounded,
-                     const Launch& launch) {
+                     const float* bias_parts, const Launch& launch) {
   const MaskedConv2dShape& shape = op.shape;
   const float scale = 1 / gradient_scale(shape.precision, int64_t{shape.n} * shape.h * shape.w);
   with_precision(rounded ? shape.precision : Precision::kF32, [&]<Precision precision>() {
     using T = Element<precision>;
     LAUNCH(unpack_filters<T>, filter_grid(shape.k, shape.weight_count() / shape.k), kThreads, 0,
            launch.stream)
-    (static_cast<const T*>(packed), parts, op.grad_weight, FilterShape(shape), filter_slots(shape),
-     centre_slot(shape), scale);
+    (static_cast<const T*>(packed), bias_parts, parts, op.grad_weight, op.grad_bias, FilterShape(shape),
+     filter_slots(shape), centre_slot(shape), scale);
   });
 }
 

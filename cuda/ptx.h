@@ -112,10 +112,14 @@ __device__ inline void ldmatrix_x4_transposed(uint32_t (&d)[4], const void* row 
 #endif
 }
 
+// Which caches a copy of 16 bytes goes through. L1 is for what the same block soon reads again; what it reads
+// once would only push that out.
+enum class Cache { kL2, kL1AndL2 };
+
 // Starts a copy of 4, 8 or 16 aligned bytes from global to shared memory; writes zeros, and reads nothing,
-// unless `valid`. Done when cp_async_wait returns; other threads see it after the barrier behind that. On
-// sm_75 it copies at once.
-template <int bytes>
+// unless `valid`. Copies of less than 16 bytes go through L1 always. Done when cp_async_wait returns; other
+// threads see it after the barrier behind that. On sm_75 it copies at once.
+template <int bytes, Cache cache = Cache::kL2>
 __device__ inline void cp_async(void* to, const void* from, bool valid) {
   static_assert(bytes == 4 || bytes == 8 || bytes == 16);
 #ifdef PIXELCNN_CUDA_EMULATOR
@@ -123,7 +127,7 @@ __device__ inline void cp_async(void* to, const void* from, bool valid) {
 #elif defined(PIXELCNN_SM_80)
   const auto address = static_cast<unsigned>(__cvta_generic_to_shared(to));
   const int read = valid ? bytes : 0;
-  if constexpr (bytes == 16)
+  if constexpr (bytes == 16 && cache == Cache::kL2)
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(read)
                  : "memory");
   else

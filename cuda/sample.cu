@@ -72,7 +72,7 @@ constexpr int kSampleBytes =  // the stages of the product, then the logits
     SampleProduct<precision>::kSharedBytes + int{sizeof(float)} * kLogitsStride* SampleTile::kRows;
 constexpr int kSampleBlocks = 3;  // per multiprocessor of sm_90
 
-template <Precision precision>
+template <Precision precision, Copies copies>
 __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlocks)
     sample_front_kernel(const SampleFront op, const ConvolveArguments<Element<precision>> conv,
                         FrontPixels pixels) {
@@ -86,9 +86,9 @@ __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlo
   pixels.begin();
   const int first = blockIdx.x * SampleTile::kRows, rows = min(SampleTile::kRows, pixels.count() - first);
   if (rows <= 0) return;  // the whole block
-  ShiftedPixels<T, typename Tile::A, FrontPixels> a(conv.x, conv.taps, pixels, first);
   for (int column = 0; column < op.levels; column += SampleTile::kColumns) {
-    FilterLines<T, typename Tile::B> b(conv, conv.first_output + column);
+    ShiftedPixelsBy<copies, T, typename Tile::A, FrontPixels> a(conv, pixels, first);
+    FilterLines<T, typename Tile::B, copies> b(conv, conv.first_output + column);
     Tile tile;
     tile.multiply(stages, (conv.taps.count() + Tile::kDepth - 1) / Tile::kDepth, a, b);
     tile.for_each_pair([&](int row, int across, float low, float high) {
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlo
       if (lane == 0) op.level[at] = static_cast<uint8_t>(level);
     }
     if (lane == 0) {
-      static_cast<T*>(op.image)[pixels.at(first + row).pixel * op.channels + op.channel] =
+      static_cast<T*>(op.image)[pixels.pixel(first + row) * op.channels + op.channel] =
           from_float<T>(static_cast<float>(level) / static_cast<float>(op.levels - 1));
     }
   }
@@ -141,7 +141,7 @@ void run(const SampleFront& op, const Launch& launch) {
                                        op.bias,
                                        nullptr,
                                        nullptr,
-                                       TapIndex(head, Direction::kForward),
+                                       TapIndex(head, Direction::kForward, pixels.pitch()),
                                        head.k,
                                        op.channel * op.levels,
                                        (op.channel + 1) * op.levels,
@@ -150,8 +150,14 @@ void run(const SampleFront& op, const Launch& launch) {
                                        false,
                                        true};
     const auto blocks = static_cast<unsigned>(blocks_of(pixels.most(), SampleTile::kRows));
-    allow_shared_memory(sample_front_kernel<precision>, kBytes);
-    LAUNCH(sample_front_kernel<precision>, blocks, Tile::kThreads, kBytes, launch.stream)(op, conv, pixels);
+    const auto launch_kernel = [&](auto kernel) {
+      allow_shared_memory(kernel, kBytes);
+      LAUNCH(kernel, blocks, Tile::kThreads, kBytes, launch.stream)(op, conv, pixels);
+    };
+    if (has_vectors<T>(op.c, op.c, pixels.all() * op.c))
+      launch_kernel(sample_front_kernel<precision, Copies::kVectors>);
+    else
+      launch_kernel(sample_front_kernel<precision, Copies::kElements>);
   });
 }
 

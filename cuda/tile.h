@@ -25,6 +25,12 @@ struct ElementOf<Precision::kF16> {
 template <Precision precision>
 using Element = typename ElementOf<precision>::Type;
 
+// 16 bytes: what one access moves at most.
+template <class T>
+struct alignas(16) Vector {
+  T at[16 / sizeof(T)];
+};
+
 // Calls body.template operator()<precision>().
 template <class Body>
 void with_precision(Precision precision, const Body& body) {
@@ -92,6 +98,7 @@ struct OperandTile {
     return static_cast<int>(threadIdx.x) / kVectors + copy * kLinesAtOnce;
   }
   __device__ static int element() { return static_cast<int>(threadIdx.x) % kVectors * kVector; }
+  __device__ static T* vector(T* stage, int copy) { return stage + line(copy) * kStride + element(); }
 };
 
 // sums[row][column] = sum over the depth of a[row][depth] * b[depth][column], for one block.
@@ -106,28 +113,33 @@ class BlockTile {
   using B = OperandTile<T, Shape::kColumns, kDepth, b_lines, kThreads>;
   static constexpr int kSharedBytes = Shape::kStages * (A::kSize + B::kSize) * int{sizeof(T)};
 
-  // A source fills its operand's stages in order: begin(step) once per step, then copy(i, to) writes the 16
-  // bytes at line(i), element() of the step, by cp_async or by plain stores.
+  // A source fills its operand's stages in order: load(step, stage) writes the 16 bytes at vector(stage, i)
+  // for every i below kCopies, which are those of line(i), element() of the step, by cp_async or by plain
+  // stores.
   template <class SourceA, class SourceB>
   __device__ void multiply(T* shared, int steps, SourceA& a, SourceB& b) {
+    constexpr int kStageSize = A::kSize + B::kSize, kEnd = Shape::kStages * kStageSize;
+    int filled = 0, read = 0;  // where stages begin
     const auto load = [&](int step) {
       if (step < steps) {
-        T* stage = shared + step % Shape::kStages * (A::kSize + B::kSize);
-        fill<A>(stage, step, a);
-        fill<B>(stage + A::kSize, step, b);
+        a.load(step, shared + filled);
+        b.load(step, shared + filled + A::kSize);
       }
       cp_async_commit();  // an empty group keeps the count
+      filled = filled + kStageSize < kEnd ? filled + kStageSize : 0;
     };
+#pragma unroll 1
     for (int step = 0; step < Shape::kStages - 1; ++step) load(step);
     for (int step = 0; step < steps; ++step) {
       cp_async_wait<Shape::kStages - 2>();
       __syncthreads();  // everyone's copies are there, and nobody reads the stage that is filled next
       load(step + Shape::kStages - 1);
-      const T* stage = shared + step % Shape::kStages * (A::kSize + B::kSize);
+      const T* stage = shared + read;
       if constexpr (precision == Precision::kF32)
         add_products(stage, stage + A::kSize);
       else
         add_tensor_core_products(stage, stage + A::kSize);
+      read = read + kStageSize < kEnd ? read + kStageSize : 0;
     }
   }
 
@@ -155,14 +167,6 @@ class BlockTile {
   __device__ static int warp() { return static_cast<int>(threadIdx.x) / 32; }
   __device__ static int warp_row() { return warp() / kWarpsAcross * Shape::kWarpRows; }
   __device__ static int warp_column() { return warp() % kWarpsAcross * Shape::kWarpColumns; }
-
-  template <class Operand, class Source>
-  __device__ static void fill(T* stage, int step, Source& source) {
-    source.begin(step);
-#pragma unroll
-    for (int i = 0; i < Operand::kCopies; ++i)
-      source.copy(i, stage + Operand::line(i) * Operand::kStride + Operand::element());
-  }
 
   // The 16x16 (32-bit: 16x8) fragment of a at (row, depth).
   __device__ static void load_a(uint32_t (&fragment)[4], const T* tile, int row, int depth) {

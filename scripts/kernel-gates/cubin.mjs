@@ -1,5 +1,5 @@
-// Reads kernels out of a cubin: how many instructions of each kind they have, in all and in their main loop. Also reads
-// what ptxas said of their registers. No tool of NVIDIA is needed, and CUDA's own disassembler need not be there.
+// Reads kernels out of a cubin: how many instructions of each kind they have, and how many a round of their main loop
+// takes. Also reads what ptxas said of their registers. No tool of NVIDIA is needed, and CUDA's own disassembler need not be there.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fail } from '../steps.mjs';
@@ -16,6 +16,7 @@ const kinds = new Map([
   [0x187, 'STL'],
   [0x180, 'LD'], // a generic address: the compiler did not see which memory it is
   [0x185, 'ST'],
+  [0x188, 'STS'], // store to shared memory
   [0x147, 'BRA'],
 ]);
 const vectorSize = 6; // of 16 bytes
@@ -99,11 +100,12 @@ function mostThreads(info) {
   return undefined;
 }
 
-/** How many instructions there are of each kind, LDGSTS of 16 bytes apart, and those of the main loop. */
+/** How many instructions there are of each kind, LDGSTS of 16 bytes apart, and those of a round of the main loop. */
 function census(text, architecture) {
   const counts = Object.fromEntries([...kinds.values()].map((kind) => [kind, 0]));
   const products = [];
-  const loops = [];
+  const copies = new Set();
+  const branches = new Map();
   let vectorCopies = 0;
   const length = text.length / 16;
   for (let at = 0; at < length; at += 1) {
@@ -113,16 +115,16 @@ function census(text, architecture) {
     if (kind === undefined) continue;
     counts[kind] += 1;
     if (kind === 'HMMA') products.push(at);
+    if (kind === 'LDGSTS' || kind === 'STS') copies.add(at);
     if (kind === 'LDGSTS' && Number((high >> 9n) & 7n) === vectorSize) vectorCopies += 1;
     if (kind === 'BRA') {
       const target = at + 1 + branchOffset(low, high, architecture);
       if (!Number.isInteger(target) || target < 0 || target >= length)
         fail(`A branch of sm_${architecture} is not encoded as scripts/kernel-gates/cubin.mjs knows it.`);
-      // The last branch of every kernel is to itself: nothing comes there.
-      if (target < at) loops.push({ begin: target, end: at + 1 });
+      branches.set(at, { target, always: isAlways(low, high) });
     }
   }
-  return { instructions: length, ...counts, vectorCopies, loop: mainLoop(loops, products) };
+  return { instructions: length, ...counts, vectorCopies, loop: mainLoop(branches, products, copies) };
 }
 
 /** In instructions, from the one behind the branch. The field is in words of 4 bytes, since sm_90 in two pieces. */
@@ -131,26 +133,48 @@ function branchOffset(low, high, architecture) {
   return (architecture >= 90 ? upper * 256 + Number((low >> 16n) & 0xffn) : upper) / 4;
 }
 
+/** Whether a branch is taken whatever the predicates: its guard, and the predicate it may ask besides, are PT (7). */
+function isAlways(low, high) {
+  return ((low >> 12n) & 0xfn) === 7n && ((high >> 23n) & 0xfn) === 7n;
+}
+
 /**
- * Instructions of the innermost loop around all `products`, without those of loops inside it: these copy element by
- * element where channels are not a multiple of 16 bytes.
+ * Instructions of one round of the innermost loop around all `products`, on the way through it that copies most and is
+ * the shortest of those: where there is a fast way and a slow one, the fast one. Loops inside it, which copy element by
+ * element, are gone through once.
  */
-function mainLoop(loops, products) {
+function mainLoop(branches, products, copies) {
   if (products.length === 0) return 0;
-  const contains = (outer, begin, end) => outer.begin <= begin && outer.end >= end;
-  const around = loops
-    .filter((loop) => contains(loop, products[0], products.at(-1) + 1))
+  // The last branch of every kernel is to itself: nothing comes there.
+  const around = [...branches]
+    .map(([at, { target }]) => ({ begin: target, end: at }))
+    .filter(({ begin, end }) => begin < end && begin <= products[0] && end > products.at(-1))
     .sort((a, b) => a.end - a.begin - (b.end - b.begin))[0];
   if (around === undefined) return 0;
-  const inside = loops.filter((loop) => loop !== around && contains(around, loop.begin, loop.end));
-  let count = 0;
-  for (let at = around.begin; at < around.end; at += 1)
-    if (!inside.some((loop) => contains(loop, at, at + 1))) count += 1;
-  return count;
+  const best = new Map([[around.begin, { copied: 0, length: 0 }]]);
+  const reach = (at, way) => {
+    const known = best.get(at);
+    if (
+      known === undefined ||
+      way.copied > known.copied ||
+      (way.copied === known.copied && way.length < known.length)
+    )
+      best.set(at, way);
+  };
+  for (let at = around.begin; at < around.end; at += 1) {
+    const before = best.get(at);
+    if (before === undefined) continue;
+    const way = { copied: before.copied + (copies.has(at) ? 1 : 0), length: before.length + 1 };
+    const branch = branches.get(at);
+    if (branch === undefined || !branch.always || branch.target <= at) reach(at + 1, way);
+    if (branch !== undefined && branch.target > at) reach(branch.target, way);
+  }
+  return best.get(around.end).length + 1;
 }
 
 const precisions = ['f32', 'tf32', 'bf16', 'f16'];
 const directions = ['forward', 'backward'];
+const copies = ['vectors', 'elements'];
 
 /** `convolve<bf16, forward, LargeTile, ImagePixels>`: without namespaces and arguments. */
 function readableNames(symbols) {
@@ -166,6 +190,7 @@ function readableNames(symbols) {
         .replace(/pixelcnn::(cuda::)?/g, '')
         .replace(/\(Precision\)(\d)/g, (_, value) => precisions[value])
         .replace(/\(Direction\)(\d)/g, (_, value) => directions[value])
+        .replace(/\(Copies\)(\d)/g, (_, value) => copies[value])
         .replace(/^void /, '')
         .replace(/\(.*$/, ''),
     );

@@ -6,8 +6,8 @@ import { fail } from '../steps.mjs';
 
 /** Which tile a kernel has, and whether the lines of its operands lie along or across the depth. */
 const forms = [
-  { kernel: /^convolve<(?<precision>\w+), forward, (?<tile>\w+), \w+>$/, a: 'along', b: 'along' },
-  { kernel: /^convolve<(?<precision>\w+), backward, (?<tile>\w+), \w+>$/, a: 'along', b: 'across' },
+  { kernel: /^convolve<(?<precision>\w+), forward, (?<tile>\w+), \w+, \w+>$/, a: 'along', b: 'along' },
+  { kernel: /^convolve<(?<precision>\w+), backward, (?<tile>\w+), \w+, \w+>$/, a: 'along', b: 'across' },
   { kernel: /^weight_gradient<(?<precision>\w+), (?<tile>\w+)>$/, a: 'across', b: 'across' },
   // Behind the stages lie the logits: a float for each row of 256 levels and 4 of padding.
   {

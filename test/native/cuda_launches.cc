@@ -2,6 +2,8 @@
 // many such blocks one of its multiprocessors has room for. Nothing runs: LAUNCH here takes notes, so that
 // this needs neither a GPU nor the emulator's library.
 //   cuda_launches OP PRECISION N H W C K KERNEL_SIZE MULTIPROCESSORS COMPUTE_CAPABILITY
+// OP "cost" prints what the model behind the choice finds for a forward convolution in the large and in the
+// small tile: blocks, waves, bytes from L2, clocks.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -44,8 +46,11 @@ Arguments note(unsigned blocks, unsigned threads, int64_t shared_bytes) {
 
 // What a launch needs of others.
 cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
+cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) { return *value = 0, cudaSuccess; }
 namespace pixelcnn::cuda {
-void unpack_gradient(const MaskedConv2dBackwardWeight&, const void*, int, bool, const Launch&) {}
+void unpack_gradient(const MaskedConv2dBackwardWeight&, const void*, int, bool, const float*, const Launch&) {
+}
 }  // namespace pixelcnn::cuda
 
 int main(int count, char** words) {
@@ -67,6 +72,20 @@ int main(int count, char** words) {
   if (op == "backwardInput") cuda::backward_input({.shape = shape}, launch);
   if (op == "backwardWeight") cuda::backward_weight({.shape = shape}, launch);
   if (op == "front") cuda::run(MaskedConv2dFront{.shape = shape, .front = front}, launch);
+  if (op == "cost") {
+    const cuda::ProductShape product = {int64_t{n} * h * w, k,
+                                        int64_t{cuda::live_taps(shape)} * c * element_bytes(precision),
+                                        precision != Precision::kF32};
+    const auto print = [&]<class Shape>(Shape) {
+      using Tile = cuda::ConvolveTile<Precision::kBf16, Direction::kForward, Shape>;
+      const auto [blocks, waves, l2_bytes, clocks] =
+          cuda::tile_cost<Shape>(product, Tile::kSharedBytes, launch.multiprocessors);
+      std::printf("%lld %lld %lld %.0f\n", static_cast<long long>(blocks), static_cast<long long>(waves),
+                  static_cast<long long>(l2_bytes), clocks);
+    };
+    print(cuda::LargeTile{});
+    print(cuda::SmallTile{});
+  }
   if (op == "sample") {
     // Levels of one image channel.
     cuda::run(SampleFront{.n = n,

@@ -177,9 +177,33 @@ cudaError_t cudaGetDeviceCount(int* count) {
   });
 }
 
+namespace {
+thread_local int current_device = 0;
+}  // namespace
+
 cudaError_t cudaSetDevice(int device) {
-  return call(__func__, InCapture::kAllowed,
-              [&] { return device >= 0 && device < options.devices ? cudaSuccess : cudaErrorInvalidDevice; });
+  return call(__func__, InCapture::kAllowed, [&] {
+    if (device < 0 || device >= options.devices) return cudaErrorInvalidDevice;
+    current_device = device;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  return call(__func__, InCapture::kAllowed, [&] {
+    *device = current_device;
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  return call(__func__, InCapture::kAllowed, [&] {
+    if (device < 0 || device >= options.devices) return cudaErrorInvalidDevice;
+    if (attribute != cudaDevAttrMaxSharedMemoryPerMultiprocessor) return cudaErrorInvalidValue;
+    // CUDA keeps 1 KB of it per block for itself.
+    *value = static_cast<int>(emulator::shared_bytes_with_permission() + 1024);
+    return cudaSuccess;
+  });
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {

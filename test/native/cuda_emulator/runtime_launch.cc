@@ -74,8 +74,11 @@ using emulator::call;
 using emulator::InCapture;
 using emulator::refuse;
 
-cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute, int bytes) {
+cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int bytes) {
   return call(__func__, InCapture::kAllowed, [&] {
+    // A share in percent of what a multiprocessor has, or -1 for what the driver thinks best.
+    if (attribute == cudaFuncAttributePreferredSharedMemoryCarveout)
+      return bytes >= -1 && bytes <= 100 ? cudaSuccess : cudaErrorInvalidValue;
     if (bytes < 0 || static_cast<size_t>(bytes) > emulator::shared_bytes_with_permission()) {
       return refuse(cudaErrorInvalidValue, std::to_string(bytes) +
                                                " bytes of dynamic shared memory, the device has " +
