@@ -132,6 +132,7 @@ const CudaFunctions kFunctions = {
         },
     .packed_bytes = [](const MaskedConv2dShape* shape,
                        Direction direction) { return cuda::packed_bytes(*shape, direction); },
+    .packs_alike = 1,
     .supports = [](const CudaDevice* device, Precision precision) -> int32_t {
       return device->supports(precision) ? 1 : 0;
     },

@@ -10,20 +10,9 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// One filter per blockIdx.x, its weights shared out over blockIdx.y.
-struct FilterShape {
-  int k, c, window, taps, groups;
+struct FilterMask {
+  int k, c, groups;
   bool sees_own_group;
-  Divider by_c;
-
-  explicit FilterShape(const MaskedConv2dShape& shape)
-      : k(shape.k),
-        c(shape.c),
-        window(shape.kernel_size * shape.kernel_size),
-        taps(live_taps(shape)),
-        groups(shape.groups),
-        sees_own_group(shape.mask == MaskType::kB),
-        by_c(shape.c) {}
 
   // Channels that an output sees at the centre tap; at the taps before it sees all, at those behind it none.
   __device__ int seen_at_centre(int output) const {
@@ -32,23 +21,93 @@ struct FilterShape {
   }
 };
 
-// Enough blocks per filter for small filters to be one block and large ones to be spread.
+FilterMask mask_of(const MaskedConv2dShape& shape) {
+  return {shape.k, shape.c, shape.groups, shape.mask == MaskType::kB};
+}
+
+int centre_slot(const MaskedConv2dShape& shape) {
+  return shape.kernel_size / 2 * shape.kernel_size + shape.kernel_size / 2;
+}
+
+struct FilterShape : FilterMask {
+  int window, taps;
+  Divider by_c;
+
+  explicit FilterShape(const MaskedConv2dShape& shape)
+      : FilterMask(mask_of(shape)),
+        window(shape.kernel_size * shape.kernel_size),
+        taps(live_taps(shape)),
+        by_c(shape.c) {}
+};
+
+// One output's weights per blockIdx.x, shared out over blockIdx.y. Enough blocks for small filters to be one
+// block and large ones to be spread.
 dim3 filter_grid(int filters, int64_t weights) {
   const int64_t blocks = blocks_of(weights, 4 * kThreads);
   return dim3(static_cast<unsigned>(filters), static_cast<unsigned>(blocks < 64 ? blocks : 64));
 }
 
+constexpr int kTile = 32;
+
+// A filter of a list. The weights of one output are a matrix [C][window] to be transposed into [slots][C], in
+// tiles of kTile x kTile; `parts` blocks share the tiles of an output.
 template <class T>
-__global__ void __launch_bounds__(kThreads)
-    pack_filters(const float* weight, T* packed, const FilterShape shape, int slots, int centre) {
-  const int output = static_cast<int>(blockIdx.x), count = slots * shape.c;
-  const int seen = shape.seen_at_centre(output);
-  for (int i = static_cast<int>(blockIdx.y * kThreads + threadIdx.x); i < count; i += gridDim.y * kThreads) {
-    int channel = i;
-    const int slot = shape.by_c.divide(channel);
-    const bool live = slot < centre || (slot == centre && channel < seen);
-    const int64_t from = (int64_t{output} * shape.c + channel) * shape.window + slot;
-    packed[int64_t{output} * count + i] = from_float<T>(live ? weight[from] : 0.f);
+struct ListedFilter {
+  const float* weight;
+  T* packed;
+  FilterMask mask;
+  int window, slots, centre, parts, blocks;
+};
+
+template <class T>
+ListedFilter<T> listed(const FilterPack& filter) {
+  const MaskedConv2dShape& shape = filter.shape;
+  const int slots = filter_slots(shape);
+  const int64_t tiles = blocks_of(shape.c, kTile) * blocks_of(slots, kTile);
+  const int parts = static_cast<int>(tiles < 64 ? tiles : 64);
+  return {.weight = filter.weight,
+          .packed = static_cast<T*>(filter.packed),
+          .mask = mask_of(shape),
+          .window = shape.kernel_size * shape.kernel_size,
+          .slots = slots,
+          .centre = centre_slot(shape),
+          .parts = parts,
+          .blocks = shape.k * parts};
+}
+
+template <class T>
+struct FilterList {
+  ListedFilter<T> filters[MaskedConv2dPack::kMostFilters];
+};
+static_assert(sizeof(FilterList<float>) <= 4096, "what any driver takes as a kernel's parameters");
+
+// Through shared memory, so that neighbouring threads read neighbouring taps and write neighbouring channels.
+template <class T>
+__global__ void __launch_bounds__(kThreads) pack_filters(const FilterList<T> list) {
+  int index = 0, block = static_cast<int>(blockIdx.x);
+  while (block >= list.filters[index].blocks) block -= list.filters[index++].blocks;
+  const ListedFilter<T> filter = list.filters[index];
+  const int c = filter.mask.c, slots = filter.slots, window = filter.window;
+  const int output = block / filter.parts, seen = filter.mask.seen_at_centre(output);
+  const float* weight = filter.weight + int64_t{output} * c * window;
+  T* packed = filter.packed + int64_t{output} * slots * c;
+
+  SHARED(float, tile, [kTile][kTile + 1]);
+  const int lane = static_cast<int>(threadIdx.x) % kTile, first_row = static_cast<int>(threadIdx.x) / kTile;
+  const int across = (c + kTile - 1) / kTile, tiles = across * ((slots + kTile - 1) / kTile);
+  for (int at = block % filter.parts; at < tiles; at += filter.parts) {
+    const int first_slot = at / across * kTile, first_channel = at % across * kTile;
+    for (int row = first_row; row < kTile; row += kThreads / kTile) {
+      const int slot = first_slot + lane, channel = first_channel + row;
+      const bool live = channel < c && (slot < filter.centre || (slot == filter.centre && channel < seen));
+      tile[row][lane] = live ? weight[int64_t{channel} * window + slot] : 0.f;
+    }
+    __syncthreads();
+    for (int row = first_row; row < kTile; row += kThreads / kTile) {
+      const int slot = first_slot + row, channel = first_channel + lane;
+      if (slot < slots && channel < c) packed[int64_t{slot} * c + channel] = from_float<T>(tile[lane][row]);
+    }
+    __syncthreads();
   }
 }
 
@@ -79,10 +138,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-int centre_slot(const MaskedConv2dShape& shape) {
-  return shape.kernel_size / 2 * shape.kernel_size + shape.kernel_size / 2;
-}
-
 }  // namespace
 
 int64_t packed_bytes(const MaskedConv2dShape& shape, Direction) {
@@ -92,12 +147,15 @@ int64_t packed_bytes(const MaskedConv2dShape& shape, Direction) {
 int64_t workspace(const MaskedConv2dPack&, const Gpu&) { return 0; }
 
 void run(const MaskedConv2dPack& op, const Launch& launch) {
-  const MaskedConv2dShape& shape = op.shape;
-  const int slots = filter_slots(shape);
-  with_precision(shape.precision, [&]<Precision precision>() {
+  with_precision(op.filters[0].shape.precision, [&]<Precision precision>() {
     using T = Element<precision>;
-    LAUNCH(pack_filters<T>, filter_grid(shape.k, int64_t{slots} * shape.c), kThreads, 0, launch.stream)
-    (op.weight, static_cast<T*>(op.packed), FilterShape(shape), slots, centre_slot(shape));
+    FilterList<T> list{};
+    int blocks = 0;
+    for (int i = 0; i < op.count; ++i) {
+      list.filters[i] = listed<T>(op.filters[i]);
+      blocks += list.filters[i].blocks;
+    }
+    LAUNCH(pack_filters<T>, blocks, kThreads, 0, launch.stream)(list);
   });
 }
 

@@ -10,7 +10,7 @@
 namespace pixelcnn {
 
 // Raised whenever the meaning of a function or of a command buffer changes.
-constexpr int kAbi = 4;
+constexpr int kAbi = 5;
 
 class Addon : public Napi::Addon<Addon> {
  public:

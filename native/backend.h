@@ -24,9 +24,9 @@ class Replay {
   virtual ~Replay() = default;
 };
 
-// All functions but `info`, `supports`, `packed_bytes`, `recording` and `release` are called on the device's
-// executor thread only. A backend may compute at once, as the CPU does, or enqueue; then what a call reads or
-// writes is ordered by the calls, and errors may come with a later one.
+// All functions but `info`, `supports`, `packed_bytes`, `packs_alike`, `recording` and `release` are called
+// on the device's executor thread only. A backend may compute at once, as the CPU does, or enqueue; then what
+// a call reads or writes is ordered by the calls, and errors may come with a later one.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -63,6 +63,8 @@ class Backend {
   virtual std::string refusal(const std::unique_ptr<Replay>& /*state*/) const { return ""; }
 
   virtual int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const = 0;
+  // Whether a packed filter is the same for both directions, so that one serves them both.
+  virtual bool packs_alike() const = 0;
 
   // workspace: called once per op before its program's first run; it may measure what is fastest. run: no
   // allocation, no host read.

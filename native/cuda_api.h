@@ -10,7 +10,7 @@
 namespace pixelcnn {
 
 // Raised whenever the table, the op table or a struct below changes.
-constexpr int32_t kCudaAbi = 2;
+constexpr int32_t kCudaAbi = 3;
 
 // How a call went: `code` is empty on success.
 struct CudaStatus {
@@ -64,6 +64,7 @@ struct CudaFunctions {
 
   void (*report_cudnn)(CudnnReport*);
   int64_t (*packed_bytes)(const MaskedConv2dShape*, Direction);
+  int32_t packs_alike;  // 1 if it does
   int32_t (*supports)(const CudaDevice*, Precision);
 #define PIXELCNN_X(Op)                                            \
   int64_t (*workspace_##Op)(CudaDevice*, const Op*, CudaStatus*); \

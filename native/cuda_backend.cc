@@ -96,6 +96,7 @@ class CudaBackend final : public Backend {
   int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const override {
     return functions_.packed_bytes(&shape, direction);
   }
+  bool packs_alike() const override { return functions_.packs_alike != 0; }
 #define PIXELCNN_X(Op)                                                                               \
   int64_t workspace(const Op& op) override { return call(functions_.workspace_##Op, device_, &op); } \
   void run(const Op& op) override { call(functions_.run_##Op, device_, &op); }

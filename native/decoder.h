@@ -27,7 +27,7 @@ class Decoder {
   }
   void odd(const char* name, int32_t& value, int64_t low, int64_t high) {
     number(name, value, low, high);
-    PIXELCNN_CHECK(value % 2 == 1, "ERR_PROGRAM", where_ + ": " + name + " must be odd, got " + text(value));
+    PIXELCNN_CHECK(value % 2 == 1, "ERR_PROGRAM", where() + name + " must be odd, got " + text(value));
   }
   template <class Enum>
   void choice(const char* name, Enum& value, int32_t choices) {
@@ -36,7 +36,15 @@ class Decoder {
     value = static_cast<Enum>(raw);
   }
   void require(bool condition, const char* message) {
-    PIXELCNN_CHECK(condition, "ERR_PROGRAM", where_ + ": " + message);
+    PIXELCNN_CHECK(condition, "ERR_PROGRAM", where() + message);
+  }
+  template <class Body>
+  void each(const char* item, int32_t count, const Body& body) {
+    for (int32_t i = 0; i < count; ++i) {
+      item_ = std::string(", ") + item + " " + text(i);
+      body(i);
+    }
+    item_.clear();
   }
 
   template <class T>
@@ -63,7 +71,7 @@ class Decoder {
     choice(name, value, 4);
     // A shape that stands alone (decode_shape) has no arena and is checked by whoever uses it.
     PIXELCNN_CHECK(arenas_.empty() || arenas_[0]->backend()->supports(value), "ERR_PROGRAM",
-                   where_ + ": this device does not compute in precision " + text(static_cast<int>(value)));
+                   where() + "this device does not compute in precision " + text(static_cast<int>(value)));
   }
   template <class T>
   void activation_input(const char* name, T*& tensor, int64_t count, Precision precision) {
@@ -88,20 +96,21 @@ class Decoder {
   }
 
   void finish() {
-    PIXELCNN_CHECK(
-        position_ == wire_.size(), "ERR_PROGRAM",
-        where_ + ": " + text(static_cast<int64_t>(wire_.size() - position_)) + " integers too many");
+    PIXELCNN_CHECK(position_ == wire_.size(), "ERR_PROGRAM",
+                   where() + text(static_cast<int64_t>(wire_.size() - position_)) + " integers too many");
   }
 
  private:
+  // How errors begin.
+  std::string where() const { return where_ + item_ + ": "; }
   int32_t next(const char* name) {
-    PIXELCNN_CHECK(position_ < wire_.size(), "ERR_PROGRAM", where_ + ": the buffer ends before " + name);
+    PIXELCNN_CHECK(position_ < wire_.size(), "ERR_PROGRAM", where() + "the buffer ends before " + name);
     return wire_[position_++];
   }
   void require_range(const char* name, int64_t value, int64_t low, int64_t high) {
     PIXELCNN_CHECK(
         value >= low && value <= high, "ERR_PROGRAM",
-        where_ + ": " + name + " must be in [" + text(low) + ", " + text(high) + "], got " + text(value));
+        where() + name + " must be in [" + text(low) + ", " + text(high) + "], got " + text(value));
   }
   void* locate(const char* name, int64_t count, int64_t item_bytes, bool optional) {
     const int32_t arena = next(name);
@@ -112,7 +121,7 @@ class Decoder {
     PIXELCNN_CHECK(
         offset >= 0 && count >= 0 && count <= (int64_t{1} << 48) && offset + count * item_bytes <= available,
         "ERR_PROGRAM",
-        where_ + ": " + name + " needs " + text(count) + " x " + text(item_bytes) + " bytes at offset " +
+        where() + name + " needs " + text(count) + " x " + text(item_bytes) + " bytes at offset " +
             text(offset) + " of an arena of " + text(available) + " bytes");
     return arenas_[static_cast<size_t>(arena)]->data() + offset;
   }
@@ -120,6 +129,7 @@ class Decoder {
   std::span<const int32_t> wire_;
   std::span<const std::shared_ptr<Arena>> arenas_;
   const std::string& where_;
+  std::string item_;  // of a list
   size_t position_ = 0;
 };
 

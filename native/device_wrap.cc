@@ -208,6 +208,7 @@ Napi::Value device_info(const Napi::CallbackInfo& info) {
       if (device->backend()->supports(precision)) precisions.Set(precisions.Length(), number);
     }
     result.Set("precisions", precisions);
+    result.Set("packsAlike", device->backend()->packs_alike());
     return result;
   });
 }

@@ -5,7 +5,7 @@
 // width. Weights are OIHW (K, C, R, S) float32, images and levels NHWC uint8. Activations and their gradients
 // are NHWC in the element type of the op's precision, here `void`: float32 on the CPU.
 // `describe` lists an op's fields in wire order, numbers first, then tensors with the element counts that the
-// program's validator holds them to.
+// program's validator holds them to; of a list, `each` names the item that a field is of.
 #pragma once
 #include <cstdint>
 
@@ -119,20 +119,36 @@ struct RandomUniform {
   }
 };
 
-// Masks the weights and lays the live taps out for one direction and algorithm. `packed` is opaque: its size
-// is Backend::packed_bytes and does not depend on n, h and w.
-struct MaskedConv2dPack {
+// One filter to pack. `packed` is opaque: its size is Backend::packed_bytes and does not depend on n, h and
+// w.
+struct FilterPack {
   const float* weight;  // (K, C, R, S); entries under the mask are not read
   void* packed;
   MaskedConv2dShape shape;
   Direction direction;
+};
+
+// Masks the weights of a list of filters and lays the live taps of each out for one direction and algorithm.
+// The filters are of one precision, so that one kernel can pack them all.
+struct MaskedConv2dPack {
+  static constexpr int32_t kMostFilters = 32;
+
+  FilterPack filters[kMostFilters];
+  int32_t count;
 
   template <class V>
   void describe(V& v) {
-    shape.describe(v);
-    v.choice("direction", direction, 2);
-    v.input("weight", weight, shape.weight_count());
-    v.packed_output("packed", packed, shape, direction);
+    v.number("count", count, 1, kMostFilters);
+    v.each("filter", count, [&](int32_t i) {
+      filters[i].shape.describe(v);
+      v.choice("direction", filters[i].direction, 2);
+      v.require(filters[i].shape.precision == filters[0].shape.precision,
+                "its precision must be that of filter 0");
+    });
+    v.each("filter", count, [&](int32_t i) {
+      v.input("weight", filters[i].weight, filters[i].shape.weight_count());
+      v.packed_output("packed", filters[i].packed, filters[i].shape, filters[i].direction);
+    });
   }
 };
 

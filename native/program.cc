@@ -33,6 +33,10 @@ class FiniteCheck {
   void choice(const char*, Enum&, int32_t) {}
   void precision(const char*, Precision&) {}
   void require(bool, const char*) {}
+  template <class Body>
+  void each(const char*, int32_t count, const Body& body) {
+    for (int32_t i = 0; i < count; ++i) body(i);
+  }
   template <class T>
   void input(const char*, T*&, int64_t) {}
   template <class T>

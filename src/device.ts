@@ -73,6 +73,8 @@ export interface ProgramRun {
 export class Device {
   /** @internal Calls on the device and its models. */
   readonly calls: CallQueue;
+  /** @internal Whether a packed filter serves the forward and the backward convolution. */
+  readonly packsAlike: boolean;
   readonly #handle: NativeDevice;
   readonly #info: DeviceInfo;
   readonly #steps = new StepsInFlight();
@@ -88,7 +90,8 @@ export class Device {
     this.#handle = handle;
     this.calls = new CallQueue(limits);
     const about = callNative(() => native().deviceInfo(handle));
-    const { precisions: supported, cudnn, recording: _, ...info } = about;
+    const { precisions: supported, cudnn, recording: _, packsAlike, ...info } = about;
+    this.packsAlike = packsAlike;
     this.#info = {
       ...info,
       precision: choosePrecision(

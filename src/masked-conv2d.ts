@@ -146,12 +146,12 @@ function requireLength(caller: string, name: string, array: Float32Array, length
 
 function pack(
   r: Recorder,
-  g: MaskedConv2dGeometry,
+  geometry: MaskedConv2dGeometry,
   direction: typeof forward | typeof backward,
   weight: Tensor,
 ): Tensor {
-  const packed = r.tensor('packed', [packedBytes(r, g, direction)], 'byte');
-  maskedConv2dPack(r, 'pack', g, direction, weight, packed);
+  const packed = r.tensor('packed', [packedBytes(r, geometry, direction)], 'byte');
+  maskedConv2dPack(r, 'pack', [{ geometry, direction, weight, packed }]);
   return packed;
 }
 

@@ -24,6 +24,8 @@ export interface Native {
     recording: string;
     /** Numbers of the precisions it computes in (native/ops.h: Precision). */
     precisions: number[];
+    /** Whether a packed filter is the same for both directions (native/backend.h). */
+    packsAlike: boolean;
   };
   /** What there is of cuDNN; `message` is empty where it can be used. */
   cudnnReport(): Record<'version' | 'path' | 'code' | 'message' | 'remedy' | 'attempts', string>;
@@ -49,7 +51,7 @@ export interface Native {
   programChoices(program: NativeProgram): { made: number; of: number };
 }
 
-const abi = 4;
+const abi = 5;
 let loaded: Native | undefined;
 
 /**

@@ -78,6 +78,7 @@ class CpuBackend final : public Backend {
   int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const override {
     return kernels_.packed_bytes(shape, direction);
   }
+  bool packs_alike() const override { return false; }
 
 #define PIXELCNN_X(Op)                                                                            \
   int64_t workspace(const Op& op) override { return kernels_.workspace_##Op(op, info_.threads); } \

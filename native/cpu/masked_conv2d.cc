@@ -86,15 +86,15 @@ void direct_convolve(const Convolution& conv, Context& context) {
   });
 }
 
-void direct_pack(const MaskedConv2dPack& op, Context& context) {
-  const MaskedConv2dShape& shape = op.shape;
-  const PanelLayout layout(shape, op.direction);
-  const bool forward = op.direction == Direction::kForward;
+void direct_pack(const FilterPack& filter, Context& context) {
+  const MaskedConv2dShape& shape = filter.shape;
+  const PanelLayout layout(shape, filter.direction);
+  const bool forward = filter.direction == Direction::kForward;
   const int64_t window = shape.kernel_size * shape.kernel_size;
   const int64_t output_stride = forward ? shape.c * window : window;
   const int64_t input_stride = forward ? window : shape.c * window;
   const int inputs = layout.inputs(), taps = layout.taps();
-  float* packed = static_cast<float*>(op.packed);
+  float* packed = static_cast<float*>(filter.packed);
   constexpr int kChannels = 16;
   const int64_t channel_tasks = divide_up(inputs, kChannels);
 
@@ -107,7 +107,8 @@ void direct_pack(const MaskedConv2dPack& op, Context& context) {
       float* centre_out = out + (int64_t{taps - 1} * inputs + c - panel.centre_begin) * width;
       for (int lane = 0; lane < width; ++lane) {
         const bool live = lane < panel.channels;
-        const float* from = op.weight + (panel.first + (live ? lane : 0)) * output_stride + c * input_stride;
+        const float* from =
+            filter.weight + (panel.first + (live ? lane : 0)) * output_stride + c * input_stride;
         for (int tap = 0; tap < taps - 1; ++tap)
           out[(int64_t{tap} * inputs + c) * width + lane] = live ? from[tap] : 0;
         if (centre) centre_out[lane] = live ? from[taps - 1] : 0;
@@ -239,7 +240,10 @@ int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) {
 
 int64_t workspace(const MaskedConv2dPack&, int) { return 0; }
 void run(const MaskedConv2dPack& op, Context& context) {
-  uses_winograd(op.shape) ? winograd_pack(op, context) : direct_pack(op, context);
+  for (int i = 0; i < op.count; ++i) {
+    const FilterPack& filter = op.filters[i];
+    uses_winograd(filter.shape) ? winograd_pack(filter, context) : direct_pack(filter, context);
+  }
 }
 
 int64_t workspace(const MaskedConv2dForward& op, int threads) {

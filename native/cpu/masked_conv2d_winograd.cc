@@ -12,11 +12,11 @@ namespace {
 constexpr int kGemmWidth = kGemmVectors * kLanes;
 
 template <class Tiles>
-void pack(const MaskedConv2dPack& op, Context& context) {
-  const MaskedConv2dShape& shape = op.shape;
-  const bool forward = op.direction == Direction::kForward;
+void pack(const FilterPack& filter, Context& context) {
+  const MaskedConv2dShape& shape = filter.shape;
+  const bool forward = filter.direction == Direction::kForward;
   const int inputs = forward ? shape.c : shape.k, outputs = forward ? shape.k : shape.c;
-  const WinogradWeights<Tiles> weights(static_cast<float*>(op.packed), inputs, outputs);
+  const WinogradWeights<Tiles> weights(static_cast<float*>(filter.packed), inputs, outputs);
   constexpr int kChannels = 8, kWindow = Tiles::kKernel * Tiles::kKernel;
 
   context.pool.run(divide_up(inputs, kChannels), [&](int64_t task, int) {
@@ -28,13 +28,13 @@ void pack(const MaskedConv2dPack& op, Context& context) {
         alignas(64) float lanes[Tiles::kTaps][kLanes] = {};
         for (int lane = 0; lane < smaller(kLanes, outputs - column); ++lane) {
           const int k = forward ? column + lane : input, c = forward ? input : column + lane;
-          const float* from = op.weight + (int64_t{k} * shape.c + c) * kWindow;
+          const float* from = filter.weight + (int64_t{k} * shape.c + c) * kWindow;
           for (int tap = 0; tap < Tiles::kTaps - 1; ++tap) lanes[tap][lane] = from[tap];
           if (sees_centre(shape, k, c)) lanes[Tiles::kTaps - 1][lane] = from[Tiles::kTaps - 1];
         }
         Vector taps[Tiles::kTaps];
         for (int tap = 0; tap < Tiles::kTaps; ++tap) taps[tap] = load(lanes[tap]);
-        Tiles::transform_weights(taps, op.direction, [&](int chunk, int plane, Vector value) {
+        Tiles::transform_weights(taps, filter.direction, [&](int chunk, int plane, Vector value) {
           float* to = chunk < Tiles::kChunks ? weights.upper(plane, panel) + int64_t{chunk} * inputs * width
                                              : weights.centre(plane, panel);
           store(to + int64_t{input} * width + column - panel, value);
@@ -157,8 +157,8 @@ int64_t winograd_packed_bytes(const MaskedConv2dShape& shape, Direction directio
   });
 }
 
-void winograd_pack(const MaskedConv2dPack& op, Context& context) {
-  with_winograd(op.shape.kernel_size, [&](auto tiles) { pack<decltype(tiles)>(op, context); });
+void winograd_pack(const FilterPack& filter, Context& context) {
+  with_winograd(filter.shape.kernel_size, [&](auto tiles) { pack<decltype(tiles)>(filter, context); });
 }
 
 int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, int threads) {

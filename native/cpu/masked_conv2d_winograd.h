@@ -10,7 +10,7 @@ constexpr bool has_winograd(int kernel_size) {
 }
 
 int64_t winograd_packed_bytes(const MaskedConv2dShape& shape, Direction direction);
-void winograd_pack(const MaskedConv2dPack& op, Context& context);
+void winograd_pack(const FilterPack& filter, Context& context);
 
 int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, int threads);
 void winograd_convolve(const Convolution& conv, Context& context);

@@ -64,7 +64,7 @@ export async function runConvolution(device, { geometry, x, gradY, weight, bias 
   };
   const pack = (direction) => {
     const packed = r.tensor('packed', [ops.packedBytes(r, g, direction)], 'byte');
-    ops.maskedConv2dPack(r, 'pack', g, direction, operands.weight, packed);
+    ops.maskedConv2dPack(r, 'pack', [{ geometry: g, direction, weight: operands.weight, packed }]);
     return packed;
   };
   const forward = { x: operands.x, packed: pack(ops.forward), bias: operands.bias, relu: false };

@@ -2,14 +2,12 @@
 import type { LayerConfig } from '../models/config.js';
 import {
   type Algorithm,
-  backward,
   type Direction,
-  forward,
+  type FilterPack,
   type MaskedConv2dGeometry,
   maskedConv2dBackwardInput,
   maskedConv2dBackwardWeight,
   maskedConv2dForward,
-  maskedConv2dPack,
   packedBytes,
 } from '../ops/masked-conv2d.js';
 import type { Recorder } from '../recorder.js';
@@ -34,27 +32,17 @@ export class MaskedConv2d {
     return { n, h, w, ...this.config, algorithm };
   }
 
-  /** An empty tensor of the size that packed weights take for one direction. */
-  describePacked(r: Recorder, direction: Direction, algorithm: Algorithm, keep: boolean): Tensor {
-    const bytes = packedBytes(r, this.geometry(1, 1, 1, algorithm), direction);
+  /** What has the weights packed for one direction; the tensor keeps its memory from run to run if `keep`. */
+  filterPack(r: Recorder, direction: Direction, algorithm: Algorithm, keep: boolean): FilterPack {
+    const geometry = this.geometry(1, 1, 1, algorithm);
+    const bytes = packedBytes(r, geometry, direction);
     const name = `${this.config.name} packed`;
-    return keep ? r.state(name, [bytes], 'byte') : r.tensor(name, [bytes], 'byte');
+    const packed = keep ? r.state(name, [bytes], 'byte') : r.tensor(name, [bytes], 'byte');
+    return { geometry, direction, weight: this.filter.weight, packed };
   }
 
-  /** Packs the weights for one direction, into `packed` or a tensor of its own. */
-  pack(
-    r: Recorder,
-    direction: Direction,
-    algorithm: Algorithm,
-    packed = this.describePacked(r, direction, algorithm, false),
-  ): Tensor {
-    const label = `${this.config.name} pack`;
-    maskedConv2dPack(r, label, this.geometry(1, 1, 1, algorithm), direction, this.filter.weight, packed);
-    return packed;
-  }
-
-  /** ReLU(conv(x) + bias): (N, H, W, C) to (N, H, W, K). */
-  forward(r: Recorder, x: Tensor, algorithm: Algorithm, packed = this.pack(r, forward, algorithm)): Tensor {
+  /** ReLU(conv(x) + bias): (N, H, W, C) to (N, H, W, K). `packed`: for this algorithm, forward. */
+  forward(r: Recorder, x: Tensor, algorithm: Algorithm, packed: Tensor): Tensor {
     const [n, h, w] = x.shape as [number, number, number, number];
     return maskedConv2dForward(r, `${this.config.name} forward`, this.geometry(n, h, w, algorithm), {
       x,
@@ -75,8 +63,11 @@ export class MaskedConv2d {
     });
   }
 
-  /** Gradient of the layer's input x, gated by x > 0 because x is the ReLU output of the layer below. */
-  backwardInput(r: Recorder, x: Tensor, gradY: Tensor, algorithm: Algorithm): Tensor {
+  /**
+   * Gradient of the layer's input x, gated by x > 0 because x is the ReLU output of the layer below. `packedBackward`:
+   * for this algorithm, backward.
+   */
+  backwardInput(r: Recorder, x: Tensor, gradY: Tensor, algorithm: Algorithm, packedBackward: Tensor): Tensor {
     const [n, h, w] = x.shape as [number, number, number, number];
     return maskedConv2dBackwardInput(
       r,
@@ -84,7 +75,7 @@ export class MaskedConv2d {
       this.geometry(n, h, w, algorithm),
       {
         gradY,
-        packedBackward: this.pack(r, backward, algorithm),
+        packedBackward,
         gate: x,
       },
     );

@@ -1,7 +1,14 @@
 // The network on one screen: what a forward pass, a likelihood and a training step record.
 import type { Filter, MaskedConv2d } from '../layers/masked-conv2d.js';
 import { type AdamOperands, adam } from '../ops/adam.js';
-import { type Algorithm, backward, forward, maskedConv2dForward } from '../ops/masked-conv2d.js';
+import {
+  type Algorithm,
+  backward,
+  type Direction,
+  forward,
+  maskedConv2dForward,
+  maskedConv2dPack,
+} from '../ops/masked-conv2d.js';
 import { quantise } from '../ops/quantise.js';
 import {
   type HeadGeometry,
@@ -22,12 +29,33 @@ export interface Network {
 /** Packed forward weights of all layers, hidden ones first. */
 export type PackedWeights = readonly Tensor[];
 
-/** Records the packing of all weights into tensors that keep their memory. */
+/** Records the packing of all weights, in one op where 32 will do, into tensors that keep their memory. */
 export function recordPack(r: Recorder, { hidden, head }: Network, algorithm: Algorithm): PackedWeights {
-  return [...hidden, head].map((layer) => {
-    const choice = layer === head ? 'direct' : algorithm;
-    return layer.pack(r, forward, choice, layer.describePacked(r, forward, choice, true));
+  const filters = [...hidden, head].map((layer) => {
+    return layer.filterPack(r, forward, layer === head ? 'direct' : algorithm, true);
   });
+  maskedConv2dPack(r, 'pack', filters);
+  return filters.map(({ packed }) => packed);
+}
+
+/** Hands out the packed weights of layer i for a direction, and records their packing once they are asked for. */
+function trainingPacks(
+  r: Recorder,
+  network: Network,
+  algorithm: Algorithm,
+): (i: number, direction: Direction) => Tensor {
+  if (r.device.packsAlike) {
+    const packed = recordPack(r, network, algorithm);
+    return (i) => packed[i]!;
+  }
+  // Both directions of all layers would need much memory at once, and one by one is as fast here.
+  const { hidden, head } = network;
+  return (i, direction) => {
+    const layer = hidden[i] ?? head;
+    const filter = layer.filterPack(r, direction, layer === head ? 'direct' : algorithm, false);
+    maskedConv2dPack(r, `${layer.config.name} pack`, [filter]);
+    return filter.packed;
+  };
 }
 
 /** Hidden activations (N, H, W, hidden) of images (N, H, W, channels) of bytes, and the images' levels. */
@@ -39,7 +67,7 @@ function recordHidden(
   algorithm: Algorithm,
 ) {
   const { level, x } = quantise(r, 'quantise', bytes, network.config.levels);
-  const y = network.hidden.reduce((input, layer, i) => layer.forward(r, input, algorithm, packed[i]), x);
+  const y = network.hidden.reduce((input, layer, i) => layer.forward(r, input, algorithm, packed[i]!), x);
   return { level, y };
 }
 
@@ -91,15 +119,18 @@ export function recordTrainingStep(
   algorithm: Algorithm,
 ): Tensor {
   const { hidden, head, config } = network;
+  const packed = trainingPacks(r, network, algorithm);
   const { level, x } = quantise(r, 'quantise', bytes, config.levels);
   const activations = [x];
-  for (const layer of hidden) activations.push(layer.forward(r, activations.at(-1)!, algorithm));
+  hidden.forEach((layer, i) => {
+    activations.push(layer.forward(r, activations[i]!, algorithm, packed(i, forward)));
+  });
 
   const headGradient = gradients.at(-1)!;
   const { nats, gradX } = softmaxCrossEntropyBackward(r, 'head', headGeometry(network, bytes), {
     x: activations.at(-1)!,
-    packed: head.pack(r, forward, 'direct'),
-    packedBackward: head.pack(r, backward, 'direct'),
+    packed: packed(hidden.length, forward),
+    packedBackward: packed(hidden.length, backward),
     bias: head.filter.bias,
     level,
     gradWeight: headGradient.weight,
@@ -109,7 +140,8 @@ export function recordTrainingStep(
   let gradient = gradX;
   for (let i = hidden.length - 1; i >= 0; i -= 1) {
     hidden[i]!.backwardWeight(r, activations[i]!, gradient, gradients[i]!, algorithm);
-    if (i > 0) gradient = hidden[i]!.backwardInput(r, activations[i]!, gradient, algorithm);
+    if (i > 0)
+      gradient = hidden[i]!.backwardInput(r, activations[i]!, gradient, algorithm, packed(i, backward));
   }
   adam(r, 'adam', optimizer);
   return nats;

@@ -66,23 +66,34 @@ export function isLiveTap(
   return g.maskType === 'B' ? inputGroup <= outputGroup : inputGroup < outputGroup;
 }
 
-/** Packs masked weights (K, C, R, S) for one direction; `packed` has {@link packedBytes} bytes. */
-export function maskedConv2dPack(
-  r: Recorder,
-  label: string,
-  g: MaskedConv2dGeometry,
-  direction: Direction,
-  weight: Tensor,
-  packed: Tensor,
-): void {
-  requireShape(label, 'weight', weight, [g.k, g.c, g.kernelSize, g.kernelSize]);
-  r.emit({
-    name: 'maskedConv2dPack',
-    label,
-    numbers: [...shapeNumbers(r, g), direction],
-    operands: [weight, packed],
-    result: packed,
-  });
+/** A filter to pack for one direction: masked weights (K, C, R, S) into `packed` of {@link packedBytes} bytes. */
+export interface FilterPack {
+  readonly geometry: MaskedConv2dGeometry;
+  readonly direction: Direction;
+  readonly weight: Tensor;
+  readonly packed: Tensor;
+}
+
+/** MaskedConv2dPack::kMostFilters of native/ops.h. */
+const mostFilters = 32;
+
+/** Packs filters in as few ops as there can be: one for up to 32. */
+export function maskedConv2dPack(r: Recorder, label: string, filters: readonly FilterPack[]): void {
+  for (const { geometry: g, weight } of filters)
+    requireShape(label, 'weight', weight, [g.k, g.c, g.kernelSize, g.kernelSize]);
+  for (let start = 0; start < filters.length; start += mostFilters) {
+    const list = filters.slice(start, start + mostFilters);
+    r.emit({
+      name: 'maskedConv2dPack',
+      label,
+      numbers: [
+        list.length,
+        ...list.flatMap(({ geometry, direction }) => [...shapeNumbers(r, geometry), direction]),
+      ],
+      operands: list.flatMap(({ weight, packed }) => [weight, packed]),
+      result: list[0]!.packed,
+    });
+  }
 }
 
 /** y (N, H, W, K) from x (N, H, W, C), with ReLU if `relu`; float32 in any precision if `floatY`. */

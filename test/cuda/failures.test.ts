@@ -111,11 +111,14 @@ describe.skipIf(realGpu)('an emulated GPU', () => {
     expect(others).toEqual({});
   });
 
-  it('names the op that failed', async () => {
-    const { calls } = await useGpu({ PIXELCNN_EMULATOR_FAIL_LAUNCH: '2' }, { precision: 'f32' }, 1);
+  it.each([
+    ['1', 'pack'],
+    ['2', 'uniforms'],
+  ])('names the op that failed: launch %s, %s', async (launch, op) => {
+    const { calls } = await useGpu({ PIXELCNN_EMULATOR_FAIL_LAUNCH: launch }, { precision: 'f32' }, 1);
     expect(calls[0]).toMatchObject({
       code: 'ERR_CUDA',
-      message: expect.stringMatching(/^net\.2 pack: .*unspecified launch failure/),
+      message: expect.stringMatching(new RegExp(`^${op}: .*unspecified launch failure`)),
       remedy: expect.stringContaining('PIXELCNN_SYNC=1'),
     });
   });

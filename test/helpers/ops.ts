@@ -28,9 +28,14 @@ export async function runOps(
 }
 
 /** Records the packing of `weight` into a tensor of its own. */
-export function packed(r: Recorder, g: MaskedConv2dGeometry, direction: Direction, weight: Tensor): Tensor {
-  const result = r.tensor('packed', [packedBytes(r, g, direction)], 'byte');
-  maskedConv2dPack(r, 'pack', g, direction, weight, result);
+export function packed(
+  r: Recorder,
+  geometry: MaskedConv2dGeometry,
+  direction: Direction,
+  weight: Tensor,
+): Tensor {
+  const result = r.tensor('packed', [packedBytes(r, geometry, direction)], 'byte');
+  maskedConv2dPack(r, 'pack', [{ geometry, direction, weight, packed: result }]);
   return result;
 }
 

@@ -15,6 +15,8 @@ describe('masked convolutions on the emulated GPU', () => {
   it.each<[string, string, string[], Record<string, string>?]>([
     ['every access checked', 'cuda_masked_conv2d_test_checked', ['200', '1']],
     ['threads in a random order', 'cuda_masked_conv2d_test_plain', ['100', '2', '5']],
+    ['lists of filters packed, every access checked', 'cuda_masked_conv2d_pack_test_checked', ['200', '1']],
+    ['lists of filters packed in a random order', 'cuda_masked_conv2d_pack_test_plain', ['200', '2', '5']],
     ['around a plan of cuDNN', 'cuda_masked_conv2d_plan_test_checked', []],
     [
       'tensor cores that truncate',

@@ -78,7 +78,7 @@ void run_on_cpu(const Op& op) {
 inline std::vector<std::byte> pack_on_cpu(const MaskedConv2dShape& shape, Direction direction,
                                           const std::vector<float>& weight) {
   std::vector<std::byte> packed(cpu::kernels(nullptr)->packed_bytes(shape, direction));
-  run_on_cpu(MaskedConv2dPack{weight.data(), packed.data(), shape, direction});
+  run_on_cpu(MaskedConv2dPack{{{weight.data(), packed.data(), shape, direction}}, 1});
   return packed;
 }
 

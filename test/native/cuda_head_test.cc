@@ -40,7 +40,7 @@ std::string HeadCase::name(const char* op) const {
 std::vector<std::byte> pack_on_device(const HeadCase& head, Direction direction, const cuda::Gpu& gpu) {
   const DeviceBuffer<float> weight(head.weight);
   const DeviceBuffer<std::byte> packed(cuda::packed_bytes(head.shape(), direction));
-  run_on_device(MaskedConv2dPack{weight, packed, head.shape(), direction}, gpu);
+  run_on_device(MaskedConv2dPack{{{weight, packed, head.shape(), direction}}, 1}, gpu);
   return packed.read();
 }
 

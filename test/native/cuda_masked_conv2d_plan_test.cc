@@ -148,7 +148,7 @@ class PlanTest {
     const DeviceBuffer<std::byte> packed(cuda::packed_bytes(shape_, Direction::kForward)),
         x(activations(shape_.x_count())), grad_y(activations(shape_.y_count())),
         gate(activations(shape_.x_count()));
-    run_on_device(MaskedConv2dPack{weight, packed, shape_, Direction::kForward}, test_gpu());
+    run_on_device(MaskedConv2dPack{{{weight, packed, shape_, Direction::kForward}}, 1}, test_gpu());
     const int64_t element = element_bytes(shape_.precision);
     const int relu = random_.integer(0, 1);
     const std::byte* gate_or_null = random_.chance(0.5) ? static_cast<std::byte*>(gate) : nullptr;

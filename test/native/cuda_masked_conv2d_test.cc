@@ -79,7 +79,7 @@ class ConvolutionTest {
   Bytes pack(const Floats& weight) const {
     const DeviceBuffer<float> from(weight);
     const DeviceBuffer<std::byte> to(cuda::packed_bytes(shape_, Direction::kForward));
-    run_on_device(MaskedConv2dPack{from, to, shape_, Direction::kForward}, gpu_);
+    run_on_device(MaskedConv2dPack{{{from, to, shape_, Direction::kForward}}, 1}, gpu_);
     return to.read();
   }
 

@@ -110,6 +110,10 @@ class Generator {
   void require(bool condition, const char*) {
     if (!condition) throw Impossible{};
   }
+  template <class Body>
+  void each(const char*, int32_t count, const Body& body) {
+    for (int32_t i = 0; i < count; ++i) body(i);
+  }
 
   template <class T>
   void input(const char*, T*&, int64_t count) {

@@ -43,8 +43,8 @@ class Bench {
     Buffer<std::byte> forward(kernels_.packed_bytes(shape, Direction::kForward));
     Buffer<std::byte> backward(kernels_.packed_bytes(shape, Direction::kBackward));
     std::printf("%s\n", describe(shape).c_str());
-    time("  pack forward", MaskedConv2dPack{weight, forward.data(), shape, Direction::kForward}, 0);
-    time("  pack backward", MaskedConv2dPack{weight, backward.data(), shape, Direction::kBackward}, 0);
+    time("  pack forward", MaskedConv2dPack{{{weight, forward.data(), shape, Direction::kForward}}, 1}, 0);
+    time("  pack backward", MaskedConv2dPack{{{weight, backward.data(), shape, Direction::kBackward}}, 1}, 0);
     time("  forward", MaskedConv2dForward{x, forward.data(), bias, y, shape, 1}, live);
     time("  backward input", MaskedConv2dBackwardInput{grad_y, backward.data(), x, grad_x, shape}, live);
     time("  backward weight", MaskedConv2dBackwardWeight{x, grad_y, grad_weight, grad_bias, shape}, live);
@@ -63,8 +63,8 @@ class Bench {
     std::memset(level.data(), 0, level.count());
     Buffer<std::byte> forward(kernels_.packed_bytes(shape, Direction::kForward));
     Buffer<std::byte> backward(kernels_.packed_bytes(shape, Direction::kBackward));
-    run(kernels_, MaskedConv2dPack{weight, forward.data(), shape, Direction::kForward}, pool_);
-    run(kernels_, MaskedConv2dPack{weight, backward.data(), shape, Direction::kBackward}, pool_);
+    run(kernels_, MaskedConv2dPack{{{weight, forward.data(), shape, Direction::kForward}}, 1}, pool_);
+    run(kernels_, MaskedConv2dPack{{{weight, backward.data(), shape, Direction::kBackward}}, 1}, pool_);
     const double flops = 2.0 * shape.y_count() * c;
     time("head, forward",
          SoftmaxCrossEntropy{x, forward.data(), bias, level, nats, n, side, side, c, 1, levels}, flops);
@@ -95,7 +95,7 @@ class Bench {
       Buffer<float> weight(shape.weight_count());
       random.fill(weight, false, 0.1f);
       packed.emplace_back(kernels_.packed_bytes(shape, Direction::kForward));
-      run(kernels_, MaskedConv2dPack{weight, packed.back().data(), shape, Direction::kForward}, pool_);
+      run(kernels_, MaskedConv2dPack{{{weight, packed.back().data(), shape, Direction::kForward}}, 1}, pool_);
     }
     const float temperature = 1;
     int32_t t = 0;

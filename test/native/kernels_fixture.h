@@ -44,7 +44,7 @@ class KernelsTest {
   Buffer<std::byte> pack(const MaskedConv2dShape& shape, Direction direction, const Buffer<float>& weight,
                          int threads = 1) {
     Buffer<std::byte> packed(kernels_.packed_bytes(shape, direction));
-    run_op(MaskedConv2dPack{weight.data(), packed.data(), shape, direction}, threads,
+    run_op(MaskedConv2dPack{{{weight.data(), packed.data(), shape, direction}}, 1}, threads,
            "pack " + describe(shape));
     report.check(packed.guards_intact(), "pack guards " + describe(shape));
     return packed;

@@ -32,9 +32,10 @@ std::vector<int32_t> commands_of(Backend& backend, std::vector<int64_t>& arena_b
   arena_bytes = bytes;
   enum { kWeight, kForward, kX, kBias, kY, kBackward, kGradWeight, kGradBias, kGradX };
   std::vector<int32_t> result;
-  const auto op = [&](const std::string& name, std::vector<int32_t> numbers,
+  const auto op = [&](const std::string& name, const std::vector<std::vector<int32_t>>& lists,
                       const std::vector<int32_t>& tensors) {
-    numbers.insert(numbers.begin(), shape.begin(), shape.end());
+    std::vector<int32_t> numbers;
+    for (const auto& list : lists) numbers.insert(numbers.end(), list.begin(), list.end());
     for (const int32_t arena : tensors) numbers.insert(numbers.end(), {arena, 0});
     for (size_t id = 0; id < op_names().size(); ++id) {
       if (op_names()[id] == name) result.push_back(static_cast<int32_t>(id));
@@ -42,11 +43,10 @@ std::vector<int32_t> commands_of(Backend& backend, std::vector<int64_t>& arena_b
     result.push_back(static_cast<int32_t>(numbers.size()));
     result.insert(result.end(), numbers.begin(), numbers.end());
   };
-  op("maskedConv2dPack", {0}, {kWeight, kForward});
-  op("maskedConv2dPack", {1}, {kWeight, kBackward});
-  op("maskedConv2dForward", {1, 0}, {kX, kForward, kBias, kY});
-  op("maskedConv2dBackwardWeight", {}, {kX, kY, kGradWeight, kGradBias});
-  op("maskedConv2dBackwardInput", {}, {kY, kBackward, -1, kGradX});
+  op("maskedConv2dPack", {{2}, shape, {0}, shape, {1}}, {kWeight, kForward, kWeight, kBackward});
+  op("maskedConv2dForward", {shape, {1, 0}}, {kX, kForward, kBias, kY});
+  op("maskedConv2dBackwardWeight", {shape}, {kX, kY, kGradWeight, kGradBias});
+  op("maskedConv2dBackwardInput", {shape}, {kY, kBackward, -1, kGradX});
   return result;
 }
 

@@ -1,11 +1,14 @@
 // Programs: malformed command buffers are refused natively and never crash; traces tell labels, shapes and NaN.
 import { describe, expect, it, vi } from 'vitest';
 import { Arena, Device, openDevice } from '../../src/device.js';
-import { forward, maskedConv2dForward } from '../../src/ops/masked-conv2d.js';
+import type { PixelCnnError } from '../../src/errors.js';
+import { native } from '../../src/native.js';
+import { forward, maskedConv2dForward, maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
 import { quantise } from '../../src/ops/quantise.js';
 import { zero } from '../../src/ops/sample.js';
 import { Program } from '../../src/program.js';
-import { Recorder } from '../../src/recorder.js';
+import { encodeOps, Recorder } from '../../src/recorder.js';
+import { blockBytes, blocksOf, type Tensor } from '../../src/tensor.js';
 import { runChild } from '../helpers/child.js';
 import { testDevice } from '../helpers/models.js';
 import { packed } from '../helpers/ops.js';
@@ -34,6 +37,117 @@ describe('malformed command buffers', () => {
     expect(counts.worked + counts.refused).toBe(2002);
     expect(counts.refused).toBeGreaterThan(800);
     expect(counts.worked).toBeGreaterThan(50);
+  });
+});
+
+describe('malformed lists of filters', () => {
+  const geometries = [3, 5].map((kernelSize) => {
+    return {
+      n: 1,
+      h: 1,
+      w: 1,
+      c: 3,
+      k: 6,
+      kernelSize,
+      maskType: 'B',
+      groups: 1,
+      algorithm: 'direct',
+    } as const;
+  });
+  // Wire: id, length, count; ten integers of a shape and a direction for each filter; then weight and packed for each.
+  const first = 3;
+  const second = first + 11;
+  const tensors = second + 11;
+
+  /** What the native side says to the wire of two filters once `change` has been at it; undefined if it takes it. */
+  async function refusal(change: (wire: number[]) => void) {
+    const r = new Recorder(device());
+    const filters = geometries.map((geometry) => {
+      const { k, c, kernelSize } = geometry;
+      const weight = r.input('weight', [k, c, kernelSize, kernelSize]);
+      const filter = r.tensor('packed', [packedBytes(r, geometry, forward)], 'byte');
+      return { geometry, direction: forward, weight, packed: filter } as const;
+    });
+    maskedConv2dPack(r, 'pack', filters);
+    const places = new Map<Tensor | null, { arena: number; block: number }>();
+    let blocks = 0;
+    for (const tensor of r.ops[0]!.operands) {
+      places.set(tensor, { arena: 0, block: blocks });
+      blocks += blocksOf(tensor!.bytes);
+    }
+    const wire = [...encodeOps(r.ops, (tensor) => places.get(tensor)!)];
+    change(wire);
+    wire[1] = wire.length - 2;
+    const arena = await device().allocate(blocks * blockBytes);
+    try {
+      const none = new Int32Array();
+      native().releaseProgram(native().createProgram(Int32Array.from(wire), [arena.handle], none, none));
+      return undefined;
+    } catch (error) {
+      const { code, message } = error as PixelCnnError;
+      expect(code).toBe('ERR_PROGRAM');
+      return message;
+    } finally {
+      arena.release();
+    }
+  }
+
+  it('a right one is taken', async () => expect(await refusal(() => undefined)).toBe(undefined));
+
+  it.each<[string, (wire: number[]) => void, RegExp]>([
+    ['no filter', (wire) => wire.splice(2, 1, 0), /: count must be in \[1, 32\], got 0$/],
+    ['33 filters', (wire) => wire.splice(2, 1, 33), /: count must be in \[1, 32\], got 33$/],
+    ['a negative number of them', (wire) => wire.splice(2, 1, -1), /: count must be in \[1, 32\], got -1$/],
+    ['nothing', (wire) => wire.splice(2), /: the buffer ends before count$/],
+    [
+      'fewer than the count',
+      (wire) => wire.splice(2, 1, 3),
+      /, filter 2: n must be in \[1, 1048576\], got 0$/,
+    ],
+    ['fewer numbers than the count', (wire) => wire.splice(second), /, filter 1: the buffer ends before n$/],
+    ['more than the count', (wire) => wire.splice(2, 1, 1), /, filter 0: weight must be in \[0, 0\], got 1$/],
+    [
+      'a filter without tensors',
+      (wire) => wire.splice(tensors + 4),
+      /, filter 1: the buffer ends before weight$/,
+    ],
+    ['a tensor cut in half', (wire) => wire.splice(-1), /, filter 1: the buffer ends before packed$/],
+    ['an integer too many', (wire) => wire.push(0), /\(maskedConv2dPack\): 1 integers too many$/],
+    ['an even kernel', (wire) => wire.splice(second + 5, 1, 4), /, filter 1: kernelSize must be odd, got 4$/],
+    [
+      'a direction',
+      (wire) => wire.splice(first + 10, 1, 2),
+      /, filter 0: direction must be in \[0, 1\], got 2$/,
+    ],
+    [
+      'groups',
+      (wire) => wire.splice(second + 7, 1, 4),
+      /, filter 1: there must be a channel for every group$/,
+    ],
+    [
+      'a weight',
+      (wire) => wire.splice(-3, 1, 99),
+      /, filter 1: weight needs 450 x 4 bytes at offset 25344 of/,
+    ],
+    [
+      'a packed tensor',
+      (wire) => wire.splice(-1, 1, 99),
+      /, filter 1: packed needs \d+ x 1 bytes at offset 25344/,
+    ],
+    [
+      'an absent tensor',
+      (wire) => wire.splice(tensors, 1, -1),
+      /, filter 0: weight must be in \[0, 0\], got -1$/,
+    ],
+    [
+      'a larger filter',
+      (wire) => wire.splice(second + 5, 1, 31),
+      /, filter 1: weight needs 17298 x 4 bytes at/,
+    ],
+  ])('wrong: %s', async (_, change, message) => {
+    const refused = await refusal(change);
+    expect(refused).toMatch(message);
+    expect(refused).toMatch(/^op 0 \(maskedConv2dPack\)/);
   });
 });
 

@@ -54,9 +54,9 @@ const first = {
   algorithm: 'winograd',
 };
 const last = { ...first, c, k: channels * levels, kernelSize: 1, maskType: 'B', algorithm: 'direct' };
-const packedOf = (g, direction, weight) => {
-  const packed = r.tensor('packed', [conv.packedBytes(r, g, direction)], 'byte');
-  conv.maskedConv2dPack(r, 'pack', g, direction, weight, packed);
+const packedOf = (geometry, direction, weight) => {
+  const packed = r.tensor('packed', [conv.packedBytes(r, geometry, direction)], 'byte');
+  conv.maskedConv2dPack(r, 'pack', [{ geometry, direction, weight, packed }]);
   return packed;
 };
 const weight = make('input', 'weight', [c, channels, 5, 5]);

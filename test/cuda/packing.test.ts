@@ -1,0 +1,135 @@
+// How often a training step packs its weights: once on a GPU, where one packing serves both directions, in one list for
+// each 32 filters, and with the bits of a step that packs them one by one for each direction.
+import { describe, expect, it, vi } from 'vitest';
+import { type Device, openDevice } from '../../src/device.js';
+import { forward, maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
+import { Program } from '../../src/program.js';
+import { type RecordedOp, Recorder } from '../../src/recorder.js';
+import { TrainingStep } from '../../src/train/training-step.js';
+import { openGpu } from '../helpers/cuda.js';
+import { randomModel } from '../helpers/models.js';
+import { TestRandom } from '../helpers/random.js';
+
+const hyper = {
+  learningRate: 1e-2,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0.01,
+  maxGradientNorm: 1,
+  emaDecay: 0.99,
+};
+const [count, height, width] = [2, 4, 5] as const;
+const small = { channels: 1, hiddenChannels: 8, layers: 7, levels: 4, kernelSize: 3 };
+const grouped = { channels: 3, hiddenChannels: 9, layers: 3, levels: 3, kernelSize: 5 };
+const deep = { channels: 1, hiddenChannels: 4, layers: 40, levels: 2, kernelSize: 3 };
+
+/** What a device that is asked whether it packs alike answers from now on. */
+function answer(device: Device, packsAlike: boolean): Device {
+  return Object.defineProperty(device, 'packsAlike', { value: packsAlike });
+}
+
+/** The ops of a training step, and the weights and gradients after three of them. The device is disposed. */
+async function train(device: Device, network: typeof small, algorithm: 'auto' | 'direct' = 'auto') {
+  const emit = vi.spyOn(Recorder.prototype, 'emit');
+  try {
+    const model = await randomModel(device, network, 3);
+    const step = await TrainingStep.create(model.internals(), { height, width, dynamic: false, algorithm });
+    const bytes = new TestRandom(4).bytes(count * height * width * network.channels);
+    const batch = { bytes, count, index: new Uint32Array(count), random: [0, 0, 0] as const };
+    for (let i = 0; i < 3; i += 1) await step.run(batch, hyper);
+    const { parameters } = await step.snapshot();
+    const arrays = [...parameters.values(), ...(await step.gradients()).values()];
+    return {
+      ops: emit.mock.calls.map(([op]) => op),
+      bits: Buffer.concat(arrays.map(({ data }) => Buffer.from(data.buffer))),
+    };
+  } finally {
+    emit.mockRestore();
+    await device.dispose();
+  }
+}
+
+/** How many filters each pack op of a step has. */
+const filtersOf = (ops: readonly RecordedOp[]) =>
+  ops.filter(({ name }) => name === 'maskedConv2dPack').map(({ numbers }) => numbers[0]);
+
+const precisions = ['f32', 'tf32', 'bf16', 'f16'] as const;
+
+describe('a training step on a GPU', () => {
+  it('packs all layers once, in one op', async () => {
+    const { ops } = await train(await openGpu(), small);
+    expect(filtersOf(ops)).toEqual([7]);
+    const [pack] = ops.filter(({ name }) => name === 'maskedConv2dPack');
+    expect(pack!.label).toBe('pack');
+    expect(new Set(pack!.operands).size, 'weights and packed weights').toBe(14);
+    const others = ops.filter((op) => op !== pack);
+    for (const [i, packed] of pack!.operands.entries()) {
+      if (i % 2 === 0) continue;
+      const readers = others.filter(({ operands }) => operands.includes(packed!)).map(({ name }) => name);
+      const both = ['maskedConv2dForward', 'maskedConv2dBackwardInput'];
+      expect(readers, `filter ${(i - 1) / 2}`).toEqual(
+        i === 1 ? both.slice(0, 1) : i === 13 ? ['softmaxCrossEntropyBackward'] : both,
+      );
+    }
+  });
+
+  it.each(precisions)('has the bits of one that packs for each direction: %s', async (precision) => {
+    for (const network of [small, grouped]) {
+      const once = await train(await openGpu({ precision }), network);
+      const twice = await train(answer(await openGpu({ precision }), false), network);
+      expect(filtersOf(twice.ops)).toEqual(Array(2 * network.layers - 1).fill(1));
+      expect(once.bits.equals(twice.bits)).toBe(true);
+    }
+  });
+
+  it('packs 32 filters in an op, and the others in the next', async () => {
+    const once = await train(await openGpu(), deep);
+    expect(filtersOf(once.ops)).toEqual([32, 8]);
+    const twice = await train(answer(await openGpu(), false), deep);
+    expect(once.bits.equals(twice.bits)).toBe(true);
+  });
+});
+
+describe('a training step on the CPU', () => {
+  const cpu = () => openDevice({ backend: 'cpu', threads: 2 });
+
+  it.each(['auto', 'direct'] as const)('packs for each direction, one by one: %s', async (algorithm) => {
+    const right = await train(await cpu(), small, algorithm);
+    expect(filtersOf(right.ops)).toEqual(Array(13).fill(1));
+    // Where it is told that one packing serves both directions, its gradients are wrong, which must show here.
+    const wrong = await train(answer(await cpu(), true), small, algorithm).catch(() => undefined);
+    expect(wrong?.bits.equals(right.bits) ?? false).toBe(false);
+  });
+});
+
+describe('what a device says of itself', () => {
+  it('does not tell users how it packs', async () => {
+    await using gpu = await openGpu();
+    expect([gpu.packsAlike, 'packsAlike' in gpu.info]).toEqual([true, false]);
+    await using cpu = await openDevice({ backend: 'cpu' });
+    expect([cpu.packsAlike, 'packsAlike' in cpu.info]).toEqual([false, false]);
+  });
+});
+
+describe('a list of filters of two precisions', () => {
+  it('is refused', async () => {
+    await using gpu = await openGpu();
+    const geometry = { n: 1, h: 1, w: 1, c: 2, k: 3, kernelSize: 3, groups: 1 } as const;
+    const filter = {
+      geometry: { ...geometry, maskType: 'B', algorithm: 'direct' },
+      direction: forward,
+    } as const;
+    const r = new Recorder(gpu);
+    const weight = r.input('weight', [3, 2, 3, 3]);
+    const packed = r.tensor('packed', [packedBytes(r, filter.geometry, forward)], 'byte');
+    maskedConv2dPack(r, 'pack', Array(2).fill({ ...filter, weight, packed }));
+    const numbers = [...r.ops[0]!.numbers];
+    numbers[1 + 11 + 9] = 2;
+    r.ops[0] = { ...r.ops[0]!, numbers };
+    await expect(Program.compile(r)).rejects.toMatchObject({
+      code: 'ERR_PROGRAM',
+      message: 'op 0 (maskedConv2dPack), filter 1: its precision must be that of filter 0',
+    });
+  });
+});
