@@ -162,7 +162,7 @@ __device__ inline void copy_neighbours(T* to, const T* from, int count) {
   if constexpr (copies == Copies::kVectors) {
     cp_async<16>(to, from, count > 0);
   } else {
-#pragma unroll
+#pragma unroll kElementsAtOnce
     for (int e = 0; e < int{16 / sizeof(T)}; ++e) copy_element(to + e, from + e, e < count);
   }
 }

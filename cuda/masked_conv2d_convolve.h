@@ -142,19 +142,19 @@ class TapLines {
   __device__ TapLines(const ConvolveArguments<T>& conv, int first)
       : conv_(conv),
         output_(first + Tile::element()),
-        within_taps_(copies == Copies::kVectors && conv.taps.channels() % Tile::kStageDepth == 0) {
-#pragma unroll
-    for (int i = 0; i < Tile::kCopies; ++i) from_[i] = conv.weights + offset(Tile::line(i), 0);
-  }
+        within_taps_(copies == Copies::kVectors && conv.taps.channels() % Tile::kStageDepth == 0),
+        from_(conv.weights + offset(Tile::line(0), 0)) {}
 
   __device__ void load(int step, T* stage) {
     int k = step * Tile::kStageDepth;
     if (within_taps_) {
       const int tap = conv_.taps.divide(k);
-      const int64_t distance = offset(k, tap) - offset(0, 0);
+      const T* from = from_ + (offset(k, tap) - offset(0, 0));
 #pragma unroll
       for (int i = 0; i < Tile::kCopies; ++i)
-        copy_neighbours<copies>(Tile::vector(stage, i), from_[i] + distance, conv_.end_output - output_);
+        copy_neighbours<copies>(Tile::vector(stage, i),
+                                from + i * (offset(Tile::kLinesAtOnce, 0) - offset(0, 0)),
+                                conv_.end_output - output_);
       return;
     }
 #pragma unroll
@@ -174,7 +174,7 @@ class TapLines {
   const ConvolveArguments<T>& conv_;
   int output_;
   bool within_taps_;
-  const T* from_[Tile::kCopies];
+  const T* from_;  // of the first line
 };
 
 // Two neighbours; `aligned` where they may be one access.

@@ -20,6 +20,7 @@ const kinds = new Map([
   [0x147, 'BRA'],
 ]);
 const vectorSize = 6; // of 16 bytes
+const throughL1 = 1n << 17n; // a copy without BYPASS, in the upper half of the instruction
 
 /** Every kernel of a cubin: `kernel` is its readable name. */
 export function readKernels({ cubin, log, architecture }) {
@@ -100,13 +101,13 @@ function mostThreads(info) {
   return undefined;
 }
 
-/** How many instructions there are of each kind, LDGSTS of 16 bytes apart, and those of a round of the main loop. */
+/** Instructions of each kind, LDGSTS of 16 bytes apart and those of them through L1, and of a round of the main loop. */
 function census(text, architecture) {
   const counts = Object.fromEntries([...kinds.values()].map((kind) => [kind, 0]));
   const products = [];
   const copies = new Set();
   const branches = new Map();
-  let vectorCopies = 0;
+  let [vectorCopies, copiesThroughL1] = [0, 0];
   const length = text.length / 16;
   for (let at = 0; at < length; at += 1) {
     const low = text.readBigUInt64LE(at * 16);
@@ -116,7 +117,10 @@ function census(text, architecture) {
     counts[kind] += 1;
     if (kind === 'HMMA') products.push(at);
     if (kind === 'LDGSTS' || kind === 'STS') copies.add(at);
-    if (kind === 'LDGSTS' && Number((high >> 9n) & 7n) === vectorSize) vectorCopies += 1;
+    if (kind === 'LDGSTS' && Number((high >> 9n) & 7n) === vectorSize) {
+      vectorCopies += 1;
+      if ((high & throughL1) !== 0n) copiesThroughL1 += 1;
+    }
     if (kind === 'BRA') {
       const target = at + 1 + branchOffset(low, high, architecture);
       if (!Number.isInteger(target) || target < 0 || target >= length)
@@ -124,7 +128,13 @@ function census(text, architecture) {
       branches.set(at, { target, always: isAlways(low, high) });
     }
   }
-  return { instructions: length, ...counts, vectorCopies, loop: mainLoop(branches, products, copies) };
+  return {
+    instructions: length,
+    ...counts,
+    vectorCopies,
+    copiesThroughL1,
+    loop: mainLoop(branches, products, copies),
+  };
 }
 
 /** In instructions, from the one behind the branch. The field is in words of 4 bytes, since sm_90 in two pieces. */

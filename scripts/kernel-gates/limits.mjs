@@ -6,8 +6,8 @@ import { productOf } from './products.mjs';
 /**
  * Registers: what was measured with CUDA 13.0, rounded up to the 8 that are handed out at once; 128 is where a LargeTile
  * of 16 bits must stay. Pairs are for sm_90 and sm_80. `blocks`: how many must be on a multiprocessor at once, what
- * launch bounds ask for included. `perHmma`: instructions of the main loop for each HMMA, 5% above what was measured:
- * copies and their addresses, that is, which are most of what these kernels issue.
+ * launch bounds ask for included. `perHmma`: instructions of a round of the main loop for each HMMA, 5% above what was measured:
+ * copies and their addresses, that is.
  */
 const limits = [
   { file: 'adam.cu', kernel: /^adam_kernel$/, registers: 40, blocks: [6, 6] },
@@ -33,50 +33,155 @@ const limits = [
     registers: 72,
     blocks: [3, 3],
   },
-  ...tiles('masked_conv2d_forward.cu', 'convolve<PRECISION, forward, LargeTile, ImagePixels>', [3, 2], {
-    f32: { registers: 168 },
-    tf32: { registers: 128, perHmma: [15.9, 11.5] },
-    '[bf]+16': { registers: 128, perHmma: [11.4, 8.6] },
-  }),
-  ...tiles('masked_conv2d_forward.cu', 'convolve<PRECISION, backward, LargeTile, ImagePixels>', [3, 2], {
-    f32: { registers: 160 },
-    tf32: { registers: 128, perHmma: [17.3, 13.6] },
-    '[bf]+16': { registers: 128, perHmma: [12.7, 9.9] },
-  }),
-  ...tiles('masked_conv2d_front.cu', 'convolve<PRECISION, forward, LargeTile, FrontPixels>', [3, 2], {
-    f32: { registers: 168 },
-    tf32: { registers: 128, perHmma: [11.5, 11.0] },
-    '[bf]+16': { registers: 128, perHmma: [11.2, 7.4] },
-  }),
-  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, LargeTile>', [4, 3], {
+  ...tiles(
+    'masked_conv2d_forward.cu',
+    'convolve<PRECISION, forward, LargeTile, ImagePixels, vectors>',
+    [3, 2],
+    {
+      f32: { registers: 168 },
+      tf32: { registers: 128, perHmma: [7.8, 7.6] },
+      '[bf]+16': { registers: 128, perHmma: [4.5, 4.2] },
+    },
+  ),
+  ...tiles(
+    'masked_conv2d_forward.cu',
+    'convolve<PRECISION, forward, LargeTile, ImagePixels, elements>',
+    [3, 2],
+    {
+      f32: { registers: 168 },
+      tf32: { registers: 136, perHmma: [12.4, 12.3] },
+      '[bf]+16': { registers: 128, perHmma: [11.8, 11.2] },
+    },
+  ),
+  ...tiles(
+    'masked_conv2d_forward.cu',
+    'convolve<PRECISION, backward, LargeTile, ImagePixels, vectors>',
+    [3, 2],
+    {
+      f32: { registers: 168 },
+      tf32: { registers: 128, perHmma: [8.8, 8.3] },
+      '[bf]+16': { registers: 128, perHmma: [5.4, 4.9] },
+    },
+  ),
+  ...tiles(
+    'masked_conv2d_forward.cu',
+    'convolve<PRECISION, backward, LargeTile, ImagePixels, elements>',
+    [3, 2],
+    {
+      f32: { registers: 168 },
+      tf32: { registers: 128, perHmma: [13.8, 13.7] },
+      '[bf]+16': { registers: 128, perHmma: [13.4, 12.5] },
+    },
+  ),
+  ...tiles(
+    'masked_conv2d_front.cu',
+    'convolve<PRECISION, forward, LargeTile, FrontPixels, vectors>',
+    [3, 2],
+    {
+      f32: { registers: 168 },
+      tf32: { registers: 128, perHmma: [7.8, 7.6] },
+      '[bf]+16': { registers: 128, perHmma: [4.5, 4.2] },
+    },
+  ),
+  ...tiles(
+    'masked_conv2d_front.cu',
+    'convolve<PRECISION, forward, LargeTile, FrontPixels, elements>',
+    [3, 2],
+    {
+      f32: { registers: 168 },
+      tf32: { registers: 144, perHmma: [12.5, 12.2] },
+      '[bf]+16': { registers: 128, perHmma: [12.0, 11.2] },
+    },
+  ),
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, LargeTile, vectors>', [4, 3], {
     f32: { registers: 128 },
-    tf32: { registers: 128, perHmma: [20.6, 17.0] },
-    '[bf]+16': { registers: 128, perHmma: [16.0, 11.9] },
+    tf32: { registers: 128, perHmma: [8.5, 8.3] },
+    '[bf]+16': { registers: 128, perHmma: [5.5, 5.6] },
   }),
-  ...tiles('masked_conv2d_forward.cu', 'convolve<PRECISION, forward, SmallTile, ImagePixels>', [6, 4], {
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, LargeTile, elements>', [4, 3], {
+    f32: { registers: 128 },
+    tf32: { registers: 128, perHmma: [12.7, 12.5] },
+    '[bf]+16': { registers: 128, perHmma: [10.1, 9.9] },
+  }),
+  ...tiles(
+    'masked_conv2d_forward.cu',
+    'convolve<PRECISION, forward, SmallTile, ImagePixels, vectors>',
+    [6, 4],
+    {
+      f32: { registers: 64 },
+      tf32: { registers: 64, perHmma: [19.7, 18.7] },
+      '[bf]+16': { registers: 64, perHmma: [11.1, 10.0] },
+    },
+  ),
+  ...tiles(
+    'masked_conv2d_forward.cu',
+    'convolve<PRECISION, forward, SmallTile, ImagePixels, elements>',
+    [6, 4],
+    {
+      f32: { registers: 64 },
+      tf32: { registers: 64, perHmma: [33.1, 32.3] },
+      '[bf]+16': { registers: 64, perHmma: [39.2, 29.9] },
+    },
+  ),
+  ...tiles(
+    'masked_conv2d_forward.cu',
+    'convolve<PRECISION, backward, SmallTile, ImagePixels, vectors>',
+    [5, 4],
+    {
+      f32: { registers: 64 },
+      tf32: { registers: 64, perHmma: [26.6, 25.1] },
+      '[bf]+16': { registers: 64, perHmma: [16.1, 15.0] },
+    },
+  ),
+  ...tiles(
+    'masked_conv2d_forward.cu',
+    'convolve<PRECISION, backward, SmallTile, ImagePixels, elements>',
+    [5, 4],
+    {
+      f32: { registers: 64 },
+      tf32: { registers: 64, perHmma: [38.3, 37.9] },
+      '[bf]+16': { registers: 64, perHmma: [43.5, 36.0] },
+    },
+  ),
+  ...tiles(
+    'masked_conv2d_front.cu',
+    'convolve<PRECISION, forward, SmallTile, FrontPixels, vectors>',
+    [6, 4],
+    {
+      f32: { registers: 72 },
+      tf32: { registers: 64, perHmma: [19.7, 18.7] },
+      '[bf]+16': { registers: 64, perHmma: [11.1, 10.1] },
+    },
+  ),
+  ...tiles(
+    'masked_conv2d_front.cu',
+    'convolve<PRECISION, forward, SmallTile, FrontPixels, elements>',
+    [6, 4],
+    {
+      f32: { registers: 72 },
+      tf32: { registers: 64, perHmma: [33.1, 31.6] },
+      '[bf]+16': { registers: 64, perHmma: [32.4, 30.3] },
+    },
+  ),
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, SmallTile, vectors>', [5, 4], {
     f32: { registers: 64 },
-    tf32: { registers: 64, perHmma: [39.2, 29.1] },
-    '[bf]+16': { registers: 64, perHmma: [32.7, 20.8] },
+    tf32: { registers: 64, perHmma: [22.4, 22.4] },
+    '[bf]+16': { registers: 64, perHmma: [14.5, 13.4] },
   }),
-  ...tiles('masked_conv2d_forward.cu', 'convolve<PRECISION, backward, SmallTile, ImagePixels>', [5, 4], {
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, SmallTile, elements>', [5, 4], {
     f32: { registers: 64 },
-    tf32: { registers: 64, perHmma: [47.4, 37.3] },
-    '[bf]+16': { registers: 64, perHmma: [37.1, 24.7] },
+    tf32: { registers: 64, perHmma: [35.6, 34.6] },
+    '[bf]+16': { registers: 64, perHmma: [44.1, 31.0] },
   }),
-  ...tiles('masked_conv2d_front.cu', 'convolve<PRECISION, forward, SmallTile, FrontPixels>', [6, 4], {
-    f32: { registers: 72 },
-    tf32: { registers: 64, perHmma: [30.3, 28.0] },
-    '[bf]+16': { registers: 64, perHmma: [26.4, 18.8] },
+  ...tiles('sample.cu', 'sample_front_kernel<PRECISION, vectors>', [3, 2], {
+    f32: { registers: 128 },
+    tf32: { registers: 112, perHmma: [14.6, 14.2] },
+    '[bf]+16': { registers: 104, perHmma: [8.0, 7.8] },
   }),
-  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, SmallTile>', [5, 4], {
-    f32: { registers: 64 },
-    tf32: { registers: 64, perHmma: [58.8, 48.3] },
-    '[bf]+16': { registers: 64, perHmma: [40.6, 28.7] },
-  }),
-  ...tiles('sample.cu', 'sample_front_kernel<PRECISION>', [3, 2], {
-    f32: { registers: 120 },
-    tf32: { registers: 112, perHmma: [24.1, 22.4] },
-    '[bf]+16': { registers: 104, perHmma: [21.6, 15.0] },
+  ...tiles('sample.cu', 'sample_front_kernel<PRECISION, elements>', [3, 2], {
+    f32: { registers: 128 },
+    tf32: { registers: 112, perHmma: [20.3, 20.4] },
+    '[bf]+16': { registers: 104, perHmma: [26.2, 25.2] },
   }),
 ];
 
@@ -154,6 +259,7 @@ function productComplaints({ product, ...kernel }) {
     HMMA: 'HMMA',
     LDSM: 'LDSM',
     vectorCopies: 'LDGSTS of 16 bytes',
+    copiesThroughL1: 'LDGSTS of 16 bytes through L1',
   };
   return Object.entries(names)
     .filter(([key]) => kernel[key] !== product[key])

@@ -4,14 +4,38 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from '../steps.mjs';
 
-/** Which tile a kernel has, and whether the lines of its operands lie along or across the depth. */
+/**
+ * Which tile a kernel has, how it copies, and whether the lines of its operands lie along or across the depth.
+ * `aThroughL1`: operand a is copied through L1. `bWays`: ways in the source to copy b, of which a launch goes one.
+ */
 const forms = [
-  { kernel: /^convolve<(?<precision>\w+), forward, (?<tile>\w+), \w+, \w+>$/, a: 'along', b: 'along' },
-  { kernel: /^convolve<(?<precision>\w+), backward, (?<tile>\w+), \w+, \w+>$/, a: 'along', b: 'across' },
-  { kernel: /^weight_gradient<(?<precision>\w+), (?<tile>\w+)>$/, a: 'across', b: 'across' },
+  {
+    kernel: /^convolve<(?<precision>\w+), forward, (?<tile>\w+), ImagePixels, (?<copies>\w+)>$/,
+    a: 'along',
+    b: 'along',
+    aThroughL1: true,
+  },
+  {
+    kernel: /^convolve<(?<precision>\w+), forward, (?<tile>\w+), FrontPixels, (?<copies>\w+)>$/,
+    a: 'along',
+    b: 'along',
+  },
+  {
+    kernel: /^convolve<(?<precision>\w+), backward, (?<tile>\w+), ImagePixels, (?<copies>\w+)>$/,
+    a: 'along',
+    b: 'across',
+    aThroughL1: true,
+    bWays: 2,
+  },
+  {
+    kernel: /^weight_gradient<(?<precision>\w+), (?<tile>\w+), (?<copies>\w+)>$/,
+    a: 'across',
+    b: 'across',
+    aThroughL1: true,
+  },
   // Behind the stages lie the logits: a float for each row of 256 levels and 4 of padding.
   {
-    kernel: /^sample_front_kernel<(?<precision>\w+)>$/,
+    kernel: /^sample_front_kernel<(?<precision>\w+), (?<copies>\w+)>$/,
     tile: 'SampleTile',
     a: 'along',
     b: 'along',
@@ -45,7 +69,7 @@ export function readTiles(folder) {
 export function productOf(kernel, tiles) {
   const form = forms.find((candidate) => candidate.kernel.test(kernel));
   if (form === undefined) return undefined;
-  const { precision, tile: name = form.tile } = form.kernel.exec(kernel).groups;
+  const { precision, copies, tile: name = form.tile } = form.kernel.exec(kernel).groups;
   const tile = tiles.get(name);
   if (tile === undefined) fail(`${kernel}: no file defines ${name} by the six constants of a tile.`);
   const bytes = precision === 'f32' || precision === 'tf32' ? 4 : 2;
@@ -68,7 +92,8 @@ export function productOf(kernel, tiles) {
       ? pieces * ((byLdmatrix(form.a) ? rowTiles : 0) + (byLdmatrix(form.b) ? columnPairs : 0))
       : 0,
     // A stage is filled in two places: before the loop and in it.
-    vectorCopies: 2 * (a.copies + b.copies),
+    vectorCopies: copies === 'vectors' ? 2 * (a.copies + (form.bWays ?? 1) * b.copies) : 0,
+    copiesThroughL1: copies === 'vectors' && form.aThroughL1 ? 2 * a.copies : 0,
   };
 }
 
