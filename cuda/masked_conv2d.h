@@ -1,8 +1,11 @@
 // Masked convolution by our own kernels: the shapes they agree on and what the dispatcher calls.
 #pragma once
+#include <optional>
+
 #include "divider.h"
 #include "launch.h"
 #include "ptx.h"
+#include "tile_choice.h"
 
 namespace pixelcnn::cuda {
 
@@ -186,9 +189,11 @@ bool has_vectors(int channels, int other_channels, int64_t x_count) {
   return channels % kVector == 0 && other_channels % kVector == 0 && x_count / kVector < kMostVectors;
 }
 
-// Our kernels. `forward` and `backward_input` take no workspace.
-void forward(const MaskedConv2dForward& op, const Launch& launch);
-void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch);
+// Our kernels; convolutions in the given tile or else in the faster one. Those take no workspace.
+void forward(const MaskedConv2dForward& op, const Launch& launch, std::optional<TileSize> tile = {});
+void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch,
+                    std::optional<TileSize> tile = {});
+void front(const MaskedConv2dFront& op, const Launch& launch, std::optional<TileSize> tile = {});
 int64_t backward_weight_workspace(const MaskedConv2dShape& shape);
 void backward_weight(const MaskedConv2dBackwardWeight& op, const Launch& launch);
 

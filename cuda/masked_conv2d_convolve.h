@@ -265,22 +265,23 @@ void launch_convolve(const ConvolveArguments<Element<precision>>& conv, const Pi
 }
 
 template <Precision precision, Direction direction>
-bool prefers_large_tile(const ProductShape& product, int multiprocessors) {
+TileSize faster_tile(const ProductShape& product, int multiprocessors) {
   const auto clocks = [&]<class Shape>(Shape) {
     return tile_cost<Shape>(product, ConvolveTile<precision, direction, Shape>::kSharedBytes, multiprocessors)
         .clocks;
   };
-  return clocks(LargeTile{}) <= clocks(SmallTile{});
+  return clocks(LargeTile{}) <= clocks(SmallTile{}) ? TileSize::kLarge : TileSize::kSmall;
 }
 
-// In the faster tile.
+// In the given tile or else in the faster one.
 template <Precision precision, Direction direction, class Pixels>
 void launch_in_tiles(const ConvolveArguments<Element<precision>>& conv, const Pixels& pixels, int64_t most,
-                     const Launch& launch) {
+                     const Launch& launch, std::optional<TileSize> tile) {
   const ProductShape product = {most, conv.end_output - conv.first_output,
                                 int64_t{conv.taps.count()} * element_bytes(precision),
                                 precision != Precision::kF32};
-  if (prefers_large_tile<precision, direction>(product, launch.multiprocessors))
+  if (!tile) tile = faster_tile<precision, direction>(product, launch.multiprocessors);
+  if (tile == TileSize::kLarge)
     launch_convolve<precision, direction, LargeTile>(conv, pixels, most, launch);
   else
     launch_convolve<precision, direction, SmallTile>(conv, pixels, most, launch);

@@ -3,7 +3,7 @@
 
 namespace pixelcnn::cuda {
 
-void forward(const MaskedConv2dForward& op, const Launch& launch) {
+void forward(const MaskedConv2dForward& op, const Launch& launch, std::optional<TileSize> tile) {
   const MaskedConv2dShape& shape = op.shape;
   with_precision(shape.precision, [&]<Precision precision>() {
     using T = Element<precision>;
@@ -21,11 +21,11 @@ void forward(const MaskedConv2dForward& op, const Launch& launch) {
                                        op.relu != 0,
                                        op.float_y != 0};
     const ImagePixels pixels(shape, Direction::kForward);
-    launch_in_tiles<precision, Direction::kForward>(conv, pixels, pixels.count(), launch);
+    launch_in_tiles<precision, Direction::kForward>(conv, pixels, pixels.count(), launch, tile);
   });
 }
 
-void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch) {
+void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch, std::optional<TileSize> tile) {
   const MaskedConv2dShape& shape = op.shape;
   with_precision(shape.precision, [&]<Precision precision>() {
     using T = Element<precision>;
@@ -43,7 +43,7 @@ void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch) {
                                        false,
                                        false};
     const ImagePixels pixels(shape, Direction::kBackward);
-    launch_in_tiles<precision, Direction::kBackward>(conv, pixels, pixels.count(), launch);
+    launch_in_tiles<precision, Direction::kBackward>(conv, pixels, pixels.count(), launch, tile);
   });
 }
 

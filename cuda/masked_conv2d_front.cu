@@ -7,9 +7,7 @@
 
 namespace pixelcnn::cuda {
 
-int64_t workspace(const MaskedConv2dFront&, const Gpu&) { return 0; }
-
-void run(const MaskedConv2dFront& op, const Launch& launch) {
+void front(const MaskedConv2dFront& op, const Launch& launch, std::optional<TileSize> tile) {
   const MaskedConv2dShape& shape = op.shape;
   const FrontPixels pixels(op.front, shape.n, shape.h, shape.w, op.step);
   with_precision(shape.precision, [&]<Precision precision>() {
@@ -27,8 +25,11 @@ void run(const MaskedConv2dFront& op, const Launch& launch) {
                                        filter_slots(shape),
                                        true,
                                        false};
-    launch_in_tiles<precision, Direction::kForward>(conv, pixels, pixels.most(), launch);
+    launch_in_tiles<precision, Direction::kForward>(conv, pixels, pixels.most(), launch, tile);
   });
 }
+
+int64_t workspace(const MaskedConv2dFront&, const Gpu&) { return 0; }
+void run(const MaskedConv2dFront& op, const Launch& launch) { front(op, launch); }
 
 }  // namespace pixelcnn::cuda

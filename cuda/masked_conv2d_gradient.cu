@@ -157,7 +157,8 @@ struct GradientArguments {
   int64_t part_pixels;
 };
 
-template <Precision precision, class Shape, Copies copies>
+// Of x and of grad_y: an image has few channels where the layer behind it has many.
+template <Precision precision, class Shape, Copies x_copies, Copies grad_copies>
 __global__ void __launch_bounds__(GradientTile<precision, Shape>::kThreads)
     weight_gradient(const GradientArguments<Element<precision>> gradient) {
   using T = Element<precision>;
@@ -172,9 +173,9 @@ __global__ void __launch_bounds__(GradientTile<precision, Shape>::kThreads)
   const int64_t end = first + gradient.part_pixels < all ? first + gradient.part_pixels : all;
 
   Tile tile;
-  TapsOfPixels<T, typename Tile::A, copies> a(gradient.x, taps, gradient.pixels, has_row_of_ones(precision),
-                                              first_row, first, end);
-  ChannelsOfPixels<T, typename Tile::B, copies> b(gradient.grad_y, k, first_column, first, end);
+  TapsOfPixels<T, typename Tile::A, x_copies> a(gradient.x, taps, gradient.pixels, has_row_of_ones(precision),
+                                                first_row, first, end);
+  ChannelsOfPixels<T, typename Tile::B, grad_copies> b(gradient.grad_y, k, first_column, first, end);
   tile.multiply(shared, static_cast<int>((end - first + Tile::kDepth - 1) / Tile::kDepth), a, b);
 
   const int filter = gradient.slots * taps.channels();
@@ -316,10 +317,13 @@ void backward_weight(const MaskedConv2dBackwardWeight& op, const Launch& launch)
       (gradient);
     };
     const auto launch_tiles = [&]<class Shape>(Shape tile) {
+      constexpr Copies kVectors = Copies::kVectors, kElements = Copies::kElements;
       if (has_vectors<T>(shape.c, shape.k, shape.x_count()))
-        launch_kernel(tile, weight_gradient<precision, Shape, Copies::kVectors>);
+        launch_kernel(tile, weight_gradient<precision, Shape, kVectors, kVectors>);
+      else if (has_vectors<T>(shape.k, shape.k, shape.y_count()))
+        launch_kernel(tile, weight_gradient<precision, Shape, kElements, kVectors>);
       else
-        launch_kernel(tile, weight_gradient<precision, Shape, Copies::kElements>);
+        launch_kernel(tile, weight_gradient<precision, Shape, kElements, kElements>);
     };
     if (plan.tiles > 0) plan.large ? launch_tiles(LargeTile{}) : launch_tiles(SmallTile{});
   });

@@ -11,6 +11,8 @@
 
 namespace pixelcnn::cuda {
 
+enum class TileSize { kLarge, kSmall };
+
 // A product as the convolution kernels see it.
 struct ProductShape {
   int64_t rows;

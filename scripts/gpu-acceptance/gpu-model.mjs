@@ -12,6 +12,9 @@ export const h100 = {
   schedulers: 4, // of a multiprocessor, each issues one instruction per clock: Hopper white paper
   threads: 2048, // most that a multiprocessor holds at once: CUDA programming guide
   sharedMemory: 228 * 1024, // of a multiprocessor: CUDA programming guide
+  unifiedMemory: 256 * 1024, // of which shared memory takes its share and L1 the rest: Hopper tuning guide
+  sharedMemorySizes: [0, 8, 16, 32, 64, 100, 132, 164, 196, 228].map((kilobytes) => kilobytes * 1024), // same guide
+  sharedBytesPerClock: 128, // of a multiprocessor, shared memory and L1 together: 32 banks of 4 bytes
   reservedSharedMemory: 1024, // taken from it by each block: CUDA programming guide
   mmaFlopsPerClock: 2670, // of a multiprocessor with mma.sync in bf16: about 65% of wgmma's 4,096, together 600 TF (review)
   matmulRate: 798e12, // bf16 with wgmma: the largest matrix product measured on such a GPU (review)
@@ -76,13 +79,14 @@ export function cut(count, most) {
  *   l2Bytes, hbmBytes   moved by the whole kernel between L2 or HBM and the multiprocessors
  *   blocks, threads     of the grid, of a block
  *   sharedBytes         of a block
+ *   sharedTraffic       bytes that a block writes to shared memory, reads from it and from L1
  *   instructions        of each warp
  *   mmaFlops            of a block, by mma.sync; matmulFlops: of the whole kernel, by wgmma
  *   l2Trips, hbmTrips   accesses of a thread that wait for one another
  */
 export function kernelTime(demand, gpu) {
   const { l2Bytes = 0, hbmBytes = 0, blocks = 1, threads = 32, instructions = 0 } = demand;
-  const { mmaFlops = 0, matmulFlops = 0, l2Trips = 0, hbmTrips = 0 } = demand;
+  const { mmaFlops = 0, matmulFlops = 0, sharedTraffic = 0, l2Trips = 0, hbmTrips = 0 } = demand;
   const busiest = blocksOf(blocks, gpu.multiprocessors); // blocks of the multiprocessor with the most
   const resident = residentBlocks(demand, gpu);
   const waves = blocksOf(busiest, resident);
@@ -96,6 +100,7 @@ export function kernelTime(demand, gpu) {
     HBM: hbmBytes / (gpu.hbmRate * gpu.attained),
     issue: clocks / gpu.clock,
     'tensor cores': (busiest * mmaFlops) / (gpu.mmaFlopsPerClock * gpu.clock) + matmulFlops / gpu.matmulRate,
+    'shared memory': (busiest * sharedTraffic) / (gpu.sharedBytesPerClock * gpu.clock),
     latency: waves * (l2Trips * gpu.l2RoundTrip + hbmTrips * gpu.hbmRoundTrip),
     launch: gpu.kernelStart,
   };
@@ -104,8 +109,15 @@ export function kernelTime(demand, gpu) {
   return { seconds: launch + Math.max(...Object.values(working)), limit, limits };
 }
 
-function residentBlocks({ threads = 32, sharedBytes: bytes = 0 }, gpu) {
+/** Blocks that a multiprocessor has room for at once. */
+export function residentBlocks({ threads = 32, sharedBytes: bytes = 0 }, gpu) {
   const byThreads = Math.floor(gpu.threads / threads);
   const byMemory = Math.floor(gpu.sharedMemory / (bytes + gpu.reservedSharedMemory));
   return Math.max(1, Math.min(byThreads, byMemory));
+}
+
+/** Bytes of L1 beside as many blocks as there is room for (leave_rest_to_l1 in cuda/gpu.h). */
+export function leftToL1(demand, gpu) {
+  const wanted = residentBlocks(demand, gpu) * (demand.sharedBytes + gpu.reservedSharedMemory);
+  return gpu.unifiedMemory - gpu.sharedMemorySizes.find((bytes) => bytes >= wanted);
 }

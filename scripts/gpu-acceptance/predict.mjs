@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { blocksOf, cut, elementBytes, h100, kernelTime } from './gpu-model.mjs';
-import { convolve, nextFront, sampleFront } from './kernel-costs.mjs';
+import { nextFront } from './kernel-costs.mjs';
+import { convolve, sampleFront } from './product-costs.mjs';
 import { network, trainingFlops, trainingOps } from './training-kernels.mjs';
 
 export { h100 };
@@ -91,7 +92,7 @@ export function predictSampling(options, gpu = h100) {
   const fronts = frontsOf(height, width, pad + 1);
   const longest = Math.min(blocksOf(width, pad + 1), height);
   const layerTime = (layer, images, rows) => {
-    const shape = { ...layer, pixels: images * rows, most: images * longest };
+    const shape = { ...layer, pixels: images * rows, most: images * longest, front: true };
     // A front computes the output channels of one image channel.
     return kernelTime(convolve({ ...shape, k: blocksOf(layer.k, config.channels) }, gpu), gpu).seconds;
   };

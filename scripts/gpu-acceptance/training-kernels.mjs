@@ -3,6 +3,7 @@ import { layersOf, parameterCount, parseConfig } from '../../dist/models/config.
 import * as cudnn from './cudnn-costs.mjs';
 import { cut, elementBytes } from './gpu-model.mjs';
 import * as costs from './kernel-costs.mjs';
+import * as products from './product-costs.mjs';
 
 /** Bytes of logits that the head takes at once (kChunkBytes in cuda/softmax_cross_entropy.cu). */
 export const chunkBytes = 256 * 2 ** 20;
@@ -31,12 +32,11 @@ export function trainingOps({ model, batch, height, width, convolutions }, gpu) 
   const kernel = (name, demand) => ({ name, demand });
   const withCudnn = convolutions === 'cudnn';
 
-  const pack = (layer) => add(`${layer.name} pack`, kernel('pack weights', costs.pack(layer)));
   const forward = (layer, n) => {
     const shape = { ...layer, pixels: n };
     const convolution = kernel(
       `${layer.role} forward`,
-      withCudnn ? cudnn.convolve(shape) : costs.convolve(shape, gpu),
+      withCudnn ? cudnn.convolve(shape) : products.convolve(shape, gpu),
     );
     return withCudnn ? [kernel('round bias', costs.tiny()), convolution] : [convolution];
   };
@@ -44,31 +44,28 @@ export function trainingOps({ model, batch, height, width, convolutions }, gpu) 
     const shape = { ...layer, pixels: n, c: layer.k, k: layer.c, gate: true, backward: true };
     return kernel(
       `${layer.role} input gradient`,
-      withCudnn ? cudnn.convolve(shape) : costs.convolve(shape, gpu),
+      withCudnn ? cudnn.convolve(shape) : products.convolve(shape, gpu),
     );
   };
   const weightGradient = (layer, n) => {
     const shape = { ...layer, pixels: n };
     // That of the first layer stays ours: cuDNN would pad the few channels of an image to 8.
-    const { parts, demand } =
-      withCudnn && layer.role !== 'first layer'
-        ? cudnn.weightGradient(shape)
-        : costs.weightGradient(shape, gpu);
+    const ours = !withCudnn || layer.role === 'first layer';
+    const { parts, demand } = !ours ? cudnn.weightGradient(shape) : products.weightGradient(shape);
     const ofHead = layer.role === 'head' ? 'head ' : '';
     return [
       kernel(`${layer.role} weight gradient`, demand),
       kernel(`${ofHead}unpack`, costs.unpack({ ...shape, parts })),
-      ...costs.biasGradient(shape, gpu).map((round) => kernel(`${ofHead}bias gradient`, round)),
+      // A row of our product, but not of cuDNN's.
+      ...(ours ? [] : costs.biasGradient(shape)).map((round) => kernel(`${ofHead}bias gradient`, round)),
     ];
   };
 
+  add('pack', kernel('pack weights', costs.pack([...hidden, head])));
   add('quantise', kernel('quantise', costs.quantise({ count: pixels * config.channels })));
   for (const layer of hidden) {
-    pack(layer);
     add(`${layer.name} forward`, ...forward(layer, pixels));
   }
-  pack(head);
-  pack(head);
   const rowsPerImage = height * width * config.channels;
   const chunks = cut(batch, Math.floor(chunkBytes / (height * width * head.k * elementBytes)));
   add(
@@ -90,7 +87,6 @@ export function trainingOps({ model, batch, height, width, convolutions }, gpu) 
   for (const layer of hidden.toReversed()) {
     add(`${layer.name} weight gradient`, ...weightGradient(layer, pixels));
     if (layer.role === 'first layer') break;
-    pack(layer);
     add(`${layer.name} input gradient`, inputGradient(layer, pixels));
   }
   add(

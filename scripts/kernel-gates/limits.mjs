@@ -6,8 +6,8 @@ import { productOf } from './products.mjs';
 /**
  * Registers: what was measured with CUDA 13.0, rounded up to the 8 that are handed out at once; 128 is where a LargeTile
  * of 16 bits must stay. Pairs are for sm_90 and sm_80. `blocks`: how many must be on a multiprocessor at once, what
- * launch bounds ask for included. `perHmma`: instructions of a round of the main loop for each HMMA, 5% above what was measured:
- * copies and their addresses, that is.
+ * launch bounds ask for included. `perHmma`: instructions of a round of the main loop for each HMMA, 5% above what was
+ * measured: copies and their addresses, that is.
  */
 const limits = [
   { file: 'adam.cu', kernel: /^adam_kernel$/, registers: 40, blocks: [6, 6] },
@@ -93,12 +93,12 @@ const limits = [
       '[bf]+16': { registers: 128, perHmma: [12.0, 11.2] },
     },
   ),
-  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, LargeTile, vectors>', [4, 3], {
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, LargeTile, vectors, vectors>', [4, 3], {
     f32: { registers: 128 },
     tf32: { registers: 128, perHmma: [8.5, 8.3] },
     '[bf]+16': { registers: 128, perHmma: [5.5, 5.6] },
   }),
-  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, LargeTile, elements>', [4, 3], {
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, LargeTile, elements, elements>', [4, 3], {
     f32: { registers: 128 },
     tf32: { registers: 128, perHmma: [12.7, 12.5] },
     '[bf]+16': { registers: 128, perHmma: [10.1, 9.9] },
@@ -163,12 +163,12 @@ const limits = [
       '[bf]+16': { registers: 64, perHmma: [32.4, 30.3] },
     },
   ),
-  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, SmallTile, vectors>', [5, 4], {
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, SmallTile, vectors, vectors>', [5, 4], {
     f32: { registers: 64 },
     tf32: { registers: 64, perHmma: [22.4, 22.4] },
     '[bf]+16': { registers: 64, perHmma: [14.5, 13.4] },
   }),
-  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, SmallTile, elements>', [5, 4], {
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, SmallTile, elements, elements>', [5, 4], {
     f32: { registers: 64 },
     tf32: { registers: 64, perHmma: [35.6, 34.6] },
     '[bf]+16': { registers: 64, perHmma: [44.1, 31.0] },
@@ -182,6 +182,16 @@ const limits = [
     f32: { registers: 128 },
     tf32: { registers: 112, perHmma: [20.3, 20.4] },
     '[bf]+16': { registers: 104, perHmma: [26.2, 25.2] },
+  }),
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, LargeTile, elements, vectors>', [4, 3], {
+    f32: { registers: 128 },
+    tf32: { registers: 128, perHmma: [12.3, 12.0] },
+    '[bf]+16': { registers: 128, perHmma: [8.7, 8.3] },
+  }),
+  ...tiles('masked_conv2d_gradient.cu', 'weight_gradient<PRECISION, SmallTile, elements, vectors>', [5, 4], {
+    f32: { registers: 64 },
+    tf32: { registers: 64, perHmma: [33.4, 32.7] },
+    '[bf]+16': { registers: 64, perHmma: [35.3, 23.9] },
   }),
 ];
 

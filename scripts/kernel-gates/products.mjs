@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fail } from '../steps.mjs';
 
 /**
- * Which tile a kernel has, how it copies, and whether the lines of its operands lie along or across the depth.
+ * Which tile a kernel has, how it copies (operand b in another way, if `bCopies`), and whether the lines of its operands lie along or across the depth.
  * `aThroughL1`: operand a is copied through L1. `bWays`: ways in the source to copy b, of which a launch goes one.
  */
 const forms = [
@@ -28,7 +28,7 @@ const forms = [
     bWays: 2,
   },
   {
-    kernel: /^weight_gradient<(?<precision>\w+), (?<tile>\w+), (?<copies>\w+)>$/,
+    kernel: /^weight_gradient<(?<precision>\w+), (?<tile>\w+), (?<copies>\w+), (?<bCopies>\w+)>$/,
     a: 'across',
     b: 'across',
     aThroughL1: true,
@@ -69,7 +69,8 @@ export function readTiles(folder) {
 export function productOf(kernel, tiles) {
   const form = forms.find((candidate) => candidate.kernel.test(kernel));
   if (form === undefined) return undefined;
-  const { precision, copies, tile: name = form.tile } = form.kernel.exec(kernel).groups;
+  const groups = form.kernel.exec(kernel).groups;
+  const { precision, copies, bCopies = copies, tile: name = form.tile } = groups;
   const tile = tiles.get(name);
   if (tile === undefined) fail(`${kernel}: no file defines ${name} by the six constants of a tile.`);
   const bytes = precision === 'f32' || precision === 'tf32' ? 4 : 2;
@@ -92,7 +93,9 @@ export function productOf(kernel, tiles) {
       ? pieces * ((byLdmatrix(form.a) ? rowTiles : 0) + (byLdmatrix(form.b) ? columnPairs : 0))
       : 0,
     // A stage is filled in two places: before the loop and in it.
-    vectorCopies: copies === 'vectors' ? 2 * (a.copies + (form.bWays ?? 1) * b.copies) : 0,
+    vectorCopies:
+      2 *
+      ((copies === 'vectors' ? a.copies : 0) + (bCopies === 'vectors' ? (form.bWays ?? 1) * b.copies : 0)),
     copiesThroughL1: copies === 'vectors' && form.aThroughL1 ? 2 * a.copies : 0,
   };
 }

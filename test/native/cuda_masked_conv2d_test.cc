@@ -6,6 +6,7 @@
 #include <exception>
 #include <optional>
 
+#include "../../cuda/masked_conv2d.h"
 #include "cuda_fixture.h"
 #include "kernels_reference.h"
 
@@ -35,11 +36,7 @@ class ConvolutionTest {
         report_(report),
         integers_(random.chance(0.3)),
         name_(describe(shape) + " " + name_of(shape.precision) + (integers_ ? " integers" : "")),
-        gpu_(test_gpu()) {
-#ifdef PIXELCNN_CUDA_EMULATOR
-    gpu_.multiprocessors = random.chance(0.5) ? 1 : 16;  // large tiles or small ones
-#endif
-  }
+        gpu_(test_gpu()) {}
 
   void run() {
     const Floats weight = random_weight();
@@ -101,23 +98,33 @@ class ConvolutionTest {
     report_.check(worst <= 1, what + (" " + name_));
   }
 
+  // Our kernel in the given tile.
+  template <class Kernel, class Op>
+  static void run_in_tile(const Kernel& kernel, const Op& op, cuda::TileSize tile) {
+    kernel(op, cuda::Launch{nullptr, nullptr, 1, nullptr}, tile);
+    PIXELCNN_CUDA(cudaGetLastError());
+    PIXELCNN_CUDA(cudaDeviceSynchronize());
+  }
+
   Bytes run_forward(const MaskedConv2dShape& shape, const Bytes& x, const Bytes& packed, const Floats& bias,
-                    int relu, int float_y, const cuda::Gpu& gpu) const {
+                    int relu, int float_y, cuda::TileSize tile) const {
     const DeviceBuffer<std::byte> x_device(x), packed_device(packed);
     const DeviceBuffer<float> bias_device(bias);
     const int64_t element = float_y ? 4 : element_bytes(precision_);
     const DeviceBuffer<std::byte> y(shape.y_count() * element);
-    run_on_device(MaskedConv2dForward{x_device, packed_device, bias_device, y, shape, relu, float_y}, gpu);
+    run_in_tile(cuda::forward,
+                MaskedConv2dForward{x_device, packed_device, bias_device, y, shape, relu, float_y}, tile);
     return y.read();
   }
   Bytes run_backward_input(const MaskedConv2dShape& shape, const Bytes& grad_y, const Bytes& packed,
-                           const Bytes& gate, const cuda::Gpu& gpu) const {
+                           const Bytes& gate, cuda::TileSize tile) const {
     const DeviceBuffer<std::byte> grad_device(grad_y), packed_device(packed),
         grad_x(shape.x_count() * element_bytes(precision_));
     std::optional<DeviceBuffer<std::byte>> gate_device;
     if (!gate.empty()) gate_device.emplace(gate);
     const std::byte* gate_or_null = gate_device ? static_cast<std::byte*>(*gate_device) : nullptr;
-    run_on_device(MaskedConv2dBackwardInput{grad_device, packed_device, gate_or_null, grad_x, shape}, gpu);
+    run_in_tile(cuda::backward_input,
+                MaskedConv2dBackwardInput{grad_device, packed_device, gate_or_null, grad_x, shape}, tile);
     return grad_x.read();
   }
 
@@ -130,17 +137,12 @@ class ConvolutionTest {
     shape.n = 1;
     return shape;
   }
-  cuda::Gpu other_gpu() const {  // with other tiles
-    cuda::Gpu gpu = gpu_;
-    gpu.multiprocessors = gpu.multiprocessors == 1 ? 1 << 20 : 1;
-    return gpu;
-  }
 
   void forward(const Floats& weight, const Bytes& packed) {
     const Floats x = random_values(shape_.x_count()), bias = random_values(shape_.k);
     const int relu = random_.integer(0, 1), float_y = random_.integer(0, 1);
     const Bytes x_bytes = to_storage(x, precision_);
-    const Bytes y = run_forward(shape_, x_bytes, packed, bias, relu, float_y, gpu_);
+    const Bytes y = run_forward(shape_, x_bytes, packed, bias, relu, float_y, kLarge);
 
     Sums sums(shape_.y_count());
     for (int64_t i = 0; i < shape_.y_count(); ++i) sums.add(i, bias[i % shape_.k]);
@@ -152,18 +154,18 @@ class ConvolutionTest {
     const Precision storage = float_y ? Precision::kF32 : precision_;
     compare(from_storage(y, storage), sums.value, sums.magnitude, storage, "forward");
 
-    const auto again = [&](const Bytes& input, const MaskedConv2dShape& shape, const cuda::Gpu& gpu) {
-      return run_forward(shape, input, packed, bias, relu, float_y, gpu);
+    const auto again = [&](const Bytes& input, const MaskedConv2dShape& shape, cuda::TileSize tile) {
+      return run_forward(shape, input, packed, bias, relu, float_y, tile);
     };
-    report_.check(same_bits(again(x_bytes, shape_, other_gpu()), y), "forward in other tiles " + name_);
-    report_.check(same_bits(again(last_image(x_bytes), alone(), gpu_), last_image(y)),
+    report_.check(same_bits(again(x_bytes, shape_, kSmall), y), "forward in small tiles " + name_);
+    report_.check(same_bits(again(last_image(x_bytes), alone(), kSmall), last_image(y)),
                   "forward of one image alone " + name_);
 
     // One value changes: every output that may not see it keeps its bits.
     const int64_t changed = random_.integer(0, static_cast<int>(shape_.x_count()) - 1);
     Floats other = x;
     other[changed] = stored(other[changed] + 1000, precision_);
-    const Bytes y_other = again(to_storage(other, precision_), shape_, gpu_);
+    const Bytes y_other = again(to_storage(other, precision_), shape_, kLarge);
     std::vector<char> sees(shape_.y_count());
     reference::for_each_product(shape_,
                                 [&](int64_t from, int64_t to, int64_t) { sees[to] |= from == changed; });
@@ -175,7 +177,7 @@ class ConvolutionTest {
     Floats gate = random_values(random_.chance(0.5) ? shape_.x_count() : 0);
     if (!gate.empty()) gate[0] = NAN;  // does not close the gate
     const Bytes grad_bytes = to_storage(grad_y, precision_), gate_bytes = to_storage(gate, precision_);
-    const Bytes grad_x = run_backward_input(shape_, grad_bytes, packed, gate_bytes, gpu_);
+    const Bytes grad_x = run_backward_input(shape_, grad_bytes, packed, gate_bytes, kLarge);
 
     Sums sums(shape_.x_count());
     const Floats factors = multiplied(grad_y), weights = multiplied(weight);
@@ -185,10 +187,10 @@ class ConvolutionTest {
     for (size_t i = 0; i < gate.size(); ++i) sums.value[i] = gate[i] <= 0 ? 0 : sums.value[i];
     compare(from_storage(grad_x, precision_), sums.value, sums.magnitude, precision_, "input gradient");
 
-    report_.check(same_bits(run_backward_input(shape_, grad_bytes, packed, gate_bytes, other_gpu()), grad_x),
-                  "input gradient in other tiles " + name_);
+    report_.check(same_bits(run_backward_input(shape_, grad_bytes, packed, gate_bytes, kSmall), grad_x),
+                  "input gradient in small tiles " + name_);
     report_.check(
-        same_bits(run_backward_input(alone(), last_image(grad_bytes), packed, last_image(gate_bytes), gpu_),
+        same_bits(run_backward_input(alone(), last_image(grad_bytes), packed, last_image(gate_bytes), kSmall),
                   last_image(grad_x)),
         "input gradient of one image alone " + name_);
 
@@ -196,7 +198,7 @@ class ConvolutionTest {
     Floats other = grad_y;
     other[changed] = stored(other[changed] + 1000, precision_);
     const Bytes grad_x_other =
-        run_backward_input(shape_, to_storage(other, precision_), packed, gate_bytes, gpu_);
+        run_backward_input(shape_, to_storage(other, precision_), packed, gate_bytes, kLarge);
     std::vector<char> sees(shape_.x_count());
     reference::for_each_product(shape_,
                                 [&](int64_t from, int64_t to, int64_t) { sees[from] |= to == changed; });
@@ -227,9 +229,14 @@ class ConvolutionTest {
     for (size_t i = 0; i < weight.size(); ++i) zero &= weight[i] == weight[i] || grad_weight[i] == 0;
     report_.check(zero, "masked gradients are 0 " + name_);
 
-    const auto [weight_again, bias_again] = run(gpu_);
-    report_.check(same_bits(weight_again, grad_weight) && same_bits(bias_again, grad_bias),
-                  "weight gradient again " + name_);
+    // Again, and on a GPU of another size.
+    cuda::Gpu other = gpu_;
+    other.multiprocessors = 500;
+    for (const cuda::Gpu& gpu : {gpu_, other}) {
+      const auto [weight_again, bias_again] = run(gpu);
+      report_.check(same_bits(weight_again, grad_weight) && same_bits(bias_again, grad_bias),
+                    "weight gradient again " + name_);
+    }
   }
 
   // At every step the front writes its pixels with the bits of `forward`, and nothing else. Images are cut to
@@ -241,7 +248,8 @@ class ConvolutionTest {
     const FrontShape front = {pad, random_.integer(pad + 1, std::min(16, pad + 2))};
     const Floats bias = random_values(shape.k);
     const Bytes x = to_storage(random_values(shape.x_count()), precision_);
-    const Bytes y = run_forward(shape, x, packed, bias, 1, 0, gpu_);
+    const Bytes y = run_forward(shape, x, packed, bias, 1, 0, kLarge);
+    const cuda::TileSize tile = random_.chance(0.5) ? kLarge : kSmall;
     const int64_t pixels = front.pixels(shape.n, shape.h, shape.w), element = element_bytes(precision_);
 
     Bytes expected(pixels * shape.k * element);
@@ -251,9 +259,10 @@ class ConvolutionTest {
     const auto step = [&](int32_t t) {
       const DeviceBuffer<int32_t> t_device(std::vector<int32_t>{t});
       for (int group = 0; group < shape.groups; ++group) {
-        run_on_device(
+        run_in_tile(
+            cuda::front,
             MaskedConv2dFront{x_device, packed_device, bias_device, t_device, y_device, shape, front, group},
-            gpu_);
+            tile);
       }
     };
     const int last = shape.w - 1 + front.slope * (shape.h - 1);
@@ -283,6 +292,8 @@ class ConvolutionTest {
     return true;
   }
 
+  static constexpr cuda::TileSize kLarge = cuda::TileSize::kLarge, kSmall = cuda::TileSize::kSmall;
+
   MaskedConv2dShape shape_;
   Precision precision_;
   Random& random_;
@@ -294,9 +305,10 @@ class ConvolutionTest {
 
 MaskedConv2dShape random_shape(Random& random, Precision precision) {
   for (;;) {
+    const bool vectors = random.chance(0.5);  // channels that can be copied 16 bytes at a time
     const auto channels = [&] {
-      const int sizes[] = {1, 2, 3, 5, 8, 16, 33, 40, 64, 70};
-      return sizes[random.integer(0, 9)];
+      const int any[] = {1, 2, 3, 5, 8, 16, 33, 40, 64, 70}, aligned[] = {8, 16, 24, 32, 40, 48, 64, 72};
+      return vectors ? aligned[random.integer(0, 7)] : any[random.integer(0, 9)];
     };
     const int c = channels(), k = channels(), kernel = 2 * random.integer(0, 4) + 1;
     const int groups = random.chance(0.5) ? 1 : random.chance(0.6) ? 3 : random.integer(1, 9);

@@ -1,0 +1,179 @@
+// What our CUDA kernels that multiply matrices in block tiles (cuda/tile.h) ask of a GPU.
+//
+// Instructions are those of the machine code (sm_90, nvcc 13.0, bf16). Copies through L1 are modelled as the review of the
+// kernels does: taps side by side read the same pixels but for one, so that L2 is asked once for a row of taps, as long as
+// the pixels of all blocks of a multiprocessor fit what shared memory leaves of L1.
+import {
+  blocksOf,
+  depthOf,
+  elementBytes,
+  kernelTime,
+  leftToL1,
+  residentBlocks,
+  sharedBytes,
+  threadsOf,
+  tiles,
+  vectorElements,
+} from './gpu-model.mjs';
+import { floatBytes, partsOf, sizes } from './kernel-costs.mjs';
+
+/**
+ * Instructions of a warp. `rounds`: of a round of the main loop, as scripts/kernel-gates.mjs counts them with copies of 16
+ * bytes, and with copies of elements (there, loops of two rounds are counted once).
+ */
+export const instructions = {
+  block: 200, // before the loop: where its pixels lie
+  pair: 25, // behind the loop, for two neighbouring sums
+  rounds: {
+    forward: { LargeTile: { vectors: 138, elements: 751 }, SmallTile: { vectors: 85, elements: 607 } },
+    backward: { LargeTile: { vectors: 163, elements: 808 }, SmallTile: { vectors: 122, elements: 649 } },
+    weightGradient: {
+      LargeTile: { vectors: 166, elements: 745 },
+      SmallTile: { vectors: 110, elements: 590 },
+    },
+    sample: { SampleTile: { vectors: 122, elements: 860 } },
+  },
+};
+
+/** Loads that a step waits for one after the other where elements pass through registers, kElementsAtOnce of them at once. */
+const elementTrips = { forward: 6, backward: 6, weightGradient: 2, sample: 18 };
+
+/** A launch of `blocks` blocks of tile `name`, each of `steps` stages; `along`: do the operands' lines run along the depth. */
+function tileDemand(kernel, name, { steps, blocks, along, vectors, aThroughL1 = false, passes = 1 }) {
+  const tile = tiles[name];
+  const round = instructions.rounds[kernel][name][vectors ? 'vectors' : 'elements'];
+  const pairs = (tile.warpRows / 16) * (tile.warpColumns / 8) * 2;
+  const [a, b] = [tile.rows * tile.depthBytes, tile.columns * tile.depthBytes];
+  // Written, and read by every warp across or down; what comes through L1 is read there too.
+  const stageTraffic =
+    a * (1 + tile.columns / tile.warpColumns + (aThroughL1 ? 1 : 0)) + b * (1 + tile.rows / tile.warpRows);
+  return {
+    blocks,
+    threads: threadsOf(tile),
+    sharedBytes: sharedBytes(tile, along),
+    instructions: passes * (instructions.block + steps * round + pairs * instructions.pair),
+    mmaFlops: passes * 2 * tile.rows * tile.columns * depthOf(tile) * steps,
+    sharedTraffic: passes * steps * stageTraffic,
+    // A stage is asked for that many steps ahead; elements are waited for at once.
+    l2Trips: passes * (vectors ? tile.stages - 1 + steps / (tile.stages - 1) : steps * elementTrips[kernel]),
+  };
+}
+
+const isVector = (...channels) => channels.every((count) => count % vectorElements === 0);
+
+/** Pixels that a tile reads from L2 for one tap each: with L1, a row of taps shares them. `rows` taps of each row. */
+function pixelsRead(tileRows, rows, throughL1) {
+  return rows.reduce((sum, taps) => sum + (throughL1 ? tileRows + taps - 1 : tileRows * taps), 0);
+}
+
+/** Taps in each row of a filter's live window. */
+function rowsOf(taps, kernelSize) {
+  return Array.from({ length: blocksOf(taps, kernelSize) }, (_, row) =>
+    Math.min(kernelSize, taps - row * kernelSize),
+  );
+}
+
+/**
+ * Our convolution (cuda/masked_conv2d_convolve.h): rows are pixels, columns outputs, the depth is (tap, channel). `most`:
+ * pixels that the launch is made for, where fewer may be there. `front`: the pixels of a front, which are not side by side.
+ */
+export function convolve(shape, gpu) {
+  const demands = ['LargeTile', 'SmallTile'].map((name) => convolveIn(name, shape, gpu));
+  const [large, small] = demands.map((demand) => kernelTime(demand, gpu).seconds);
+  return demands[large <= small ? 0 : 1];
+}
+
+function convolveIn(name, shape, gpu) {
+  const {
+    pixels,
+    most = pixels,
+    taps,
+    kernelSize,
+    c,
+    k,
+    front = false,
+    gate = false,
+    backward = false,
+  } = shape;
+  const tile = tiles[name];
+  const across = blocksOf(k, tile.columns);
+  const down = blocksOf(pixels, tile.rows);
+  const demand = tileDemand(backward ? 'backward' : 'forward', name, {
+    steps: blocksOf(taps * c, depthOf(tile)),
+    blocks: blocksOf(most, tile.rows) * across,
+    along: { a: true, b: !backward },
+    vectors: isVector(c, ...(backward ? [k] : [])),
+    aThroughL1: !front,
+  });
+  const busy = { ...demand, blocks: down * across }; // blocks without a pixel return at once
+  const rows = rowsOf(taps, kernelSize);
+  const hot = Math.min(residentBlocks(busy, gpu), blocksOf(busy.blocks, gpu.multiprocessors));
+  const line = c * elementBytes;
+  const fits = !front && hot * (tile.rows + rows[0] - 1) * line <= leftToL1(busy, gpu);
+  const written = pixels * k * elementBytes * (gate ? 2 : 1);
+  return {
+    ...busy,
+    l2Bytes:
+      across * (pixels / tile.rows) * pixelsRead(tile.rows, rows, fits) * line +
+      down * k * taps * line +
+      written,
+    hbmBytes: pixels * line + written,
+  };
+}
+
+/**
+ * Our weight gradient (cuda/masked_conv2d_gradient.cu): rows are (tap, channel) and one of ones, columns outputs, the depth
+ * is the pixels, in parts.
+ */
+export function weightGradient({ pixels, taps, slots, c, k }) {
+  const rows = taps * c + 1;
+  const large = rows > tiles.SmallTile.rows && k > tiles.SmallTile.columns;
+  const name = large ? 'LargeTile' : 'SmallTile';
+  const tile = tiles[name];
+  const [down, across] = [blocksOf(rows, tile.rows), blocksOf(k, tile.columns)];
+  const blocks = sizes.kMultiprocessors * (large ? sizes.kLargeBlocks : sizes.kSmallBlocks);
+  const parts = partsOf(pixels, blocks, down * across);
+  const sums = parts.count * (slots * c + 1) * k * floatBytes;
+  // The taps of a tile lie side by side: a stage's pixels are read for one of them, and one more for each other.
+  const tapsOfTile = Math.min(taps, Math.max(1, Math.floor(tile.rows / c)));
+  const depth = depthOf(tile);
+  const again = (depth + tapsOfTile - 1) / (depth * tapsOfTile);
+  return {
+    parts: parts.count,
+    demand: {
+      ...tileDemand('weightGradient', name, {
+        steps: blocksOf(Math.min(parts.size, pixels), depth),
+        blocks: down * across * parts.count,
+        along: { a: false, b: false },
+        vectors: isVector(c), // of the other operand, whose channels are those of a layer
+        aThroughL1: true,
+      }),
+      l2Bytes: pixels * elementBytes * (across * taps * c * again + down * k) + sums,
+      hbmBytes: pixels * elementBytes * (c + k) + sums,
+    },
+  };
+}
+
+/** The sampler's head (cuda/sample.cu): the logits of 16 pixels at a time in shared memory, and a draw by a warp for each. */
+export function sampleFront({ pixels, c, levels }) {
+  const tile = tiles.SampleTile;
+  const blocks = blocksOf(pixels, tile.rows);
+  const passes = blocksOf(levels, tile.columns);
+  const steps = blocksOf(c, depthOf(tile));
+  const warps = threadsOf(tile) / 32;
+  const draws = blocksOf(Math.min(pixels, tile.rows), warps); // of a warp
+  const demand = tileDemand('sample', 'SampleTile', {
+    steps,
+    blocks,
+    along: { a: true, b: true },
+    vectors: isVector(c),
+    passes,
+  });
+  return {
+    ...demand,
+    sharedBytes: demand.sharedBytes + tile.rows * sizes.kLogitsStride * floatBytes,
+    instructions: demand.instructions + draws * 600, // of a draw, its shuffles and sums in double
+    l2Bytes: (pixels * passes + blocks * levels) * c * elementBytes,
+    l2Trips: demand.l2Trips + draws * 2, // of a draw: is the pixel known, and its random number
+  };
+}
