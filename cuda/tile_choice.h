@@ -1,10 +1,12 @@
-// Which block tile a convolution is computed with: the one that a small model of an H100 finds faster. Only
-// the host chooses, and every tile gives the same bits, so a poor choice costs time and nothing else.
+// Which block tile a convolution is computed with: the one that a small model of an H100 finds faster. Every
+// tile gives the same bits, so a poor choice costs time and nothing else.
 //
-// A tile takes the longest of three times, each as if the others were free: issuing the instructions of the
-// busiest multiprocessor, moving operands from L2, and waiting for copies that depend on one another. What it
-// counts is explained with scripts/gpu-acceptance/gpu-model.mjs, which predicts whole steps in the same way.
+// A tile takes the longest of five times, each as if the others were free: of the busiest multiprocessor to
+// issue its instructions, to multiply and to move operands through shared memory; of the device to move them
+// from L2; and of a block to wait for copies that depend on one another. scripts/gpu-acceptance/gpu-model.mjs
+// predicts whole steps in the same way and says where the numbers come from.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "tile.h"
@@ -29,42 +31,53 @@ struct TileCost {
 };
 
 namespace tile_model {
-constexpr int kSchedulers = 4;      // of a multiprocessor, each issues an instruction per clock
-constexpr double kDependent = 2.5;  // clocks between instructions of a warp that has its scheduler alone
-constexpr double kL2Bytes = 24;     // per clock and multiprocessor
-constexpr double kL2Clocks = 560;   // from asking L2 to having the answer, under load
-constexpr int kStepInstructions =
-    90;  // of a warp for a stage: copies and their addresses, barrier, fragments
 constexpr int kComputeCapability = 90;  // whose shared memory decides how many blocks there is room for
+constexpr int kSchedulers = 4;          // of a multiprocessor, each issues an instruction per clock
+constexpr double kDependent = 2.5;      // clocks between instructions of a warp that has its scheduler alone
+constexpr int kStepInstructions =
+    90;                            // of a warp for a stage: copies and their addresses, barrier, fragments
+constexpr int kMmaFlops = 2670;    // per clock, of the tensor cores of a multiprocessor
+constexpr int kSharedBytes = 128;  // per clock, of its shared memory
+constexpr double kL2Bytes = 24;    // per clock and multiprocessor
+constexpr double kL2Clocks = 560;  // from asking L2 to having the answer, under load
 }  // namespace tile_model
 
-// `Shape` is the tile, kSharedBytes what a block of it takes.
+// `Shape` is the tile, `block_bytes` the shared memory of a block.
 template <class Shape>
-constexpr TileCost tile_cost(const ProductShape& product, int shared_bytes, int multiprocessors) {
+TileCost tile_cost(const ProductShape& product, int block_bytes, int multiprocessors) {
   using namespace tile_model;
-  constexpr int kWarps = Shape::kRows / Shape::kWarpRows * (Shape::kColumns / Shape::kWarpColumns);
-  const int resident = blocks_per_multiprocessor(kComputeCapability, 32 * kWarps, shared_bytes);
-  const int64_t down = (product.rows + Shape::kRows - 1) / Shape::kRows,
-                across = (product.columns + Shape::kColumns - 1) / Shape::kColumns,
-                steps = (product.depth_bytes + Shape::kDepthBytes - 1) / Shape::kDepthBytes,
-                blocks = down * across, busiest = (blocks + multiprocessors - 1) / multiprocessors,
-                waves = (busiest + resident - 1) / resident;
+  constexpr int kWarpsDown = Shape::kRows / Shape::kWarpRows,
+                kWarpsAcross = Shape::kColumns / Shape::kWarpColumns, kWarps = kWarpsDown * kWarpsAcross;
+  const int resident = blocks_per_multiprocessor(kComputeCapability, 32 * kWarps, block_bytes);
+  const auto in_blocks = [](int64_t count, int64_t block) { return (count + block - 1) / block; };
+  const int64_t down = in_blocks(product.rows, Shape::kRows),
+                across = in_blocks(product.columns, Shape::kColumns), blocks = down * across,
+                busiest = in_blocks(blocks, multiprocessors), waves = in_blocks(busiest, resident),
+                steps = in_blocks(product.depth_bytes, Shape::kDepthBytes);
+  const auto clocks_of = [&](double of_a_step) { return static_cast<double>(busiest * steps) * of_a_step; };
+
   // A warp's products of a stage: by mma 16 x 8 x 32 bytes at once, else one for each lane.
   const int products = Shape::kWarpRows * Shape::kWarpColumns * Shape::kDepthBytes /
-                       (product.tensor_cores ? 16 * 8 * 32 : 32 * 4);
+                       (product.tensor_cores ? 16 * 8 * 32 : 32 * int{sizeof(float)});
   const auto slots = [](int64_t count) {
     const double warps = static_cast<double>(count * kWarps) / kSchedulers;
-    return count == 0 ? 0 : warps > kDependent ? warps : kDependent;
+    return count == 0 ? 0 : std::max(warps, kDependent);
   };
   const double issue =
       static_cast<double>(steps * (kStepInstructions + products)) *
       (static_cast<double>(busiest / resident) * slots(resident) + slots(busiest % resident));
-  const int64_t bytes = (across * product.rows + down * product.columns) * product.depth_bytes;
-  const double l2 = static_cast<double>(bytes) / (kL2Bytes * multiprocessors);
+  const double multiply =
+      product.tensor_cores
+          ? clocks_of(double(Shape::kRows) * Shape::kColumns * Shape::kDepthBytes / kMmaFlops)
+          : 0;
+  // Written once, read by every warp across or down.
+  const double shared = clocks_of(double(Shape::kDepthBytes) / kSharedBytes *
+                                  (Shape::kRows * (1 + kWarpsAcross) + Shape::kColumns * (1 + kWarpsDown)));
+  const int64_t l2_bytes = (across * product.rows + down * product.columns) * product.depth_bytes;
+  const double l2 = static_cast<double>(l2_bytes) / (kL2Bytes * multiprocessors);
   const double latency = static_cast<double>(waves) * kL2Clocks *
                          (Shape::kStages - 1 + static_cast<double>(steps) / (Shape::kStages - 1));
-  const double issue_or_l2 = issue > l2 ? issue : l2;
-  return {blocks, waves, bytes, issue_or_l2 > latency ? issue_or_l2 : latency};
+  return {blocks, waves, l2_bytes, std::max({issue, multiply, shared, l2, latency})};
 }
 
 }  // namespace pixelcnn::cuda

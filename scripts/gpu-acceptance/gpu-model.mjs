@@ -31,6 +31,7 @@ export const h100 = {
   stepGap: 0, // of the device between training steps: two are in flight, so the host has enqueued the next one
   hostTurn: 150e-6, // from a result to the next work on the device, where one waits: 100e-6 to 200e-6 (review)
   hostCopyRate: 50e9, // pinned memory over PCIe 5: assumed, the bus has 63e9
+  hostMemoryRate: 5e9, // a copy within main memory by one thread: assumed
   javascriptPerValue: 3.7e-9, // turning drawn levels into bytes: the review's 6 ms for 2,048 images of 784 pixels
 };
 

@@ -74,7 +74,7 @@ export function predictOp(label, options = {}, gpu = h100) {
 // ---- sampling
 
 /** Pixels of one native run (src/device.ts). */
-export const pixelsPerRun = 2048 * 28 * 28;
+export const pixelsPerRun = 4096 * 28 * 28;
 
 /** Pixels of one image in each front (FrontPixels in cuda/front.h). */
 function frontsOf(height, width, slope) {
@@ -84,7 +84,10 @@ function frontsOf(height, width, slope) {
   });
 }
 
-/** Drawing `batch` images: `frontMicroseconds` is the mean of all fronts, `layerMicroseconds` a hidden layer in the longest. */
+/**
+ * Drawing `batch` images with a sampler that has drawn before, so that all fronts of a run are one graph:
+ * `frontMicroseconds` is the mean of all fronts, `layerMicroseconds` a hidden layer in the longest.
+ */
 export function predictSampling(options, gpu = h100) {
   const { model, batch, height, width } = { ...defaults, ...options };
   const { config, hidden, head } = network(model);
@@ -99,34 +102,37 @@ export function predictSampling(options, gpu = h100) {
   const frontTime = (images, rows) => {
     const layers = hidden.reduce((sum, layer) => sum + layerTime(layer, images, rows), 0);
     const draw = kernelTime(sampleFront({ pixels: images * rows, c: head.c, levels: config.levels }), gpu);
-    const kernels = config.channels * (layers + draw.seconds) + kernelTime(nextFront(), gpu).seconds;
-    const nodes = config.channels * (hidden.length + 1) + 1;
-    return Math.max(kernels + nodes * gpu.nodeGap, gpu.graphLaunch);
+    const nodes = config.channels * (hidden.length + 1);
+    return config.channels * (layers + draw.seconds) + nodes * gpu.nodeGap;
   };
+  /** Of the device, and of JavaScript afterwards. */
   const runTime = (images) => {
     const byRows = new Map([...new Set(fronts)].map((rows) => [rows, frontTime(images, rows)]));
     const canvas = images * (pad + height) * (width + 2 * pad) * elementBytes;
     const channels = config.channels + hidden.reduce((sum, { k }) => sum + k, 0);
     const drawing = fronts.reduce((sum, rows) => sum + byRows.get(rows), 0);
-    const submissions = 3; // the beginning, a few fronts to see how long one takes, the others
     const values = images * height * width * config.channels;
+    const cleared = kernelTime({ hbmBytes: canvas * channels }, gpu).seconds;
+    const counter = kernelTime(nextFront(), gpu).seconds;
     return {
       drawing,
-      seconds:
-        drawing +
-        kernelTime({ hbmBytes: canvas * channels }, gpu).seconds + // cleared
-        submissions * gpu.hostTurn +
-        values * gpu.javascriptPerValue,
+      device: cleared + gpu.graphLaunch + drawing + counter,
+      // 256 levels are bytes already, and are copied.
+      javascript: config.levels === 256 ? values / gpu.hostMemoryRate : values * gpu.javascriptPerValue,
     };
   };
-  const runs = cut(batch, Math.floor(pixelsPerRun / (height * width)));
-  const seconds = runs.reduce((sum, images) => sum + runTime(images).seconds, 0);
-  const hiddenLayer = hidden.at(-1);
+  const runs = cut(batch, Math.floor(pixelsPerRun / (height * width))).map(runTime);
+  // The next run is enqueued before the one before is looked at, so the device does not wait for JavaScript.
+  const seconds = runs.reduce(
+    (sum, { device }, index) => sum + Math.max(device, index > 0 ? runs[index - 1].javascript : 0),
+    gpu.hostTurn + runs.at(-1).javascript,
+  );
+  const images = Math.min(batch, Math.floor(pixelsPerRun / (height * width)));
   return {
     milliseconds: 1e3 * seconds,
     imagesPerSecond: batch / seconds,
-    frontMicroseconds: (1e6 * runTime(runs[0]).drawing) / fronts.length,
-    layerMicroseconds: 1e6 * layerTime(hiddenLayer, runs[0], longest),
+    frontMicroseconds: (1e6 * runs[0].drawing) / fronts.length,
+    layerMicroseconds: 1e6 * layerTime(hidden.at(-1), images, longest),
   };
 }
 

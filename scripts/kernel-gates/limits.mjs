@@ -9,7 +9,7 @@ import { productOf } from './products.mjs';
  * launch bounds ask for included. `perHmma`: instructions of a round of the main loop for each HMMA, 5% above what was
  * measured: copies and their addresses, that is.
  */
-const limits = [
+export const limits = [
   { file: 'adam.cu', kernel: /^adam_kernel$/, registers: 40, blocks: [6, 6] },
   { file: 'adam.cu', kernel: /^(norm|square_sums)_kernel$/, registers: 32, blocks: [8, 8] },
   { file: 'adam.cu', kernel: /^prepare_kernel$/, registers: 32 },

@@ -69,6 +69,10 @@ describe('the constants of the kernels', () => {
       kCrossEntropyThreads: 'cuda/cross_entropy.h',
       kFlatThreads: 'cuda/grid.h',
       kLogitsStride: 'cuda/sample.cu',
+      kTile: 'cuda/masked_conv2d_pack.cu',
+      kMultiprocessors: 'cuda/masked_conv2d_gradient.cu',
+      kLargeBlocks: 'cuda/masked_conv2d_gradient.cu',
+      kSmallBlocks: 'cuda/masked_conv2d_gradient.cu',
     };
     const constant = (path: string, name: string) =>
       new RegExp(`\\b${name} = ([^,;]+)`).exec(source(path))?.[1] ?? `no ${name}`;
@@ -98,12 +102,39 @@ describe('the constants of the kernels', () => {
   });
 });
 
+describe('the instructions of a round of the main loop', () => {
+  const kernels: [string, string, string][] = ['LargeTile', 'SmallTile'].flatMap((tile) => [
+    ['forward', tile, `convolve<bf16, forward, ${tile}, ImagePixels, vectors>`] as [string, string, string],
+    ['forward', tile, `convolve<bf16, forward, ${tile}, FrontPixels, vectors>`] as [string, string, string],
+    ['backward', tile, `convolve<bf16, backward, ${tile}, ImagePixels, vectors>`] as [string, string, string],
+    ['weightGradient', tile, `weight_gradient<bf16, ${tile}, vectors, vectors>`] as [string, string, string],
+  ]);
+
+  it.each([...kernels, ['sample', 'SampleTile', 'sample_front_kernel<bf16, vectors>']] as const)(
+    'of %s in a %s are those that the gates allow, but for their 5%%',
+    async (kind, tile, kernel) => {
+      const { limits } = await import(`${root}scripts/kernel-gates/limits.mjs`);
+      const { productOf, readTiles } = await import(`${root}scripts/kernel-gates/products.mjs`);
+      const { instructions } = await import(`${folder}product-costs.mjs`);
+      const line = limits.find((limit: { kernel: RegExp }) => limit.kernel.test(kernel));
+      const allowed = line.perHmma[0] * productOf(kernel, readTiles(`${root}cuda`)).HMMA;
+      const counted = instructions.rounds[kind][tile].vectors;
+      expect(counted).toBeLessThanOrEqual(allowed);
+      expect(counted).toBeGreaterThan(0.92 * allowed);
+    },
+  );
+});
+
 it.each([{}, { layers: 2 }, { channels: 3, hiddenChannels: 12, layers: 4, kernelSize: 3 }])(
   'the ops are those that a training step of %j records, and each has a time',
   (options) => {
     const config = configSchema.parse(options);
     // Recording asks the device for nothing but sizes of packed weights.
-    const device = { info: { precision: 'bf16' }, packedBytes: () => 256 } as unknown as Device;
+    const device = {
+      info: { precision: 'bf16' },
+      packedBytes: () => 256,
+      packsAlike: true,
+    } as unknown as Device;
     const r = new Recorder(device);
     const filterOf = ({ k, c, kernelSize }: { k: number; c: number; kernelSize: number }) => ({
       weight: r.tensor('weight', [k, c, kernelSize, kernelSize]),

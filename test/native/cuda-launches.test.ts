@@ -56,27 +56,74 @@ const choices: readonly (readonly [string, string, string])[] = [
   ['forward bf16 256 28 28 64 64 7', '1568 large, 3.96 waves', '1568 large, 27.03 waves'],
   ['forward bf16 1024 28 28 64 64 7', '6272 large, 15.84 waves', '6272 large, 108.14 waves'],
   ['forward f32 256 28 28 64 64 7', '1568 large, 3.96 waves', '1568 large, 27.03 waves'],
-  ['forward bf16 16 28 28 64 64 7', '784 small, 0.99 waves', '98 large, 1.69 waves'],
+  ['forward bf16 16 28 28 64 64 7', '98 large, 0.25 waves', '98 large, 1.69 waves'],
+  ['forward bf16 1 28 28 64 64 7', '50 small, 0.06 waves', '50 small, 0.43 waves'],
   ['forward bf16 256 28 28 1 64 7', '1568 large, 3.96 waves', '1568 large, 27.03 waves'],
   ['forward bf16 256 28 28 64 256 1', '6272 large, 15.84 waves', '6272 large, 108.14 waves'],
-  ['forward bf16 256 28 28 64 32 7', '6272 small, 7.92 waves', '6272 small, 54.07 waves'],
+  ['forward bf16 256 28 28 64 32 7', '1568 large, 3.96 waves', '1568 large, 27.03 waves'],
   ['backwardInput bf16 64 28 28 64 64 7', '392 large, 0.99 waves', '392 large, 6.76 waves'],
   ['backwardInput bf16 256 28 28 64 64 7', '1568 large, 3.96 waves', '1568 large, 27.03 waves'],
   ['backwardInput bf16 256 28 28 64 256 1', '1568 large, 3.96 waves', '1568 large, 27.03 waves'],
-  ['backwardWeight bf16 64 28 28 64 64 7', '273 large, 0.52 waves', '117 large, 2.02 waves'],
-  ['backwardWeight bf16 256 28 28 64 64 7', '273 large, 0.52 waves', '117 large, 2.02 waves'],
-  ['backwardWeight bf16 1024 28 28 64 64 7', '273 large, 0.52 waves', '117 large, 2.02 waves'],
-  ['backwardWeight bf16 256 28 28 1 64 7', '262 small, 0.40 waves', '116 small, 1.00 waves'],
-  ['backwardWeight bf16 256 28 28 64 256 1', '264 large, 0.50 waves', '116 large, 2.00 waves'],
+  // The parts of a gradient follow from the shape: an H100 has room for all of their blocks at once.
+  ['backwardWeight bf16 1 28 28 64 64 7', '169 large, 0.32 waves', '169 large, 2.91 waves'],
+  ['backwardWeight bf16 64 28 28 64 64 7', '520 large, 0.98 waves', '520 large, 8.97 waves'],
+  ['backwardWeight bf16 256 28 28 64 64 7', '520 large, 0.98 waves', '520 large, 8.97 waves'],
+  ['backwardWeight bf16 1024 28 28 64 64 7', '520 large, 0.98 waves', '520 large, 8.97 waves'],
+  ['backwardWeight bf16 256 28 28 1 64 7', '262 small, 0.40 waves', '262 small, 2.26 waves'],
+  ['backwardWeight bf16 256 28 28 64 256 1', '524 large, 0.99 waves', '524 large, 9.03 waves'],
   // Sampling: the longest front of a batch.
   ['front bf16 1 28 28 64 64 7', '2 small, 0.00 waves', '2 small, 0.02 waves'],
   ['front bf16 16 28 28 64 64 7', '8 small, 0.01 waves', '8 small, 0.07 waves'],
-  ['front bf16 256 28 28 64 64 7', '112 small, 0.14 waves', '112 small, 0.97 waves'],
-  ['front bf16 2048 28 28 64 64 7', '896 small, 1.13 waves', '112 large, 1.93 waves'],
+  ['front bf16 256 28 28 64 64 7', '112 small, 0.14 waves', '14 large, 0.24 waves'],
+  ['front bf16 512 28 28 64 64 7', '224 small, 0.28 waves', '28 large, 0.48 waves'],
+  ['front bf16 1024 28 28 64 64 7', '56 large, 0.14 waves', '56 large, 0.97 waves'],
+  ['front bf16 2048 28 28 64 64 7', '112 large, 0.28 waves', '112 large, 1.93 waves'],
   ['front bf16 4096 28 28 64 64 7', '224 large, 0.57 waves', '224 large, 3.86 waves'],
   ['sample bf16 1 28 28 64 256 7', '1 large, 0.00 waves', '1 large, 0.02 waves'],
   ['sample bf16 256 28 28 64 256 7', '112 large, 0.28 waves', '112 large, 1.93 waves'],
-  ['sample bf16 2048 28 28 64 256 7', '896 large, 2.26 waves', '896 large, 15.45 waves'],
+  ['sample bf16 4096 28 28 64 256 7', '1792 large, 4.53 waves', '1792 large, 30.90 waves'],
+];
+
+/** What the model behind the choice finds for a tile. */
+interface Cost {
+  readonly blocks: number;
+  readonly waves: number;
+  readonly l2Bytes: number;
+  readonly clocks: number;
+}
+
+/** Of PRECISION N H W C K KERNEL_SIZE on a GPU of so many multiprocessors. */
+function costs(program: string, words: string, multiprocessors: number): { large: Cost; small: Cost } {
+  const run = spawnSync(program, ['cost', ...words.split(' '), String(multiprocessors), '90'], {
+    encoding: 'utf8',
+  });
+  expect(run.status, run.stderr).toBe(0);
+  const [large, small] = run.stdout
+    .trim()
+    .split('\n')
+    .map((line) => {
+      const [blocks, waves, l2Bytes, clocks] = line.split(' ').map(Number) as [
+        number,
+        number,
+        number,
+        number,
+      ];
+      return { blocks, waves, l2Bytes, clocks };
+    });
+  return { large: large!, small: small! };
+}
+
+/** Shape, multiprocessors; blocks, waves and megabytes through L2 of the tile that is chosen. */
+const costTable: readonly (readonly [string, number, string])[] = [
+  ['bf16 256 28 28 64 64 7', 132, 'large: 1568 blocks, 4 waves, 963.4 MB'], // the review's number
+  ['bf16 256 28 28 64 64 7', 58, 'large: 1568 blocks, 10 waves, 963.4 MB'],
+  ['bf16 256 28 28 64 256 1', 132, 'large: 6272 blocks, 16 waves, 154.1 MB'],
+  ['bf16 4096 1 7 64 64 7', 132, 'large: 224 blocks, 1 waves, 137.6 MB'],
+  ['bf16 2048 1 7 64 64 7', 132, 'large: 112 blocks, 1 waves, 68.8 MB'],
+  ['bf16 512 1 7 64 64 7', 132, 'small: 224 blocks, 1 waves, 45.9 MB'],
+  ['bf16 512 1 7 64 64 7', 58, 'large: 28 blocks, 1 waves, 17.2 MB'],
+  ['bf16 16 1 7 64 64 7', 132, 'small: 8 blocks, 1 waves, 1.5 MB'],
+  ['f32 16 1 7 64 64 7', 132, 'small: 8 blocks, 1 waves, 3.1 MB'],
 ];
 
 describe('what our convolutions launch', () => {
@@ -88,24 +135,39 @@ describe('what our convolutions launch', () => {
     expect(launches(program, words, l4)[0]).toBe(onL4);
   });
 
-  it('for the gradient of a bias: sums of parts, then the sum of these', () => {
-    expect(launches(program, 'backwardWeight bf16 256 28 28 64 64 7', h100).slice(1)).toEqual([
+  it('for the gradient of a bias: nothing besides, but in tf32 sums of parts, then the sum of these', () => {
+    expect(launches(program, 'backwardWeight bf16 256 28 28 64 64 7', h100)).toHaveLength(1);
+    expect(launches(program, 'backwardWeight tf32 256 28 28 64 64 7', h100).slice(1)).toEqual([
       '524 plain, 0.50 waves',
       '2 plain, 0.00 waves',
     ]);
   });
 
+  it.each(costTable)('the cost of %s on %i multiprocessors: %s', (words, multiprocessors, expected) => {
+    const both = costs(program, words, multiprocessors);
+    const name = both.large.clocks <= both.small.clocks ? 'large' : 'small';
+    const { blocks, waves, l2Bytes } = both[name];
+    const megabytes = (l2Bytes / 1e6).toFixed(1);
+    expect(`${name}: ${blocks} blocks, ${waves} waves, ${megabytes} MB`).toBe(expected);
+  });
+
+  it('costs grow with the pixels, and never with the multiprocessors', () => {
+    for (const tile of ['large', 'small'] as const) {
+      const clocks = (images: number, multiprocessors: number) =>
+        costs(program, `bf16 ${images} 28 28 64 64 7`, multiprocessors)[tile].clocks;
+      const byImages = [1, 4, 16, 64, 256].map((images) => clocks(images, 132));
+      expect(byImages).toEqual(byImages.toSorted((a, b) => a - b));
+      const byGpu = [16, 58, 108, 132, 144].map((multiprocessors) => clocks(64, multiprocessors));
+      expect(byGpu).toEqual(byGpu.toSorted((a, b) => b - a));
+    }
+  });
+
   it.each([
-    [
-      'masked_conv2d_convolve.h',
-      '>= launch.multiprocessors',
-      '>= 3 * launch.multiprocessors',
-      'forward bf16 64 28 28 64 64 7',
-    ],
+    ['tile_choice.h', 'kL2Bytes = 24;', 'kL2Bytes = 2;', 'front bf16 512 28 28 64 64 7'],
     [
       'masked_conv2d_gradient.cu',
-      'shape.w, 2 * multiprocessors',
-      'shape.w, 3 * multiprocessors',
+      'kLargeBlocks = 4,',
+      'kLargeBlocks = 3,',
       'backwardWeight bf16 256 28 28 64 64 7',
     ],
   ])('planted: another choice in %s', (file, text, other, words) => {
