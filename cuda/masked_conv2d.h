@@ -54,7 +54,7 @@ struct Tap {
   uint32_t position;
 };
 constexpr int kMostTaps = 31;  // of a row or column of a filter
-constexpr uint32_t kNextColumn = 1 - (1 << 8), kNextRow = 1 << 16;
+constexpr uint32_t kNextColumn = 1u - (1u << 8), kNextRow = 1u << 16;
 __host__ __device__ constexpr uint32_t tap_position(int row, int column) {
   return kReached + static_cast<uint32_t>(row << 16 | (kMostTaps - column) << 8 | column);
 }
