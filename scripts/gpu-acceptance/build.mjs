@@ -11,7 +11,7 @@ const folder = `${root}build`;
 export async function build({ emulated, python, say }) {
   await unpackKit();
   const library = cudaLibrary({ emulated });
-  const tests = ['ops', 'masked_conv2d'].map((name) => kernelTest(name, { emulated }));
+  const tests = ['ops', 'masked_conv2d', 'masked_conv2d_pack'].map((name) => kernelTest(name, { emulated }));
   const addon = `${folder}/${emulated ? 'Release/' : ''}pixelcnn.node`;
   if (!emulated) await compile([addon, library, ...tests], { python, say });
   for (const file of [addon, library, ...tests]) {

@@ -18,7 +18,7 @@ const cudnn = { options: { kernels: 'cuDNN' } };
 export const parts = [
   part('facts', 'facts.mjs', 'facts', [2, 40, 1, 20], 'what the machine has; never fails'),
   part('build', 'build.mjs', 'build', [30, 180, 1, 20], 'addon, CUDA library and kernel tests, with cmake'),
-  ...['ops', 'masked_conv2d'].map((program) =>
+  ...['ops', 'masked_conv2d', 'masked_conv2d_pack'].map((program) =>
     part(
       `kernel-tests-${program.replaceAll('_', '-')}`,
       'kernel-tests.mjs',

@@ -31,6 +31,7 @@ function checkOut(): string {
     'libpixelcnn_cuda_emulated_plain.so',
     'cuda_ops_test_checked',
     'cuda_masked_conv2d_test_checked',
+    'cuda_masked_conv2d_pack_test_checked',
   ])
     symlinkSync(join(root, 'build', file), join(copy, 'build', file));
   return copy;

@@ -104,7 +104,8 @@ describe.skipIf(skipAloud('the build for a GPU machine', nvcc.reason ?? ninja))(
       copyRepository();
       // What cmake has cached, the generator above all, would stay.
       rmSync(join(build, 'CMakeCache.txt'), { force: true });
-      const products = ['cuda_ops_test_gpu', 'cuda_masked_conv2d_test_gpu', 'cuda/libpixelcnn_cuda.so'];
+      const products = ['ops', 'masked_conv2d', 'masked_conv2d_pack'].map((name) => `cuda_${name}_test_gpu`);
+      products.push('cuda/libpixelcnn_cuda.so');
       for (const name of products) rmSync(join(build, name), { force: true });
       const start = performance.now();
       const code = `
