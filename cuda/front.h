@@ -1,5 +1,5 @@
-// The pixels of the sampler's front: (i, j) with j + slope * i = t in every image, in tensors that carry
-// their own zero border.
+// The pixels of the sampler's front: (i, j) with j + slope * i = t = step + ahead in every image, in tensors
+// that carry their own zero border.
 #pragma once
 #include "masked_conv2d.h"
 
@@ -10,8 +10,8 @@ class FrontPixels {
  public:
   static constexpr Cache kCache = Cache::kL2;  // the pixels of a front are not side by side
 
-  FrontPixels(const FrontShape& front, int n, int h, int w, const int32_t* step)
-      : step_(step), n_(n), h_(h), w_(w), pad_(front.pad), slope_(front.slope) {}
+  FrontPixels(const FrontShape& front, int n, int h, int w, const int32_t* step, int ahead)
+      : step_(step), ahead_(ahead), n_(n), h_(h), w_(w), pad_(front.pad), slope_(front.slope) {}
 
   // Of the longest front.
   int64_t most() const { return int64_t{n_} * (blocks_of(w_, slope_) < h_ ? blocks_of(w_, slope_) : h_); }
@@ -19,7 +19,8 @@ class FrontPixels {
   int64_t all() const { return int64_t{n_} * (pad_ + h_) * pitch(); }  // in memory
 
   __device__ void begin() {
-    t_ = *step_;
+    // A sum beyond the largest int becomes negative: none.
+    t_ = static_cast<int>(static_cast<unsigned>(*step_) + static_cast<unsigned>(ahead_));
     first_row_ = rows_ = 0;
     if (t_ < 0 || t_ > w_ - 1 + slope_ * (h_ - 1)) return;
     first_row_ = t_ < w_ ? 0 : (t_ - w_) / slope_ + 1;
@@ -46,7 +47,7 @@ class FrontPixels {
 
  private:
   const int32_t* step_;
-  int n_, h_, w_, pad_, slope_;
+  int ahead_, n_, h_, w_, pad_, slope_;
   int t_ = 0, first_row_ = 0, rows_ = 0;
 };
 

@@ -9,7 +9,7 @@ namespace pixelcnn::cuda {
 
 void front(const MaskedConv2dFront& op, const Launch& launch, std::optional<TileSize> tile) {
   const MaskedConv2dShape& shape = op.shape;
-  const FrontPixels pixels(op.front, shape.n, shape.h, shape.w, op.step);
+  const FrontPixels pixels(op.front, shape.n, shape.h, shape.w, op.step, op.ahead);
   with_precision(shape.precision, [&]<Precision precision>() {
     using T = Element<precision>;
     const ConvolveArguments<T> conv = {static_cast<const T*>(op.x),

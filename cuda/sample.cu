@@ -1,5 +1,5 @@
 // Wavefront sampling: the logits of one image channel at the pixels of the front, a draw for each, and the
-// position of the front. t is read from device memory, so one captured graph serves every step.
+// position of the front. The step is read from device memory, so one captured graph serves every step.
 #include "check.h"
 #include "front.h"
 #include "masked_conv2d_convolve.h"
@@ -121,8 +121,8 @@ __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlo
   }
 }
 
-__global__ void next_front_kernel(int32_t* step) {
-  *step = static_cast<int32_t>(static_cast<uint32_t>(*step) + 1);
+__global__ void next_front_kernel(int32_t* step, int32_t fronts) {
+  *step = static_cast<int32_t>(static_cast<uint32_t>(*step) + static_cast<uint32_t>(fronts));
 }
 
 }  // namespace
@@ -130,7 +130,7 @@ __global__ void next_front_kernel(int32_t* step) {
 int64_t workspace(const SampleFront&, const Gpu&) { return 0; }
 
 void run(const SampleFront& op, const Launch& launch) {
-  const FrontPixels pixels(op.front, op.n, op.h, op.w, op.step);
+  const FrontPixels pixels(op.front, op.n, op.h, op.w, op.step, op.ahead);
   const MaskedConv2dShape head = op.head();
   with_precision(op.precision, [&]<Precision precision>() {
     using T = Element<precision>;
@@ -163,7 +163,7 @@ void run(const SampleFront& op, const Launch& launch) {
 
 int64_t workspace(const NextFront&, const Gpu&) { return 0; }
 void run(const NextFront& op, const Launch& launch) {
-  LAUNCH(next_front_kernel, 1, 1, 0, launch.stream)(op.step);
+  LAUNCH(next_front_kernel, 1, 1, 0, launch.stream)(op.step, op.fronts);
 }
 
 int64_t workspace(const Zero&, const Gpu&) { return 0; }

@@ -342,12 +342,15 @@ struct Zero {
   }
 };
 
-// Wavefront sampling. At step t the pixels (i, j) with j + slope * i = t are on the front. The sampler's
-// activations carry their own zero border: (N, pad + H, pad + W + pad, channels), pixel (i, j) at row pad +
-// i, column pad + j.
+// Wavefront sampling. At step t the pixels (i, j) with j + slope * i = t are on the front. The ops read a
+// step from memory and work on t = step + ahead, so that one program may have many fronts; a t off the image,
+// or beyond int32, has no pixels. The sampler's activations carry their own zero border: (N, pad + H, pad + W
+// + pad, channels), pixel (i, j) at row pad + i, column pad + j.
 struct FrontShape {
   int32_t pad;    // >= kernel_size / 2 of every layer
   int32_t slope;  // pad + 1: the front never needs a pixel that is not drawn yet
+
+  static constexpr int32_t kMostFronts = 1 << 16;  // of one program
 
   int64_t pixels(int32_t n, int32_t h, int32_t w) const { return int64_t{n} * (pad + h) * (w + 2 * pad); }
 
@@ -364,17 +367,19 @@ struct MaskedConv2dFront {
   const void* x;        // padded, C channels
   const void* packed;   // forward, direct
   const float* bias;    // (K)
-  const int32_t* step;  // (1) t
+  const int32_t* step;  // (1)
   void* y;              // padded, K channels
   MaskedConv2dShape shape;
   FrontShape front;
   int32_t group;
+  int32_t ahead = 0;
 
   template <class V>
   void describe(V& v) {
     shape.describe(v);
     front.describe(v);
     v.number("group", group, 0, shape.groups - 1);
+    v.number("ahead", ahead, 0, FrontShape::kMostFronts - 1);
     v.require(front.pad >= shape.kernel_size / 2, "pad must be at least kernelSize / 2");
     v.require(front.slope > front.pad, "slope must exceed pad");
     v.require(shape.algorithm == Algorithm::kDirect, "the front runs the direct algorithm only");
@@ -395,7 +400,7 @@ struct SampleFront {
   const float* bias;         // (channels * levels)
   const float* uniforms;     // (N, H, W, channels)
   const float* temperature;  // (1)
-  const int32_t* step;       // (1) t
+  const int32_t* step;       // (1)
   const uint8_t* known;      // (N, H, W), non-zero where the pixel is given; or null
   uint8_t* level;            // (N, H, W, channels)
   void* image;               // padded, `channels` channels
@@ -404,6 +409,7 @@ struct SampleFront {
   FrontShape front;
   int32_t channel;
   Precision precision = Precision::kF32;
+  int32_t ahead = 0;
 
   MaskedConv2dShape head() const {
     return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect, precision};
@@ -422,6 +428,7 @@ struct SampleFront {
     v.require(channels <= c, "there must be a hidden channel for every image channel");
     front.describe(v);
     v.number("channel", channel, 0, channels - 1);
+    v.number("ahead", ahead, 0, FrontShape::kMostFronts - 1);
     v.require(front.slope > front.pad, "slope must exceed pad");
     v.activation_input("x", x, front.pixels(n, h, w) * c, precision);
     v.packed_input("packed", packed, head(), Direction::kForward);
@@ -436,12 +443,14 @@ struct SampleFront {
   }
 };
 
-// t = t + 1.
+// step = step + fronts.
 struct NextFront {
   int32_t* step;  // (1)
+  int32_t fronts = 1;
 
   template <class V>
   void describe(V& v) {
+    v.number("fronts", fronts, 1, FrontShape::kMostFronts);
     v.in_out("step", step, 1);
   }
 };

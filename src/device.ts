@@ -1,6 +1,6 @@
 // Devices: opening one, its memory, and the steps that run on it.
 import { copyMark, thisCopy } from './copies.js';
-import { PixelCnnError } from './errors.js';
+import { allEnded, PixelCnnError } from './errors.js';
 import { CallQueue, type DeviceLimits, limitsSchema } from './limits.js';
 import { callNative, type NativeArena, type NativeDevice, type NativeProgram, native } from './native.js';
 import { parseOptions, z } from './options.js';
@@ -121,8 +121,13 @@ export class Device {
     return typeof value === 'object' && value !== null && #handle in value;
   }
 
-  /** @internal Pixels per run: enough to keep the device busy, few enough that an abort is seen soon. */
+  /** @internal Pixels per run of the sampler, whose fronts have few of them at a time; chunks.ts sees to aborts. */
   get pixelsPerRun(): number {
+    return (this.#info.backend === 'cuda' ? 4096 : 16) * 28 * 28;
+  }
+
+  /** @internal Pixels per forward pass: enough to keep the device busy, few enough that an abort is seen soon. */
+  get pixelsPerForward(): number {
     return (this.#info.backend === 'cuda' ? 2048 : 16) * 28 * 28;
   }
 
@@ -150,7 +155,7 @@ export class Device {
   /** @internal Runs programs back to back as one step, as {@link inTurn} does; resolves with the outputs of the last. */
   async submit(runs: readonly ProgramRun[], signal?: AbortSignal): Promise<ArrayBuffer[]> {
     return this.inTurn(async () => {
-      const results = await Promise.all(
+      const results = await allEnded(
         runs.map(async ({ program, inputs, repeat, labels }) => {
           try {
             return await callNative(() => native().runProgram(program, inputs, repeat));

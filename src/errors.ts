@@ -39,6 +39,19 @@ export function systemError(what: string, cause: unknown): PixelCnnError {
   return new PixelCnnError(errorCode(cause) ?? 'ERR_IO', `${what}: ${message}`, { cause });
 }
 
+/**
+ * The values of all promises, once every one of them has ended. Throws the first failure, but ERR_DEVICE_LOST only if no
+ * other failure tells what the device was lost to.
+ */
+export async function allEnded<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  const results = await Promise.allSettled(promises);
+  const failures: unknown[] = results.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []));
+  const isConsequence = (error: unknown) =>
+    error instanceof PixelCnnError && error.code === 'ERR_DEVICE_LOST';
+  if (failures.length > 0) throw failures.find((error) => !isConsequence(error)) ?? failures[0];
+  return results.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+}
+
 /** Throws a PixelCnnError with `code` unless `condition` holds; `message` is only built on failure. */
 export function check(condition: boolean, code: string, message: () => string): asserts condition {
   if (!condition) throw new PixelCnnError(code, message());

@@ -40,6 +40,11 @@ class Front {
   int first_ = 0, count_ = 0;
 };
 
+// A sum beyond the largest int32 becomes negative: no front.
+int32_t add_fronts(int32_t step, int32_t fronts) {
+  return static_cast<int32_t>(static_cast<uint32_t>(step) + static_cast<uint32_t>(fronts));
+}
+
 // The share of thread `index` of `shares`.
 int64_t share_begin(int64_t total, int64_t index, int64_t shares) { return total * index / shares; }
 
@@ -102,7 +107,7 @@ int64_t workspace(const MaskedConv2dFront&, int) { return 0; }
 
 void run(const MaskedConv2dFront& op, Context& context) {
   const MaskedConv2dShape& shape = op.shape;
-  const Front front(op.front, shape.h, shape.w, *op.step);
+  const Front front(op.front, shape.h, shape.w, add_fronts(*op.step, op.ahead));
   if (front.count() == 0) return;
   const PanelLayout layout(shape, Direction::kForward);
   const int64_t first_panel = layout.first_panel(op.group),
@@ -143,7 +148,7 @@ int64_t workspace(const SampleFront& op, int threads) {
 }
 
 void run(const SampleFront& op, Context& context) {
-  const Front front(op.front, op.h, op.w, *op.step);
+  const Front front(op.front, op.h, op.w, add_fronts(*op.step, op.ahead));
   if (front.count() == 0) return;
   const int64_t shares = context.pool.threads(), scratch = round_up(int64_t{kBlockPixels} * op.levels, 16);
   // With fewer images than threads, an image's positions are split as well; blocks are as even as possible.
@@ -162,9 +167,7 @@ void run(const SampleFront& op, Context& context) {
 }
 
 int64_t workspace(const NextFront&, int) { return 0; }
-void run(const NextFront& op, Context&) {
-  *op.step = static_cast<int32_t>(static_cast<uint32_t>(*op.step) + 1);
-}
+void run(const NextFront& op, Context&) { *op.step = add_fronts(*op.step, op.fronts); }
 
 int64_t workspace(const Zero&, int) { return 0; }
 void run(const Zero& op, Context& context) {

@@ -60,8 +60,8 @@ class ForwardUnit {
 const outputsPerRun = 2 ** 26;
 
 /** Images per run, at least one: so many that the device is busy and their output can be transferred. */
-export function imagesPerRun(pixelsPerRun: number, pixels: number, outputsPerPixel: number): number {
-  return Math.max(1, Math.floor(Math.min(pixelsPerRun, outputsPerRun / outputsPerPixel) / pixels));
+export function imagesPerRun(pixelsPerForward: number, pixels: number, outputsPerPixel: number): number {
+  return Math.max(1, Math.floor(Math.min(pixelsPerForward, outputsPerRun / outputsPerPixel) / pixels));
 }
 
 /** Runs a forward program over all images, giving each chunk's output to `collect`. */
@@ -77,7 +77,7 @@ async function runChunks(
   const imageBytes = height * width * channels;
   const { config, device } = model;
   const perPixel = what === 'logits' ? config.channels * config.levels : 1;
-  const perRun = imagesPerRun(device.pixelsPerRun, height * width, perPixel);
+  const perRun = imagesPerRun(device.pixelsPerForward, height * width, perPixel);
   const checkWeights = requireUnchanged(model, options.weights);
   for (let first = 0; first < images.count; first += perRun) {
     options.signal?.throwIfAborted();

@@ -1,4 +1,5 @@
-// Wavefront sampling: the ops that compute and draw the pixels (i, j) with j + slope * i = t, and the step counter.
+// Wavefront sampling: the ops that compute and draw the pixels (i, j) with j + slope * i = t, and the step counter. The
+// front is t = step + ahead, so that one program may have many fronts; a t off the image has no pixels.
 import type { Recorder } from '../recorder.js';
 import type { Tensor } from '../tensor.js';
 import { type MaskedConv2dGeometry, shapeNumbers } from './masked-conv2d.js';
@@ -13,6 +14,13 @@ export interface Front {
 /** Steps until every pixel is drawn: W + slope * (H - 1). */
 export function frontSteps(front: Front, h: number, w: number): number {
   return w + front.slope * (h - 1);
+}
+
+/** Rows of an image, and thereby pixels, that are on the front at step `t`. */
+export function frontRows({ slope }: Front, h: number, w: number, t: number): number {
+  const first = Math.max(0, Math.floor((t - w) / slope) + 1);
+  const last = Math.min(h - 1, Math.floor(t / slope));
+  return Math.max(0, last + 1 - first);
 }
 
 /** Shape of an activation with the sampler's zero border. */
@@ -32,13 +40,14 @@ export function maskedConv2dFront(
   g: MaskedConv2dGeometry,
   front: Front,
   group: number,
+  ahead: number,
   operands: { x: Tensor; packed: Tensor; bias: Tensor; step: Tensor; y: Tensor },
 ): void {
   const { x, packed, bias, step, y } = operands;
   r.emit({
     name: 'maskedConv2dFront',
     label,
-    numbers: [...shapeNumbers(r, g), front.pad, front.slope, group],
+    numbers: [...shapeNumbers(r, g), front.pad, front.slope, group, ahead],
     operands: [x, packed, bias, step, y],
     result: y,
   });
@@ -51,6 +60,7 @@ export function sampleFront(
   g: HeadGeometry,
   front: Front,
   channel: number,
+  ahead: number,
   operands: {
     x: Tensor;
     packed: Tensor;
@@ -68,13 +78,13 @@ export function sampleFront(
   r.emit({
     name: 'sampleFront',
     label,
-    numbers: [...headNumbers(r, g), front.pad, front.slope, channel],
+    numbers: [...headNumbers(r, g), front.pad, front.slope, channel, ahead],
     operands: [x, packed, bias, uniforms, temperature, step, known, level, image, logits],
     result: level,
   });
 }
 
-/** Advances the step counter: t = t + 1. */
-export function nextFront(r: Recorder, label: string, step: Tensor): void {
-  r.emit({ name: 'nextFront', label, numbers: [], operands: [step], result: step });
+/** Advances the step counter: step = step + fronts. */
+export function nextFront(r: Recorder, label: string, fronts: number, step: Tensor): void {
+  r.emit({ name: 'nextFront', label, numbers: [fronts], operands: [step], result: step });
 }

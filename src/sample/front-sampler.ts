@@ -1,12 +1,21 @@
-// The sampler's programs: pack the weights, begin a batch, advance the wavefront by one step.
+// The sampler's programs: pack the weights, begin a batch, draw the next front or a whole block of fronts.
 
 import { recordPack } from '../models/network.js';
 import type { ModelInternals, Weights } from '../models/pixelcnn.js';
 import { randomUniform } from '../ops/random.js';
-import { type Front, maskedConv2dFront, nextFront, paddedShape, sampleFront, zero } from '../ops/sample.js';
+import {
+  type Front,
+  frontSteps,
+  maskedConv2dFront,
+  nextFront,
+  paddedShape,
+  sampleFront,
+  zero,
+} from '../ops/sample.js';
 import { Program } from '../program.js';
 import { Recorder } from '../recorder.js';
-import type { Tensor } from '../tensor.js';
+import { activationType, dtypeBytes, elements, type Tensor } from '../tensor.js';
+import type { Chunk, TimedFronts } from './chunks.js';
 
 /** Inputs of one batch of n images. */
 export interface SamplerBatch {
@@ -16,12 +25,10 @@ export interface SamplerBatch {
   readonly random: Uint32Array;
   /** (1) */
   readonly temperature: Float32Array;
-  /** (n, H, W) */
-  readonly known: Uint8Array;
-  /** (n, H, W, channels) levels of the known pixels. */
-  readonly level: Uint8Array;
+  /** For a sampler built with `known`: (n, H, W) which pixels are, and (n, H, W, channels) their levels. */
+  readonly known?: { readonly pixels: Uint8Array; readonly level: Uint8Array } | undefined;
   /** (n, H, W, channels), for a sampler built with `given`. */
-  readonly uniforms: Uint8Array | Float32Array | undefined;
+  readonly uniforms?: Float32Array | undefined;
 }
 
 /** What a sampler has drawn so far. */
@@ -38,30 +45,70 @@ export function frontOf(model: ModelInternals): Front {
   return { pad, slope: pad + 1 };
 }
 
-/** The three programs of a batch size; they share their state. */
+/**
+ * Images that are drawn at once. A front has few of an image's pixels, so a GPU needs more images than for a forward
+ * pass; but activations are kept for all pixels, and more images than a forward pass has are taken only within 4 GiB.
+ */
+export function imagesPerBatch(model: ModelInternals, h: number, w: number): number {
+  const { channels, hiddenChannels } = model.config;
+  const { device, networks } = model;
+  const perPixel = channels + networks.raw.hidden.length * hiddenChannels;
+  const bytes =
+    elements(paddedShape(frontOf(model), 1, h, w, perPixel)) *
+    dtypeBytes[activationType[device.info.precision]];
+  const always = Math.floor(device.pixelsPerForward / (h * w));
+  const most = Math.floor(device.pixelsPerRun / (h * w));
+  return Math.max(1, Math.min(most, Math.max(always, Math.floor(2 ** 32 / bytes))));
+}
+
+/** Most ops of a block. More would gain nothing: blocks are repeated, and the GPU does not wait between them. */
+const mostBlockOps = 8192;
+
+/** The programs of a batch size; they share their state. */
 export class FrontSampler {
+  /** Fronts of a block; 0 where the device gains nothing by blocks. */
+  readonly block: number;
+  /** The work that was timed last. */
+  timed: TimedFronts | undefined;
   readonly #pack: Program;
   readonly #begin: Program;
-  readonly #advance: Program;
+  readonly #front: Program;
+  readonly #block: Program | undefined;
   #packedVersion = -1;
 
-  constructor(programs: readonly Program[]) {
-    [this.#pack, this.#begin, this.#advance] = programs as [Program, Program, Program];
+  /** `programs`: pack, begin, one front and, unless `block` is 0, a block. */
+  constructor(programs: readonly Program[], block: number) {
+    const [pack, begin, front, fronts] = programs as [Program, Program, Program, Program?];
+    this.#pack = pack;
+    this.#begin = begin;
+    this.#front = front;
+    this.#block = fronts;
+    this.block = block;
   }
 
-  /** Packs the weights if they changed, clears the canvas and draws the uniforms. */
-  async begin(model: ModelInternals, batch: SamplerBatch, signal?: AbortSignal): Promise<void> {
-    const { index, random, temperature, known, level, uniforms } = batch;
-    const inputs = [temperature, known, level, ...(uniforms === undefined ? [index, random] : [uniforms])];
-    const steps = [this.#begin.step(inputs)];
-    if (this.#packedVersion !== model.version) steps.unshift(this.#pack.step([]));
-    this.#packedVersion = model.version;
-    await model.device.submit(steps, signal);
-  }
-
-  /** Advances the wavefront by `steps` and returns what is drawn then; only pixels that it reached have logits. */
-  async advance(steps: number, signal?: AbortSignal): Promise<Drawn> {
-    const [level, logits] = await this.#advance.run([], steps, signal);
+  /**
+   * Submits the next fronts and resolves with what is drawn after them; only pixels that they reached have logits. With
+   * a `batch` they are its first: the canvas is cleared and the uniforms are drawn before, and the weights packed if they
+   * changed.
+   */
+  async draw(
+    model: ModelInternals,
+    { program, repeat }: Pick<Chunk, 'program' | 'repeat'>,
+    batch: SamplerBatch | undefined,
+    signal?: AbortSignal,
+  ): Promise<Drawn> {
+    const fronts = program === 'block' ? this.#block! : this.#front;
+    const steps = [fronts.step([], repeat)];
+    if (batch !== undefined) {
+      const { index, random, temperature, known, uniforms } = batch;
+      const inputs: ArrayBufferView[] = [temperature];
+      if (known !== undefined) inputs.push(known.pixels, known.level);
+      inputs.push(...(uniforms === undefined ? [index, random] : [uniforms]));
+      steps.unshift(this.#begin.step(inputs));
+      if (this.#packedVersion !== model.version) steps.unshift(this.#pack.step([]));
+      this.#packedVersion = model.version;
+    }
+    const [level, logits] = await model.device.submit(steps, signal);
     return {
       level: new Uint8Array(level!),
       logits: logits === undefined ? new Float32Array(0) : new Float32Array(logits),
@@ -69,16 +116,25 @@ export class FrontSampler {
   }
 
   dispose(): void {
-    this.#advance.dispose();
-    this.#begin.dispose();
-    this.#pack.dispose();
+    for (const program of [this.#pack, this.#begin, this.#front, this.#block]) program?.dispose();
   }
 }
 
-/** Records and compiles the programs for n images. `given`: uniforms are an input. `logits`: keep and return them. */
+/**
+ * Records and compiles the programs for n images. `known`: some pixels are, and are an input. `given`: uniforms are an
+ * input. `logits`: keep and return them.
+ */
 export async function buildSampler(
   model: ModelInternals,
-  options: { n: number; height: number; width: number; weights: Weights; given: boolean; logits?: boolean },
+  options: {
+    n: number;
+    height: number;
+    width: number;
+    weights: Weights;
+    known?: boolean;
+    given?: boolean;
+    logits?: boolean;
+  },
 ): Promise<FrontSampler> {
   const { n, height: h, width: w, given } = options;
   const { channels, levels, hiddenChannels } = model.config;
@@ -90,8 +146,10 @@ export async function buildSampler(
 
   const begin = new Recorder(model.device);
   const temperature = feed(begin, begin.state('temperature', [1]));
-  const known = feed(begin, begin.state('known', [n, h, w], 'uint8'));
-  const level = feed(begin, begin.state('level', [n, h, w, channels], 'uint8'));
+  const known = options.known ? feed(begin, begin.state('known', [n, h, w], 'uint8')) : null;
+  const level = begin.state('level', [n, h, w, channels], 'uint8');
+  if (options.known) begin.feed(level);
+  else zero(begin, 'clear level', level);
   const uniforms = begin.state('uniforms', [n, h, w, channels]);
   if (given) {
     begin.feed(uniforms);
@@ -108,33 +166,47 @@ export async function buildSampler(
   const step = begin.state('step', [1], 'int32');
   for (const tensor of [image, ...activations, step]) zero(begin, `clear ${tensor.name}`, tensor);
 
-  const advance = new Recorder(model.device);
-  const logits = options.logits ? advance.state('logits', [n, h, w, channels, levels]) : null;
-  for (let channel = 0; channel < channels; channel += 1) {
-    hidden.forEach((layer, i) => {
-      const x = i === 0 ? image : activations[i - 1]!;
-      const operands = { x, packed: packed[i]!, bias: layer.filter.bias, step, y: activations[i]! };
-      const geometry = layer.geometry(n, h, w, 'direct');
-      maskedConv2dFront(advance, `${layer.config.name} front`, geometry, front, channel, operands);
-    });
-    const geometry = { n, h, w, c: hiddenChannels, channels, levels };
-    sampleFront(advance, `draw channel ${channel}`, geometry, front, channel, {
-      x: activations.at(-1)!,
-      packed: packed.at(-1)!,
-      bias: head.filter.bias,
-      uniforms,
-      temperature,
-      step,
-      known,
-      level,
-      image,
-      logits,
-    });
-  }
-  nextFront(advance, 'next front', step);
-  advance.output(level);
-  if (logits !== null) advance.output(logits);
-  return new FrontSampler(await Program.compileShared([pack, begin, advance]));
+  const logits = options.logits ? begin.state('logits', [n, h, w, channels, levels]) : null;
+  const recordFront = (r: Recorder, ahead: number) => {
+    for (let channel = 0; channel < channels; channel += 1) {
+      hidden.forEach((layer, i) => {
+        const x = i === 0 ? image : activations[i - 1]!;
+        const operands = { x, packed: packed[i]!, bias: layer.filter.bias, step, y: activations[i]! };
+        const geometry = layer.geometry(n, h, w, 'direct');
+        maskedConv2dFront(r, `${layer.config.name} front`, geometry, front, channel, ahead, operands);
+      });
+      const geometry = { n, h, w, c: hiddenChannels, channels, levels };
+      sampleFront(r, `draw channel ${channel}`, geometry, front, channel, ahead, {
+        x: activations.at(-1)!,
+        packed: packed.at(-1)!,
+        bias: head.filter.bias,
+        uniforms,
+        temperature,
+        step,
+        known,
+        level,
+        image,
+        logits,
+      });
+    }
+  };
+  const recordFronts = (fronts: number): Recorder => {
+    const r = new Recorder(model.device);
+    for (let ahead = 0; ahead < fronts; ahead += 1) recordFront(r, ahead);
+    nextFront(r, 'next front', fronts, step);
+    r.output(level);
+    if (logits !== null) r.output(logits);
+    return r;
+  };
+  // A GPU runs a block as one graph. On the CPU, which has none, it would be a loop all the same.
+  const opsPerFront = channels * (hidden.length + 1);
+  const block =
+    model.device.info.backend === 'cuda'
+      ? Math.min(frontSteps(front, h, w), Math.ceil(mostBlockOps / opsPerFront))
+      : 0;
+  const recorders = [pack, begin, recordFronts(1)];
+  if (block > 0) recorders.push(recordFronts(block));
+  return new FrontSampler(await Program.compileShared(recorders), block);
 }
 
 /** Marks a state as an input of the program. */

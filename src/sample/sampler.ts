@@ -1,23 +1,19 @@
-// Sampling and completion: pixels front by front on a wavefront, a native step each, in chunks short enough to abort.
+// Sampling, completion and streams as calls: their options, checked, made into a job that batches.ts draws.
 import { randomBytes } from 'node:crypto';
 import { checkBytes, plainBytes } from '../data/byte-array.js';
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
-import { asBytes, levelOfByte } from '../data/levels.js';
+import { levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
 import { copyImages, requireImages } from '../models/given-images.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
-import {
-  chooseWeights,
-  requireUnchanged,
-  type Weights,
-  weightsOption,
-  withWeights,
-} from '../models/weights.js';
+import { chooseWeights, weightsOption, withWeights } from '../models/weights.js';
 import { frontSteps } from '../ops/sample.js';
 import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
-import { seedKey } from '../random/philox.js';
 import { isFloat32Array, isUint8Array } from '../realm.js';
-import { buildSampler, type FrontSampler, frontOf } from './front-sampler.js';
+import { draw, type Job, type SampledImages, type SampleFrame } from './batches.js';
+import { frontOf } from './front-sampler.js';
+
+export type { SampledImages, SampleFrame } from './batches.js';
 
 const common = {
   /** Same seed, same images. When omitted a random integer below 2^53; the result tells which. */
@@ -84,23 +80,6 @@ export type SampleStreamOptions = z.input<typeof streamSchema>;
  * @interface
  */
 export type CompleteOptions = z.input<typeof completeSchema>;
-
-/** Images that were drawn, and what they came from. */
-export interface SampledImages extends ImageBatch {
-  /** As it was given; a random one is a number below 2^53, which JSON can say. */
-  readonly seed: number | bigint;
-  readonly weights: Weights;
-}
-
-/** The canvas after some steps of the wavefront; pixels not drawn yet are 0. */
-export interface SampleFrame {
-  readonly step: number;
-  readonly steps: number;
-  readonly images: SampledImages;
-}
-
-/** Milliseconds of work per native call, so that an abort is seen soon. */
-const chunkMilliseconds = 25;
 
 /** @internal */
 export async function sampleImages(
@@ -192,42 +171,23 @@ export async function completeImages(
     const levelOf = Uint8Array.from({ length: 256 }, (_, value) =>
       isLevel ? value : levelOfByte(value, levels),
     );
-    const known = plainBytes(parsed.known).slice();
+    const pixels = plainBytes(parsed.known).slice();
     const { data: original } = copyImages(given);
-    const level = original.map((value, i) => (known[Math.floor(i / channels)] ? levelOf[value]! : 0));
+    const level = new Uint8Array(original.length);
+    for (let i = 0; i < level.length; i += 1) level[i] = levelOf[original[i]!]!;
     const values: ImageValues = isLevel ? 'levels' : 'bytes';
-    const drawing = { ...job, known, given: level, values, signal };
+    const drawing = { ...job, known: { pixels, level }, values, signal };
     const completed = await withWeights('complete', model, job.asked, signal, (weights) =>
       finish(draw(model, { ...drawing, weights })),
     );
     // Known pixels keep the byte they had, not the byte their level stands for.
-    completed.data.forEach((_, i) => {
-      if (known[Math.floor(i / channels)]) completed.data[i] = original[i]!;
-    });
+    for (let pixel = 0; pixel < pixels.length; pixel += 1) {
+      if (pixels[pixel] === 0) continue;
+      const at = pixel * channels;
+      for (let i = at; i < at + channels; i += 1) completed.data[i] = original[i]!;
+    }
     return completed;
   });
-}
-
-/** What one call draws. */
-interface Job {
-  count: number;
-  height: number;
-  width: number;
-  seed: number | bigint;
-  temperature: number;
-  firstIndex: number;
-  weights: Weights;
-  /** The weights that the call names, if it does. */
-  asked: Weights | undefined;
-  signal: AbortSignal | undefined;
-  /** What the result holds. */
-  values: ImageValues;
-  uniforms?: Float32Array;
-  known?: Uint8Array;
-  /** Levels of the known pixels. */
-  given?: Uint8Array;
-  stepsPerFrame?: number;
-  onSteps?: (done: number, of: number) => void;
 }
 
 function newJob(
@@ -275,82 +235,4 @@ async function finish(frames: AsyncGenerator<SampleFrame, SampledImages>): Promi
     const { done, value } = await frames.next();
     if (done) return value;
   }
-}
-
-/** Draws all images, batch after batch; yields frames if the job asks for them. */
-async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFrame, SampledImages> {
-  const { count, height, width } = job;
-  const { channels, levels } = model.config;
-  const perImage = height * width * channels;
-  const perBatch = Math.min(count, Math.max(1, Math.floor(model.device.pixelsPerRun / (height * width))));
-  const stepsPerBatch = frontSteps(frontOf(model), height, width);
-  const steps = stepsPerBatch * Math.ceil(count / perBatch);
-  const data = new Uint8Array(count * perImage);
-  const checkWeights = requireUnchanged(model, job.weights);
-  const images = (): SampledImages => ({
-    data: data.slice(),
-    count,
-    height,
-    width,
-    channels,
-    values: job.values,
-    seed: job.seed,
-    weights: job.weights,
-  });
-
-  let before = 0;
-  for (let first = 0; first < count; first += perBatch, before += stepsPerBatch) {
-    const n = Math.min(perBatch, count - first);
-    const key = ['sample', n, height, width, job.weights, job.uniforms !== undefined].join();
-    const build = () =>
-      buildSampler(model, { n, height, width, weights: job.weights, given: job.uniforms !== undefined });
-    const write = (drawn: Uint8Array) => {
-      // The sampler draws levels.
-      data.set(job.values === 'levels' ? drawn : asBytes(drawn, 'levels', levels), first * perImage);
-    };
-    const batch = batchOf(job, first, n, perImage, height * width);
-    // The generator holds the sampler across yields, so the lease is taken by hand.
-    const lease = await model.programs.lease(key, build);
-    try {
-      const sampler = lease.value as FrontSampler;
-      checkWeights();
-      await sampler.begin(model, batch, job.signal);
-      for (let step = 0, chunk = 4; step < stepsPerBatch; ) {
-        job.signal?.throwIfAborted();
-        const frame = job.stepsPerFrame ?? stepsPerBatch;
-        const repeat = Math.min(chunk, stepsPerBatch - step, frame - (step % frame));
-        const start = performance.now();
-        checkWeights();
-        const { level: drawn } = await sampler.advance(repeat, job.signal);
-        const perStep = (performance.now() - start) / repeat;
-        chunk = Math.max(1, Math.min(4096, Math.round(chunkMilliseconds / Math.max(perStep, 0.01))));
-        step += repeat;
-        job.onSteps?.(before + step, steps);
-        if (step === stepsPerBatch) {
-          write(drawn);
-        } else if (job.stepsPerFrame !== undefined && step % frame === 0) {
-          write(drawn);
-          yield { step: before + step, steps, images: images() };
-        }
-      }
-      lease.keep();
-    } finally {
-      lease.end();
-    }
-    if (job.stepsPerFrame !== undefined) yield { step: before + stepsPerBatch, steps, images: images() };
-  }
-  job.signal?.throwIfAborted();
-  return images();
-}
-
-function batchOf(job: Job, first: number, n: number, perImage: number, pixels: number) {
-  const [key0, key1] = seedKey(job.seed);
-  return {
-    index: Uint32Array.from({ length: n }, (_, i) => job.firstIndex + first + i),
-    random: Uint32Array.of(key0, key1, 0, 0),
-    temperature: Float32Array.of(job.temperature),
-    known: job.known?.subarray(first * pixels, (first + n) * pixels) ?? new Uint8Array(n * pixels),
-    level: job.given?.subarray(first * perImage, (first + n) * perImage) ?? new Uint8Array(n * perImage),
-    uniforms: job.uniforms?.subarray(first * perImage, (first + n) * perImage),
-  };
 }

@@ -12,7 +12,12 @@ export interface SamplerLibrary {
 export function drawWithLogits(
   library: SamplerLibrary,
   model: PixelCNN,
-  size: { readonly count: number; readonly height: number; readonly width: number },
+  size: {
+    readonly count: number;
+    readonly height: number;
+    readonly width: number;
+    readonly program?: 'front' | 'block';
+  },
   given?: {
     readonly index?: Uint32Array;
     readonly random?: Uint32Array;

@@ -2,26 +2,27 @@
 // scripts/gpu-acceptance on dist/, so the functions of the library are given.
 
 /**
- * Draws `count` images of height x width in one run of the sampler. `library` has `buildSampler`, `frontOf` and
- * `frontSteps`; `given` replaces what the sampler begins with: `index`, `random`, `temperature`.
+ * Draws `count` images of height x width in one run of the sampler: by `program`, or by blocks where it has them.
+ * `library` has `buildSampler`, `frontOf` and `frontSteps`; `given` replaces what the sampler begins with: `index`,
+ * `random`, `temperature`.
  * Returns `level` (N, H, W, channels) and `logits` (N, H, W, channels, levels), those that the levels were drawn from.
  */
-export async function drawWithLogits(library, model, { count, height, width }, given = {}) {
+export async function drawWithLogits(library, model, { count, height, width, program }, given = {}) {
   const internals = model.internals();
-  const options = { n: count, height, width, weights: 'raw', given: false, logits: true };
+  const options = { n: count, height, width, weights: 'raw', logits: true };
   const sampler = await library.buildSampler(internals, options);
   try {
-    const pixels = count * height * width;
-    await sampler.begin(internals, {
+    const batch = {
       index: Uint32Array.from({ length: count }, (_, i) => i),
       random: Uint32Array.of(3, 4, 0, 0),
       temperature: Float32Array.of(1),
-      known: new Uint8Array(pixels),
-      level: new Uint8Array(pixels * model.config.channels),
-      uniforms: undefined,
       ...given,
-    });
-    return await sampler.advance(library.frontSteps(library.frontOf(internals), height, width));
+    };
+    const steps = library.frontSteps(library.frontOf(internals), height, width);
+    const fronts = { program: 'front', repeat: steps };
+    const blocks = { program: 'block', repeat: Math.ceil(steps / sampler.block) };
+    const chosen = program ?? (sampler.block > 0 ? 'block' : 'front');
+    return await sampler.draw(internals, chosen === 'block' ? blocks : fronts, batch);
   } finally {
     sampler.dispose();
   }

@@ -13,7 +13,7 @@ function run(program: string, args: string[], variables = {}) {
 
 describe('quantise, Philox, Adam, the head and the draws on the emulated GPU', () => {
   it.each<[string, string, string[], Record<string, string>?]>([
-    ['every access checked', 'cuda_ops_test_checked', ['200', '1', 'all', '3']],
+    ['every access checked', 'cuda_ops_test_checked', ['200', '4', 'all', '3']],
     ['threads in a random order', 'cuda_ops_test_plain', ['200', '2', 'all', '5']],
     [
       'tensor cores that truncate',

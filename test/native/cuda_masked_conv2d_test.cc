@@ -256,19 +256,26 @@ class ConvolutionTest {
     const DeviceBuffer<std::byte> x_device(pad_image(x, shape, shape.c * element, front)),
         packed_device(packed), y_device(expected);
     const DeviceBuffer<float> bias_device(bias);
-    const auto step = [&](int32_t t) {
-      const DeviceBuffer<int32_t> t_device(std::vector<int32_t>{t});
+    const auto step = [&](int32_t from, int32_t ahead) {
+      const DeviceBuffer<int32_t> from_device(std::vector<int32_t>{from});
       for (int group = 0; group < shape.groups; ++group) {
-        run_in_tile(
-            cuda::front,
-            MaskedConv2dFront{x_device, packed_device, bias_device, t_device, y_device, shape, front, group},
-            tile);
+        run_in_tile(cuda::front,
+                    MaskedConv2dFront{x_device, packed_device, bias_device, from_device, y_device, shape,
+                                      front, group, ahead},
+                    tile);
       }
     };
-    const int last = shape.w - 1 + front.slope * (shape.h - 1);
-    for (int32_t t : {-1, last + 1, INT32_MIN, INT32_MAX}) step(t);
+    const int last = shape.w - 1 + front.slope * (shape.h - 1), most = FrontShape::kMostFronts - 1;
+    const int any = random_.integer(1, most);
+    for (int32_t t : {-1, last + 1, INT32_MIN, INT32_MAX}) step(t, 0);
+    // A sum beyond int32 is not a front either.
+    for (int32_t from : {INT32_MIN, INT32_MAX - any + 1, INT32_MAX}) step(from, any), step(from, most);
+    step(-any - 1, any), step(last + 1, any), step(last + 1 - any, any);
     report_.check(same_bits(y_device.read(), expected), "steps off the image do nothing " + name_);
-    for (int32_t t = 0; t <= last; ++t) step(t);
+    for (int32_t t = 0; t <= last; ++t) {
+      const int ahead = random_.chance(0.3) ? 0 : random_.chance(0.3) ? most : random_.integer(0, last + 1);
+      step(t - ahead, ahead);
+    }
     report_.check(same_bits(y_device.read(), pad_image(y, shape, shape.k * element, front)),
                   "front has forward's bits " + name_);
   }

@@ -76,14 +76,36 @@ void CudaOpsTest::sample() {
   float* logits_or_null = with_logits ? logits : static_cast<float*>(nullptr);
   run_on_device(MaskedConv2dForward{x, packed, bias, y, head.shape(), 0, 1}, gpu_);
   const DeviceBuffer<int32_t> step(std::vector<int32_t>{-1});
-  for (int32_t t = -1; t <= last; ++t) {
-    for (int channel = 0; channel < channels; ++channel) {
-      run_on_device(SampleFront{x_padded, packed, bias, device_uniforms, device_temperature, step,
-                                known_or_null, level, device_image, logits_or_null, n, h, w, head.c, channels,
-                                levels, front, channel, head.precision},
-                    gpu_);
+  // Some fronts ahead of the step, then the step goes on by as many.
+  for (int32_t t = -1; t <= last;) {
+    const int fronts = random_.chance(0.3) ? 1 : random_.integer(1, last + 2);
+    for (int ahead = 0; ahead < fronts; ++ahead) {
+      for (int channel = 0; channel < channels; ++channel) {
+        run_on_device(SampleFront{x_padded,
+                                  packed,
+                                  bias,
+                                  device_uniforms,
+                                  device_temperature,
+                                  step,
+                                  known_or_null,
+                                  level,
+                                  device_image,
+                                  logits_or_null,
+                                  n,
+                                  h,
+                                  w,
+                                  head.c,
+                                  channels,
+                                  levels,
+                                  front,
+                                  channel,
+                                  head.precision,
+                                  ahead},
+                      gpu_);
+      }
     }
-    run_on_device(NextFront{step}, gpu_);
+    run_on_device(NextFront{step, fronts}, gpu_);
+    t += fronts;
   }
 
   const std::vector<float> forward = y.read();

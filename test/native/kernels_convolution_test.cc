@@ -108,16 +108,23 @@ void KernelsTest::front(const MaskedConv2dShape& shape) {
   Buffer<float> untouched = y_padded;
   run_op(MaskedConv2dForward{x, packed.data(), bias, y, shape, 1}, 1, "forward");
   const int threads = random_.integer(1, 3);
-  const auto step = [&](int32_t t) {
+  const auto step = [&](int32_t from, int32_t ahead) {
     for (int group = 0; group < shape.groups; ++group) {
-      run_op(MaskedConv2dFront{x_padded, packed.data(), bias, &t, y_padded, shape, front, group}, threads,
-             "front");
+      run_op(MaskedConv2dFront{x_padded, packed.data(), bias, &from, y_padded, shape, front, group, ahead},
+             threads, "front");
     }
   };
   const int last = shape.w - 1 + front.slope * (shape.h - 1);
-  for (int t : {-1, last + 1, INT32_MIN, INT32_MAX, -1000, 1 << 30}) step(t);
+  const int most = FrontShape::kMostFronts - 1, any = random_.integer(1, most);
+  for (int t : {-1, last + 1, INT32_MIN, INT32_MAX, -1000, 1 << 30}) step(t, 0);
+  // A sum beyond int32 is not a front either.
+  for (int from : {INT32_MIN, INT32_MAX - any + 1, INT32_MAX}) step(from, any), step(from, most);
+  step(-any - 1, any), step(last + 1, any), step(last + 1 - any, any);
   report.check(y_padded.same_bits(untouched), "garbage steps do nothing " + describe(shape));
-  for (int t = 0; t <= last; ++t) step(t);
+  for (int t = 0; t <= last; ++t) {
+    const int ahead = random_.chance(0.3) ? 0 : random_.chance(0.3) ? most : random_.integer(0, last + 1);
+    step(t - ahead, ahead);
+  }
   for (int64_t row = 0; row < int64_t{shape.n} * shape.h; ++row) {
     std::memcpy(untouched + padded_pixel(front, shape.h, shape.w, row / shape.h, row % shape.h, 0) * shape.k,
                 y + row * shape.w * shape.k, sizeof(float) * shape.w * shape.k);

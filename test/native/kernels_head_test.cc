@@ -101,10 +101,29 @@ void KernelsTest::sampling() {
   Buffer<float> x_padded = pad_image(x, front, shape), image(front.pixels(n, h, w) * channels);
   const int threads = random_.integer(1, 3);
   for (int32_t t = -1; t <= w + front.slope * (h - 1); ++t) {
+    const int ahead = random_.chance(0.5) ? 0 : random_.integer(0, FrontShape::kMostFronts - 1);
+    const int32_t step = t - ahead;
     for (int channel = 0; channel < channels; ++channel) {
-      run_op(SampleFront{x_padded, packed.data(), bias, uniforms, &temperature, &t,
-                         with_known ? known.data() : nullptr, level, image, logits, n, h, w, c, channels,
-                         levels, front, channel},
+      run_op(SampleFront{x_padded,
+                         packed.data(),
+                         bias,
+                         uniforms,
+                         &temperature,
+                         &step,
+                         with_known ? known.data() : nullptr,
+                         level,
+                         image,
+                         logits,
+                         n,
+                         h,
+                         w,
+                         c,
+                         channels,
+                         levels,
+                         front,
+                         channel,
+                         Precision::kF32,
+                         ahead},
              threads, "sample");
     }
   }
@@ -141,6 +160,11 @@ void KernelsTest::small_ops() {
   int32_t step = 41;
   run_op(NextFront{&step}, 1, "next");
   report.check(step == 42, "NextFront");
+  run_op(NextFront{&step, 136}, 1, "next");
+  report.check(step == 178, "NextFront by many");
+  step = INT32_MAX - 1;
+  run_op(NextFront{&step, 3}, 1, "next");
+  report.check(step == INT32_MIN + 1, "NextFront beyond int32");
 }
 
 }  // namespace pixelcnn::test

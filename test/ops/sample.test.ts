@@ -76,6 +76,7 @@ describe('maskedConv2dFront', () => {
           random.normals(g.k),
         ];
         const steps = frontSteps(front, g.h, g.w);
+        const fronts = random.pick([1, 2, random.int(1, steps + 1)]);
         const outputs = await runOps(
           device(),
           inputs,
@@ -87,18 +88,18 @@ describe('maskedConv2dFront', () => {
             const step = r.state('step', [1], 'int32');
             const y = r.state('y', paddedShape(front, g.n, g.h, g.w, g.k));
             const filter = packed(r, g, forward, weight);
-            for (let group = 0; group < groups; group += 1) {
-              const operands = { x: bordered, packed: filter, bias, step, y };
-              maskedConv2dFront(r, `front ${group}`, g, front, group, operands);
-            }
-            nextFront(r, 'next', step);
+            const operands = { x: bordered, packed: filter, bias, step, y };
+            for (let ahead = 0; ahead < fronts; ahead += 1)
+              for (let group = 0; group < groups; group += 1)
+                maskedConv2dFront(r, `front ${group}`, g, front, group, ahead, operands);
+            nextFront(r, 'next', fronts, step);
             r.output(y);
             r.output(step);
             const full = { x: plain, packed: filter, bias, relu: true };
             r.output(maskedConv2dForward(r, 'full', g, full));
           },
           // Further steps are beyond the image and do nothing.
-          steps + random.int(0, 3),
+          Math.ceil(steps / fronts) + random.int(0, 3),
         );
         const [y, , full] = outputs.map((buffer) => new Float32Array(buffer));
         expectSameBits('y', y!, withBorder(size, g.k, full!));
@@ -129,6 +130,7 @@ describe('sampleFront', () => {
         const known = Uint8Array.from({ length: n * h * w }, () => random.pick([0, 0, 1, 200]));
         const given = Uint8Array.from({ length: n * h * w * channels }, () => random.int(0, levels - 1));
         const geometry = headConvolution(n, h, w, c, channels, levels);
+        const fronts = random.pick([1, 2, random.int(1, frontSteps(front, h, w) + 1)]);
         const useKnown = index % 2 === 0;
         const inputs = [
           withBorder({ n, h, w, pad }, c, x),
@@ -157,12 +159,13 @@ describe('sampleFront', () => {
               image: r.state('image', paddedShape(front, n, h, w, channels)),
               logits: r.state('logits', [n, h, w, channels, levels]),
             };
-            for (let channel = 0; channel < channels; channel += 1)
-              sampleFront(r, 'draw', g, front, channel, operands);
-            nextFront(r, 'next', operands.step);
+            for (let ahead = 0; ahead < fronts; ahead += 1)
+              for (let channel = 0; channel < channels; channel += 1)
+                sampleFront(r, 'draw', g, front, channel, ahead, operands);
+            nextFront(r, 'next', fronts, operands.step);
             for (const tensor of [operands.level, operands.image, operands.logits]) r.output(tensor);
           },
-          frontSteps(front, h, w) + 1,
+          Math.ceil(frontSteps(front, h, w) / fronts) + 1,
         );
         const level = new Uint8Array(outputs[0]!);
         const logits = new Float32Array(outputs[2]!);

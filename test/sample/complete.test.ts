@@ -132,12 +132,16 @@ describe('sampleStream', () => {
     await model.dispose();
   });
 
-  it('frames belong to who gets them: writing into one changes no other', async () => {
+  it.each([
+    { count: 1, height: 9, width: 9 },
+    // Two batches: what the first drew is not written again.
+    { count: 20, height: 28, width: 30 },
+  ])('frames belong to who gets them: writing into one changes no other, %o', async (shape) => {
     const model = await randomModel(device(), grey, 7, 1.5);
-    const size = { count: 1, height: 9, width: 9, seed: 3 };
+    const size = { ...shape, seed: 3 };
     const expected = await model.sample(size);
     let last: SampledImages | undefined;
-    for await (const { images } of model.sampleStream({ ...size, stepsPerFrame: 2 })) {
+    for await (const { images } of model.sampleStream({ ...size, stepsPerFrame: 20 })) {
       last = { ...images, data: images.data.slice() };
       images.data.fill(77);
     }

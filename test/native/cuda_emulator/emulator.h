@@ -26,6 +26,7 @@ struct Options {
   const char* refused_call = nullptr;  // the function of CUDA's that fails, as for want of memory; null: none
   int start_milliseconds = 0;          // that cudaGetDeviceCount takes, like the start of a driver
   bool truncating_sums = false;        // mma cuts its addends and its sum instead of rounding the sum
+  const char* log = nullptr;           // a file that launches are appended to, a line each; null: none
   uint64_t deferred = 0;            // other than 0: streams do their work at random later times, of this seed
   uint64_t host_nanoseconds = 0;    // model time of the host for a launch or the launch of a graph
   uint64_t device_nanoseconds = 0;  // model time of the device for a kernel

@@ -27,6 +27,8 @@ Runtime& runtime();
 cudaError_t refuse(cudaError_t status, const std::string& explanation);
 // The same, for good.
 cudaError_t lose_device(cudaError_t status, const std::string& explanation);
+// Appends a line to the file of options.log.
+void log_launch(const std::string& line);
 // Host code that was built with checks has touched device memory.
 void host_access(const void* memory, const void* code);
 

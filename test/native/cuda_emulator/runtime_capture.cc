@@ -1,6 +1,7 @@
 // Capture of streams into graphs, and graphs.
 #include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -113,6 +114,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
     const auto kernels =
         std::count_if(nodes.begin(), nodes.end(), [](const auto& node) { return node.kernel; });
     emulator::take_time(stream, static_cast<uint64_t>(kernels));
+    emulator::log_launch("graph " + std::to_string(kernels));
     return emulator::enqueue(stream, nodes);
   });
 }

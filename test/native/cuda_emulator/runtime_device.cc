@@ -31,6 +31,7 @@ Options from_environment() {
   o.refused_capture_launch = static_cast<int>(variable("PIXELCNN_EMULATOR_REFUSE_CAPTURE", 0));
   o.start_milliseconds = static_cast<int>(variable("PIXELCNN_EMULATOR_START_MILLISECONDS", 0));
   o.truncating_sums = variable("PIXELCNN_EMULATOR_TRUNCATING_SUMS", 0) != 0;
+  o.log = std::getenv("PIXELCNN_EMULATOR_LOG");
   o.deferred = variable("PIXELCNN_EMULATOR_DEFERRED", 0);
   o.host_nanoseconds = variable("PIXELCNN_EMULATOR_HOST_NANOSECONDS", 0);
   o.device_nanoseconds = variable("PIXELCNN_EMULATOR_DEVICE_NANOSECONDS", 0);

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <utility>
 
 #include "device_properties.h"
@@ -54,6 +55,11 @@ cudaError_t check_shape(const LaunchShape& shape, const void* kernel) {
 
 }  // namespace
 
+void log_launch(const std::string& line) {
+  if (options.log == nullptr) return;
+  std::ofstream(options.log, std::ios::app) << line << '\n';
+}
+
 void submit(const LaunchShape& shape, const void* kernel, std::function<void()> thread) {
   if (running != nullptr) {
     InEmulator mark;
@@ -63,6 +69,7 @@ void submit(const LaunchShape& shape, const void* kernel, std::function<void()> 
     const cudaError_t status = check_shape(shape, kernel);
     if (status != cudaSuccess) return status;
     take_time(shape.stream, 1);
+    if (!captures(shape.stream)) log_launch(shape.kernel);
     return enqueue(shape.stream,
                    {{[shape, thread = std::move(thread)] { return run_launch(shape, thread); }, true}});
   });

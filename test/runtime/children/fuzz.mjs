@@ -111,8 +111,8 @@ const uniforms = r.tensor('u', [n, h, w, channels]);
 randomUniform(r, 'u', { index, random, u: uniforms });
 sample.zero(r, 'zero', hidden);
 const fixed = { bias, step, packed: packedOf(direct, 0, weight), x: image, y: hidden };
-sample.maskedConv2dFront(r, 'front', direct, front, 1, fixed);
-sample.sampleFront(r, 'draw', g, front, 2, {
+sample.maskedConv2dFront(r, 'front', direct, front, 1, 3, fixed);
+sample.sampleFront(r, 'draw', g, front, 2, 3, {
   x: hidden,
   packed: headPacked,
   bias: headBias,
@@ -124,7 +124,7 @@ sample.sampleFront(r, 'draw', g, front, 2, {
   image,
   logits: r.tensor('logits', [n, h, w, channels, levels]),
 });
-sample.nextFront(r, 'next', step);
+sample.nextFront(r, 'next', 4, step);
 r.output(level);
 
 const places = new Map();

@@ -1,0 +1,200 @@
+// Drawing the images of a job, batch after batch, in chunks of fronts: the device gets the next chunk before JavaScript
+// turns to what the one before has drawn.
+import type { ImageBatch, ImageValues } from '../data/image-batch.js';
+import { writeBytesOfLevels } from '../data/levels.js';
+import { allEnded } from '../errors.js';
+import type { ModelInternals } from '../models/pixelcnn.js';
+import { requireUnchanged, type Weights } from '../models/weights.js';
+import { seedKey } from '../random/philox.js';
+import { type Chunk, inFlightMilliseconds, nextChunk, Wavefront } from './chunks.js';
+import {
+  buildSampler,
+  type Drawn,
+  type FrontSampler,
+  frontOf,
+  imagesPerBatch,
+  type SamplerBatch,
+} from './front-sampler.js';
+
+/** Images that were drawn, and what they came from. */
+export interface SampledImages extends ImageBatch {
+  /** As it was given; a random one is a number below 2^53, which JSON can say. */
+  readonly seed: number | bigint;
+  readonly weights: Weights;
+}
+
+/** The canvas after some steps of the wavefront; pixels not drawn yet are 0. */
+export interface SampleFrame {
+  readonly step: number;
+  readonly steps: number;
+  readonly images: SampledImages;
+}
+
+/** What one call draws. */
+export interface Job {
+  count: number;
+  height: number;
+  width: number;
+  seed: number | bigint;
+  temperature: number;
+  firstIndex: number;
+  weights: Weights;
+  /** The weights that the call names, if it does. */
+  asked: Weights | undefined;
+  signal: AbortSignal | undefined;
+  /** What the result holds. */
+  values: ImageValues;
+  uniforms?: Float32Array;
+  /** (count, H, W), non-zero where a pixel is known, and (count, H, W, channels) levels of those that are. */
+  known?: { readonly pixels: Uint8Array; readonly level: Uint8Array };
+  stepsPerFrame?: number;
+  onSteps?: (done: number, of: number) => void;
+}
+
+/** A chunk that was submitted. */
+interface Flight {
+  readonly sampler: FrontSampler;
+  readonly chunk: Chunk;
+  /** Of its batch. */
+  readonly first: number;
+  readonly submitted: number;
+  readonly drawn: Promise<Drawn>;
+}
+
+/** Draws all images; yields frames if the job asks for them. */
+export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFrame, SampledImages> {
+  const { count, height, width, signal } = job;
+  const { channels, levels } = model.config;
+  const perImage = height * width * channels;
+  const perBatch = Math.min(count, imagesPerBatch(model, height, width));
+  const wavefront = new Wavefront(frontOf(model), height, width);
+  const steps = wavefront.steps * Math.ceil(count / perBatch);
+  const frame = job.stepsPerFrame ?? wavefront.steps;
+  const data = new Uint8Array(count * perImage);
+  const images = (of: Uint8Array): SampledImages => ({
+    data: of,
+    count,
+    height,
+    width,
+    channels,
+    values: job.values,
+    seed: job.seed,
+    weights: job.weights,
+  });
+  const checkWeights = requireUnchanged(model, job.weights);
+  const samplers = new Samplers(model, job);
+  const inFlight: Flight[] = [];
+  // One to run and one to go on with. Whoever reads frames may stand still for long, with nothing in flight.
+  const mostInFlight = job.stepsPerFrame === undefined ? 2 : 1;
+
+  // Where the next chunk begins.
+  let first = 0;
+  let from = 0;
+  /** Submits chunks until the device has enough to do. */
+  const submit = async (): Promise<void> => {
+    while (first < count && inFlight.length < mostInFlight) {
+      const n = Math.min(perBatch, count - first);
+      const sampler = await samplers.get(n);
+      const until = Math.min(wavefront.steps, from - (from % frame) + frame);
+      const chunk = nextChunk(wavefront, from, until, sampler.block, sampler.timed);
+      const milliseconds = inFlight.reduce(
+        (sum, flight) => sum + flight.chunk.milliseconds,
+        chunk.milliseconds,
+      );
+      if (inFlight.length > 0 && milliseconds > inFlightMilliseconds) return;
+      signal?.throwIfAborted();
+      checkWeights();
+      const batch = from === 0 ? batchOf(job, first, n, perImage, height * width) : undefined;
+      const drawn = sampler.draw(model, chunk, batch, signal);
+      drawn.catch(() => {}); // whoever awaits it is told; until then it is not unhandled
+      inFlight.push({ sampler, chunk, first, submitted: performance.now(), drawn });
+      from = chunk.to;
+      if (from < wavefront.steps) continue;
+      first += n;
+      from = 0;
+    }
+  };
+
+  try {
+    await submit();
+    for (let arrived = 0; inFlight.length > 0; ) {
+      const { sampler, chunk, first: at, submitted, drawn } = inFlight[0]!;
+      const { level } = await drawn;
+      inFlight.shift();
+      const now = performance.now();
+      sampler.timed = { ...chunk, milliseconds: now - Math.max(submitted, arrived) };
+      arrived = now;
+      const step = Math.floor(at / perBatch) * wavefront.steps + chunk.to;
+      const isEnd = chunk.to === wavefront.steps;
+      const isFrame = job.stepsPerFrame !== undefined && (isEnd || chunk.to % frame === 0);
+      if (!isFrame) await submit();
+      job.onSteps?.(step, steps);
+      if (isEnd || isFrame) {
+        const to = data.subarray(at * perImage, at * perImage + level.length);
+        if (job.values === 'levels') to.set(level);
+        else writeBytesOfLevels(level, levels, to);
+      }
+      if (step === steps) samplers.keep();
+      if (!isFrame) continue;
+      yield { step, steps, images: images(data.slice()) };
+      await submit();
+    }
+  } catch (error) {
+    // No sampler is used again, nor its memory freed, under a chunk that nobody waits for.
+    await allEnded([Promise.reject(error), ...inFlight.map(({ drawn }) => drawn)]);
+  } finally {
+    samplers.end();
+  }
+  signal?.throwIfAborted();
+  return images(data);
+}
+
+/** The samplers of one job, by the images of their batches: at most that of full batches and that of the last. */
+class Samplers {
+  readonly #model: ModelInternals;
+  readonly #job: Job;
+  // Held across awaits and yields, so the leases are taken by hand.
+  readonly #leases = new Map<number, Awaited<ReturnType<ModelInternals['programs']['lease']>>>();
+
+  constructor(model: ModelInternals, job: Job) {
+    this.#model = model;
+    this.#job = job;
+  }
+
+  async get(n: number): Promise<FrontSampler> {
+    const { height, width, weights } = this.#job;
+    const [known, given] = [this.#job.known !== undefined, this.#job.uniforms !== undefined];
+    const key = ['sample', n, height, width, weights, known, given].join();
+    const build = () => buildSampler(this.#model, { n, height, width, weights, known, given });
+    const lease = this.#leases.get(n) ?? (await this.#model.programs.lease(key, build));
+    this.#leases.set(n, lease);
+    return lease.value as FrontSampler;
+  }
+
+  /** Gives them back, fit for the next call. */
+  keep(): void {
+    for (const lease of this.#leases.values()) lease.keep();
+    this.end();
+  }
+
+  /** Gives them back; those that were not kept are disposed. */
+  end(): void {
+    for (const lease of this.#leases.values()) lease.end();
+    this.#leases.clear();
+  }
+}
+
+/** What the sampler begins a batch with. */
+function batchOf(job: Job, first: number, n: number, perImage: number, pixels: number): SamplerBatch {
+  const [key0, key1] = seedKey(job.seed);
+  return {
+    index: Uint32Array.from({ length: n }, (_, i) => job.firstIndex + first + i),
+    random: Uint32Array.of(key0, key1, 0, 0),
+    temperature: Float32Array.of(job.temperature),
+    known: job.known && {
+      pixels: job.known.pixels.subarray(first * pixels, (first + n) * pixels),
+      level: job.known.level.subarray(first * perImage, (first + n) * perImage),
+    },
+    uniforms: job.uniforms?.subarray(first * perImage, (first + n) * perImage),
+  };
+}

@@ -1,0 +1,96 @@
+// How many fronts of the wavefront are submitted at once: pure functions of how long fronts before them took.
+import { type Front, frontRows, frontSteps } from '../ops/sample.js';
+
+/** Milliseconds of work that the device may have at hand before an abort is seen. */
+export const inFlightMilliseconds = 40;
+/** Milliseconds of a chunk where all that is left would take too long. */
+const chunkMilliseconds = 25;
+/** Fronts of the first chunk, when nobody knows how long they take. */
+const untimedFronts = 4;
+/** What one native call may repeat. */
+const mostRepeats = 4096;
+
+/** The fronts of an image, from the first to the last. */
+export class Wavefront {
+  readonly steps: number;
+  /** At t the rows on all fronts before t. */
+  readonly #rowsBefore: Uint32Array;
+
+  constructor(front: Front, h: number, w: number) {
+    this.steps = frontSteps(front, h, w);
+    this.#rowsBefore = new Uint32Array(this.steps + 1);
+    for (let t = 0; t < this.steps; t += 1)
+      this.#rowsBefore[t + 1] = this.#rowsBefore[t]! + frontRows(front, h, w, t);
+  }
+
+  /** Rows of an image on the fronts [from, to). */
+  rows(from: number, to: number): number {
+    return this.#rowsBefore[to]! - this.#rowsBefore[from]!;
+  }
+}
+
+/** Work on a batch. */
+export interface Fronts {
+  /** Launched fronts, those beyond the last included. */
+  readonly fronts: number;
+  /** Rows of an image on them. */
+  readonly rows: number;
+}
+
+export interface TimedFronts extends Fronts {
+  readonly milliseconds: number;
+}
+
+/** What is submitted at once: a program, so often, and the step of the wavefront that it leads to. */
+export interface Chunk extends Fronts {
+  /** `front` draws one front, `block` as many as the sampler's blocks have. */
+  readonly program: 'front' | 'block';
+  readonly repeat: number;
+  readonly to: number;
+  /** What it takes at most; infinite where nothing was timed yet. */
+  readonly milliseconds: number;
+}
+
+/**
+ * What `work` takes at most. A front costs something and a row costs something, each of them at least nothing, so the
+ * time grows by no more than the larger of both ratios.
+ */
+export function mostMilliseconds(timed: TimedFronts, work: Fronts): number {
+  const rows = work.rows === 0 ? 0 : work.rows / timed.rows;
+  return timed.milliseconds * Math.max(work.fronts / timed.fronts, rows);
+}
+
+/**
+ * The chunk that begins at front `from` and ends at `until`, or before: blocks where they take no longer than may be in
+ * flight, else single fronts. `block` is the number of fronts of a block, 0 where there is none. `timed` is the work that
+ * was timed last. Blocks may run past the last front, where they draw nothing, but at least half of each is drawn.
+ */
+export function nextChunk(
+  wavefront: Wavefront,
+  from: number,
+  until: number,
+  block: number,
+  timed: TimedFronts | undefined,
+): Chunk {
+  const left = until - from;
+  const chunk = (program: Chunk['program'], repeat: number): Chunk => {
+    const fronts = program === 'block' ? repeat * block : repeat;
+    const to = from + Math.min(fronts, left);
+    const work = { fronts, rows: wavefront.rows(from, to) };
+    const milliseconds = timed === undefined ? Number.POSITIVE_INFINITY : mostMilliseconds(timed, work);
+    return { ...work, program, repeat, to, milliseconds };
+  };
+  if (timed === undefined) return chunk('front', Math.min(untimedFronts, left));
+  const blocks = until === wavefront.steps ? Math.round(left / block) : Math.floor(left / block);
+  for (let repeat = block > 0 ? blocks : 0; repeat > 0; repeat -= 1) {
+    const several = chunk('block', repeat);
+    if (several.milliseconds <= inFlightMilliseconds) return several;
+  }
+  let longest = chunk('front', 1);
+  for (let repeat = 2; repeat <= Math.min(left, mostRepeats); repeat += 1) {
+    const longer = chunk('front', repeat);
+    if (longer.milliseconds > chunkMilliseconds) break;
+    longest = longer;
+  }
+  return longest;
+}
