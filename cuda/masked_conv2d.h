@@ -158,6 +158,15 @@ __device__ inline void copy_element(T* to, const T* from, bool valid) {
 // element by element.
 enum class Copies { kVectors, kElements };
 
+// Calls body.template operator()<copies>().
+template <class Body>
+void with_copies(bool vectors, const Body& body) {
+  if (vectors)
+    body.template operator()<Copies::kVectors>();
+  else
+    body.template operator()<Copies::kElements>();
+}
+
 // 16 bytes to shared memory: neighbours in global memory, zeros behind the first `count`. Of a vector there
 // are all or none.
 template <Copies copies, class T>

@@ -250,18 +250,16 @@ void launch_convolve(const ConvolveArguments<Element<precision>>& conv, const Pi
   using Tile = ConvolveTile<precision, direction, Shape>;
   const int64_t blocks =
       blocks_of(most, Shape::kRows) * blocks_of(conv.end_output - conv.first_output, Shape::kColumns);
-  const auto launch_kernel = [&](auto kernel) {
-    allow_shared_memory(kernel, Tile::kSharedBytes);
-    if (Pixels::kCache == Cache::kL1AndL2) leave_rest_to_l1(kernel, Tile::kSharedBytes);
-    LAUNCH(kernel, static_cast<unsigned>(blocks), Tile::kThreads, Tile::kSharedBytes, launch.stream)
-    (conv, pixels);
-  };
-  using T = Element<precision>;
   const int channels = conv.taps.channels();
-  if (has_vectors<T>(channels, conv.c, pixels.all() * channels))
-    launch_kernel(convolve<precision, direction, Shape, Pixels, Copies::kVectors>);
-  else
-    launch_kernel(convolve<precision, direction, Shape, Pixels, Copies::kElements>);
+  const bool vectors = has_vectors<Element<precision>>(channels, conv.c, pixels.all() * channels);
+  with_copies(vectors, [&]<Copies copies>() {
+    allow_shared_memory(convolve<precision, direction, Shape, Pixels, copies>, Tile::kSharedBytes);
+    if (Pixels::kCache == Cache::kL1AndL2)
+      leave_rest_to_l1(convolve<precision, direction, Shape, Pixels, copies>, Tile::kSharedBytes);
+    LAUNCH((convolve<precision, direction, Shape, Pixels, copies>), static_cast<unsigned>(blocks),
+           Tile::kThreads, Tile::kSharedBytes, launch.stream)
+    (conv, pixels);
+  });
 }
 
 template <Precision precision, Direction direction>

@@ -308,22 +308,25 @@ void backward_weight(const MaskedConv2dBackwardWeight& op, const Launch& launch)
                                            shape.k,
                                            filter_slots(shape),
                                            plan.parts.pixels};
-    const auto launch_kernel = [&]<class Shape>(Shape, auto kernel) {
+    const auto launch_kernel = [&]<class Shape, Copies x_copies, Copies grad_copies>() {
       using Tile = GradientTile<precision, Shape>;
-      allow_shared_memory(kernel, Tile::kSharedBytes);
-      leave_rest_to_l1(kernel, Tile::kSharedBytes);
-      LAUNCH(kernel, static_cast<unsigned>(plan.tiles * plan.parts.count), Tile::kThreads, Tile::kSharedBytes,
+      allow_shared_memory(weight_gradient<precision, Shape, x_copies, grad_copies>, Tile::kSharedBytes);
+      leave_rest_to_l1(weight_gradient<precision, Shape, x_copies, grad_copies>, Tile::kSharedBytes);
+      LAUNCH((weight_gradient<precision, Shape, x_copies, grad_copies>),
+             static_cast<unsigned>(plan.tiles * plan.parts.count), Tile::kThreads, Tile::kSharedBytes,
              launch.stream)
       (gradient);
     };
-    const auto launch_tiles = [&]<class Shape>(Shape tile) {
-      constexpr Copies kVectors = Copies::kVectors, kElements = Copies::kElements;
-      if (has_vectors<T>(shape.c, shape.k, shape.x_count()))
-        launch_kernel(tile, weight_gradient<precision, Shape, kVectors, kVectors>);
-      else if (has_vectors<T>(shape.k, shape.k, shape.y_count()))
-        launch_kernel(tile, weight_gradient<precision, Shape, kElements, kVectors>);
-      else
-        launch_kernel(tile, weight_gradient<precision, Shape, kElements, kElements>);
+    const auto launch_tiles = [&]<class Shape>(Shape) {
+      with_copies(has_vectors<T>(shape.k, shape.k, shape.y_count()), [&]<Copies grad_copies>() {
+        if constexpr (grad_copies == Copies::kElements) {
+          launch_kernel.template operator()<Shape, grad_copies, grad_copies>();
+        } else {
+          with_copies(has_vectors<T>(shape.c, shape.c, shape.x_count()), [&]<Copies x_copies>() {
+            launch_kernel.template operator()<Shape, x_copies, grad_copies>();
+          });
+        }
+      });
     };
     if (plan.tiles > 0) plan.large ? launch_tiles(LargeTile{}) : launch_tiles(SmallTile{});
   });

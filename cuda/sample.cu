@@ -150,14 +150,11 @@ void run(const SampleFront& op, const Launch& launch) {
                                        false,
                                        true};
     const auto blocks = static_cast<unsigned>(blocks_of(pixels.most(), SampleTile::kRows));
-    const auto launch_kernel = [&](auto kernel) {
-      allow_shared_memory(kernel, kBytes);
-      LAUNCH(kernel, blocks, Tile::kThreads, kBytes, launch.stream)(op, conv, pixels);
-    };
-    if (has_vectors<T>(op.c, op.c, pixels.all() * op.c))
-      launch_kernel(sample_front_kernel<precision, Copies::kVectors>);
-    else
-      launch_kernel(sample_front_kernel<precision, Copies::kElements>);
+    with_copies(has_vectors<T>(op.c, op.c, pixels.all() * op.c), [&]<Copies copies>() {
+      allow_shared_memory(sample_front_kernel<precision, copies>, kBytes);
+      LAUNCH((sample_front_kernel<precision, copies>), blocks, Tile::kThreads, kBytes, launch.stream)
+      (op, conv, pixels);
+    });
   });
 }
 

@@ -122,10 +122,10 @@ export function predictSampling(options, gpu = h100) {
     };
   };
   const runs = cut(batch, Math.floor(pixelsPerRun / (height * width))).map(runTime);
-  // The next run is enqueued before the one before is looked at, so the device does not wait for JavaScript.
+  // The next run is enqueued before JavaScript looks at the one before, but not before that has arrived.
   const seconds = runs.reduce(
-    (sum, { device }, index) => sum + Math.max(device, index > 0 ? runs[index - 1].javascript : 0),
-    gpu.hostTurn + runs.at(-1).javascript,
+    (sum, { device }, index) => sum + Math.max(gpu.hostTurn + device, runs[index - 1]?.javascript ?? 0),
+    runs.at(-1).javascript,
   );
   const images = Math.min(batch, Math.floor(pixelsPerRun / (height * width)));
   return {
