@@ -82,15 +82,21 @@ export function nextChunk(
   };
   if (timed === undefined) return chunk('front', Math.min(untimedFronts, left));
   const blocks = until === wavefront.steps ? Math.round(left / block) : Math.floor(left / block);
-  for (let repeat = block > 0 ? blocks : 0; repeat > 0; repeat -= 1) {
-    const several = chunk('block', repeat);
-    if (several.milliseconds <= inFlightMilliseconds) return several;
+  const fits = (program: Chunk['program'], most: number) => (repeat: number) =>
+    chunk(program, repeat).milliseconds <= most;
+  const repeat = block > 0 ? largest(blocks, fits('block', inFlightMilliseconds)) : 0;
+  if (repeat > 0) return chunk('block', repeat);
+  return chunk('front', Math.max(1, largest(Math.min(left, mostRepeats), fits('front', chunkMilliseconds))));
+}
+
+/** The largest number from 1 to `most` that fits, 0 if 1 does not. Whatever is below a number that fits does too. */
+function largest(most: number, fits: (value: number) => boolean): number {
+  if (most === 0 || fits(most)) return most;
+  let [low, high] = [0, most];
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (fits(middle)) low = middle;
+    else high = middle;
   }
-  let longest = chunk('front', 1);
-  for (let repeat = 2; repeat <= Math.min(left, mostRepeats); repeat += 1) {
-    const longer = chunk('front', repeat);
-    if (longer.milliseconds > chunkMilliseconds) break;
-    longest = longer;
-  }
-  return longest;
+  return low;
 }
