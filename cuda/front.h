@@ -8,7 +8,8 @@ namespace pixelcnn::cuda {
 // Image by image. None for a t outside the images.
 class FrontPixels {
  public:
-  static constexpr Cache kCache = Cache::kL2;  // the pixels of a front are not side by side
+  // The pixels of a front are not side by side, so taps have few of them in common.
+  static constexpr Cache kCache = Cache::kL2;
 
   FrontPixels(const FrontShape& front, int n, int h, int w, const int32_t* step, int ahead)
       : step_(step), ahead_(ahead), n_(n), h_(h), w_(w), pad_(front.pad), slope_(front.slope) {}
@@ -16,7 +17,7 @@ class FrontPixels {
   // Of the longest front.
   int64_t most() const { return int64_t{n_} * (blocks_of(w_, slope_) < h_ ? blocks_of(w_, slope_) : h_); }
 
-  int64_t all() const { return int64_t{n_} * (pad_ + h_) * pitch(); }  // in memory
+  int64_t all() const { return int64_t{n_} * (pad_ + h_) * pitch(); }  // pixels in memory, border included
 
   __device__ void begin() {
     // A sum beyond the largest int becomes negative: none.
@@ -34,7 +35,7 @@ class FrontPixels {
     const int row = first_row_ + static_cast<int>(index) - image * rows_, column = t_ - slope_ * row;
     return (int64_t{image} * (pad_ + h_) + pad_ + row) * pitch() + pad_ + column;
   }
-  // The border takes the place of bounds checks.
+  // Every tap finds the image or its border, so the bounds refuse none.
   __device__ Place at(int64_t index) const {
     return index < count() ? Place{pixel(index), 0} : Place::nowhere();
   }

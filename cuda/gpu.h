@@ -47,9 +47,9 @@ void allow_shared_memory(void (*kernel)(Parameters...), size_t bytes) {
                                          static_cast<int>(bytes)));
 }
 
-// Asks for no more shared memory than as many blocks need as a multiprocessor has room for: what is left of
-// the memory that both share is L1's. For kernels that copy through L1; a wish, which the driver may not
-// grant.
+// Asks for only as much shared memory as the blocks need that a multiprocessor has room for. L1 gets the
+// rest, since both are parts of one memory. This is for kernels that copy through L1. The driver may ignore
+// it, so a failure is no error.
 template <class... Parameters>
 void leave_rest_to_l1(void (*kernel)(Parameters...), size_t bytes) {
   int device = 0, capacity = 0;

@@ -26,14 +26,17 @@ __host__ __device__ constexpr int first_channel(int group, int groups, int chann
   return static_cast<int>((int64_t{group} * channels + groups - 1) / groups);
 }
 
-constexpr int64_t blocks_of(int64_t count, int64_t block) { return (count + block - 1) / block; }
-
 // A pixel as a convolution sees it: where it lies in memory, and which rows and columns of the filter find
 // the image there.
 //
-// Whether a tap reaches the image is asked for every copy, so the answer must cost little: bounds and the
-// tap's position are numbers in the bytes of one word, and a byte of position keeps its highest bit when
-// bounds is subtracted from it unless the number in it is too small.
+// Whether a tap reaches the image is asked for every copy, so the answer must cost little: it takes one
+// subtraction, of the pixel's bounds from the tap's position. Both hold three numbers, a byte for each:
+//   byte   position of a tap      bounds of a pixel
+//   0      column                 first column that finds the image
+//   1      kMostTaps - column     kMostTaps - last column that finds the image
+//   2      row                    first row that finds the image; rows below it do too
+// Every byte of position has its highest bit set besides. The subtraction clears that bit where the byte's
+// number is less than that of bounds, so the tap reaches the image if all four bits are still set.
 struct Place {
   int64_t pixel;
   uint32_t bounds;
@@ -44,16 +47,15 @@ constexpr uint32_t kReached = 0x80808080u;
 __device__ inline bool reaches(uint32_t position, uint32_t bounds) {
   return ((position - bounds) & kReached) == kReached;
 }
-// The position of the tap that there is not: it reaches nothing.
+// The position behind the last tap: none of its highest bits is set, so it reaches no pixel's image.
 constexpr uint32_t kNoTap = 0x7f7f7f7fu;
 
-// Where a tap lies: in elements from the pixel's first channel to the tap's channel, and its row and column
-// in the filter (the column from both ends).
 struct Tap {
-  int64_t offset;
-  uint32_t position;
+  int64_t offset;     // in elements, from the pixel's first channel to the channel that the tap reads
+  uint32_t position;  // in the filter, as Place describes it
 };
 constexpr int kMostTaps = 31;  // of a row or column of a filter
+// What is added to a position to move it by one column or by one row.
 constexpr uint32_t kNextColumn = 1u - (1u << 8), kNextRow = 1u << 16;
 __host__ __device__ constexpr uint32_t tap_position(int row, int column) {
   return kReached + static_cast<uint32_t>(row << 16 | (kMostTaps - column) << 8 | column);
@@ -83,9 +85,9 @@ class TapIndex {
   // to the next row.
   __device__ uint32_t to_next_tap() const { return to_next_tap_; }
   __device__ uint32_t to_next_row() const { return to_next_row_; }
-  // The tap; index becomes the channel.
+  // Returns the tap of a flat index, which becomes the channel.
   __device__ int divide(int& index) const { return by_channels_.divide(index); }
-  // From the end on there is kNoTap.
+  // An index behind the last has kNoTap.
   __device__ Tap at(int index) const {
     if (index >= count_) return {0, kNoTap};
     int column = by_channels_.divide(index);
@@ -108,7 +110,8 @@ class TapIndex {
 // The pixels of a batch of dense images, image by image.
 class ImagePixels {
  public:
-  static constexpr Cache kCache = Cache::kL1AndL2;  // taps side by side read the same pixels, but for one
+  // A block's pixels are side by side, so neighbouring taps read the same ones, all but one.
+  static constexpr Cache kCache = Cache::kL1AndL2;
 
   ImagePixels(const MaskedConv2dShape& shape, Direction direction)
       : count_(static_cast<int>(int64_t{shape.n} * shape.h * shape.w)),
@@ -121,7 +124,7 @@ class ImagePixels {
 
   __device__ void begin() {}
   __host__ __device__ int count() const { return count_; }
-  int64_t all() const { return count_; }  // in memory
+  int64_t all() const { return count_; }  // pixels in memory
   __device__ int64_t pixel(int64_t index) const { return index; }
   __device__ Place at(int64_t index) const {
     return index < count_ ? Place{index, bounds(static_cast<int>(index))} : Place::nowhere();
@@ -142,7 +145,7 @@ class ImagePixels {
   Divider by_h_, by_w_;
 };
 
-// Of 16 bits, elements pass through registers: so many are asked for before the first is waited for.
+// Elements of 16 bits pass through registers. So many are loaded before the first of them is waited for.
 constexpr int kElementsAtOnce = 4;
 
 // One element from global to shared memory; 0 unless valid.
@@ -167,8 +170,8 @@ void with_copies(bool vectors, const Body& body) {
     body.template operator()<Copies::kElements>();
 }
 
-// 16 bytes to shared memory: neighbours in global memory, zeros behind the first `count`. Of a vector there
-// are all or none.
+// Copies 16 bytes of neighbours in global memory to shared memory. Only the first `count` elements are there,
+// zeros take the place of the others; as a vector all elements are there, or none.
 template <Copies copies, class T>
 __device__ inline void copy_neighbours(T* to, const T* from, int count) {
   if constexpr (copies == Copies::kVectors) {
@@ -179,8 +182,8 @@ __device__ inline void copy_neighbours(T* to, const T* from, int count) {
   }
 }
 
-// Distances in a tensor counted in vectors of 16 bytes, modulo 2^32: half the registers of a pointer. Up to
-// kMostVectors a tensor can be addressed so.
+// Distances in a tensor are counted in vectors of 16 bytes, modulo 2^32, because that takes half the
+// registers of a pointer. A tensor of fewer than kMostVectors can be addressed so.
 constexpr int64_t kMostVectors = int64_t{1} << 32;
 template <class T>
 __host__ __device__ constexpr uint32_t vectors(int64_t elements) {
@@ -198,7 +201,8 @@ bool has_vectors(int channels, int other_channels, int64_t x_count) {
   return channels % kVector == 0 && other_channels % kVector == 0 && x_count / kVector < kMostVectors;
 }
 
-// Our kernels; convolutions in the given tile or else in the faster one. Those take no workspace.
+// Our kernels. Convolutions run in the given tile, or else in the one that is expected to be faster; they
+// take no workspace.
 void forward(const MaskedConv2dForward& op, const Launch& launch, std::optional<TileSize> tile = {});
 void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch,
                     std::optional<TileSize> tile = {});
@@ -207,8 +211,8 @@ int64_t backward_weight_workspace(const MaskedConv2dShape& shape);
 void backward_weight(const MaskedConv2dBackwardWeight& op, const Launch& launch);
 
 // The parts that a plan of cuDNN leaves to us.
-// grad_weight from `parts` filters [K][slots][C], added in order: float32, or in the element type if rounded.
-// Also grad_bias, from the (parts, K) of bias_parts if there are.
+// Computes grad_weight: adds `parts` filters [K][slots][C] in order. They are float32, or of the element type
+// if `rounded`. Computes grad_bias too, from the (parts, K) of bias_parts, unless that is null.
 void unpack_gradient(const MaskedConv2dBackwardWeight& op, const void* packed, int parts, bool rounded,
                      const float* bias_parts, const Launch& launch);
 // grad_bias, by way of bias_gradient_workspace bytes.

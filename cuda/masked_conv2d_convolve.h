@@ -24,9 +24,9 @@ struct ConvolveArguments {
   bool relu, float_y;
 };
 
-// Rows of the product: the pixels of one block, each shifted by the taps. A step goes on from the one before:
-// the flat index moves by the depth of a stage, mostly within a tap or to its neighbour, which takes no
-// division.
+// Rows of the product: the pixels of one block, each shifted by the taps. A step continues from the one
+// before: the flat index of taps and channels grows by the depth of a stage. It mostly stays within a tap or
+// reaches the next one, so additions find the tap and no division is needed.
 template <class T, class Tile, class Pixels>
 class ShiftedPixels {
  public:
@@ -53,7 +53,7 @@ class ShiftedPixels {
   }
 
  private:
-  // Returns how many vectors farther the step's tap lies.
+  // Moves on to the step's tap and returns by how many vectors the copies move.
   __device__ uint32_t move_to(int step) {
     uint32_t distance = Tile::kStageDepth / Tile::kVector;
     for (channel_ += Tile::kStageDepth; channel_ >= taps_.channels(); channel_ -= taps_.channels()) {
@@ -73,7 +73,7 @@ class ShiftedPixels {
   uint32_t position_, from_[Tile::kCopies], bounds_[Tile::kCopies];
 };
 
-// The same, element by element.
+// The same rows, copied element by element.
 template <class T, class Tile, class Pixels>
 class ShiftedPixelElements {
  public:
@@ -131,11 +131,11 @@ class FilterLines {
 
  private:
   const T* from_[Tile::kCopies];
-  int left_[Tile::kCopies];  // elements of the line from there on
+  int left_[Tile::kCopies];  // elements from there to the end of the line
 };
 
 // Columns of the product, backward: the depth is (tap, k), a line holds the input channels of one tap of one
-// filter. Where stages lie within taps, all lines move by the same distance.
+// filter. Where every stage lies within a tap, the lines are equally far apart and one division serves all.
 template <class T, class Tile, Copies copies>
 class TapLines {
  public:
@@ -271,7 +271,7 @@ TileSize faster_tile(const ProductShape& product, int multiprocessors) {
   return clocks(LargeTile{}) <= clocks(SmallTile{}) ? TileSize::kLarge : TileSize::kSmall;
 }
 
-// In the given tile or else in the faster one.
+// Launches in the given tile, or else in the faster one.
 template <Precision precision, Direction direction, class Pixels>
 void launch_in_tiles(const ConvolveArguments<Element<precision>>& conv, const Pixels& pixels, int64_t most,
                      const Launch& launch, std::optional<TileSize> tile) {

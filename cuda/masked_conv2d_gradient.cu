@@ -1,9 +1,10 @@
 // The gradients of a masked convolution's weights and bias.
 //
 // Weights: rows of the product are (tap, input channel), columns output channels, the depth is the pixels.
-// One more row is all ones: its sums are the gradient of the bias, which so costs nothing. The pixels are
-// split into parts; each block writes its part's sums in the packed layout [K][slots][C], and the parts are
-// added in order. How they are split follows from the shape, so that gradients have the same bits on any GPU.
+// One more row is all ones: its sums are the gradient of the bias, which therefore needs no launch of its
+// own. The pixels are split into parts; each block writes its part's sums in the packed layout [K][slots][C],
+// and the parts are added in order. How they are split follows from the shape alone, so that the order of
+// sums, and with it the bits of a gradient, do not depend on the size of the GPU.
 #include <type_traits>
 
 #include "masked_conv2d.h"
@@ -14,12 +15,12 @@ namespace pixelcnn::cuda {
 namespace {
 
 constexpr int kLeastPixels = 64;  // of a part
-// Parts are made for a GPU of so many multiprocessors, an H100: blocks that it has room for at once, and no
-// last few that it would have to wait for. Smaller GPUs take several rounds, of which the last matters less.
+// Parts are sized for an H100, which has so many multiprocessors: it runs all blocks at once, with no few
+// left over for a second round. A smaller GPU takes several rounds, of which an incomplete last one matters
+// less.
 constexpr int kMultiprocessors = 132;
 
-// How the pixels are split: into as many parts as give at most `blocks` blocks where one part has
-// `blocks_per_part`.
+// How the pixels are split. A part takes `blocks_per_part` blocks; there are as many parts as `blocks` allow.
 struct Parts {
   int64_t pixels;  // of a part
   int count;
@@ -72,7 +73,7 @@ class TapsOfPixels {
   }
 
  private:
-  static constexpr int kHeld = (Tile::kStageDepth + 31) / 32;  // lines of a lane
+  static constexpr int kHeld = (Tile::kStageDepth + 31) / 32;  // lines whose bounds a lane computes
   static_assert(kHeld == 1 || Tile::kLinesAtOnce % 32 == 0);
 
   __device__ void load_vectors(const uint32_t (&bounds)[Tile::kCopies], T* stage) {
@@ -111,8 +112,8 @@ class TapsOfPixels {
   const T* x_;
   const TapIndex& taps_;
   const ImagePixels& pixels_;
-  int index_, ones_;          // how far the row of ones is from there
-  int end_, count_;           // of the part's pixels
+  int index_, ones_;          // the thread's first row of the product; how far behind it the row of ones is
+  int end_, count_;           // where the part's pixels end, and how many there are
   uint32_t position_, from_;  // of the step's first copy
 };
 
@@ -157,7 +158,7 @@ struct GradientArguments {
   int64_t part_pixels;
 };
 
-// Of x and of grad_y: an image has few channels where the layer behind it has many.
+// x and grad_y are copied in ways of their own: in the first layer x has few channels and grad_y many.
 template <Precision precision, class Shape, Copies x_copies, Copies grad_copies>
 __global__ void __launch_bounds__(GradientTile<precision, Shape>::kThreads)
     weight_gradient(const GradientArguments<Element<precision>> gradient) {
@@ -192,7 +193,7 @@ __global__ void __launch_bounds__(GradientTile<precision, Shape>::kThreads)
   });
 }
 
-// Blocks for each multiprocessor, which it has room for.
+// Blocks for each multiprocessor; it has room for all of them at once, as is asserted below.
 constexpr int kLargeBlocks = 4, kSmallBlocks = 2;
 template <class Shape>
 constexpr bool has_room(int blocks) {

@@ -30,21 +30,17 @@ int centre_slot(const MaskedConv2dShape& shape) {
 }
 
 struct FilterShape : FilterMask {
-  int window, taps;
+  int window;
   Divider by_c;
 
   explicit FilterShape(const MaskedConv2dShape& shape)
-      : FilterMask(mask_of(shape)),
-        window(shape.kernel_size * shape.kernel_size),
-        taps(live_taps(shape)),
-        by_c(shape.c) {}
+      : FilterMask(mask_of(shape)), window(shape.kernel_size * shape.kernel_size), by_c(shape.c) {}
 };
 
-// One output's weights per blockIdx.x, shared out over blockIdx.y. Enough blocks for small filters to be one
-// block and large ones to be spread.
-dim3 filter_grid(int filters, int64_t weights) {
+// One output's weights per blockIdx.x, shared out over blockIdx.y: one block if they are few, at most 64.
+dim3 filter_grid(int outputs, int64_t weights) {
   const int64_t blocks = blocks_of(weights, 4 * kThreads);
-  return dim3(static_cast<unsigned>(filters), static_cast<unsigned>(blocks < 64 ? blocks : 64));
+  return dim3(static_cast<unsigned>(outputs), static_cast<unsigned>(blocks < 64 ? blocks : 64));
 }
 
 constexpr int kTile = 32;
@@ -79,9 +75,10 @@ template <class T>
 struct FilterList {
   ListedFilter<T> filters[MaskedConv2dPack::kMostFilters];
 };
-static_assert(sizeof(FilterList<float>) <= 4096, "what any driver takes as a kernel's parameters");
+static_assert(sizeof(FilterList<float>) <= 4096, "every driver takes 4 KB of kernel parameters, not more");
 
-// Through shared memory, so that neighbouring threads read neighbouring taps and write neighbouring channels.
+// Packs all filters of a list. Tiles are transposed in shared memory, so that neighbouring threads read
+// neighbouring taps and write neighbouring channels.
 template <class T>
 __global__ void __launch_bounds__(kThreads) pack_filters(const FilterList<T> list) {
   int index = 0, block = static_cast<int>(blockIdx.x);
@@ -116,7 +113,7 @@ __global__ void __launch_bounds__(kThreads)
     unpack_filters(const T* packed, const float* bias_parts, int parts, float* weight, float* bias,
                    const FilterShape shape, int slots, int centre, float scale) {
   const int output = static_cast<int>(blockIdx.x), count = shape.window * shape.c;
-  if (bias_parts != nullptr && blockIdx.y == 0 && threadIdx.x < 32) {  // a warp
+  if (bias_parts != nullptr && blockIdx.y == 0 && threadIdx.x < 32) {  // one warp for each output
     float sum = 0;
     for (int p = static_cast<int>(threadIdx.x); p < parts; p += 32)
       sum += bias_parts[int64_t{p} * shape.k + output];

@@ -46,6 +46,9 @@ void with_precision(Precision precision, const Body& body) {
   }
 }
 
+// How many blocks of `block` it takes to cover `count`.
+constexpr int64_t blocks_of(int64_t count, int64_t block) { return (count + block - 1) / block; }
+
 // How many blocks of so many threads and so many bytes of shared memory one multiprocessor has room for. CUDA
 // keeps 1 KB per block for itself. A kernel that asks for blocks in __launch_bounds__ asserts that they fit
 // where it is meant to have them: asking for more only takes registers away from it.
@@ -119,7 +122,7 @@ class BlockTile {
   template <class SourceA, class SourceB>
   __device__ void multiply(T* shared, int steps, SourceA& a, SourceB& b) {
     constexpr int kStageSize = A::kSize + B::kSize, kEnd = Shape::kStages * kStageSize;
-    int filled = 0, read = 0;  // where stages begin
+    int filled = 0, read = 0;  // where the stages begin that are filled and read next
     const auto load = [&](int step) {
       if (step < steps) {
         a.load(step, shared + filled);

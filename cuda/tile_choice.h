@@ -1,10 +1,11 @@
 // Which block tile a convolution is computed with: the one that a small model of an H100 finds faster. Every
 // tile gives the same bits, so a poor choice costs time and nothing else.
 //
-// A tile takes the longest of five times, each as if the others were free: of the busiest multiprocessor to
-// issue its instructions, to multiply and to move operands through shared memory; of the device to move them
-// from L2; and of a block to wait for copies that depend on one another. scripts/gpu-acceptance/gpu-model.mjs
-// predicts whole steps in the same way and says where the numbers come from.
+// The model takes the longest of five times, each computed as if the other four were zero: what the busiest
+// multiprocessor needs to issue its instructions, to multiply, and to move operands through shared memory;
+// what the device needs to move them from L2; and what a block needs to wait for copies that depend on one
+// another. scripts/gpu-acceptance/gpu-model.mjs predicts whole steps in the same way and says where the
+// numbers come from.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -34,8 +35,8 @@ namespace tile_model {
 constexpr int kComputeCapability = 90;  // whose shared memory decides how many blocks there is room for
 constexpr int kSchedulers = 4;          // of a multiprocessor, each issues an instruction per clock
 constexpr double kDependent = 2.5;      // clocks between instructions of a warp that has its scheduler alone
-constexpr int kStepInstructions =
-    90;                            // of a warp for a stage: copies and their addresses, barrier, fragments
+// Of a warp for a stage, besides its products: copies and their addresses, the barrier, fragments.
+constexpr int kStepInstructions = 90;
 constexpr int kMmaFlops = 2670;    // per clock, of the tensor cores of a multiprocessor
 constexpr int kSharedBytes = 128;  // per clock, of its shared memory
 constexpr double kL2Bytes = 24;    // per clock and multiprocessor
@@ -49,28 +50,31 @@ TileCost tile_cost(const ProductShape& product, int block_bytes, int multiproces
   constexpr int kWarpsDown = Shape::kRows / Shape::kWarpRows,
                 kWarpsAcross = Shape::kColumns / Shape::kWarpColumns, kWarps = kWarpsDown * kWarpsAcross;
   const int resident = blocks_per_multiprocessor(kComputeCapability, 32 * kWarps, block_bytes);
-  const auto in_blocks = [](int64_t count, int64_t block) { return (count + block - 1) / block; };
-  const int64_t down = in_blocks(product.rows, Shape::kRows),
-                across = in_blocks(product.columns, Shape::kColumns), blocks = down * across,
-                busiest = in_blocks(blocks, multiprocessors), waves = in_blocks(busiest, resident),
-                steps = in_blocks(product.depth_bytes, Shape::kDepthBytes);
+  // `busiest`: the blocks of the multiprocessor that has the most.
+  const int64_t down = blocks_of(product.rows, Shape::kRows),
+                across = blocks_of(product.columns, Shape::kColumns), blocks = down * across,
+                busiest = blocks_of(blocks, multiprocessors), waves = blocks_of(busiest, resident),
+                steps = blocks_of(product.depth_bytes, Shape::kDepthBytes);
   const auto clocks_of = [&](double of_a_step) { return static_cast<double>(busiest * steps) * of_a_step; };
 
-  // A warp's products of a stage: by mma 16 x 8 x 32 bytes at once, else one for each lane.
+  // Instructions of a warp for the products of a stage: an mma does 16 x 8 x 32 bytes at once, without tensor
+  // cores each lane does one product.
   const int products = Shape::kWarpRows * Shape::kWarpColumns * Shape::kDepthBytes /
                        (product.tensor_cores ? 16 * 8 * 32 : 32 * int{sizeof(float)});
-  const auto slots = [](int64_t count) {
+  // Clocks to issue one instruction of every warp of `count` blocks. The warps share the schedulers; a warp
+  // that has one alone waits for its previous instruction.
+  const auto issue_clocks = [](int64_t count) {
     const double warps = static_cast<double>(count * kWarps) / kSchedulers;
     return count == 0 ? 0 : std::max(warps, kDependent);
   };
   const double issue =
       static_cast<double>(steps * (kStepInstructions + products)) *
-      (static_cast<double>(busiest / resident) * slots(resident) + slots(busiest % resident));
+      (static_cast<double>(busiest / resident) * issue_clocks(resident) + issue_clocks(busiest % resident));
   const double multiply =
       product.tensor_cores
           ? clocks_of(double(Shape::kRows) * Shape::kColumns * Shape::kDepthBytes / kMmaFlops)
           : 0;
-  // Written once, read by every warp across or down.
+  // A row is written once and read by every warp across, a column by every warp down.
   const double shared = clocks_of(double(Shape::kDepthBytes) / kSharedBytes *
                                   (Shape::kRows * (1 + kWarpsAcross) + Shape::kColumns * (1 + kWarpsDown)));
   const int64_t l2_bytes = (across * product.rows + down * product.columns) * product.depth_bytes;

@@ -64,7 +64,7 @@ struct CudaFunctions {
 
   void (*report_cudnn)(CudnnReport*);
   int64_t (*packed_bytes)(const MaskedConv2dShape*, Direction);
-  int32_t packs_alike;  // 1 if it does
+  int32_t packs_alike;  // 1: a packed filter is the same for both directions
   int32_t (*supports)(const CudaDevice*, Precision);
 #define PIXELCNN_X(Op)                                            \
   int64_t (*workspace_##Op)(CudaDevice*, const Op*, CudaStatus*); \

@@ -38,6 +38,7 @@ class Decoder {
   void require(bool condition, const char* message) {
     PIXELCNN_CHECK(condition, "ERR_PROGRAM", where() + message);
   }
+  // Calls body(i) for every item of a list; errors thrown meanwhile name the item.
   template <class Body>
   void each(const char* item, int32_t count, const Body& body) {
     for (int32_t i = 0; i < count; ++i) {
@@ -129,7 +130,7 @@ class Decoder {
   std::span<const int32_t> wire_;
   std::span<const std::shared_ptr<Arena>> arenas_;
   const std::string& where_;
-  std::string item_;  // of a list
+  std::string item_;  // of a list that is being read: ", filter 3"; else empty
   size_t position_ = 0;
 };
 

@@ -5,7 +5,7 @@
 // width. Weights are OIHW (K, C, R, S) float32, images and levels NHWC uint8. Activations and their gradients
 // are NHWC in the element type of the op's precision, here `void`: float32 on the CPU.
 // `describe` lists an op's fields in wire order, numbers first, then tensors with the element counts that the
-// program's validator holds them to; of a list, `each` names the item that a field is of.
+// program's validator holds them to. A list is described by `each`, so that errors name the item of a field.
 #pragma once
 #include <cstdint>
 

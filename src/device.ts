@@ -121,7 +121,10 @@ export class Device {
     return typeof value === 'object' && value !== null && #handle in value;
   }
 
-  /** @internal Pixels per run of the sampler, whose fronts have few of them at a time; chunks.ts sees to aborts. */
+  /**
+   * @internal Most pixels that the sampler draws as one batch. A GPU has more than for a forward pass, because a front
+   * has few of them; aborts are still seen soon, because sample/chunks.ts decides how many fronts run at once.
+   */
   get pixelsPerRun(): number {
     return (this.#info.backend === 'cuda' ? 4096 : 16) * 28 * 28;
   }

@@ -1,7 +1,7 @@
-// What our CUDA kernels that multiply no matrices ask of a GPU: bytes, instructions, waiting.
+// What those of our CUDA kernels that multiply no matrices ask of a GPU: bytes, instructions, waiting.
 //
-// Each function describes the launch that a kernel of cuda/ makes for a shape; gpu-model.mjs turns that into time. Those
-// that multiply matrices are in product-costs.mjs.
+// Each function describes the launch of a kernel of cuda/ for a shape; gpu-model.mjs turns that into time.
+// product-costs.mjs has the kernels that multiply matrices.
 import { blocksOf, elementBytes } from './gpu-model.mjs';
 
 /** Sizes that the kernels and their launchers share the work out by, with the names that they have in cuda/. */

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { frontRows, frontSteps } from '../../dist/ops/sample.js';
 import { blocksOf, cut, elementBytes, h100, kernelTime } from './gpu-model.mjs';
 import { nextFront } from './kernel-costs.mjs';
 import { convolve, sampleFront } from './product-costs.mjs';
@@ -73,15 +74,14 @@ export function predictOp(label, options = {}, gpu = h100) {
 
 // ---- sampling
 
-/** Pixels of one native run (src/device.ts). */
+/** Most pixels of a batch of the sampler (src/device.ts). Its limit of memory is left out: in bf16 it holds 4,096 images. */
 export const pixelsPerRun = 4096 * 28 * 28;
 
-/** Pixels of one image in each front (FrontPixels in cuda/front.h). */
-function frontsOf(height, width, slope) {
-  return Array.from({ length: width + slope * (height - 1) }, (_, t) => {
-    const first = t < width ? 0 : Math.floor((t - width) / slope) + 1;
-    return Math.max(0, Math.min(Math.floor(t / slope), height - 1) - first + 1);
-  });
+/** Pixels of one image in each front. */
+function frontsOf(height, width, front) {
+  return Array.from({ length: frontSteps(front, height, width) }, (_, t) =>
+    frontRows(front, height, width, t),
+  );
 }
 
 /**
@@ -92,7 +92,7 @@ export function predictSampling(options, gpu = h100) {
   const { model, batch, height, width } = { ...defaults, ...options };
   const { config, hidden, head } = network(model);
   const pad = (config.kernelSize - 1) / 2;
-  const fronts = frontsOf(height, width, pad + 1);
+  const fronts = frontsOf(height, width, { pad, slope: pad + 1 });
   const longest = Math.min(blocksOf(width, pad + 1), height);
   const layerTime = (layer, images, rows) => {
     const shape = { ...layer, pixels: images * rows, most: images * longest, front: true };

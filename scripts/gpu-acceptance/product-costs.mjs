@@ -1,8 +1,8 @@
-// What our CUDA kernels that multiply matrices in block tiles (cuda/tile.h) ask of a GPU.
+// What those of our CUDA kernels that multiply matrices in block tiles (cuda/tile.h) ask of a GPU.
 //
 // Instructions are those of the machine code (sm_90, nvcc 13.0, bf16). Copies through L1 are modelled as the review of the
-// kernels does: taps side by side read the same pixels but for one, so that L2 is asked once for a row of taps, as long as
-// the pixels of all blocks of a multiprocessor fit what shared memory leaves of L1.
+// kernels does: neighbouring taps read the same pixels, all but one, so that L2 is asked once for a row of taps, as long
+// as the pixels of all blocks of a multiprocessor fit into what shared memory leaves of L1.
 import {
   blocksOf,
   depthOf,
@@ -18,8 +18,9 @@ import {
 import { floatBytes, partsOf, sizes } from './kernel-costs.mjs';
 
 /**
- * Instructions of a warp. `rounds`: of a round of the main loop, as scripts/kernel-gates.mjs counts them with copies of 16
- * bytes, and with copies of elements (there, loops of two rounds are counted once).
+ * Instructions of a warp. `rounds`: of a round of the main loop. Those with copies of 16 bytes are what
+ * scripts/kernel-gates.mjs counts. Those with copies of elements are more than it counts, because it counts an inner loop
+ * over elements once, and these have two rounds.
  */
 export const instructions = {
   block: 200, // before the loop: where its pixels lie
@@ -35,7 +36,10 @@ export const instructions = {
   },
 };
 
-/** Loads that a step waits for one after the other where elements pass through registers, kElementsAtOnce of them at once. */
+/**
+ * Loads that a step waits for one after the other where elements pass through registers. The 8 elements of 16 bytes take
+ * two rounds of kElementsAtOnce: two for all copies of operand a, and two for each copy of operand b, unless that has vectors.
+ */
 const elementTrips = { forward: 6, backward: 6, weightGradient: 2, sample: 18 };
 
 /** A launch of `blocks` blocks of tile `name`, each of `steps` stages; `along`: do the operands' lines run along the depth. */

@@ -1,5 +1,5 @@
 // Reads kernels out of a cubin: how many instructions of each kind they have, and how many a round of their main loop
-// takes. Also reads what ptxas said of their registers. No tool of NVIDIA is needed, and CUDA's own disassembler need not be there.
+// takes. Also reads what ptxas said of their registers. No tool of NVIDIA is needed, CUDA's own disassembler included.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fail } from '../steps.mjs';
@@ -143,7 +143,7 @@ function branchOffset(low, high, architecture) {
   return (architecture >= 90 ? upper * 256 + Number((low >> 16n) & 0xffn) : upper) / 4;
 }
 
-/** Whether a branch is taken whatever the predicates: its guard, and the predicate it may ask besides, are PT (7). */
+/** Whether a branch is always taken: its guard, and the second predicate that it may have, are PT (7), which is true. */
 function isAlways(low, high) {
   return ((low >> 12n) & 0xfn) === 7n && ((high >> 23n) & 0xfn) === 7n;
 }
@@ -161,6 +161,7 @@ function mainLoop(branches, products, copies) {
     .filter(({ begin, end }) => begin < end && begin <= products[0] && end > products.at(-1))
     .sort((a, b) => a.end - a.begin - (b.end - b.begin))[0];
   if (around === undefined) return 0;
+  // The best way from the loop's begin to each instruction, found in one pass because branches back are left out.
   const best = new Map([[around.begin, { copied: 0, length: 0 }]]);
   const reach = (at, way) => {
     const known = best.get(at);

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { fail } from '../steps.mjs';
 
 /**
- * Which tile a kernel has, how it copies (operand b in another way, if `bCopies`), and whether the lines of its operands lie along or across the depth.
- * `aThroughL1`: operand a is copied through L1. `bWays`: ways in the source to copy b, of which a launch goes one.
+ * Kernels that multiply in block tiles. The name says which tile a kernel has and how it copies, operand b as `bCopies` if
+ * that is there. `a` and `b`: whether the lines of an operand lie along or across the depth. `aThroughL1`: operand a is
+ * copied through L1. `bWays`: how many ways to copy b the source has; a launch takes one of them.
  */
 const forms = [
   {

@@ -32,7 +32,7 @@ export class MaskedConv2d {
     return { n, h, w, ...this.config, algorithm };
   }
 
-  /** What has the weights packed for one direction; the tensor keeps its memory from run to run if `keep`. */
+  /** The layer's filter as {@link maskedConv2dPack} takes it; the packed tensor keeps its memory from run to run if `keep`. */
   filterPack(r: Recorder, direction: Direction, algorithm: Algorithm, keep: boolean): FilterPack {
     const geometry = this.geometry(1, 1, 1, algorithm);
     const bytes = packedBytes(r, geometry, direction);
@@ -41,7 +41,7 @@ export class MaskedConv2d {
     return { geometry, direction, weight: this.filter.weight, packed };
   }
 
-  /** ReLU(conv(x) + bias): (N, H, W, C) to (N, H, W, K). `packed`: for this algorithm, forward. */
+  /** ReLU(conv(x) + bias): (N, H, W, C) to (N, H, W, K). `packed`: weights packed forward for this algorithm. */
   forward(r: Recorder, x: Tensor, algorithm: Algorithm, packed: Tensor): Tensor {
     const [n, h, w] = x.shape as [number, number, number, number];
     return maskedConv2dForward(r, `${this.config.name} forward`, this.geometry(n, h, w, algorithm), {
@@ -65,7 +65,7 @@ export class MaskedConv2d {
 
   /**
    * Gradient of the layer's input x, gated by x > 0 because x is the ReLU output of the layer below. `packedBackward`:
-   * for this algorithm, backward.
+   * weights packed backward for this algorithm.
    */
   backwardInput(r: Recorder, x: Tensor, gradY: Tensor, algorithm: Algorithm, packedBackward: Tensor): Tensor {
     const [n, h, w] = x.shape as [number, number, number, number];

@@ -29,7 +29,7 @@ export interface Network {
 /** Packed forward weights of all layers, hidden ones first. */
 export type PackedWeights = readonly Tensor[];
 
-/** Records the packing of all weights, in one op where 32 will do, into tensors that keep their memory. */
+/** Records the packing of all weights, in one op for up to 32 layers, into tensors that keep their memory. */
 export function recordPack(r: Recorder, { hidden, head }: Network, algorithm: Algorithm): PackedWeights {
   const filters = [...hidden, head].map((layer) => {
     return layer.filterPack(r, forward, layer === head ? 'direct' : algorithm, true);
@@ -38,7 +38,10 @@ export function recordPack(r: Recorder, { hidden, head }: Network, algorithm: Al
   return filters.map(({ packed }) => packed);
 }
 
-/** Hands out the packed weights of layer i for a direction, and records their packing once they are asked for. */
+/**
+ * Returns a function that gives the packed weights of layer i for a direction. Where one packing serves both directions,
+ * all layers are packed here, in one op; else the function records each packing when it is called.
+ */
 function trainingPacks(
   r: Recorder,
   network: Network,
@@ -48,7 +51,7 @@ function trainingPacks(
     const packed = recordPack(r, network, algorithm);
     return (i) => packed[i]!;
   }
-  // Both directions of all layers would need much memory at once, and one by one is as fast here.
+  // On the CPU one op for all layers would be no faster, and would need memory for both directions of all of them.
   const { hidden, head } = network;
   return (i, direction) => {
     const layer = hidden[i] ?? head;

@@ -74,10 +74,10 @@ export interface FilterPack {
   readonly packed: Tensor;
 }
 
-/** MaskedConv2dPack::kMostFilters of native/ops.h. */
+/** Filters of one op: MaskedConv2dPack::kMostFilters of native/ops.h. */
 const mostFilters = 32;
 
-/** Packs filters in as few ops as there can be: one for up to 32. */
+/** Packs filters, up to 32 of them in one op. */
 export function maskedConv2dPack(r: Recorder, label: string, filters: readonly FilterPack[]): void {
   for (const { geometry: g, weight } of filters)
     requireShape(label, 'weight', weight, [g.k, g.c, g.kernelSize, g.kernelSize]);

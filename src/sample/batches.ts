@@ -51,12 +51,13 @@ export interface Job {
   onSteps?: (done: number, of: number) => void;
 }
 
-/** A chunk that was submitted. */
+/** A chunk that was submitted and has not arrived. */
 interface Flight {
   readonly sampler: FrontSampler;
   readonly chunk: Chunk;
-  /** Of its batch. */
+  /** The first image of its batch. */
   readonly first: number;
+  /** When it was submitted, by performance.now(). */
   readonly submitted: number;
   readonly drawn: Promise<Drawn>;
 }
@@ -84,10 +85,10 @@ export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<Sam
   const checkWeights = requireUnchanged(model, job.weights);
   const samplers = new Samplers(model, job);
   const inFlight: Flight[] = [];
-  // One to run and one to go on with. Whoever reads frames may stand still for long, with nothing in flight.
+  // One chunk runs and one waits behind it. A stream's reader may pause for long, so at a frame nothing is in flight.
   const mostInFlight = job.stepsPerFrame === undefined ? 2 : 1;
 
-  // Where the next chunk begins.
+  // Where the next chunk begins: the first image of its batch, and a front.
   let first = 0;
   let from = 0;
   /** Submits chunks until the device has enough to do. */
@@ -106,7 +107,7 @@ export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<Sam
       checkWeights();
       const batch = from === 0 ? batchOf(job, first, n, perImage, height * width) : undefined;
       const drawn = sampler.draw(model, chunk, batch, signal);
-      drawn.catch(() => {}); // whoever awaits it is told; until then it is not unhandled
+      drawn.catch(() => {}); // it is awaited later; a rejection before that must not count as unhandled
       inFlight.push({ sampler, chunk, first, submitted: performance.now(), drawn });
       from = chunk.to;
       if (from < wavefront.steps) continue;
@@ -140,7 +141,7 @@ export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<Sam
       await submit();
     }
   } catch (error) {
-    // No sampler is used again, nor its memory freed, under a chunk that nobody waits for.
+    // Samplers are given back below, so no chunk may still be at work with one. This throws the error, or its cause.
     await allEnded([Promise.reject(error), ...inFlight.map(({ drawn }) => drawn)]);
   } finally {
     samplers.end();
@@ -149,7 +150,7 @@ export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<Sam
   return images(data);
 }
 
-/** The samplers of one job, by the images of their batches: at most that of full batches and that of the last. */
+/** The samplers of one job by the number of images of a batch: one for full batches, and one for a smaller last batch. */
 class Samplers {
   readonly #model: ModelInternals;
   readonly #job: Job;
@@ -171,13 +172,13 @@ class Samplers {
     return lease.value as FrontSampler;
   }
 
-  /** Gives them back, fit for the next call. */
+  /** Gives them back for the next call to use. */
   keep(): void {
     for (const lease of this.#leases.values()) lease.keep();
     this.end();
   }
 
-  /** Gives them back; those that were not kept are disposed. */
+  /** Gives back those that were not kept, which disposes them. */
   end(): void {
     for (const lease of this.#leases.values()) lease.end();
     this.#leases.clear();

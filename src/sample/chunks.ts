@@ -1,11 +1,11 @@
 // How many fronts of the wavefront are submitted at once: pure functions of how long fronts before them took.
 import { type Front, frontRows, frontSteps } from '../ops/sample.js';
 
-/** Milliseconds of work that the device may have at hand before an abort is seen. */
+/** Most milliseconds of work that the device has been given and not finished: an abort waits for all of it. */
 export const inFlightMilliseconds = 40;
-/** Milliseconds of a chunk where all that is left would take too long. */
+/** Most milliseconds of a chunk of single fronts. */
 const chunkMilliseconds = 25;
-/** Fronts of the first chunk, when nobody knows how long they take. */
+/** Fronts of the first chunk, which is short because nothing was timed before it. */
 const untimedFronts = 4;
 /** What one native call may repeat. */
 const mostRepeats = 4096;
@@ -13,7 +13,7 @@ const mostRepeats = 4096;
 /** The fronts of an image, from the first to the last. */
 export class Wavefront {
   readonly steps: number;
-  /** At t the rows on all fronts before t. */
+  /** [t]: rows of an image on all fronts before t. */
   readonly #rowsBefore: Uint32Array;
 
   constructor(front: Front, h: number, w: number) {
@@ -29,11 +29,11 @@ export class Wavefront {
   }
 }
 
-/** Work on a batch. */
+/** An amount of work on a batch, as far as its time depends on it. */
 export interface Fronts {
-  /** Launched fronts, those beyond the last included. */
+  /** Fronts that are launched, including those behind the last, which draw nothing. */
   readonly fronts: number;
-  /** Rows of an image on them. */
+  /** Rows of an image on these fronts. */
   readonly rows: number;
 }
 
@@ -41,19 +41,19 @@ export interface TimedFronts extends Fronts {
   readonly milliseconds: number;
 }
 
-/** What is submitted at once: a program, so often, and the step of the wavefront that it leads to. */
+/** What is submitted at once: a program, how often it runs, and the step of the wavefront that it leads to. */
 export interface Chunk extends Fronts {
   /** `front` draws one front, `block` as many as the sampler's blocks have. */
   readonly program: 'front' | 'block';
   readonly repeat: number;
   readonly to: number;
-  /** What it takes at most; infinite where nothing was timed yet. */
+  /** How long it takes at most; infinite if nothing was timed before. */
   readonly milliseconds: number;
 }
 
 /**
- * What `work` takes at most. A front costs something and a row costs something, each of them at least nothing, so the
- * time grows by no more than the larger of both ratios.
+ * The longest that `work` can take, if time = a · fronts + b · rows with unknown a and b of at least 0: then it grows by no
+ * more than the larger of the two ratios.
  */
 export function mostMilliseconds(timed: TimedFronts, work: Fronts): number {
   const rows = work.rows === 0 ? 0 : work.rows / timed.rows;
@@ -61,9 +61,10 @@ export function mostMilliseconds(timed: TimedFronts, work: Fronts): number {
 }
 
 /**
- * The chunk that begins at front `from` and ends at `until`, or before: blocks where they take no longer than may be in
- * flight, else single fronts. `block` is the number of fronts of a block, 0 where there is none. `timed` is the work that
- * was timed last. Blocks may run past the last front, where they draw nothing, but at least half of each is drawn.
+ * The chunk that begins at front `from` and ends at `until` or before: blocks, if they take no longer than
+ * {@link inFlightMilliseconds}, else single fronts. `block` is the number of fronts of a block, 0 where there are none.
+ * `timed` is the work that was timed last. A block may run past the last front of the image, where it draws nothing, if at
+ * least half of it draws.
  */
 export function nextChunk(
   wavefront: Wavefront,

@@ -46,8 +46,8 @@ export function frontOf(model: ModelInternals): Front {
 }
 
 /**
- * Images that are drawn at once. A front has few of an image's pixels, so a GPU needs more images than for a forward
- * pass; but activations are kept for all pixels, and more images than a forward pass has are taken only within 4 GiB.
+ * Images that are drawn as one batch. A front has few of an image's pixels, so a GPU needs more images to be busy than a
+ * forward pass has. Since activations are kept for all pixels, the additional images are taken only up to 4 GiB of them.
  */
 export function imagesPerBatch(model: ModelInternals, h: number, w: number): number {
   const { channels, hiddenChannels } = model.config;
@@ -61,14 +61,14 @@ export function imagesPerBatch(model: ModelInternals, h: number, w: number): num
   return Math.max(1, Math.min(most, Math.max(always, Math.floor(2 ** 32 / bytes))));
 }
 
-/** Most ops of a block. More would gain nothing: blocks are repeated, and the GPU does not wait between them. */
+/** Most ops of a block. Longer blocks would gain nothing: a block is repeated without a wait between its runs. */
 const mostBlockOps = 8192;
 
 /** The programs of a batch size; they share their state. */
 export class FrontSampler {
-  /** Fronts of a block; 0 where the device gains nothing by blocks. */
+  /** Fronts of a block; 0 on a device that gains nothing by blocks. */
   readonly block: number;
-  /** The work that was timed last. */
+  /** The work that was timed last, by whoever drew with this sampler; the next chunk's length follows from it. */
   timed: TimedFronts | undefined;
   readonly #pack: Program;
   readonly #begin: Program;
@@ -87,9 +87,9 @@ export class FrontSampler {
   }
 
   /**
-   * Submits the next fronts and resolves with what is drawn after them; only pixels that they reached have logits. With
-   * a `batch` they are its first: the canvas is cleared and the uniforms are drawn before, and the weights packed if they
-   * changed.
+   * Submits the next fronts and resolves with what is drawn after them; only pixels that the wavefront has reached have
+   * logits. With `batch` a new batch begins: before its first fronts the canvas is cleared, the uniforms are drawn and, if
+   * they have changed, the weights are packed.
    */
   async draw(
     model: ModelInternals,
@@ -121,8 +121,8 @@ export class FrontSampler {
 }
 
 /**
- * Records and compiles the programs for n images. `known`: some pixels are, and are an input. `given`: uniforms are an
- * input. `logits`: keep and return them.
+ * Records and compiles the programs for n images. `known`: batches tell which pixels are known, and their levels. `given`:
+ * batches bring their uniforms. `logits`: logits are kept and returned.
  */
 export async function buildSampler(
   model: ModelInternals,
@@ -198,7 +198,7 @@ export async function buildSampler(
     if (logits !== null) r.output(logits);
     return r;
   };
-  // A GPU runs a block as one graph. On the CPU, which has none, it would be a loop all the same.
+  // A GPU runs a block as one graph. The CPU has no graphs and gains nothing by a longer program.
   const opsPerFront = channels * (hidden.length + 1);
   const block =
     model.device.info.backend === 'cuda'

@@ -5,6 +5,7 @@ import { type Device, openDevice } from '../../src/device.js';
 import { forward, maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
 import { Program } from '../../src/program.js';
 import { type RecordedOp, Recorder } from '../../src/recorder.js';
+import { precisions } from '../../src/tensor.js';
 import { TrainingStep } from '../../src/train/training-step.js';
 import { openGpu } from '../helpers/cuda.js';
 import { randomModel } from '../helpers/models.js';
@@ -53,8 +54,6 @@ async function train(device: Device, network: typeof small, algorithm: 'auto' | 
 /** How many filters each pack op of a step has. */
 const filtersOf = (ops: readonly RecordedOp[]) =>
   ops.filter(({ name }) => name === 'maskedConv2dPack').map(({ numbers }) => numbers[0]);
-
-const precisions = ['f32', 'tf32', 'bf16', 'f16'] as const;
 
 describe('a training step on a GPU', () => {
   it('packs all layers once, in one op', async () => {
