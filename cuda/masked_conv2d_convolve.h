@@ -12,16 +12,16 @@ namespace pixelcnn::cuda {
 
 template <class T>
 struct ConvolveArguments {
-  const T* x;         // (pixels, taps.channels())
-  const T* weights;   // [K][slots][C]
-  const float* bias;  // or null
-  const T* gate;      // (pixels, outputs) or null
-  void* y;            // (pixels, outputs), float32 if float_y
+  const T* x;                   // (pixels, taps.channels())
+  const T* weights;             // [K][slots][C]
+  const float* bias = nullptr;  // or null
+  const T* gate = nullptr;      // (pixels, outputs) or null
+  void* y = nullptr;            // (pixels, outputs), float32 if float_y
   TapIndex taps;
   int outputs;
-  int first_output, end_output;  // those to compute
-  int c, slots;                  // of the weights
-  bool relu, float_y;
+  int first_output = 0, end_output;  // those to compute
+  int c, slots;                      // of the weights
+  bool relu = false, float_y = false;
 };
 
 // Rows of the product: the pixels of one block, each shifted by the taps. A step continues from the one

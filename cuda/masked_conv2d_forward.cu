@@ -7,19 +7,17 @@ void forward(const MaskedConv2dForward& op, const Launch& launch, std::optional<
   const MaskedConv2dShape& shape = op.shape;
   with_precision(shape.precision, [&]<Precision precision>() {
     using T = Element<precision>;
-    const ConvolveArguments<T> conv = {static_cast<const T*>(op.x),
-                                       static_cast<const T*>(op.packed),
-                                       op.bias,
-                                       nullptr,
-                                       op.y,
-                                       TapIndex(shape, Direction::kForward, shape.w),
-                                       shape.k,
-                                       0,
-                                       shape.k,
-                                       shape.c,
-                                       filter_slots(shape),
-                                       op.relu != 0,
-                                       op.float_y != 0};
+    const ConvolveArguments<T> conv = {.x = static_cast<const T*>(op.x),
+                                       .weights = static_cast<const T*>(op.packed),
+                                       .bias = op.bias,
+                                       .y = op.y,
+                                       .taps = TapIndex(shape, Direction::kForward, shape.w),
+                                       .outputs = shape.k,
+                                       .end_output = shape.k,
+                                       .c = shape.c,
+                                       .slots = filter_slots(shape),
+                                       .relu = op.relu != 0,
+                                       .float_y = op.float_y != 0};
     const ImagePixels pixels(shape, Direction::kForward);
     launch_in_tiles<precision, Direction::kForward>(conv, pixels, pixels.count(), launch, tile);
   });
@@ -29,19 +27,15 @@ void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch, s
   const MaskedConv2dShape& shape = op.shape;
   with_precision(shape.precision, [&]<Precision precision>() {
     using T = Element<precision>;
-    const ConvolveArguments<T> conv = {static_cast<const T*>(op.grad_y),
-                                       static_cast<const T*>(op.packed),
-                                       nullptr,
-                                       static_cast<const T*>(op.gate),
-                                       op.grad_x,
-                                       TapIndex(shape, Direction::kBackward, shape.w),
-                                       shape.c,
-                                       0,
-                                       shape.c,
-                                       shape.c,
-                                       filter_slots(shape),
-                                       false,
-                                       false};
+    const ConvolveArguments<T> conv = {.x = static_cast<const T*>(op.grad_y),
+                                       .weights = static_cast<const T*>(op.packed),
+                                       .gate = static_cast<const T*>(op.gate),
+                                       .y = op.grad_x,
+                                       .taps = TapIndex(shape, Direction::kBackward, shape.w),
+                                       .outputs = shape.c,
+                                       .end_output = shape.c,
+                                       .c = shape.c,
+                                       .slots = filter_slots(shape)};
     const ImagePixels pixels(shape, Direction::kBackward);
     launch_in_tiles<precision, Direction::kBackward>(conv, pixels, pixels.count(), launch, tile);
   });

@@ -12,19 +12,17 @@ void front(const MaskedConv2dFront& op, const Launch& launch, std::optional<Tile
   const FrontPixels pixels(op.front, shape.n, shape.h, shape.w, op.step, op.ahead);
   with_precision(shape.precision, [&]<Precision precision>() {
     using T = Element<precision>;
-    const ConvolveArguments<T> conv = {static_cast<const T*>(op.x),
-                                       static_cast<const T*>(op.packed),
-                                       op.bias,
-                                       nullptr,
-                                       op.y,
-                                       TapIndex(shape, Direction::kForward, pixels.pitch()),
-                                       shape.k,
-                                       first_channel(op.group, shape.groups, shape.k),
-                                       first_channel(op.group + 1, shape.groups, shape.k),
-                                       shape.c,
-                                       filter_slots(shape),
-                                       true,
-                                       false};
+    const ConvolveArguments<T> conv = {.x = static_cast<const T*>(op.x),
+                                       .weights = static_cast<const T*>(op.packed),
+                                       .bias = op.bias,
+                                       .y = op.y,
+                                       .taps = TapIndex(shape, Direction::kForward, pixels.pitch()),
+                                       .outputs = shape.k,
+                                       .first_output = first_channel(op.group, shape.groups, shape.k),
+                                       .end_output = first_channel(op.group + 1, shape.groups, shape.k),
+                                       .c = shape.c,
+                                       .slots = filter_slots(shape),
+                                       .relu = true};
     launch_in_tiles<precision, Direction::kForward>(conv, pixels, pixels.most(), launch, tile);
   });
 }

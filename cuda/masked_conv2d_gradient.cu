@@ -1,36 +1,19 @@
-// The gradients of a masked convolution's weights and bias.
+// The gradient of a masked convolution's weights, and of its bias on the way.
 //
-// Weights: rows of the product are (tap, input channel), columns output channels, the depth is the pixels.
+// Rows of the product are (tap, input channel), columns output channels, the depth is the pixels.
 // One more row is all ones: its sums are the gradient of the bias, which therefore needs no launch of its
 // own. The pixels are split into parts; each block writes its part's sums in the packed layout [K][slots][C],
 // and the parts are added in order. How they are split follows from the shape alone, so that the order of
 // sums, and with it the bits of a gradient, do not depend on the size of the GPU.
 #include <type_traits>
 
+#include "gradient_parts.h"
 #include "masked_conv2d.h"
 #include "tile.h"
 
 namespace pixelcnn::cuda {
 
 namespace {
-
-constexpr int kLeastPixels = 64;  // of a part
-// Parts are sized for an H100, which has so many multiprocessors: it runs all blocks at once, with no few
-// left over for a second round. A smaller GPU takes several rounds, of which an incomplete last one matters
-// less.
-constexpr int kMultiprocessors = 132;
-
-// How the pixels are split. A part takes `blocks_per_part` blocks; there are as many parts as `blocks` allow.
-struct Parts {
-  int64_t pixels;  // of a part
-  int count;
-
-  Parts(int64_t all, int64_t blocks, int64_t blocks_per_part) {
-    const int64_t most = blocks > blocks_per_part ? blocks / blocks_per_part : 1;
-    pixels = blocks_of(blocks_of(all, most), kLeastPixels) * kLeastPixels;
-    count = static_cast<int>(blocks_of(all, pixels));
-  }
-};
 
 // Rounding factors to tf32 would round the bias's gradient too, so there the row of ones is left out.
 constexpr bool has_row_of_ones(Precision precision) { return precision != Precision::kTf32; }
@@ -230,60 +213,7 @@ struct GradientPlan {
   }
 };
 
-constexpr int kSumWarps = 8, kSumChannels = 32;
-
-// sums[part][channel] = scale * the sum over the part's pixels; a warp adds every kSumWarps-th pixel.
-template <class T>
-__global__ void __launch_bounds__(32 * kSumWarps)
-    sum_pixels(const T* x, float* sums, int64_t pixels, int64_t part_pixels, int channels, float scale) {
-  SHARED(float, partial, [kSumWarps][kSumChannels]);
-  const int across = (channels + kSumChannels - 1) / kSumChannels, lane = threadIdx.x % 32,
-            warp = threadIdx.x / 32;
-  const int64_t part = blockIdx.x / across, first = part * part_pixels;
-  const int64_t end = first + part_pixels < pixels ? first + part_pixels : pixels;
-  const int channel = static_cast<int>(blockIdx.x) % across * kSumChannels + lane;
-  float sum = 0;
-  if (channel < channels) {
-#pragma unroll 8
-    for (int64_t pixel = first + warp; pixel < end; pixel += kSumWarps)
-      sum += to_float(x[pixel * channels + channel]);
-  }
-  partial[warp][lane] = sum;
-  __syncthreads();
-  if (warp > 0 || channel >= channels) return;
-  for (int other = 1; other < kSumWarps; ++other) sum += partial[other][lane];
-  sums[part * channels + channel] = sum * scale;
-}
-
-Parts bias_parts(const MaskedConv2dShape& shape) {
-  return Parts(int64_t{shape.n} * shape.h * shape.w, 4 * kMultiprocessors, blocks_of(shape.k, kSumChannels));
-}
-
-template <class T>
-void launch_sum_pixels(const T* x, float* sums, int64_t pixels, const Parts& parts, int channels, float scale,
-                       const Launch& launch) {
-  const int64_t blocks = parts.count * blocks_of(channels, kSumChannels);
-  LAUNCH(sum_pixels<T>, static_cast<unsigned>(blocks), 32 * kSumWarps, 0, launch.stream)
-  (x, sums, pixels, parts.pixels, channels, scale);
-}
-
 }  // namespace
-
-int64_t bias_gradient_workspace(const MaskedConv2dShape& shape) {
-  return bias_parts(shape).count * shape.k * int64_t{sizeof(float)};
-}
-
-void bias_gradient(const MaskedConv2dBackwardWeight& op, float* workspace, const Launch& launch) {
-  const MaskedConv2dShape& shape = op.shape;
-  const int64_t pixels = int64_t{shape.n} * shape.h * shape.w;
-  const Parts parts = bias_parts(shape);
-  with_precision(shape.precision, [&]<Precision precision>() {
-    launch_sum_pixels(static_cast<const Element<precision>*>(op.grad_y), workspace, pixels, parts, shape.k, 1,
-                      launch);
-  });
-  launch_sum_pixels<float>(workspace, op.grad_bias, parts.count, Parts(parts.count, 1, 1), shape.k,
-                           1 / gradient_scale(shape.precision, pixels), launch);
-}
 
 int64_t backward_weight_workspace(const MaskedConv2dShape& shape) {
   const GradientPlan plan(shape);

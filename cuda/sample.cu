@@ -136,19 +136,16 @@ void run(const SampleFront& op, const Launch& launch) {
     using T = Element<precision>;
     using Tile = SampleProduct<precision>;
     constexpr int kBytes = kSampleBytes<precision>;
-    const ConvolveArguments<T> conv = {static_cast<const T*>(op.x),
-                                       static_cast<const T*>(op.packed),
-                                       op.bias,
-                                       nullptr,
-                                       nullptr,
-                                       TapIndex(head, Direction::kForward, pixels.pitch()),
-                                       head.k,
-                                       op.channel * op.levels,
-                                       (op.channel + 1) * op.levels,
-                                       op.c,
-                                       filter_slots(head),
-                                       false,
-                                       true};
+    const ConvolveArguments<T> conv = {.x = static_cast<const T*>(op.x),
+                                       .weights = static_cast<const T*>(op.packed),
+                                       .bias = op.bias,
+                                       .taps = TapIndex(head, Direction::kForward, pixels.pitch()),
+                                       .outputs = head.k,
+                                       .first_output = op.channel * op.levels,
+                                       .end_output = (op.channel + 1) * op.levels,
+                                       .c = op.c,
+                                       .slots = filter_slots(head),
+                                       .float_y = true};
     const auto blocks = static_cast<unsigned>(blocks_of(pixels.most(), SampleTile::kRows));
     with_copies(has_vectors<T>(op.c, op.c, pixels.all() * op.c), [&]<Copies copies>() {
       allow_shared_memory(sample_front_kernel<precision, copies>, kBytes);

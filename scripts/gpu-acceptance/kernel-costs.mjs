@@ -63,7 +63,7 @@ export function unpack({ taps, slots, c, k, kernelSize, parts }) {
   };
 }
 
-/** How many parts the pixels are split into for at most `blocks` blocks (Parts in cuda/masked_conv2d_gradient.cu). */
+/** How many parts the pixels are split into for at most `blocks` blocks (Parts in cuda/gradient_parts.h). */
 export function partsOf(pixels, blocks, blocksPerPart) {
   const most = Math.max(1, Math.floor(blocks / blocksPerPart));
   const size = blocksOf(blocksOf(pixels, most), sizes.kLeastPixels) * sizes.kLeastPixels;

@@ -19,8 +19,8 @@ import { floatBytes, partsOf, sizes } from './kernel-costs.mjs';
 
 /**
  * Instructions of a warp. `rounds`: of a round of the main loop. Those with copies of 16 bytes are what
- * scripts/kernel-gates.mjs counts. Those with copies of elements are more than it counts, because it counts an inner loop
- * over elements once, and these have two rounds.
+ * scripts/kernel-gates.mjs counts. It counts an inner loop over elements once where these have two rounds, so the length of
+ * each such loop, read off the machine code, is added: that is rather too much, since some of it is jumped over.
  */
 export const instructions = {
   block: 200, // before the loop: where its pixels lie

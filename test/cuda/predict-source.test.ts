@@ -61,16 +61,16 @@ describe('the constants of the kernels', () => {
 
   it('the sizes that work is shared out by are those of the source', () => {
     const sources = {
-      kLeastPixels: 'cuda/masked_conv2d_gradient.cu',
-      kSumWarps: 'cuda/masked_conv2d_gradient.cu',
-      kSumChannels: 'cuda/masked_conv2d_gradient.cu',
+      kLeastPixels: 'cuda/gradient_parts.h',
+      kSumWarps: 'cuda/masked_conv2d_bias_gradient.cu',
+      kSumChannels: 'cuda/masked_conv2d_bias_gradient.cu',
       kPasses: 'cuda/cross_entropy.h',
       kHeld: 'cuda/cross_entropy.h',
       kCrossEntropyThreads: 'cuda/cross_entropy.h',
       kFlatThreads: 'cuda/grid.h',
       kLogitsStride: 'cuda/sample.cu',
       kTile: 'cuda/masked_conv2d_pack.cu',
-      kMultiprocessors: 'cuda/masked_conv2d_gradient.cu',
+      kMultiprocessors: 'cuda/gradient_parts.h',
       kLargeBlocks: 'cuda/masked_conv2d_gradient.cu',
       kSmallBlocks: 'cuda/masked_conv2d_gradient.cu',
     };

@@ -151,6 +151,34 @@ describe('what our convolutions launch', () => {
     expect(`${name}: ${blocks} blocks, ${waves} waves, ${megabytes} MB`).toBe(expected);
   });
 
+  it('predictions are made for the tiles that are chosen', async () => {
+    const folder = `${root}scripts/gpu-acceptance/`;
+    const { convolve } = await import(`${folder}product-costs.mjs`);
+    const model = await import(`${folder}gpu-model.mjs`);
+    const rows = choices.filter(([words]) => /^(forward|backwardInput|front) bf16/.test(words));
+    expect(rows.length).toBeGreaterThan(12);
+    for (const [words, onH100] of rows) {
+      const [op, , ...numbers] = words.split(' ');
+      const [n, h, w, c, k, kernelSize] = numbers.map(Number) as [
+        number,
+        number,
+        number,
+        number,
+        number,
+        number,
+      ];
+      const radius = (kernelSize - 1) / 2;
+      const shape = { taps: radius * kernelSize + radius + 1, kernelSize, front: op === 'front' };
+      // A front of 28 x 28 has 7 rows at most. Backward, the channels change places.
+      const pixels = n * (op === 'front' ? 7 : h * w);
+      const channels = op === 'backwardInput' ? { c: k, k: c, backward: true } : { c, k };
+      const { sharedBytes } = convolve({ pixels, ...shape, ...channels }, model.h100);
+      expect(`${words}: ${sharedBytes > 50_000 ? 'large' : 'small'}`).toBe(
+        `${words}: ${onH100.split(/[ ,]/)[1]}`,
+      );
+    }
+  });
+
   it('costs grow with the pixels, and never with the multiprocessors', () => {
     for (const tile of ['large', 'small'] as const) {
       const clocks = (images: number, multiprocessors: number) =>

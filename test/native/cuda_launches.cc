@@ -26,6 +26,7 @@ Arguments note(unsigned blocks, unsigned threads, int64_t shared_bytes);
 
 }  // namespace pixelcnn::test
 
+#include "../../cuda/masked_conv2d_bias_gradient.cu"
 #include "../../cuda/masked_conv2d_forward.cu"
 #include "../../cuda/masked_conv2d_front.cu"
 #include "../../cuda/masked_conv2d_gradient.cu"
