@@ -26,9 +26,9 @@ struct ProductShape {
 
 struct TileCost {
   int64_t blocks;
-  int64_t waves;     // of blocks that the device holds at once
-  int64_t l2_bytes;  // from L2 into shared memory
-  double clocks;     // of a multiprocessor
+  int64_t waves;    // of blocks that the device holds at once
+  double l2_bytes;  // from L2 into shared memory
+  double clocks;    // of a multiprocessor
 };
 
 namespace tile_model {
@@ -77,8 +77,10 @@ TileCost tile_cost(const ProductShape& product, int block_bytes, int multiproces
   // A row is written once and read by every warp across, a column by every warp down.
   const double shared = clocks_of(double(Shape::kDepthBytes) / kSharedBytes *
                                   (Shape::kRows * (1 + kWarpsAcross) + Shape::kColumns * (1 + kWarpsDown)));
-  const int64_t l2_bytes = (across * product.rows + down * product.columns) * product.depth_bytes;
-  const double l2 = static_cast<double>(l2_bytes) / (kL2Bytes * multiprocessors);
+  const double l2_bytes = (static_cast<double>(across) * static_cast<double>(product.rows) +
+                           static_cast<double>(down) * product.columns) *
+                          static_cast<double>(product.depth_bytes);
+  const double l2 = l2_bytes / (kL2Bytes * multiprocessors);
   const double latency = static_cast<double>(waves) * kL2Clocks *
                          (Shape::kStages - 1 + static_cast<double>(steps) / (Shape::kStages - 1));
   return {blocks, waves, l2_bytes, std::max({issue, multiply, shared, l2, latency})};

@@ -201,13 +201,22 @@ function samplingTable(gpu) {
   ];
 }
 
+const options = {
+  batch: { type: 'string', multiple: true, default: ['256', '1024'] },
+  help: { type: 'boolean' },
+};
+
 function main() {
-  const { values } = parseArgs({
-    options: {
-      batch: { type: 'string', multiple: true, default: ['256', '1024'] },
-      help: { type: 'boolean' },
-    },
-  });
+  const refuse = (reason) => {
+    process.stderr.write(`${reason}\n`);
+    process.exitCode = 1;
+  };
+  let values;
+  try {
+    ({ values } = parseArgs({ options }));
+  } catch (error) {
+    return refuse(error.message);
+  }
   if (values.help) {
     const lines = readFileSync(new URL(import.meta.url), 'utf8').split('\n');
     const end = lines.findIndex((line) => !line.startsWith('//'));
@@ -215,12 +224,9 @@ function main() {
     return;
   }
   const batches = values.batch.map(Number);
-  const wrong = batches.findIndex((batch) => !Number.isInteger(batch) || batch < 1);
-  if (wrong >= 0) {
-    process.stderr.write(`--batch: expected a number of images, got '${values.batch[wrong]}'\n`);
-    process.exitCode = 1;
-    return;
-  }
+  const wrong = batches.findIndex((batch) => !Number.isInteger(batch) || batch < 1 || batch > 2 ** 20);
+  if (wrong >= 0)
+    return refuse(`--batch: expected a number of images up to 2^20, got '${values.batch[wrong]}'`);
   const lines = [
     `PREDICTIONS, NOT MEASUREMENTS: the default model, 28x28x1, bf16, on ${h100.name}`,
     ...batches.flatMap((batch) => trainingTable(batch, h100)),

@@ -139,7 +139,7 @@ export function weightGradient({ pixels, taps, slots, c, k }) {
   const parts = partsOf(pixels, blocks, down * across);
   const sums = parts.count * (slots * c + 1) * k * floatBytes;
   // The taps of a tile lie side by side: a stage's pixels are read for one of them, and one more for each other.
-  const tapsOfTile = Math.min(taps, Math.max(1, Math.floor(tile.rows / c)));
+  const tapsOfTile = Math.max(1, Math.min(taps, Math.floor(tile.rows / c)));
   const depth = depthOf(tile);
   const again = (depth + tapsOfTile - 1) / (depth * tapsOfTile);
   return {

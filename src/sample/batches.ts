@@ -6,7 +6,14 @@ import { allEnded } from '../errors.js';
 import type { ModelInternals } from '../models/pixelcnn.js';
 import { requireUnchanged, type Weights } from '../models/weights.js';
 import { seedKey } from '../random/philox.js';
-import { type Chunk, inFlightMilliseconds, nextChunk, Wavefront } from './chunks.js';
+import {
+  type Chunk,
+  inFlightMilliseconds,
+  mostMilliseconds,
+  nextChunk,
+  type TimedFronts,
+  Wavefront,
+} from './chunks.js';
 import {
   buildSampler,
   type Drawn,
@@ -59,7 +66,16 @@ interface Flight {
   readonly first: number;
   /** When it was submitted, by performance.now(). */
   readonly submitted: number;
+  /** Whether it was submitted behind another chunk that was still in flight. */
+  readonly behind: boolean;
   readonly drawn: Promise<Drawn>;
+}
+
+/** A chunk that arrived, and the time since the one before it or since it was submitted. */
+interface Arrival {
+  readonly sampler: FrontSampler;
+  readonly timed: TimedFronts;
+  readonly arrived: number;
 }
 
 /** Draws all images; yields frames if the job asks for them. */
@@ -106,9 +122,12 @@ export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<Sam
       signal?.throwIfAborted();
       checkWeights();
       const batch = from === 0 ? batchOf(job, first, n, perImage, height * width) : undefined;
+      const behind = inFlight.length > 0;
+      // Before the device can begin: on a busy machine this thread may stand still right behind the call.
+      const submitted = performance.now();
       const drawn = sampler.draw(model, chunk, batch, signal);
       drawn.catch(() => {}); // it is awaited later; a rejection before that must not count as unhandled
-      inFlight.push({ sampler, chunk, first, submitted: performance.now(), drawn });
+      inFlight.push({ sampler, chunk, first, submitted, behind, drawn });
       from = chunk.to;
       if (from < wavefront.steps) continue;
       first += n;
@@ -118,13 +137,11 @@ export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<Sam
 
   try {
     await submit();
-    for (let arrived = 0; inFlight.length > 0; ) {
-      const { sampler, chunk, first: at, submitted, drawn } = inFlight[0]!;
+    let last: Arrival | undefined;
+    while (inFlight.length > 0) {
+      const { chunk, first: at, drawn } = inFlight[0]!;
       const { level } = await drawn;
-      inFlight.shift();
-      const now = performance.now();
-      sampler.timed = { ...chunk, milliseconds: now - Math.max(submitted, arrived) };
-      arrived = now;
+      last = arrivalOf(inFlight.shift()!, last);
       const step = Math.floor(at / perBatch) * wavefront.steps + chunk.to;
       const isEnd = chunk.to === wavefront.steps;
       const isFrame = job.stepsPerFrame !== undefined && (isEnd || chunk.to % frame === 0);
@@ -148,6 +165,23 @@ export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<Sam
   }
   signal?.throwIfAborted();
   return images(data);
+}
+
+/**
+ * Times a chunk that arrives now. The device began it when the chunk before it ended, which JavaScript that was busy may
+ * have noticed late: both can seem to arrive at once. A chunk that was submitted behind another is therefore not taken for
+ * faster than that one was; if that one was of another sampler, all the time since its own submission counts.
+ */
+function arrivalOf({ sampler, chunk, submitted, behind }: Flight, last: Arrival | undefined): Arrival {
+  const arrived = performance.now();
+  const timed = { ...chunk, milliseconds: arrived - (behind ? last!.arrived : submitted) };
+  if (!behind) sampler.timed = timed;
+  else if (last!.sampler !== sampler) sampler.timed = { ...chunk, milliseconds: arrived - submitted };
+  else {
+    const milliseconds = Math.max(timed.milliseconds, mostMilliseconds(last!.timed, chunk));
+    sampler.timed = { ...chunk, milliseconds };
+  }
+  return { sampler, timed, arrived };
 }
 
 /** The samplers of one job by the number of images of a batch: one for full batches, and one for a smaller last batch. */

@@ -201,6 +201,20 @@ describe('it is a model', () => {
   });
 });
 
+it.each([
+  { kernelSize: 1 }, // the first layer sees nothing but its bias
+  { kernelSize: 1, layers: 2, hiddenChannels: 1, levels: 2 },
+  { channels: 3, hiddenChannels: 20, levels: 2, kernelSize: 3 },
+  { kernelSize: 31, hiddenChannels: 8 },
+])('steps and samples of %o take a time that is a number', (model) => {
+  for (const size of [28, 1]) {
+    const shape = { model, batch: 7, height: size, width: size };
+    for (const convolutions of ['own', 'cudnn'] as const)
+      expect(predict.predictTrainingStep({ ...shape, convolutions }).milliseconds).toBeGreaterThan(0);
+    expect(predict.predictSampling(shape).milliseconds).toBeGreaterThan(0);
+  }
+});
+
 it('measured rows get their prediction and the ratio', () => {
   const step = predict.predictTrainingStep({ batch: 64 }).milliseconds;
   const sampling = predict.predictSampling({ batch: 16 }).milliseconds;
@@ -227,4 +241,9 @@ it('the command prints both tables as predictions, and refuses a batch that is n
   const wrong = run('--batch', 'many');
   expect(wrong.status).toBe(1);
   expect(wrong.stderr).toContain("got 'many'");
+  for (const args of [['--batch', '9007199254740993'], ['--foo'], ['stray']]) {
+    const refused = run(...args);
+    expect(refused.status, args.join(' ')).toBe(1);
+    expect(refused.stderr.trim().split('\n'), args.join(' ')).toHaveLength(1);
+  }
 });

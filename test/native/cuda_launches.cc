@@ -81,8 +81,8 @@ int main(int count, char** words) {
       using Tile = cuda::ConvolveTile<Precision::kBf16, Direction::kForward, Shape>;
       const auto [blocks, waves, l2_bytes, clocks] =
           cuda::tile_cost<Shape>(product, Tile::kSharedBytes, launch.multiprocessors);
-      std::printf("%lld %lld %lld %.0f\n", static_cast<long long>(blocks), static_cast<long long>(waves),
-                  static_cast<long long>(l2_bytes), clocks);
+      std::printf("%lld %lld %.0f %.0f\n", static_cast<long long>(blocks), static_cast<long long>(waves),
+                  l2_bytes, clocks);
     };
     print(cuda::LargeTile{});
     print(cuda::SmallTile{});

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PixelCnnError } from '../../src/errors.js';
 import type { PixelCNN } from '../../src/models/pixelcnn.js';
+import { type Chunk, inFlightMilliseconds } from '../../src/sample/chunks.js';
 import { type Drawn, FrontSampler, imagesPerBatch } from '../../src/sample/front-sampler.js';
 import { drawImages } from '../../src/sample/sampler.js';
 import { randomModel, testDevice } from '../helpers/models.js';
@@ -17,6 +18,7 @@ interface Submitted {
   readonly n: number;
   /** The first image, where it begins a batch. */
   readonly begins: number | undefined;
+  readonly chunk: Chunk;
   resolve(): void;
   reject(error: Error): void;
 }
@@ -24,18 +26,22 @@ interface Submitted {
 let model: PixelCNN;
 let submitted: Submitted[] = [];
 let events: string[] = [];
+let now = 0;
+/** Milliseconds that a call that submits takes. */
+let callTakes = 0;
 
 beforeEach(async () => {
   model = await randomModel(device(), config, 1);
   [submitted, events] = [[], []];
   // Chunks are timed by this clock, so that a busy machine makes none of them long.
-  let now = 0;
+  [now, callTakes] = [0, 0];
   vi.spyOn(performance, 'now').mockImplementation(() => {
     now += 0.5;
     return now;
   });
   let last = { n: 0, first: 0 };
-  vi.spyOn(FrontSampler.prototype, 'draw').mockImplementation((_model, _chunk, batch) => {
+  vi.spyOn(FrontSampler.prototype, 'draw').mockImplementation((_model, chunk, batch) => {
+    now += callTakes;
     if (batch !== undefined) last = { n: batch.index.length, first: batch.index[0]! };
     const { n, first } = last;
     if (batch !== undefined) events.push(`begin ${first}`);
@@ -44,6 +50,7 @@ beforeEach(async () => {
       submitted.push({
         n,
         begins: batch && first,
+        chunk: chunk as Chunk,
         resolve: () => resolve({ level, logits: new Float32Array(0) }),
         reject,
       });
@@ -170,6 +177,44 @@ describe('batches', () => {
     before[1]!.resolve();
     await expect(work).rejects.toBe(reason);
     expect(events).toContain('dispose');
+  });
+
+  it.each([60, 200, 1000])(
+    'JavaScript that was busy for %d ms and sees two chunks at once takes neither for fast',
+    async (busy) => {
+      const work = drawImages(model.internals(), { ...size, count: 160 });
+      await untilTwo();
+      const both = submitted.splice(0);
+      now += busy;
+      for (const { resolve } of both) resolve();
+      await settle();
+      // Of the two, the first one had the time; what comes after them is slow in truth.
+      let before = { fronts: both[0]!.chunk.fronts, milliseconds: busy };
+      for (let i = 0; i < 5; i += 1) {
+        const { chunk, resolve } = submitted.shift()!;
+        const most = (before.fronts * inFlightMilliseconds) / before.milliseconds;
+        expect(chunk.fronts).toBeLessThanOrEqual(Math.max(1, most));
+        before = { fronts: chunk.fronts, milliseconds: 2 * chunk.fronts };
+        now += before.milliseconds;
+        resolve();
+        await settle();
+      }
+      await untilEnd(work);
+    },
+  );
+
+  it('the time of a chunk begins before the call that submits it, which may last as long as the chunk', async () => {
+    callTakes = 30;
+    const work = drawImages(model.internals(), size);
+    await vi.waitFor(() => expect(submitted.length).toBeGreaterThan(0));
+    for (let i = 0; i < 5; i += 1) {
+      const { chunk, resolve } = submitted.shift()!;
+      resolve();
+      await settle();
+      expect(submitted.at(-1)!.chunk.fronts).toBeLessThanOrEqual(chunk.fronts);
+    }
+    callTakes = 0;
+    await untilEnd(work);
   });
 
   it('weights that change under two chunks end the call before a third', async () => {
