@@ -48,8 +48,8 @@ void allow_shared_memory(void (*kernel)(Parameters...), size_t bytes) {
 }
 
 // Asks for only as much shared memory as the blocks need that a multiprocessor has room for. L1 gets the
-// rest, since both are parts of one memory. This is for kernels that copy through L1. The driver may ignore
-// it, so a failure is no error.
+// rest, since both are parts of one memory. This is for kernels that copy through L1. The driver may choose
+// another size; a refusal is found where launches are checked, as above.
 template <class... Parameters>
 void leave_rest_to_l1(void (*kernel)(Parameters...), size_t bytes) {
   int device = 0, capacity = 0;

@@ -119,8 +119,7 @@ struct RandomUniform {
   }
 };
 
-// One filter to pack. `packed` is opaque: its size is Backend::packed_bytes and does not depend on n, h and
-// w.
+// One filter to pack. `packed` is opaque: Backend::packed_bytes tells its size, whatever n, h and w are.
 struct FilterPack {
   const float* weight;  // (K, C, R, S); entries under the mask are not read
   void* packed;
