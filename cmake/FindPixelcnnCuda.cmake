@@ -1,7 +1,7 @@
 # Finds what the CUDA backend is built with and says what is missing: nvcc with its static runtime, cuDNN's headers.
 #
 # Places, in this order: PIXELCNN_CUDA_ROOT, CUDACXX, CUDA_HOME, CUDA_PATH, the PATH, .cuda/ of this repository (filled
-# by scripts/fetch-cuda.mjs), /usr/local/cuda*. A compiler older than 13.0 is passed over.
+# by scripts/build/fetch-cuda.mjs), /usr/local/cuda*. A compiler older than 13.0 is passed over.
 #
 # Sets PixelcnnCuda_FOUND and PixelcnnCuda_CUDNN_FOUND, enables CUDA as a language, and defines
 #   PixelcnnCuda::cudart  CUDA's headers and static runtime, for host code
@@ -37,7 +37,7 @@ foreach(compiler IN LISTS pixelcnn_compilers)
   endif()
 endforeach()
 if(NOT pixelcnn_nvcc)
-  message(STATUS "pixelcnn: no nvcc, so the CUDA backend is left out (node scripts/fetch-cuda.mjs fetches one)")
+  message(STATUS "pixelcnn: no nvcc, so the CUDA backend is left out (node scripts/build/fetch-cuda.mjs fetches one)")
   return()
 endif()
 set(CMAKE_CUDA_COMPILER ${pixelcnn_nvcc})
@@ -84,5 +84,5 @@ if(PIXELCNN_CUDNN_INCLUDE)
   message(STATUS "pixelcnn: cuDNN headers in ${PIXELCNN_CUDNN_INCLUDE}")
 else()
   message(STATUS "pixelcnn: no cuDNN headers, so the CUDA backend is built without it "
-                 "(node scripts/fetch-cuda.mjs cudnn fetches them)")
+                 "(node scripts/build/fetch-cuda.mjs cudnn fetches them)")
 endif()

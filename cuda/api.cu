@@ -4,7 +4,7 @@
 #include <new>
 
 #include "backend.h"
-#include "cudnn_report.h"
+#include "cudnn/report.h"
 
 // NVIDIA packs this header apart from the compiler, so a toolkit may lack it.
 #if defined(__CUDACC__) && __has_include(<nvtx3/nvToolsExt.h>)

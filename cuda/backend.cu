@@ -11,7 +11,7 @@
 #ifdef PIXELCNN_WITH_CUDNN
 #include <dlfcn.h>
 
-#include "cudnn_loader.h"
+#include "cudnn/loader.h"
 #endif
 
 namespace pixelcnn {

@@ -10,7 +10,7 @@
 
 #include "../native/cuda_api.h"
 #include "check.h"
-#include "cudnn_plans.h"
+#include "cudnn/plans.h"
 #include "handles.h"
 #include "launch.h"
 #include "staging.h"

@@ -2,7 +2,7 @@
 // ours: exactly causal, with the bits of the sampler's front.
 #include <optional>
 
-#include "cudnn_plans.h"
+#include "cudnn/plans.h"
 #include "grid.h"
 #include "masked_conv2d.h"
 #include "tile.h"

@@ -8,7 +8,7 @@ const model = `${out}/model-ema.safetensors`;
 const pixelcnn = (title, ...args) => step(title, 'node', ['dist/cli/main.js', ...args], { show: true });
 const drawn = ['--model', model, '--seed', '1', '--temperature', '0.85'];
 
-step('set-up', 'node', ['scripts/setup.mjs'], { show: true });
+step('set-up', 'node', ['scripts/build/setup.mjs'], { show: true });
 rmSync(`${root}${out}`, { recursive: true, force: true });
 pixelcnn('training', 'train', '--preset', 'mnist-demo', '--out', out);
 pixelcnn('samples', 'sample', ...drawn, '--count', '64', '--out', `${out}/samples.png`);

@@ -5,13 +5,13 @@ import { npmCommand, root, step } from './steps.mjs';
 import { requireTools } from './tools.mjs';
 
 const slow = ['--project', 'slow', '--project', 'slow timed'];
-step('set-up', 'node', ['scripts/setup.mjs', '--tests'], { show: true });
+step('set-up', 'node', ['scripts/build/setup.mjs', '--tests'], { show: true });
 requireTools(['clangTidy', 'libFuzzer', 'chromium'], 'npm run test:slow');
 // cuDNN needs it when it runs. Where it is not to be had, the tests say what they leave out.
-spawnSync('node', ['scripts/fetch-cuda.mjs', 'cublas'], { cwd: root, stdio: 'inherit' });
-step('prebuilds', 'node', ['scripts/prebuild.mjs'], { show: true });
+spawnSync('node', ['scripts/build/fetch-cuda.mjs', 'cublas'], { cwd: root, stdio: 'inherit' });
+step('prebuilds', 'node', ['scripts/build/prebuild.mjs'], { show: true });
 step('slow tests', npmCommand('vitest'), ['run', ...slow], { show: true });
-step('clang-tidy', 'node', ['scripts/clang-tidy.mjs'], { show: true });
-step('sanitizers', 'node', ['scripts/sanitize.mjs'], { show: true });
-step('fuzzing', 'node', ['scripts/fuzz.mjs'], { show: true });
-step('install matrix', 'node', ['scripts/install-matrix.mjs'], { show: true });
+step('clang-tidy', 'node', ['scripts/check/clang-tidy.mjs'], { show: true });
+step('sanitizers', 'node', ['scripts/long/sanitize.mjs'], { show: true });
+step('fuzzing', 'node', ['scripts/long/fuzz.mjs'], { show: true });
+step('install matrix', 'node', ['scripts/install-matrix/main.mjs'], { show: true });

@@ -1,7 +1,8 @@
 // Two copies of this package in one process: an object of the other one's classes is recognised and refused by name,
 // since its private state is out of reach here.
+
+import { packageRoot } from './device/native-binary.js';
 import { PixelCnnError } from './errors.js';
-import { packageRoot } from './native-binary.js';
 import { packageVersion } from './version.js';
 
 /** The same symbol in every copy: what devices and models carry it as says which copy they are of. */

@@ -16,16 +16,17 @@ export {
   type DeviceOptions,
   openDevice,
   type RejectedBackend,
-} from './device.js';
+} from './device/device.js';
+export type { DeviceLimits } from './device/limits.js';
 export { PixelCnnError } from './errors.js';
-export type { DeviceLimits } from './limits.js';
 export {
   type MaskedConv2dBackwardOptions,
   type MaskedConv2dOptions,
   maskedConv2d,
   maskedConv2dBackward,
-} from './masked-conv2d.js';
+} from './functional.js';
 export type { PixelCnnConfig, PixelCnnOptions } from './models/config.js';
+export type { Algorithm, MaskType } from './ops/masked-conv2d.js';
 export {
   type CreateOptions,
   type InferenceOptions,
@@ -33,9 +34,9 @@ export {
   type LogLikelihood,
   PixelCNN,
   type Weights,
-} from './models/pixelcnn.js';
-export type { Algorithm, MaskType } from './ops/masked-conv2d.js';
-export type { OpTrace } from './program.js';
+} from './pixelcnn.js';
+export type { OpTrace } from './program/program.js';
+export type { Precision } from './program/tensor.js';
 export type {
   CompleteOptions,
   SampledImages,
@@ -43,7 +44,6 @@ export type {
   SampleOptions,
   SampleStreamOptions,
 } from './sample/sampler.js';
-export type { Precision } from './tensor.js';
 export type { SkippedCheckpoint } from './train/checkpoint-folder.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluate.js';
 export type {

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { native } from '../src/native.js';
+import { native } from '../src/device/native.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 function checkList(folder: string) {
-  return spawnSync(process.execPath, ['scripts/list-files.mjs', '--check'], {
+  return spawnSync(process.execPath, ['scripts/check/list-files.mjs', '--check'], {
     cwd: folder,
     encoding: 'utf8',
   });

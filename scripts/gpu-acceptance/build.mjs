@@ -15,7 +15,7 @@ export async function build({ emulated, python, say }) {
   const addon = `${folder}/${emulated ? 'Release/' : ''}pixelcnn.node`;
   if (!emulated) await compile([addon, library, ...tests], { python, say });
   for (const file of [addon, library, ...tests]) {
-    const failure = `${file} is missing${emulated ? ': run node scripts/setup.mjs --tests' : ''}`;
+    const failure = `${file} is missing${emulated ? ': run node scripts/build/setup.mjs --tests' : ''}`;
     if (!existsSync(file)) say({ failure });
   }
   if (emulated || !existsSync(addon)) return;

@@ -2,9 +2,9 @@
 // exactly, so that what differs from the CPU is what the device did: in f32 all bits are in use, and TF32 would show.
 
 import * as ops from '../../dist/ops/masked-conv2d.js';
-import { Program } from '../../dist/program.js';
-import { Recorder } from '../../dist/recorder.js';
-import { activationType } from '../../dist/tensor.js';
+import { Program } from '../../dist/program/program.js';
+import { Recorder } from '../../dist/program/recorder.js';
+import { activationType } from '../../dist/program/tensor.js';
 
 /** Uniform 32-bit words (mulberry32). */
 export function randomWords(seed) {

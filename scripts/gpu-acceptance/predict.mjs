@@ -74,7 +74,7 @@ export function predictOp(label, options = {}, gpu = h100) {
 
 // ---- sampling
 
-/** Most pixels of a batch of the sampler (src/device.ts). Its limit of memory is left out: in bf16 it holds 4,096 images. */
+/** Most pixels of a batch of the sampler (src/device/device.ts). Its limit of memory is left out: in bf16 it holds 4,096 images. */
 export const pixelsPerRun = 4096 * 28 * 28;
 
 /** Pixels of one image in each front. */

@@ -19,7 +19,7 @@ import { floatBytes, partsOf, sizes } from './kernel-costs.mjs';
 
 /**
  * Instructions of a warp. `rounds`: of a round of the main loop. Those with copies of 16 bytes are what
- * scripts/kernel-gates.mjs counts. It counts an inner loop over elements once where these have two rounds, so the length of
+ * scripts/kernel-gates/main.mjs counts. It counts an inner loop over elements once where these have two rounds, so the length of
  * each such loop, read off the machine code, is added: that is rather too much, since some of it is jumped over.
  */
 export const instructions = {

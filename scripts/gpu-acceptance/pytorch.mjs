@@ -1,4 +1,4 @@
-// Parts `pytorch-*`: the same models in PyTorch on the same GPU (scripts/gpu-peer.py). What it cannot do is no failure of
+// Parts `pytorch-*`: the same models in PyTorch on the same GPU (scripts/gpu-acceptance/peer.py). What it cannot do is no failure of
 // ours: the part is left out and says why.
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -36,7 +36,7 @@ export async function pytorch({ compiled, batches, sampling, python, emulated, s
 
 /** PyTorch in a process of its own; without it every answer is an error that says why. */
 function startPeer(python) {
-  const child = spawn(python, ['-W', 'ignore', `${root}scripts/gpu-peer.py`], {
+  const child = spawn(python, ['-W', 'ignore', `${root}scripts/gpu-acceptance/peer.py`], {
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   let complaint = '';

@@ -28,7 +28,7 @@ export function findNvcc() {
   }
   const why = old.length > 0 ? `, and ${old.join(', ')}` : '';
   return {
-    reason: `no nvcc of CUDA ${oldest} or newer${why}: node scripts/fetch-cuda.mjs compiler fetches one`,
+    reason: `no nvcc of CUDA ${oldest} or newer${why}: node scripts/build/fetch-cuda.mjs compiler fetches one`,
   };
 }
 

@@ -1,5 +1,5 @@
 // The deterministic safetensors writer.
-import { checkBytes, checkInteger } from '../data/byte-array.js';
+import { checkBytes, checkInteger } from '../data/check-bytes.js';
 import { check } from '../errors.js';
 import { show } from '../options.js';
 import {

@@ -1,5 +1,5 @@
 // Safetensors files: strict reader, one validation of the whole file before anything of it is used.
-import { checkBytes, inFile, plainBytes } from '../data/byte-array.js';
+import { checkBytes, inFile, plainBytes } from '../data/check-bytes.js';
 import { check } from '../errors.js';
 import { foreignModel } from './foreign-model.js';
 import { type HeaderValue, parseHeaderJson } from './header-json.js';

@@ -1,12 +1,12 @@
 // Measurements of this machine: medians over repeats of a training step, a forward pass and sampling.
 import type { ImageBatch } from '../data/image-batch.js';
-import type { Device } from '../device.js';
+import type { Device } from '../device/device.js';
 import type { PixelCnnOptions } from '../models/config.js';
 import { recordLogits, recordPack } from '../models/network.js';
-import { PixelCNN } from '../models/pixelcnn.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
-import { Program } from '../program.js';
-import { Recorder } from '../recorder.js';
+import { PixelCNN } from '../pixelcnn.js';
+import { Program } from '../program/program.js';
+import { Recorder } from '../program/recorder.js';
 import { trainSchema } from '../train/options.js';
 import { TrainingStep } from '../train/training-step.js';
 

@@ -1,11 +1,11 @@
 // The checks of `pixelcnn doctor` that run native code, in a process of their own: a crash there is a finding too.
-import { openDevice } from '../device.js';
+import { openDevice } from '../device/device.js';
+import { callNative, native } from '../device/native.js';
+import { changedFiles, findBinary } from '../device/native-binary.js';
 import { PixelCnnError } from '../errors.js';
-import { maskedConv2d } from '../masked-conv2d.js';
-import { PixelCNN } from '../models/pixelcnn.js';
-import { callNative, native } from '../native.js';
-import { changedFiles, findBinary } from '../native-binary.js';
+import { maskedConv2d } from '../functional.js';
 import { isLiveTap } from '../ops/masked-conv2d.js';
+import { PixelCNN } from '../pixelcnn.js';
 import type { Finding } from './commands/doctor.js';
 
 /** Runs a check and prints its finding as a line of JSON, at once: what comes after it may crash. */

@@ -2,8 +2,8 @@
 import type { ImageBatch } from '../data/image-batch.js';
 import { fits, imageOptionsSchema, specOfText } from '../data/image-spec.js';
 import { type LoadedImages, loadImages } from '../data/load-images.js';
-import type { PixelCNN } from '../models/pixelcnn.js';
 import { z } from '../options.js';
+import type { PixelCNN } from '../pixelcnn.js';
 import { UsageError } from './failure.js';
 import { type Terminal, thousands } from './terminal.js';
 

@@ -1,7 +1,7 @@
 // Where the events of a training run go: the run's folder, the terminal, stdout; and what is said of its troubles.
 import { join, relative } from 'node:path';
 import type { FullDiskError } from '../checkpoint/full-disk.js';
-import type { Device } from '../device.js';
+import type { Device } from '../device/device.js';
 import { PixelCnnError } from '../errors.js';
 import { bestFile } from '../train/checkpoint-folder.js';
 import type { CheckpointEvent, TrainEvent, TrainSummary } from '../train/events.js';

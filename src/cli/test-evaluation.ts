@@ -1,7 +1,7 @@
 // The evaluation of the test images at the end of `pixelcnn train`.
 import { type ImageBatch, sliceImages } from '../data/image-batch.js';
 import type { Split } from '../data/image-spec.js';
-import type { PixelCNN } from '../models/pixelcnn.js';
+import type { PixelCNN } from '../pixelcnn.js';
 import { evaluate } from '../train/evaluate.js';
 import type { ProgressEvent } from '../train/progress-event.js';
 import type { TrainFlags } from './commands/train.js';

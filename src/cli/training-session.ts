@@ -2,10 +2,10 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemError } from '../errors.js';
+import { requireImages } from '../models/check-images.js';
 import { layersOf } from '../models/config.js';
-import { requireImages } from '../models/given-images.js';
-import { PixelCNN } from '../models/pixelcnn.js';
 import { weightSets } from '../models/weights.js';
+import { PixelCNN } from '../pixelcnn.js';
 import { hyperparameters } from '../train/options.js';
 import { train } from '../train/trainer.js';
 import { requireNoRun, requireResumable } from './begun-run.js';

@@ -1,6 +1,6 @@
 // CIFAR-10 binary batches: records of one label byte and 3 planes of 32x32 bytes (red, green, blue).
 import { check } from '../errors.js';
-import { checkBytes, inFile } from './byte-array.js';
+import { checkBytes, inFile } from './check-bytes.js';
 import type { ImageBatch } from './image-batch.js';
 
 const SIDE = 32;

@@ -1,7 +1,7 @@
 // Strict reader of IDX files, the format of the MNIST family: big-endian magic, sizes and elements, nothing else.
 import { check, PixelCnnError } from '../errors.js';
 import { isUint8Array } from '../realm.js';
-import { checkBytes, inFile, plainBytes } from './byte-array.js';
+import { checkBytes, inFile, plainBytes } from './check-bytes.js';
 import { gunzipExactly, gunzipStart, isGzip } from './gzip.js';
 import type { ImageBatch } from './image-batch.js';
 

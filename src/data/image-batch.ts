@@ -1,7 +1,7 @@
 // A set of equally sized uint8 images in NHWC order, with or without labels.
 import { check } from '../errors.js';
 import { show } from '../options.js';
-import { checkBytes, checkInteger } from './byte-array.js';
+import { checkBytes, checkInteger } from './check-bytes.js';
 
 /** `count` images of `height` x `width` pixels with `channels` bytes each; what every loader returns. */
 export interface ImageBatch {

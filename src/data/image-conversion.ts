@@ -1,7 +1,7 @@
 // Changes of one raster image: number of channels, transparency, size and crops.
 import { check, PixelCnnError } from '../errors.js';
 import { philox } from '../random/philox.js';
-import { plainBytes } from './byte-array.js';
+import { plainBytes } from './check-bytes.js';
 import type { Colour, Fit } from './image-spec.js';
 import type { RasterImage } from './png.js';
 import { loadSharp } from './sharp-package.js';

@@ -1,7 +1,7 @@
 // A contact sheet: the images of a batch side by side in one raster image.
 import { check } from '../errors.js';
 import { parseOptions, z } from '../options.js';
-import { checkInteger } from './byte-array.js';
+import { checkInteger } from './check-bytes.js';
 import { checkImageBatch, type ImageBatch } from './image-batch.js';
 import { asBytes } from './levels.js';
 import type { RasterImage } from './png.js';

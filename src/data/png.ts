@@ -3,7 +3,7 @@ import { crc32, deflateSync, type Inflate, inflateSync } from 'node:zlib';
 import { check, PixelCnnError } from '../errors.js';
 import { parseOptions } from '../options.js';
 import { errorCode } from '../realm.js';
-import { checkBytes, checkInteger, inFile, plainBytes } from './byte-array.js';
+import { checkBytes, checkInteger, inFile, plainBytes } from './check-bytes.js';
 import { exifOrientation } from './exif-orientation.js';
 import type { ImageBatch } from './image-batch.js';
 import { type PngParts, parseChunks } from './png-chunks.js';

@@ -1,6 +1,6 @@
 // One image file to pixels as they are meant to be seen: PNG by our own decoder, other formats by the package sharp.
 import { check, PixelCnnError } from '../errors.js';
-import { plainBytes } from './byte-array.js';
+import { plainBytes } from './check-bytes.js';
 import { orient } from './exif-orientation.js';
 import { checkPixels, convertChannels, padding, refuseForLevels } from './image-conversion.js';
 import type { ImageNotes } from './image-notes.js';

@@ -10,8 +10,8 @@ import {
   maskedConv2dForward,
   packedBytes,
 } from '../ops/masked-conv2d.js';
-import type { Recorder } from '../recorder.js';
-import type { Tensor } from '../tensor.js';
+import type { Recorder } from '../program/recorder.js';
+import type { Tensor } from '../program/tensor.js';
 
 /** Weight (K, C, R, S) and bias (K), or their gradients. */
 export interface Filter {

@@ -3,11 +3,11 @@ import type { ImageBatch } from '../data/image-batch.js';
 import { asBytes } from '../data/levels.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { binarise } from '../ops/random.js';
-import { type OpTrace, Program } from '../program.js';
-import { Recorder } from '../recorder.js';
-import type { Tensor } from '../tensor.js';
+import type { Logits, ModelInternals } from '../pixelcnn.js';
+import { type OpTrace, Program } from '../program/program.js';
+import { Recorder } from '../program/recorder.js';
+import type { Tensor } from '../program/tensor.js';
 import { type PackedWeights, recordLogits, recordNats, recordPack } from './network.js';
-import type { Logits, ModelInternals } from './pixelcnn.js';
 import { requireUnchanged, type Weights } from './weights.js';
 
 export interface ForwardOptions {

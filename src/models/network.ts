@@ -15,8 +15,8 @@ import {
   softmaxCrossEntropy,
   softmaxCrossEntropyBackward,
 } from '../ops/softmax-cross-entropy.js';
-import type { Recorder } from '../recorder.js';
-import type { Tensor } from '../tensor.js';
+import type { Recorder } from '../program/recorder.js';
+import type { Tensor } from '../program/tensor.js';
 import type { PixelCnnConfig } from './config.js';
 
 /** A network bound to one set of parameters: masked convolutions with ReLU, then the head. */

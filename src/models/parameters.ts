@@ -1,9 +1,9 @@
 // The parameters of a network in an arena: one flat region for the optimizer, one tensor per weight and bias.
-import type { Arena, ArenaLayout } from '../device.js';
+import type { Arena, ArenaLayout } from '../device/device.js';
 import { check } from '../errors.js';
 import { isLiveTap } from '../ops/masked-conv2d.js';
+import { blockBytes, elements, shapeText, type Tensor } from '../program/tensor.js';
 import { philox, seedKey } from '../random/philox.js';
-import { blockBytes, elements, shapeText, type Tensor } from '../tensor.js';
 import type { LayerConfig } from './config.js';
 
 /** Named values, in PyTorch's layout: weights OIHW. */

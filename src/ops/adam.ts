@@ -1,6 +1,6 @@
 // Adam over flat regions of the parameter arena, with clipping by global norm and a moving average of the weights.
-import type { Recorder } from '../recorder.js';
-import { elements, type Tensor } from '../tensor.js';
+import type { Recorder } from '../program/recorder.js';
+import { elements, type Tensor } from '../program/tensor.js';
 
 export interface AdamOperands {
   gradients: Tensor;

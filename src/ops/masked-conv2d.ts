@@ -6,8 +6,8 @@
 // channel groups (mask A) or lower and equal ones (mask B). Van den Oord et al. 2016, "Pixel Recurrent Neural
 // Networks", section 3.4.
 import { check } from '../errors.js';
-import type { Recorder } from '../recorder.js';
-import { shapeText, type Tensor } from '../tensor.js';
+import type { Recorder } from '../program/recorder.js';
+import { shapeText, type Tensor } from '../program/tensor.js';
 
 export type MaskType = 'A' | 'B';
 

@@ -1,7 +1,7 @@
 // From image bytes to levels and network input: level = floor(byte * levels / 256), x = level / (levels - 1).
 // src/data/levels.ts tells why.
-import type { Recorder } from '../recorder.js';
-import { elements, type Tensor } from '../tensor.js';
+import type { Recorder } from '../program/recorder.js';
+import { elements, type Tensor } from '../program/tensor.js';
 
 /** Level (uint8) and network input, both in the shape of `bytes`. */
 export function quantise(

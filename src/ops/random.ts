@@ -1,6 +1,6 @@
 // Philox draws on the device: uniforms for the sampler, dynamic binarisation for training.
-import type { Recorder } from '../recorder.js';
-import { elements, type Tensor } from '../tensor.js';
+import type { Recorder } from '../program/recorder.js';
+import { elements, type Tensor } from '../program/tensor.js';
 
 /** u (N, ...shape) in [0, 1): a function of the key in `random`, the image's `index` and the position alone. */
 export function randomUniform(

@@ -1,7 +1,7 @@
 // Wavefront sampling: the ops that compute and draw the pixels (i, j) with j + slope * i = t, and the step counter. The
 // ops work on t = step + ahead, so that one program may have many fronts; a t off the image has no pixels.
-import type { Recorder } from '../recorder.js';
-import type { Tensor } from '../tensor.js';
+import type { Recorder } from '../program/recorder.js';
+import type { Tensor } from '../program/tensor.js';
 import { type MaskedConv2dGeometry, shapeNumbers } from './masked-conv2d.js';
 import { type HeadGeometry, headNumbers } from './softmax-cross-entropy.js';
 

@@ -1,6 +1,6 @@
 // The model's head: 1x1 masked convolution to logits, softmax and cross-entropy in one op. Logits are never stored.
-import type { Recorder } from '../recorder.js';
-import type { Tensor } from '../tensor.js';
+import type { Recorder } from '../program/recorder.js';
+import type { Tensor } from '../program/tensor.js';
 
 /** Sizes of the head: C hidden channels in, channels * levels logits per pixel. */
 export interface HeadGeometry {

@@ -1,5 +1,5 @@
 // Philox4x32-10, the counter-based random generator of Salmon et al. 2011: same words here, in C++ and in CUDA.
-import { checkInteger } from '../data/byte-array.js';
+import { checkInteger } from '../data/check-bytes.js';
 import { check } from '../errors.js';
 import { show } from '../options.js';
 

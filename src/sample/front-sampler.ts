@@ -1,7 +1,6 @@
 // The sampler's programs: pack the weights, begin a batch, draw the next front or a whole block of fronts.
 
 import { recordPack } from '../models/network.js';
-import type { ModelInternals, Weights } from '../models/pixelcnn.js';
 import { randomUniform } from '../ops/random.js';
 import {
   type Front,
@@ -12,9 +11,10 @@ import {
   sampleFront,
   zero,
 } from '../ops/sample.js';
-import { Program } from '../program.js';
-import { Recorder } from '../recorder.js';
-import { activationType, dtypeBytes, elements, type Tensor } from '../tensor.js';
+import type { ModelInternals, Weights } from '../pixelcnn.js';
+import { Program } from '../program/program.js';
+import { Recorder } from '../program/recorder.js';
+import { activationType, dtypeBytes, elements, type Tensor } from '../program/tensor.js';
 import type { Chunk, TimedFronts } from './chunks.js';
 
 /** Inputs of one batch of n images. */

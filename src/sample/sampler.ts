@@ -1,19 +1,19 @@
 // Sampling, completion and streams as calls: their options, checked, made into a job that batches.ts draws.
 import { randomBytes } from 'node:crypto';
-import { checkBytes, plainBytes } from '../data/byte-array.js';
+import { checkBytes, plainBytes } from '../data/check-bytes.js';
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
-import { copyImages, requireImages } from '../models/given-images.js';
-import type { ModelInternals } from '../models/pixelcnn.js';
+import { copyImages, requireImages } from '../models/check-images.js';
 import { chooseWeights, weightsOption, withWeights } from '../models/weights.js';
 import { frontSteps } from '../ops/sample.js';
 import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
+import type { ModelInternals } from '../pixelcnn.js';
 import { isFloat32Array, isUint8Array } from '../realm.js';
-import { draw, type Job, type SampledImages, type SampleFrame } from './batches.js';
+import { draw, type Job, type SampledImages, type SampleFrame } from './draw.js';
 import { frontOf } from './front-sampler.js';
 
-export type { SampledImages, SampleFrame } from './batches.js';
+export type { SampledImages, SampleFrame } from './draw.js';
 
 const common = {
   /** Same seed, same images. When omitted a random integer below 2^53; the result tells which. */

@@ -7,7 +7,7 @@ import { decodeModel, type ModelFile } from '../checkpoint/model-file.js';
 import { readFileBounded } from '../data/read-file.js';
 import { PixelCnnError, systemError } from '../errors.js';
 import { FolderLock } from './folder-lock.js';
-import { trainingState } from './run-state.js';
+import { trainingState } from './training-state.js';
 
 export const bestFile = 'best.safetensors';
 const stepFile = /^step-(\d{8,})\.safetensors$/;

@@ -1,5 +1,5 @@
 // Tells how far a device is with choosing convolutions while a step waits for that.
-import type { Choices } from '../program.js';
+import type { Choices } from '../program/program.js';
 
 const everyMilliseconds = 500;
 

@@ -2,12 +2,12 @@
 import { refuseOtherCopy } from '../copies.js';
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { check } from '../errors.js';
-import { copyImages, requireImages } from '../models/given-images.js';
+import { copyImages, requireImages } from '../models/check-images.js';
 import { runNats } from '../models/likelihood.js';
-import { type ModelInternals, PixelCNN } from '../models/pixelcnn.js';
 import { chooseWeights, type Weights, weightsOption, withWeights } from '../models/weights.js';
 import { algorithms } from '../ops/masked-conv2d.js';
 import { parseOptions, show, signalOption, z } from '../options.js';
+import { type ModelInternals, PixelCNN } from '../pixelcnn.js';
 import { seedKey } from '../random/philox.js';
 import { type Protocol, protocols } from './options.js';
 import { type ProgressEvent, twiceASecond } from './progress-event.js';

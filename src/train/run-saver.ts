@@ -2,8 +2,8 @@
 import { FullDiskError, saveOrWait } from '../checkpoint/full-disk.js';
 import { PixelCnnError } from '../errors.js';
 import type { CheckpointFolder } from './checkpoint-folder.js';
-import type { RunPosition } from './run-state.js';
 import type { TrainingRun } from './training-run.js';
+import type { RunPosition } from './training-state.js';
 
 export class RunSaver {
   readonly #run: TrainingRun;

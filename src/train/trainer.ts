@@ -1,13 +1,13 @@
 // The training loop: batches in, steps submitted two at a time, events out, checkpoints that resume bit for bit.
 import { encodeModel } from '../checkpoint/model-file.js';
-import { checkBytes } from '../data/byte-array.js';
+import { checkBytes } from '../data/check-bytes.js';
 import { type ImageBatch, selectImages } from '../data/image-batch.js';
 import { asBytes } from '../data/levels.js';
 import { allocating, check, PixelCnnError } from '../errors.js';
-import { requireImages } from '../models/given-images.js';
-import type { ModelInternals, PixelCNN } from '../models/pixelcnn.js';
+import { requireImages } from '../models/check-images.js';
 import { parseOptions } from '../options.js';
-import type { Choices } from '../program.js';
+import type { ModelInternals, PixelCNN } from '../pixelcnn.js';
+import type { Choices } from '../program/program.js';
 import { seedKey } from '../random/philox.js';
 import { drawImages, type SampledImages } from '../sample/sampler.js';
 import { batchIndices, gatherValues, shuffledIndices, splitIndices } from './batches.js';
@@ -19,8 +19,8 @@ import { learningRateAt, warmupStepsOf } from './learning-rate.js';
 import { type TrainOptions, type TrainSettings, trainSchema } from './options.js';
 import { type ProgressEvent, twiceASecond } from './progress-event.js';
 import { RunSaver } from './run-saver.js';
-import { digestOf, fromCheckpoint, type RunPosition, toCheckpoint } from './run-state.js';
 import { TrainingRun } from './training-run.js';
+import { digestOf, fromCheckpoint, type RunPosition, toCheckpoint } from './training-state.js';
 import { type StepResult, TrainingStep } from './training-step.js';
 
 /**

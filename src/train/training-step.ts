@@ -1,15 +1,15 @@
 // The training step on a device: gradients and optimizer state in an arena, one program per batch size.
-import { type Arena, ArenaLayout } from '../device.js';
+import { type Arena, ArenaLayout } from '../device/device.js';
 import { layersOf } from '../models/config.js';
 import { recordTrainingStep } from '../models/network.js';
 import { type NamedArrays, ParameterSet } from '../models/parameters.js';
-import type { ModelInternals } from '../models/pixelcnn.js';
 import { heldAfterTraining, type Weights, weightSets } from '../models/weights.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { binarise } from '../ops/random.js';
-import { type Choices, Program } from '../program.js';
-import { Recorder } from '../recorder.js';
-import type { Tensor } from '../tensor.js';
+import type { ModelInternals } from '../pixelcnn.js';
+import { type Choices, Program } from '../program/program.js';
+import { Recorder } from '../program/recorder.js';
+import type { Tensor } from '../program/tensor.js';
 
 /** What Adam reads every step. */
 export interface Hyper {

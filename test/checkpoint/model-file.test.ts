@@ -10,7 +10,7 @@ import {
 import { checksum } from '../../src/checkpoint/safetensors-format.js';
 import { layersOf, parseConfig } from '../../src/models/config.js';
 import { initialParameters, type NamedArrays } from '../../src/models/parameters.js';
-import { trainingState } from '../../src/train/run-state.js';
+import { trainingState } from '../../src/train/training-state.js';
 import { codeOf, expectTruncationsRefused, readWithFlips, withBitFlipped } from '../helpers/damage.js';
 import { TestRandom } from '../helpers/random.js';
 

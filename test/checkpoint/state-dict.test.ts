@@ -5,7 +5,7 @@ import { encodeSafetensors, type SafetensorsTensor } from '../../src/checkpoint/
 import { PixelCnnError } from '../../src/errors.js';
 import { layersOf, type PixelCnnOptions, parseConfig } from '../../src/models/config.js';
 import { initialParameters } from '../../src/models/parameters.js';
-import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { PixelCNN } from '../../src/pixelcnn.js';
 import { testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';
 import { maskOf } from '../oracle/masked-conv2d.js';

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { loadImages } from '../../src/data/load-images.js';
-import { openDevice } from '../../src/device.js';
-import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { openDevice } from '../../src/device/device.js';
+import { PixelCNN } from '../../src/pixelcnn.js';
 import { evaluate } from '../../src/train/evaluate.js';
 import { temporaryFolder } from '../helpers/temporary-folder.js';
 

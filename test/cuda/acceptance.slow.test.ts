@@ -22,7 +22,7 @@ const onlyOnGpu = /^(info|training-speed|trace)-cudnn$|^plan-cache$|^profile-|^(
 
 function accept(name: string, args: string[], variables: Record<string, string> = {}) {
   const library = variables.PIXELCNN_CUDA_LIBRARY ?? emulatedLibrary;
-  expect(existsSync(library), `${library} is missing: run scripts/setup.mjs --tests`).toBe(true);
+  expect(existsSync(library), `${library} is missing: run scripts/build/setup.mjs --tests`).toBe(true);
   const out = join(folder, `${name}.jsonl`);
   const env = { ...process.env, PIXELCNN_CUDA_LIBRARY: library, ...variables };
   const start = performance.now();

@@ -3,7 +3,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openDevice } from '../../src/device.js';
+import { openDevice } from '../../src/device/device.js';
 import { runChild } from '../helpers/child.js';
 import { emulatedLibrary, realGpu, withEnvironment } from '../helpers/cuda.js';
 

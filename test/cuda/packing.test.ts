@@ -1,11 +1,11 @@
 // How often a training step packs its weights: once on a GPU, where one packing serves both directions, in one list for
 // each 32 filters, and with the bits of a step that packs them one by one for each direction.
 import { describe, expect, it, vi } from 'vitest';
-import { type Device, openDevice } from '../../src/device.js';
+import { type Device, openDevice } from '../../src/device/device.js';
 import { forward, maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
-import { Program } from '../../src/program.js';
-import { type RecordedOp, Recorder } from '../../src/recorder.js';
-import { precisions } from '../../src/tensor.js';
+import { Program } from '../../src/program/program.js';
+import { type RecordedOp, Recorder } from '../../src/program/recorder.js';
+import { precisions } from '../../src/program/tensor.js';
 import { TrainingStep } from '../../src/train/training-step.js';
 import { openGpu } from '../helpers/cuda.js';
 import { randomModel } from '../helpers/models.js';

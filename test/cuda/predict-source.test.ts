@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { Device } from '../../src/device.js';
+import type { Device } from '../../src/device/device.js';
 import { MaskedConv2d } from '../../src/layers/masked-conv2d.js';
 import { configSchema, layersOf } from '../../src/models/config.js';
 import { recordTrainingStep } from '../../src/models/network.js';
-import { Recorder } from '../../src/recorder.js';
+import { Recorder } from '../../src/program/recorder.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = `${root}scripts/gpu-acceptance/`;
@@ -85,7 +85,7 @@ describe('the constants of the kernels', () => {
   });
 
   it('batches are cut as the source cuts them', () => {
-    const perRun = /'cuda' \? (\d+) : \d+\) \* (\d+) \* (\d+)/.exec(source('src/device.ts'))!;
+    const perRun = /'cuda' \? (\d+) : \d+\) \* (\d+) \* (\d+)/.exec(source('src/device/device.ts'))!;
     expect(predict.pixelsPerRun).toBe(Number(perRun[1]) * Number(perRun[2]) * Number(perRun[3]));
     const head = source('cuda/softmax_cross_entropy.cu');
     const chunk = /#else\s+constexpr int64_t kChunkBytes = ([^;]+);/.exec(head)?.[1] ?? 'no kChunkBytes';

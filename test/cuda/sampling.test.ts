@@ -1,9 +1,9 @@
 // Sampling and likelihoods on the GPU: causal to the last bit in every precision, and the CPU's images.
 import { describe, expect, it } from 'vitest';
-import { openDevice } from '../../src/device.js';
+import { openDevice } from '../../src/device/device.js';
 import { frontSteps } from '../../src/ops/sample.js';
+import { precisions } from '../../src/program/tensor.js';
 import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
-import { precisions } from '../../src/tensor.js';
 import { findLeaks, valuesOf, withEachChanged } from '../helpers/causality.js';
 import { expectSameBits } from '../helpers/close.js';
 import { openGpu } from '../helpers/cuda.js';

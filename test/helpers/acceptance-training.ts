@@ -1,7 +1,7 @@
 // The acceptance's training check between two instruction sets of this CPU, in place of CPU and GPU.
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
-import { openDevice } from '../../src/device.js';
+import { openDevice } from '../../src/device/device.js';
 import { withEnvironment } from './cuda.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));

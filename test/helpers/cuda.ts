@@ -2,7 +2,7 @@
 // PIXELCNN_TEST_GPU is 1 (scripts/gpu-acceptance sets it).
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type Device, type DeviceOptions, openDevice } from '../../src/device.js';
+import { type Device, type DeviceOptions, openDevice } from '../../src/device/device.js';
 
 export const realGpu = process.env.PIXELCNN_TEST_GPU === '1';
 export const emulatedLibrary = fileURLToPath(
@@ -33,7 +33,7 @@ export async function openGpu(
   variables: Readonly<Record<string, string | undefined>> = {},
 ): Promise<Device> {
   if (!realGpu && !existsSync(emulatedLibrary)) {
-    throw new Error(`${emulatedLibrary} is missing: run node scripts/setup.mjs --tests`);
+    throw new Error(`${emulatedLibrary} is missing: run node scripts/build/setup.mjs --tests`);
   }
   const library = realGpu ? {} : { PIXELCNN_CUDA_LIBRARY: emulatedLibrary };
   return withEnvironment({ ...library, ...variables }, () =>

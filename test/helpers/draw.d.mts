@@ -1,6 +1,7 @@
 // The types of draw.mjs.
-import type { PixelCNN } from '../../src/models/pixelcnn.js';
+
 import type { frontSteps } from '../../src/ops/sample.js';
+import type { PixelCNN } from '../../src/pixelcnn.js';
 import type { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
 
 export interface SamplerLibrary {

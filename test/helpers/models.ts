@@ -3,11 +3,11 @@ import { afterAll, beforeAll } from 'vitest';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
 import type { ImageBatch } from '../../src/data/image-batch.js';
 import { bytesOfLevels } from '../../src/data/levels.js';
-import { type Device, type DeviceOptions, openDevice } from '../../src/device.js';
+import { type Device, type DeviceOptions, openDevice } from '../../src/device/device.js';
 import { PixelCnnError } from '../../src/errors.js';
 import { layersOf, type PixelCnnOptions, parseConfig } from '../../src/models/config.js';
 import { initialParameters } from '../../src/models/parameters.js';
-import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { PixelCNN } from '../../src/pixelcnn.js';
 import { openGpu } from './cuda.js';
 import { TestRandom } from './random.js';
 

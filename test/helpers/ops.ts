@@ -1,14 +1,14 @@
 // Running recorded ops on host arrays, one program at a time.
-import type { Device } from '../../src/device.js';
+import type { Device } from '../../src/device/device.js';
 import {
   type Direction,
   type MaskedConv2dGeometry,
   maskedConv2dPack,
   packedBytes,
 } from '../../src/ops/masked-conv2d.js';
-import { Program } from '../../src/program.js';
-import { Recorder } from '../../src/recorder.js';
-import type { Tensor } from '../../src/tensor.js';
+import { Program } from '../../src/program/program.js';
+import { Recorder } from '../../src/program/recorder.js';
+import type { Tensor } from '../../src/program/tensor.js';
 
 /** Records a program, runs its ops `repeat` times with `inputs` in the order recorded and returns its outputs. */
 export async function runOps(

@@ -1,6 +1,6 @@
 // Causality, exhaustively: no output moves by a bit when a value at or after it changes, and every value before counts.
 import { describe, expect, it } from 'vitest';
-import { maskedConv2d, maskedConv2dBackward } from '../../src/masked-conv2d.js';
+import { maskedConv2d, maskedConv2dBackward } from '../../src/functional.js';
 import {
   findLeaks,
   type ImageOrder,

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { ImageBatch } from '../../src/data/image-batch.js';
 import { bytesOfLevels, levelOfByte } from '../../src/data/levels.js';
 import { imagesPerRun } from '../../src/models/likelihood.js';
-import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { PixelCNN } from '../../src/pixelcnn.js';
 import { expectClose, expectSameBits } from '../helpers/close.js';
 import { imagesOf, randomImages, randomModel, testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';
@@ -150,7 +150,7 @@ describe('log-likelihood', () => {
   );
 
   it('has the same bits with 1 and 3 threads', async () => {
-    const { openDevice } = await import('../../src/device.js');
+    const { openDevice } = await import('../../src/device/device.js');
     const images = randomImages(new TestRandom(9), 5, 9, 9, 1);
     const results = [];
     for (const threads of [1, 3]) {

@@ -9,7 +9,7 @@ import { skipAloud } from '../helpers/skip.js';
 import { temporaryFolder } from '../helpers/temporary-folder.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const { findGcc } = (await import(`${root}scripts/gcc.mjs`)) as {
+const { findGcc } = (await import(`${root}scripts/build/gcc.mjs`)) as {
   findGcc: (version: number) => { readonly command?: readonly string[]; readonly reason?: string };
 };
 const { findNvcc, toolkitOf } = (await import(`${root}scripts/kernel-gates/nvcc.mjs`)) as {
@@ -20,7 +20,8 @@ const { findNvcc, toolkitOf } = (await import(`${root}scripts/kernel-gates/nvcc.
 const nvcc = findNvcc();
 const cudnn = join(root, '.cuda', 'nvidia', 'cudnn', 'include');
 const noCudnn =
-  nvcc.reason ?? (existsSync(cudnn) ? undefined : 'no headers of cuDNN: node scripts/fetch-cuda.mjs cudnn');
+  nvcc.reason ??
+  (existsSync(cudnn) ? undefined : 'no headers of cuDNN: node scripts/build/fetch-cuda.mjs cudnn');
 const filesOf = (folder: string, ending: string) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith(ending))
@@ -42,7 +43,7 @@ const groups = [
   },
   {
     name: 'what calls cuDNN',
-    files: filesOf('cuda', '.cc'),
+    files: filesOf('cuda/cudnn', '.cc'),
     flags: noCudnn === undefined ? ['-isystem', toolkitOf(nvcc.path!).include, '-isystem', cudnn] : [],
     reason: noCudnn,
   },
@@ -94,9 +95,9 @@ describe.each([13, 14])('g++ %i', (version) => {
     // GCC 13 still finds it. Without headers of cuDNN the reason is printed above.
     if (version === 14 && noCudnn === undefined)
       it('std::find without <algorithm>', () => {
-        const text = readFileSync(join(root, 'cuda/cudnn_plans.cc'), 'utf8');
+        const text = readFileSync(join(root, 'cuda/cudnn/plans.cc'), 'utf8');
         writeFileSync(planted, text.replace('#include <algorithm>\n', ''));
-        const output = compile(command, [...groups[1]!.flags, '-iquote', join(root, 'cuda')], planted);
+        const output = compile(command, [...groups[1]!.flags, '-iquote', join(root, 'cuda/cudnn')], planted);
         expect(output).toContain('no matching function for call to ‘find(');
       });
   });

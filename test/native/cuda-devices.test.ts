@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 const build = fileURLToPath(new URL('../../build/', import.meta.url));
 
 function run(program: string) {
-  expect(existsSync(build + program), 'run scripts/setup.mjs --tests').toBe(true);
+  expect(existsSync(build + program), 'run scripts/build/setup.mjs --tests').toBe(true);
   const env = { ...process.env, LD_LIBRARY_PATH: `${build}driver-standin` };
   return spawnSync(build + program, { encoding: 'utf8', env, timeout: 60_000 });
 }

@@ -14,7 +14,7 @@ describe('the CUDA emulator', () => {
     ['checked', '1'],
   ])('%s, deferred %s', { timeout: 120_000 }, (kind, deferred) => {
     const program = `${root}build/cuda_emulator_test_${kind}`;
-    expect(existsSync(program), 'run scripts/setup.mjs --tests').toBe(true);
+    expect(existsSync(program), 'run scripts/build/setup.mjs --tests').toBe(true);
     const env = { ...process.env, PIXELCNN_EMULATOR_DEFERRED: deferred };
     const run = spawnSync(program, { encoding: 'utf8', env });
     expect(run.stdout).toMatch(/^\d{3,} passed, 0 failed\n$/);

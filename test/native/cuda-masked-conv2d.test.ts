@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 const build = fileURLToPath(new URL('../../build/', import.meta.url));
 
 function run(program: string, args: string[], variables = {}) {
-  expect(existsSync(build + program), 'run scripts/setup.mjs --tests').toBe(true);
+  expect(existsSync(build + program), 'run scripts/build/setup.mjs --tests').toBe(true);
   return spawnSync(build + program, args, { encoding: 'utf8', env: { ...process.env, ...variables } });
 }
 

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "../../cuda/cudnn_plans.h"
+#include "../../cuda/cudnn/plans.h"
 #include "cuda_fixture.h"
 #include "kernels_reference.h"
 

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "../../cuda/check.h"
-#include "../../cuda/cudnn_stopwatch.h"
+#include "../../cuda/cudnn/stopwatch.h"
 #include "../../cuda/gpu.h"
 #include "cudnn_check.h"
 

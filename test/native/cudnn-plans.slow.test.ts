@@ -20,7 +20,7 @@ describe.skipIf(skipAloud('a cuDNN that hangs', notBuilt))('a cuDNN that hangs',
 
 const noCudnn = existsSync(join(cudnn, 'libcudnn.so.9'))
   ? undefined
-  : `no cuDNN in ${cudnn}: node scripts/fetch-cuda.mjs`;
+  : `no cuDNN in ${cudnn}: node scripts/build/fetch-cuda.mjs`;
 
 describe.skipIf(skipAloud('plans of cuDNN', notBuilt ?? noCudnn))(
   'plans of cuDNN without a device',

@@ -17,7 +17,7 @@ export const cudnn = process.env.PIXELCNN_CUDNN ?? fetchedCudnn;
 /** Why there are no such programs; undefined where there are. */
 export const notBuilt = existsSync(join(build, 'cudnn_plans_test'))
   ? undefined
-  : 'no nvcc or cuDNN headers when this was built: node scripts/fetch-cuda.mjs, then node scripts/setup.mjs --tests';
+  : 'no nvcc or cuDNN headers when this was built: node scripts/build/fetch-cuda.mjs, then node scripts/build/setup.mjs --tests';
 
 /** A new folder, removed after the tests of the file. */
 export function emptyFolder(parent = tmpdir()): string {

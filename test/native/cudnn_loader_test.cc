@@ -1,6 +1,6 @@
 // The search for cuDNN, the child that tries it, and the cache of choices: with a fake cuDNN, in a process
 // with busy threads. Usage: cudnn_loader_test FAKE_LIBRARY EMPTY_FOLDER [PART]
-#include "../../cuda/cudnn_loader.h"
+#include "../../cuda/cudnn/loader.h"
 
 #include <dlfcn.h>
 #include <sys/stat.h>
@@ -17,9 +17,9 @@
 #include <thread>
 #include <vector>
 
-#include "../../cuda/cudnn_cache.h"
-#include "../../cuda/cudnn_probe.h"
-#include "../../cuda/cudnn_report.h"
+#include "../../cuda/cudnn/cache.h"
+#include "../../cuda/cudnn/probe.h"
+#include "../../cuda/cudnn/report.h"
 #include "cudnn_check.h"
 
 namespace pixelcnn::test {

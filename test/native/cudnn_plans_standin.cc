@@ -5,9 +5,9 @@
 #include <thread>
 
 #include "../../cuda/check.h"
-#include "../../cuda/cudnn_loader.h"
-#include "../../cuda/cudnn_plans.h"
-#include "../../cuda/cudnn_report.h"
+#include "../../cuda/cudnn/loader.h"
+#include "../../cuda/cudnn/plans.h"
+#include "../../cuda/cudnn/report.h"
 
 namespace pixelcnn::cuda {
 namespace {

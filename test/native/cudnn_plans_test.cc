@@ -15,9 +15,9 @@
 #include <set>
 #include <sstream>
 
-#include "../../cuda/cudnn_cache.h"
-#include "../../cuda/cudnn_engines.h"
-#include "../../cuda/cudnn_loader.h"
+#include "../../cuda/cudnn/cache.h"
+#include "../../cuda/cudnn/engines.h"
+#include "../../cuda/cudnn/loader.h"
 #include "cudnn_check.h"
 
 namespace pixelcnn::test {

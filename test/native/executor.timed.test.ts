@@ -8,7 +8,7 @@ const program = fileURLToPath(new URL('../../build/executor_test', import.meta.u
 
 describe('the executor', () => {
   const run = (...args: string[]) => {
-    expect(existsSync(program), 'run scripts/setup.mjs --tests').toBe(true);
+    expect(existsSync(program), 'run scripts/build/setup.mjs --tests').toBe(true);
     return spawnSync(program, args, { encoding: 'utf8', timeout: 60_000 });
   };
 

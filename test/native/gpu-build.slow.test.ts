@@ -25,7 +25,7 @@ const { findNvcc, toolkitOf } = (await import(`${root}scripts/kernel-gates/nvcc.
   findNvcc: () => { readonly path?: string; readonly reason?: string };
   toolkitOf: (path: string) => { readonly folder: string };
 };
-const { inspectElf } = (await import(`${root}scripts/elf.mjs`)) as {
+const { inspectElf } = (await import(`${root}scripts/build/elf.mjs`)) as {
   inspectElf: (file: string) => { readonly gpuArchitectures: string[] } | undefined;
 };
 const nvcc = findNvcc();

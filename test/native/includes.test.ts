@@ -94,7 +94,7 @@ describe('standard headers', () => {
 
   // The first is what GCC 14 found.
   it.each([
-    ['cuda/cudnn_plans.cc', 'algorithm', 'std::find needs <algorithm>'],
+    ['cuda/cudnn/plans.cc', 'algorithm', 'std::find needs <algorithm>'],
     ['native/executor.h', 'memory', 'std::unique_ptr needs <memory>'],
     ['native/error.h', 'string', 'std::string needs <string>'],
     ['cuda/gpu.h', 'cstdint', 'uint16_t needs <cstdint>'],

@@ -1,4 +1,4 @@
-// scripts/kernel-gates.mjs: the kernels are within their limits, and each kind of fault planted in a copy is named.
+// scripts/kernel-gates/main.mjs: the kernels are within their limits, and each kind of fault planted in a copy is named.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ const { findNvcc } = (await import(`${root}scripts/kernel-gates/nvcc.mjs`)) as {
 };
 
 function gates(...args: string[]) {
-  const run = spawnSync(process.execPath, [`${root}scripts/kernel-gates.mjs`, ...args], {
+  const run = spawnSync(process.execPath, [`${root}scripts/kernel-gates/main.mjs`, ...args], {
     encoding: 'utf8',
     maxBuffer: 1 << 26,
   });

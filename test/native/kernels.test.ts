@@ -11,7 +11,7 @@ const isas = readdirSync(`${build}CMakeFiles`).flatMap(
 
 describe('kernels against float64 loops', () => {
   it('were built', () => {
-    expect(existsSync(`${build}kernels_test`), 'run scripts/setup.mjs --tests').toBe(true);
+    expect(existsSync(`${build}kernels_test`), 'run scripts/build/setup.mjs --tests').toBe(true);
     expect(isas.length).toBeGreaterThan(0);
   });
 

@@ -35,7 +35,7 @@ describe('a bug planted in a copy of cuda/', () => {
 
   it.each(plantedBugs.filter(hasProgram))('is found: $what ($name)', { timeout: 60_000 }, (bug) => {
     const program = `${root}build/${bug.program}_${bug.name}`;
-    expect(existsSync(program), 'run scripts/setup.mjs --tests').toBe(true);
+    expect(existsSync(program), 'run scripts/build/setup.mjs --tests').toBe(true);
     const { stdout, status } = spawnSync(program, bug.arguments, { encoding: 'utf8' });
     expect(stdout).toMatch(new RegExp(bug.found));
     expect(status).toBe(1);
@@ -48,7 +48,7 @@ describe('a bug planted in a copy of cuda/', () => {
       const text = readFileSync(`${root}cuda/${file}`, 'utf8');
       return readFileSync(copy + file, 'utf8') !== (file === bug.file ? withBug(text, bug) : text);
     });
-    expect(stale, 'run scripts/setup.mjs --tests').toEqual([]);
+    expect(stale, 'run scripts/build/setup.mjs --tests').toEqual([]);
   });
 });
 

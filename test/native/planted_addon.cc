@@ -1,4 +1,4 @@
-// Faults on purpose, in an addon of its own, built only with sanitizers: scripts/sanitize.mjs calls each and
+// Faults on purpose, in an addon of its own, built only with sanitizers: scripts/long/sanitize.mjs calls each and
 // each must be reported, or nothing that the sanitizers do not report means anything.
 #include <napi.h>
 

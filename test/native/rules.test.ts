@@ -37,11 +37,11 @@ const exceptions: Record<string, { rules: string[]; because: string }> = {
     rules: ['is mutable for the whole process'],
     because: 'all devices of one GPU take turns, whichever environments of the process they belong to',
   },
-  'cuda/cudnn_loader.cc': {
+  'cuda/cudnn/loader.cc': {
     rules: ['is mutable for the whole process'],
     because: 'cuDNN is opened once per process and never closed',
   },
-  'cuda/cudnn_probe.cc': {
+  'cuda/cudnn/probe.cc': {
     rules: ['ends the process', 'catches signals'],
     because: 'it is the child process in which cuDNN is tried that ends',
   },

@@ -1,7 +1,7 @@
 // The masked convolution's kernels: random shapes against float64 loops, exact integers, and bits that must not move.
 import { afterAll, describe, expect, it } from 'vitest';
-import type { Device } from '../../src/device.js';
-import { maskedConv2d, maskedConv2dBackward } from '../../src/masked-conv2d.js';
+import type { Device } from '../../src/device/device.js';
+import { maskedConv2d, maskedConv2dBackward } from '../../src/functional.js';
 import type { Algorithm } from '../../src/ops/masked-conv2d.js';
 import { expectClose, expectSameBits, maxError, relativeL2 } from '../helpers/close.js';
 import { openCpu, testDevice } from '../helpers/models.js';

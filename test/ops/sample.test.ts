@@ -9,8 +9,8 @@ import {
   sampleFront,
   zero,
 } from '../../src/ops/sample.js';
-import type { Recorder } from '../../src/recorder.js';
-import type { DType, Tensor } from '../../src/tensor.js';
+import type { Recorder } from '../../src/program/recorder.js';
+import type { DType, Tensor } from '../../src/program/tensor.js';
 import { expectClose, expectSameBits } from '../helpers/close.js';
 import { testDevice } from '../helpers/models.js';
 import { headConvolution, packed, runOps } from '../helpers/ops.js';

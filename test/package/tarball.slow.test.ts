@@ -24,7 +24,7 @@ beforeAll(() => {
 }, 120_000);
 
 function check(file: string) {
-  const { status, stdout } = spawnSync(process.execPath, ['scripts/check-tarball.mjs', file], {
+  const { status, stdout } = spawnSync(process.execPath, ['scripts/build/check-tarball.mjs', file], {
     cwd: packageRoot,
     encoding: 'utf8',
   });

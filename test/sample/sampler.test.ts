@@ -1,7 +1,7 @@
 // The wavefront sampler: the bits of a full forward pass, and images that depend on seed and index alone.
 import { describe, expect, it } from 'vitest';
 import { levelOfByte } from '../../src/data/levels.js';
-import { openDevice } from '../../src/device.js';
+import { openDevice } from '../../src/device/device.js';
 import { frontSteps } from '../../src/ops/sample.js';
 import { philox, seedKey, uniform } from '../../src/random/philox.js';
 import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';

@@ -12,7 +12,7 @@ import {
   parseSafetensors,
   type SafetensorsTensor,
 } from '../../src/checkpoint/safetensors.js';
-import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { PixelCNN } from '../../src/pixelcnn.js';
 import { expectClose } from '../helpers/close.js';
 import { imagesOfLevels, randomModel, testDevice } from '../helpers/models.js';
 import { findTorch } from '../helpers/python.js';

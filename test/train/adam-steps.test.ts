@@ -1,10 +1,10 @@
 // Adam steps of whole models against PyTorch's in float64. Gradients: test/golden.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
-import { type Device, openDevice } from '../../src/device.js';
+import { type Device, openDevice } from '../../src/device/device.js';
 import type { PixelCnnConfig } from '../../src/models/config.js';
 import type { NamedArrays } from '../../src/models/parameters.js';
-import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { PixelCNN } from '../../src/pixelcnn.js';
 import { trainSchema } from '../../src/train/options.js';
 import { TrainingStep } from '../../src/train/training-step.js';
 import { expectClose, relativeL2 } from '../helpers/close.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { ImageBatch } from '../../src/data/image-batch.js';
 import { type TrainOptions, train } from '../../src/index.js';
-import { PixelCNN } from '../../src/models/pixelcnn.js';
+import { PixelCNN } from '../../src/pixelcnn.js';
 import type { TrainEvent } from '../../src/train/events.js';
 import { FolderLock } from '../../src/train/folder-lock.js';
 import { testDevice } from '../helpers/models.js';

@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ImageBatch } from '../../src/data/image-batch.js';
-import { type Device, openDevice } from '../../src/device.js';
+import { type Device, openDevice } from '../../src/device/device.js';
 import { evaluate, PixelCNN, PixelCnnError, train } from '../../src/index.js';
-import { Program } from '../../src/program.js';
+import { Program } from '../../src/program/program.js';
 import { splitIndices } from '../../src/train/batches.js';
 import type { TrainEvent } from '../../src/train/events.js';
 import { learningRateAt } from '../../src/train/learning-rate.js';

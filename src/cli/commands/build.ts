@@ -4,8 +4,8 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { packageRoot } from '../../device/native-binary.js';
 import { PixelCnnError } from '../../errors.js';
-import { packageRoot } from '../../native-binary.js';
 import { z } from '../../options.js';
 import type { Command } from '../command.js';
 import { outputOptions } from '../common.js';

@@ -2,7 +2,7 @@
 import { type ImageBatch, selectImages, sliceImages } from '../../data/image-batch.js';
 import { gridLayout } from '../../data/image-grid.js';
 import { asBytes, levelOfByte } from '../../data/levels.js';
-import { requireImages } from '../../models/given-images.js';
+import { requireImages } from '../../models/check-images.js';
 import { weightsOption } from '../../models/weights.js';
 import { z } from '../../options.js';
 import { randomSeed } from '../../sample/sampler.js';

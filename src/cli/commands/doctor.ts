@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import os from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { thisMachine } from '../../native-binary.js';
+import { thisMachine } from '../../device/native-binary.js';
 import { z } from '../../options.js';
 import { packageVersion } from '../../version.js';
 import type { Command } from '../command.js';

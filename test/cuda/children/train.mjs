@@ -4,11 +4,11 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { native } from '../../../dist/device/native.js';
 import { openDevice, PixelCNN, train } from '../../../dist/index.js';
-import { native } from '../../../dist/native.js';
 import { quantise } from '../../../dist/ops/quantise.js';
-import { Program } from '../../../dist/program.js';
-import { Recorder } from '../../../dist/recorder.js';
+import { Program } from '../../../dist/program/program.js';
+import { Recorder } from '../../../dist/program/recorder.js';
 
 const [folder, options] = process.argv.slice(2);
 const digest = (data) => createHash('sha256').update(data).digest('hex');

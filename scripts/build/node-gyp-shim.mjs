@@ -1,0 +1,21 @@
+#!/usr/bin/env node
+// What prebuildify runs in the place of node-gyp: cmake-js, with its output in build/ of the folder prebuildify chose.
+import { availableParallelism } from 'node:os';
+import { npmCommand, root, step } from '../steps.mjs';
+
+// prebuildify's arguments (rebuild --target=… --arch=…) mean nothing to a Node-API addon.
+const folders = ['--directory', root, '--out', `${process.cwd()}/build`];
+const { PIXELCNN_TRIPLET: triplet, PIXELCNN_CROSS: cross } = process.env;
+const settings = {
+  ...(triplet && { CMAKE_TOOLCHAIN_FILE: `${root}scripts/build/sysroot-toolchain.cmake` }),
+  // For another processor: its tests, which run under qemu, and no CUDA, whose compiler is for this one.
+  PIXELCNN_NATIVE_TESTS: cross ? 'ON' : 'OFF',
+  CMAKE_DISABLE_FIND_PACKAGE_PixelcnnCuda: cross ? 'ON' : 'OFF',
+};
+const definitions = Object.entries(settings).map(([name, value]) => `--CD${name}=${value}`);
+const env = { CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()) };
+step('cmake configure', npmCommand('cmake-js'), ['configure', ...folders, ...definitions]);
+for (const target of cross ? ['pixelcnn', 'kernels_test'] : ['all'])
+  step(`cmake build of ${target}`, npmCommand('cmake-js'), ['build', ...folders, '--target', target], {
+    env,
+  });

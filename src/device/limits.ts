@@ -1,0 +1,145 @@
+// Limits on what one call may ask of a device and on how many calls may wait for it: a server's work stays bounded.
+import { getMaxListeners, setMaxListeners } from 'node:events';
+import { allocating, PixelCnnError } from '../errors.js';
+import { z } from '../options.js';
+
+export const limitsSchema = z.strictObject({
+  /** Calls under way at once, working or waiting; one more is refused with ERR_QUEUE_FULL. Default 64. */
+  maxQueue: z.int().min(1).max(1024).default(64),
+  /** Images of one call. Default 65,536. */
+  maxBatch: z.int().min(1).default(65_536),
+  /** Pixels of one call: images x height x width. Default 2^26. */
+  maxPixels: z
+    .int()
+    .min(1)
+    .default(2 ** 26),
+  /** Milliseconds from a call to its end, waiting included; then it rejects with ERR_TIMEOUT. Default an hour. */
+  timeoutMs: z
+    .int()
+    .min(1)
+    .max(2 ** 31 - 1)
+    .default(3_600_000),
+});
+export type DeviceLimits = Readonly<z.output<typeof limitsSchema>>;
+
+/** For programs of one person, who can stop what takes too long: as far as each limit goes. */
+export const widestLimits: DeviceLimits = {
+  maxQueue: 1024,
+  maxBatch: 2 ** 32 - 1,
+  maxPixels: Number.MAX_SAFE_INTEGER,
+  timeoutMs: 2 ** 31 - 1,
+};
+
+/** The images that a call works on. */
+interface Extent {
+  readonly count: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+/** A call under way: `signal` aborts with the caller's signal or at the deadline; `end` makes room for another. */
+export interface AdmittedCall {
+  readonly signal: AbortSignal;
+  end(): void;
+}
+
+/** The calls under way on a device. */
+export class CallQueue {
+  readonly limits: DeviceLimits;
+  #underWay = 0;
+
+  constructor(limits: DeviceLimits) {
+    this.limits = limits;
+  }
+
+  /** @throws PixelCnnError ERR_LIMIT, ERR_QUEUE_FULL; the reason of a `signal` that is aborted already. */
+  admit(caller: string, { count, height, width }: Extent, signal: AbortSignal | undefined): AdmittedCall {
+    const { maxQueue, maxBatch, maxPixels, timeoutMs } = this.limits;
+    const pixels = count * height * width;
+    const asked = `${caller}: ${count} images of ${height}x${width}, ${pixels} pixels`;
+    requireLimit(
+      count <= maxBatch,
+      'ERR_LIMIT',
+      `${asked}: the device takes`,
+      'maxBatch',
+      maxBatch,
+      'images',
+    );
+    requireLimit(
+      pixels <= maxPixels,
+      'ERR_LIMIT',
+      `${asked}: the device takes`,
+      'maxPixels',
+      maxPixels,
+      'pixels',
+    );
+    signal?.throwIfAborted();
+    const full = `${caller}: ${this.#underWay} calls are under way already; the device takes`;
+    requireLimit(this.#underWay < maxQueue, 'ERR_QUEUE_FULL', full, 'maxQueue', maxQueue, 'at once');
+
+    this.#underWay += 1;
+    const controller = new AbortController();
+    const abort = () => controller.abort(signal?.reason);
+    if (signal !== undefined) {
+      expectListeners(signal, maxQueue);
+      signal.addEventListener('abort', abort, { once: true });
+    }
+    let ended = false;
+    const end = () => {
+      if (ended) return;
+      ended = true;
+      this.#underWay -= 1;
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
+    };
+    const timer = setTimeout(() => {
+      controller.abort(timeout(caller, timeoutMs));
+      // A stream that nobody reads on would hold its place for ever.
+      end();
+    }, timeoutMs).unref();
+    return { signal: controller.signal, end };
+  }
+
+  /** Runs `body` as one call, as {@link admit} does. A result that comes after the abort is dropped. */
+  async run<R>(
+    caller: string,
+    extent: Extent,
+    signal: AbortSignal | undefined,
+    body: (signal: AbortSignal) => Promise<R>,
+  ): Promise<R> {
+    const call = this.admit(caller, extent, signal);
+    try {
+      const result = await allocating(caller, () => body(call.signal));
+      call.signal.throwIfAborted();
+      return result;
+    } finally {
+      call.end();
+    }
+  }
+}
+
+/** One signal for many calls is no leak, which Node.js would warn of: every call takes its listener away. */
+function expectListeners(signal: AbortSignal, calls: number): void {
+  const most = getMaxListeners(signal);
+  if (most > 0 && most <= calls) setMaxListeners(calls + most, signal);
+}
+
+function requireLimit(
+  fits: boolean,
+  code: string,
+  what: string,
+  name: keyof DeviceLimits,
+  limit: number,
+  unit: string,
+): void {
+  if (fits) return;
+  throw new PixelCnnError(code, `${what} at most ${limit} ${unit} (${name})`, {
+    remedy: `ask for less at a time, or raise it: openDevice({ limits: { ${name}: … } })`,
+  });
+}
+
+function timeout(caller: string, milliseconds: number): PixelCnnError {
+  return new PixelCnnError('ERR_TIMEOUT', `${caller} was not done after ${milliseconds} ms (timeoutMs)`, {
+    remedy: 'ask for less at a time, or raise it: openDevice({ limits: { timeoutMs: … } })',
+  });
+}

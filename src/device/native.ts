@@ -1,0 +1,102 @@
+// The addon and its description: the only file that knows what the native side looks like.
+import { PixelCnnError } from '../errors.js';
+import { isError, isPromise } from '../realm.js';
+import { loadBinary } from './native-binary.js';
+
+declare const tag: unique symbol;
+/** Opaque native objects; their memory is managed natively. */
+export type NativeDevice = { readonly [tag]: 'Device' };
+export type NativeArena = { readonly [tag]: 'Arena' };
+export type NativeProgram = { readonly [tag]: 'Program' };
+
+/** The functions that native/addon.cc exports. All of them throw errors that carry a `code`. */
+export interface Native {
+  readonly abi: number;
+  readonly opNames: readonly string[];
+  openDevice(backend: string, index: number, threads: number, instructionSet: string): Promise<NativeDevice>;
+  deviceInfo(device: NativeDevice): {
+    backend: string;
+    name: string;
+    instructionSet: string;
+    threads: number;
+    cudnn: string;
+    /** How programs run again on a GPU: "graphs", or why op by op. */
+    recording: string;
+    /** Numbers of the precisions it computes in (native/ops.h: Precision). */
+    precisions: number[];
+    /** Whether a packed filter is the same for both directions (native/backend.h). */
+    packsAlike: boolean;
+  };
+  /** What there is of cuDNN; `message` is empty where it can be used. */
+  cudnnReport(): Record<'version' | 'path' | 'code' | 'message' | 'remedy' | 'attempts', string>;
+  closeDevice(device: NativeDevice): Promise<void>;
+  packedBytes(device: NativeDevice, shape: Int32Array, direction: number): number;
+  allocateArena(device: NativeDevice, bytes: number): Promise<NativeArena>;
+  releaseArena(arena: NativeArena): void;
+  writeArena(arena: NativeArena, byteOffset: number, bytes: ArrayBufferView): Promise<void>;
+  readArena(arena: NativeArena, byteOffset: number, byteLength: number): Promise<ArrayBuffer>;
+  createProgram(
+    commands: Int32Array,
+    arenas: NativeArena[],
+    inputs: Int32Array,
+    outputs: Int32Array,
+  ): NativeProgram;
+  releaseProgram(program: NativeProgram): void;
+  runProgram(program: NativeProgram, inputs: ArrayBufferView[], repeat: number): Promise<ArrayBuffer[]>;
+  traceProgram(
+    program: NativeProgram,
+    inputs: ArrayBufferView[],
+  ): Promise<{ values: Float64Array; opByOp: string }>;
+  /** While a program is prepared: convolutions that the device has chosen a way to compute for, of how many. */
+  programChoices(program: NativeProgram): { made: number; of: number };
+}
+
+const abi = 5;
+let loaded: Native | undefined;
+
+/**
+ * The addon, loaded on first use so that importing the package never throws.
+ * @throws PixelCnnError ERR_NATIVE_LOAD when no binary fits this machine.
+ */
+export function native(): Native {
+  if (loaded !== undefined) return loaded;
+  const addon = loadBinary() as Native;
+  if (addon.abi !== abi) {
+    throw new PixelCnnError(
+      'ERR_NATIVE_LOAD',
+      `the native part has ABI ${addon.abi}, this package needs ${abi}`,
+      {
+        remedy: 'build it again: `npx pixelcnn build`, in a clone `npm run setup`',
+      },
+    );
+  }
+  loaded = addon;
+  return addon;
+}
+
+/** Turns an error of the addon into a PixelCnnError; passes others through. */
+export function fromNative(error: unknown): unknown {
+  if (error instanceof PixelCnnError || !isError(error)) return error;
+  const { code, remedy } = error as Error & { code?: unknown; remedy?: unknown };
+  if (typeof code !== 'string') return error;
+  return new PixelCnnError(
+    code,
+    error.message,
+    typeof remedy === 'string' ? { remedy, cause: error } : { cause: error },
+  );
+}
+
+/** Calls `body`, converting what it throws or rejects with. */
+export function callNative<T>(body: () => T): T {
+  try {
+    const result = body();
+    if (isPromise(result)) {
+      return result.catch((error: unknown) => {
+        throw fromNative(error);
+      }) as T;
+    }
+    return result;
+  } catch (error) {
+    throw fromNative(error);
+  }
+}

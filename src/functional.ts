@@ -1,0 +1,174 @@
+// The masked convolution by itself: one call on host arrays, forward or backward.
+import { isDetached } from './data/check-bytes.js';
+import type { Device } from './device/device.js';
+import { check } from './errors.js';
+import {
+  algorithms,
+  backward,
+  forward,
+  type MaskedConv2dGeometry,
+  maskedConv2dBackwardInput,
+  maskedConv2dBackwardWeight,
+  maskedConv2dForward,
+  maskedConv2dPack,
+  packedBytes,
+} from './ops/masked-conv2d.js';
+import { parseOptions, z } from './options.js';
+import { requireDevice } from './pixelcnn.js';
+import { Program } from './program/program.js';
+import { Recorder } from './program/recorder.js';
+import type { Tensor } from './program/tensor.js';
+import { isFloat32Array, isSharedArrayBuffer } from './realm.js';
+
+const floats = z.custom<Float32Array>(isFloat32Array, 'expected a Float32Array');
+const size = z
+  .int()
+  .min(1)
+  .max(2 ** 20);
+const shared = {
+  /** Float32Array NHWC. */
+  input: floats,
+  /** [N, H, W, C] */
+  inputShape: z.tuple([size, size, size, size]),
+  /** Float32Array OIHW: (outChannels, C, kernelSize, kernelSize). Entries under the mask are not read. */
+  weight: floats,
+  outChannels: z.int().min(1).max(65536),
+  /** Odd. */
+  kernelSize: z.int().min(1).max(31),
+  maskType: z.enum(['A', 'B']),
+  /** Contiguous groups of channels; at the centre tap a group sees lower groups (A) or lower and equal ones (B). */
+  channelGroups: z.int().min(1).max(256).default(1),
+  algorithm: z.enum(algorithms).default('direct'),
+};
+const forwardSchema = z.strictObject({ ...shared, bias: floats.optional() });
+const backwardSchema = z.strictObject({ ...shared, bias: floats.optional(), gradOutput: floats });
+
+/**
+ * What {@link maskedConv2d} takes.
+ *
+ * @interface
+ */
+export type MaskedConv2dOptions = z.input<typeof forwardSchema>;
+/**
+ * What {@link maskedConv2dBackward} takes.
+ *
+ * @interface
+ */
+export type MaskedConv2dBackwardOptions = z.input<typeof backwardSchema>;
+
+/**
+ * y = conv(input, weight * mask) + bias: stride 1, "same" zero padding. Returns NHWC, outChannels channels.
+ * Default algorithm `direct`; bias defaults to 0. In float32 on every device, factors rounded on one opened with `tf32`.
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE (an array of
+ * another length than its shape says) or ERR_DETACHED for an argument; ERR_LIMIT, ERR_QUEUE_FULL or ERR_TIMEOUT by the
+ * device's limits, ERR_LIMIT also for an array of 2 GiB or more; ERR_DISPOSED, ERR_OUT_OF_MEMORY, or ERR_CUDA and
+ * ERR_DEVICE_LOST of a GPU.
+ */
+export async function maskedConv2d(device: Device, options: MaskedConv2dOptions): Promise<Float32Array> {
+  requireDevice('maskedConv2d', device);
+  const parsed = parseOptions('maskedConv2d', forwardSchema, options);
+  const g = geometryOf('maskedConv2d', parsed);
+  const bias = parsed.bias ?? new Float32Array(g.k);
+  requireLength('maskedConv2d', 'bias', bias, g.k);
+
+  const r = hostRecorder(device);
+  const x = r.input('input', [g.n, g.h, g.w, g.c]);
+  const w = r.input('weight', [g.k, g.c, g.kernelSize, g.kernelSize]);
+  const b = r.input('bias', [g.k]);
+  const packed = pack(r, g, forward, w);
+  r.output(maskedConv2dForward(r, 'maskedConv2d', g, { x, packed, bias: b, relu: false }));
+  const [y] = await runOnce('maskedConv2d', r, g, [parsed.input, parsed.weight, bias]);
+  return y!;
+}
+
+/**
+ * Gradients of the sum of y * gradOutput; gradWeight is exactly 0 under the mask.
+ * @throws PixelCnnError as {@link maskedConv2d}.
+ */
+export async function maskedConv2dBackward(
+  device: Device,
+  options: MaskedConv2dBackwardOptions,
+): Promise<{ gradInput: Float32Array; gradWeight: Float32Array; gradBias: Float32Array }> {
+  requireDevice('maskedConv2dBackward', device);
+  const parsed = parseOptions('maskedConv2dBackward', backwardSchema, options);
+  const g = geometryOf('maskedConv2dBackward', parsed);
+  if (parsed.bias) requireLength('maskedConv2dBackward', 'bias', parsed.bias, g.k);
+  requireLength('maskedConv2dBackward', 'gradOutput', parsed.gradOutput, g.n * g.h * g.w * g.k);
+
+  const r = hostRecorder(device);
+  const x = r.input('input', [g.n, g.h, g.w, g.c]);
+  const weight = r.input('weight', [g.k, g.c, g.kernelSize, g.kernelSize]);
+  const gradY = r.input('gradOutput', [g.n, g.h, g.w, g.k]);
+  const gradWeight = r.tensor('gradWeight', weight.shape);
+  const gradBias = r.tensor('gradBias', [g.k]);
+  const packedBackward = pack(r, g, backward, weight);
+  r.output(maskedConv2dBackwardInput(r, 'maskedConv2dBackward', g, { gradY, packedBackward, gate: null }));
+  maskedConv2dBackwardWeight(r, 'maskedConv2dBackward', g, { x, gradY, gradWeight, gradBias });
+  r.output(gradWeight);
+  r.output(gradBias);
+  const [gradInput, ...rest] = await runOnce('maskedConv2dBackward', r, g, [
+    parsed.input,
+    parsed.weight,
+    parsed.gradOutput,
+  ]);
+  return { gradInput: gradInput!, gradWeight: rest[0]!, gradBias: rest[1]! };
+}
+
+/** Host arrays are float32, whatever the device computes in; factors are rounded only if `tf32` was asked for. */
+function hostRecorder(device: Device): Recorder {
+  return new Recorder(device, device.info.precision === 'tf32' ? 'tf32' : 'f32');
+}
+
+function geometryOf(caller: string, options: z.output<typeof forwardSchema>): MaskedConv2dGeometry {
+  const [n, h, w, c] = options.inputShape;
+  const { outChannels: k, kernelSize, maskType, channelGroups: groups, algorithm } = options;
+  check(
+    kernelSize % 2 === 1,
+    'ERR_OUT_OF_RANGE',
+    () => `${caller}: kernelSize must be odd, got ${kernelSize}`,
+  );
+  check(groups <= c && groups <= k, 'ERR_OUT_OF_RANGE', () => {
+    return `${caller}: channelGroups must be at most the channels (${c} in, ${k} out), got ${groups}`;
+  });
+  requireLength(caller, 'input', options.input, n * h * w * c);
+  requireLength(caller, 'weight', options.weight, k * c * kernelSize * kernelSize);
+  return { n, h, w, c, k, kernelSize, maskType, groups, algorithm };
+}
+
+function requireLength(caller: string, name: string, array: Float32Array, length: number): void {
+  check(!isSharedArrayBuffer(array.buffer), 'ERR_INVALID_ARG_TYPE', () => {
+    return `${caller}: ${name} must not be backed by a SharedArrayBuffer`;
+  });
+  check(array.length === length, isDetached(array) ? 'ERR_DETACHED' : 'ERR_BUFFER_SIZE', () => {
+    return `${caller}: ${name} must have ${length} values, got ${array.length}${isDetached(array) ? ' (its buffer is detached)' : ''}`;
+  });
+}
+
+function pack(
+  r: Recorder,
+  geometry: MaskedConv2dGeometry,
+  direction: typeof forward | typeof backward,
+  weight: Tensor,
+): Tensor {
+  const packed = r.tensor('packed', [packedBytes(r, geometry, direction)], 'byte');
+  maskedConv2dPack(r, 'pack', [{ geometry, direction, weight, packed }]);
+  return packed;
+}
+
+function runOnce(
+  caller: string,
+  r: Recorder,
+  { n, h, w }: MaskedConv2dGeometry,
+  inputs: Float32Array[],
+): Promise<Float32Array[]> {
+  return r.device.calls.run(caller, { count: n, height: h, width: w }, undefined, async (signal) => {
+    // Copied now: compiling awaits, and the caller may change or detach its arrays meanwhile.
+    const copies = inputs.map((array) => array.slice());
+    const program = await Program.compile(r);
+    try {
+      return (await program.run(copies, 1, signal)).map((buffer) => new Float32Array(buffer));
+    } finally {
+      program.dispose();
+    }
+  });
+}

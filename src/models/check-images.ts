@@ -1,0 +1,102 @@
+// Images that a caller gives to a model: every field is read once, then checked against the model.
+import { plainBytes } from '../data/check-bytes.js';
+import { checkImageBatch, type ImageBatch, type ImageValues } from '../data/image-batch.js';
+import { levelOfByte } from '../data/levels.js';
+import { check, PixelCnnError } from '../errors.js';
+import type { PixelCnnConfig } from './config.js';
+
+/** What images are checked against. */
+interface ImageModel {
+  readonly config: PixelCnnConfig;
+  /** What the model was trained on; undefined where nobody has said. */
+  readonly values: ImageValues | undefined;
+}
+
+/**
+ * The images with plain fields over the caller's memory, which is not copied.
+ * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE,
+ * ERR_DETACHED, ERR_IMAGE_CHANNELS, ERR_IMAGE_VALUES; `name` says which argument, e.g. `logits: images`.
+ */
+export function requireImages(name: string, images: unknown, model: ImageModel): ImageBatch {
+  const read = readOnce(name, images);
+  checkImageBatch(read, name);
+  const { channels } = model.config;
+  check(read.channels === channels, 'ERR_IMAGE_CHANNELS', () => {
+    return `${name}: the model has ${channels} channels, the images have ${read.channels}`;
+  });
+  requireValues(name, read, model);
+  return read;
+}
+
+/** The same over a copy of the memory, which the caller cannot change. */
+export function copyImages(images: ImageBatch): ImageBatch {
+  return { ...images, data: plainBytes(images.data).slice() };
+}
+
+/**
+ * Throws where the numbers are not what the model takes, or where nobody has said what they are and they look like
+ * levels: as bytes they would all be level 0, whose likelihood is wonderful and means nothing.
+ */
+function requireValues(name: string, images: ImageBatch, model: ImageModel): void {
+  const { levels } = model.config;
+  const given = images.values ?? 'bytes';
+  if (model.values !== undefined && model.values !== given) {
+    const theirs =
+      images.values === undefined ? 'do not say what they hold, so count as bytes' : `hold ${given}`;
+    throw new PixelCnnError(
+      'ERR_IMAGE_VALUES',
+      `${name}: the model was trained on ${model.values}, the images ${theirs}`,
+      {
+        remedy: `give images that hold ${model.values}, and say so with \`values\``,
+      },
+    );
+  }
+  if (images.values === 'bytes' || (images.values === undefined && levels === 256)) return;
+  const beyond = images.data.findIndex((value) => value >= levels);
+  if (images.values === 'levels') {
+    if (beyond >= 0) {
+      const size = images.height * images.width * images.channels;
+      const largest = largestOf(images.data);
+      throw new PixelCnnError(
+        'ERR_OUT_OF_RANGE',
+        `${name}: the levels of this model are 0 to ${levels - 1}, image ${Math.floor(beyond / size)} has ${images.data[beyond]}`,
+        {
+          remedy: `levels up to ${largest} need a model of ${largest + 1} \`levels\`; bytes are no \`values\` 'levels'`,
+        },
+      );
+    }
+  } else if (beyond < 0 && images.data.some((value) => value > 0)) {
+    const largest = largestOf(images.data);
+    const level = levelOfByte(largest, levels);
+    const seen = level === 0 ? 'level 0' : `of levels 0 to ${level}`;
+    throw new PixelCnnError(
+      'ERR_IMAGE_VALUES',
+      `${name}: the largest value is ${largest}, below the ${levels} levels of the model: as bytes, every pixel would be ${seen}`,
+      { remedy: 'say with `values` what they are: levels for levels, bytes for very dark images' },
+    );
+  }
+}
+
+function largestOf(data: Uint8Array): number {
+  return data.reduce((most, value) => Math.max(most, value), 0);
+}
+
+/** A getter may throw, or answer otherwise the next time. */
+function readOnce(name: string, images: unknown): unknown {
+  if (typeof images !== 'object' || images === null) return images;
+  try {
+    const { data, count, height, width, channels, labels, values } = images as Partial<ImageBatch>;
+    return {
+      data,
+      count,
+      height,
+      width,
+      channels,
+      ...(labels !== undefined && { labels }),
+      ...(values !== undefined && { values }),
+    };
+  } catch (cause) {
+    const message = `${name}: reading the images threw ${String(cause)}`;
+    throw new PixelCnnError('ERR_INVALID_ARG_VALUE', message, { cause });
+  }
+}

@@ -1,0 +1,235 @@
+// Drawing the images of a job, batch after batch, in chunks of fronts: the device gets the next chunk before JavaScript
+// turns to what the one before has drawn.
+import type { ImageBatch, ImageValues } from '../data/image-batch.js';
+import { writeBytesOfLevels } from '../data/levels.js';
+import { allEnded } from '../errors.js';
+import { requireUnchanged, type Weights } from '../models/weights.js';
+import type { ModelInternals } from '../pixelcnn.js';
+import { seedKey } from '../random/philox.js';
+import {
+  type Chunk,
+  inFlightMilliseconds,
+  mostMilliseconds,
+  nextChunk,
+  type TimedFronts,
+  Wavefront,
+} from './chunks.js';
+import {
+  buildSampler,
+  type Drawn,
+  type FrontSampler,
+  frontOf,
+  imagesPerBatch,
+  type SamplerBatch,
+} from './front-sampler.js';
+
+/** Images that were drawn, and what they came from. */
+export interface SampledImages extends ImageBatch {
+  /** As it was given; a random one is a number below 2^53, which JSON can say. */
+  readonly seed: number | bigint;
+  readonly weights: Weights;
+}
+
+/** The canvas after some steps of the wavefront; pixels not drawn yet are 0. */
+export interface SampleFrame {
+  readonly step: number;
+  readonly steps: number;
+  readonly images: SampledImages;
+}
+
+/** What one call draws. */
+export interface Job {
+  count: number;
+  height: number;
+  width: number;
+  seed: number | bigint;
+  temperature: number;
+  firstIndex: number;
+  weights: Weights;
+  /** The weights that the call names, if it does. */
+  asked: Weights | undefined;
+  signal: AbortSignal | undefined;
+  /** What the result holds. */
+  values: ImageValues;
+  uniforms?: Float32Array;
+  /** (count, H, W), non-zero where a pixel is known, and (count, H, W, channels) levels of those that are. */
+  known?: { readonly pixels: Uint8Array; readonly level: Uint8Array };
+  stepsPerFrame?: number;
+  onSteps?: (done: number, of: number) => void;
+}
+
+/** A chunk that was submitted and has not arrived. */
+interface Flight {
+  readonly sampler: FrontSampler;
+  readonly chunk: Chunk;
+  /** The first image of its batch. */
+  readonly first: number;
+  /** When it was submitted, by performance.now(). */
+  readonly submitted: number;
+  /** Whether it was submitted behind another chunk that was still in flight. */
+  readonly behind: boolean;
+  readonly drawn: Promise<Drawn>;
+}
+
+/** A chunk that arrived, and the time since the one before it or since it was submitted. */
+interface Arrival {
+  readonly sampler: FrontSampler;
+  readonly timed: TimedFronts;
+  readonly arrived: number;
+}
+
+/** Draws all images; yields frames if the job asks for them. */
+export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFrame, SampledImages> {
+  const { count, height, width, signal } = job;
+  const { channels, levels } = model.config;
+  const perImage = height * width * channels;
+  const perBatch = Math.min(count, imagesPerBatch(model, height, width));
+  const wavefront = new Wavefront(frontOf(model), height, width);
+  const steps = wavefront.steps * Math.ceil(count / perBatch);
+  const frame = job.stepsPerFrame ?? wavefront.steps;
+  const data = new Uint8Array(count * perImage);
+  const images = (of: Uint8Array): SampledImages => ({
+    data: of,
+    count,
+    height,
+    width,
+    channels,
+    values: job.values,
+    seed: job.seed,
+    weights: job.weights,
+  });
+  const checkWeights = requireUnchanged(model, job.weights);
+  const samplers = new Samplers(model, job);
+  const inFlight: Flight[] = [];
+  // One chunk runs and one waits behind it. A stream's reader may pause for long, so at a frame nothing is in flight.
+  const mostInFlight = job.stepsPerFrame === undefined ? 2 : 1;
+
+  // Where the next chunk begins: the first image of its batch, and a front.
+  let first = 0;
+  let from = 0;
+  /** Submits chunks until the device has enough to do. */
+  const submit = async (): Promise<void> => {
+    while (first < count && inFlight.length < mostInFlight) {
+      const n = Math.min(perBatch, count - first);
+      const sampler = await samplers.get(n);
+      const until = Math.min(wavefront.steps, from - (from % frame) + frame);
+      const chunk = nextChunk(wavefront, from, until, sampler.block, sampler.timed);
+      const milliseconds = inFlight.reduce(
+        (sum, flight) => sum + flight.chunk.milliseconds,
+        chunk.milliseconds,
+      );
+      if (inFlight.length > 0 && milliseconds > inFlightMilliseconds) return;
+      signal?.throwIfAborted();
+      checkWeights();
+      const batch = from === 0 ? batchOf(job, first, n, perImage, height * width) : undefined;
+      const behind = inFlight.length > 0;
+      // Before the device can begin: on a busy machine this thread may stand still right behind the call.
+      const submitted = performance.now();
+      const drawn = sampler.draw(model, chunk, batch, signal);
+      drawn.catch(() => {}); // it is awaited later; a rejection before that must not count as unhandled
+      inFlight.push({ sampler, chunk, first, submitted, behind, drawn });
+      from = chunk.to;
+      if (from < wavefront.steps) continue;
+      first += n;
+      from = 0;
+    }
+  };
+
+  try {
+    await submit();
+    let last: Arrival | undefined;
+    while (inFlight.length > 0) {
+      const { chunk, first: at, drawn } = inFlight[0]!;
+      const { level } = await drawn;
+      last = arrivalOf(inFlight.shift()!, last);
+      const step = Math.floor(at / perBatch) * wavefront.steps + chunk.to;
+      const isEnd = chunk.to === wavefront.steps;
+      const isFrame = job.stepsPerFrame !== undefined && (isEnd || chunk.to % frame === 0);
+      if (!isFrame) await submit();
+      job.onSteps?.(step, steps);
+      if (isEnd || isFrame) {
+        const to = data.subarray(at * perImage, at * perImage + level.length);
+        if (job.values === 'levels') to.set(level);
+        else writeBytesOfLevels(level, levels, to);
+      }
+      if (step === steps) samplers.keep();
+      if (!isFrame) continue;
+      yield { step, steps, images: images(data.slice()) };
+      await submit();
+    }
+  } catch (error) {
+    // Samplers are given back below, so no chunk may still be at work with one. This throws the error, or its cause.
+    await allEnded([Promise.reject(error), ...inFlight.map(({ drawn }) => drawn)]);
+  } finally {
+    samplers.end();
+  }
+  signal?.throwIfAborted();
+  return images(data);
+}
+
+/**
+ * Times a chunk that arrives now. The device began it when the chunk before it ended, which JavaScript that was busy may
+ * have noticed late: both can seem to arrive at once. A chunk that was submitted behind another is therefore not taken for
+ * faster than that one was; if that one was of another sampler, all the time since its own submission counts.
+ */
+function arrivalOf({ sampler, chunk, submitted, behind }: Flight, last: Arrival | undefined): Arrival {
+  const arrived = performance.now();
+  const timed = { ...chunk, milliseconds: arrived - (behind ? last!.arrived : submitted) };
+  if (!behind) sampler.timed = timed;
+  else if (last!.sampler !== sampler) sampler.timed = { ...chunk, milliseconds: arrived - submitted };
+  else {
+    const milliseconds = Math.max(timed.milliseconds, mostMilliseconds(last!.timed, chunk));
+    sampler.timed = { ...chunk, milliseconds };
+  }
+  return { sampler, timed, arrived };
+}
+
+/** The samplers of one job by the number of images of a batch: one for full batches, and one for a smaller last batch. */
+class Samplers {
+  readonly #model: ModelInternals;
+  readonly #job: Job;
+  // Held across awaits and yields, so the leases are taken by hand.
+  readonly #leases = new Map<number, Awaited<ReturnType<ModelInternals['programs']['lease']>>>();
+
+  constructor(model: ModelInternals, job: Job) {
+    this.#model = model;
+    this.#job = job;
+  }
+
+  async get(n: number): Promise<FrontSampler> {
+    const { height, width, weights } = this.#job;
+    const [known, given] = [this.#job.known !== undefined, this.#job.uniforms !== undefined];
+    const key = ['sample', n, height, width, weights, known, given].join();
+    const build = () => buildSampler(this.#model, { n, height, width, weights, known, given });
+    const lease = this.#leases.get(n) ?? (await this.#model.programs.lease(key, build));
+    this.#leases.set(n, lease);
+    return lease.value as FrontSampler;
+  }
+
+  /** Gives them back for the next call to use. */
+  keep(): void {
+    for (const lease of this.#leases.values()) lease.keep();
+    this.end();
+  }
+
+  /** Gives back those that were not kept, which disposes them. */
+  end(): void {
+    for (const lease of this.#leases.values()) lease.end();
+    this.#leases.clear();
+  }
+}
+
+/** What the sampler begins a batch with. */
+function batchOf(job: Job, first: number, n: number, perImage: number, pixels: number): SamplerBatch {
+  const [key0, key1] = seedKey(job.seed);
+  return {
+    index: Uint32Array.from({ length: n }, (_, i) => job.firstIndex + first + i),
+    random: Uint32Array.of(key0, key1, 0, 0),
+    temperature: Float32Array.of(job.temperature),
+    known: job.known && {
+      pixels: job.known.pixels.subarray(first * pixels, (first + n) * pixels),
+      level: job.known.level.subarray(first * perImage, (first + n) * perImage),
+    },
+    uniforms: job.uniforms?.subarray(first * perImage, (first + n) * perImage),
+  };
+}

@@ -1,0 +1,174 @@
+// The state of a run as it stands in a checkpoint, and the checks that a resumed run is the same run.
+import { createHash } from 'node:crypto';
+import type { ModelFile } from '../checkpoint/model-file.js';
+import { checkBytes } from '../data/check-bytes.js';
+import type { ImageBatch } from '../data/image-batch.js';
+import { check } from '../errors.js';
+import { layersOf, type PixelCnnConfig } from '../models/config.js';
+import { type NamedArrays, requireParameters } from '../models/parameters.js';
+import { z } from '../options.js';
+import type { TrainSettings } from './options.js';
+import type { OptimizerSnapshot } from './training-step.js';
+
+/** Adam's, each with the names of the parameters. */
+const moments = ['moment1', 'moment2'] as const;
+
+/** Where a run is. Shuffle, binarisation and learning rate follow from `step` and the settings. */
+export interface RunPosition {
+  step: number;
+  /** Sums over the epoch so far. */
+  epochNats: number;
+  epochImages: number;
+  /** Best validation so far. */
+  bestNats: number | null;
+  /** The images, weights and protocol of that validation; undefined without one, and in checkpoints of earlier releases. */
+  bestOf: string | undefined;
+  /** Of the dataset. */
+  digest: string;
+}
+
+const count = z.int().min(0);
+const stateSchema = z.strictObject({
+  step: count,
+  epochNats: z.number(),
+  epochImages: count,
+  bestNats: z.number().nullable(),
+  bestOf: z.string().optional(),
+  /** Of the optimizer on the device: norm of the last gradient, steps taken, steps skipped, unused. */
+  counters: z.tuple([z.number(), count, count, z.number()]),
+  seed: count,
+  batchSize: z.int().min(1),
+  protocol: z.string(),
+  validation: z.number(),
+  dataset: z.string(),
+});
+
+/** Settings that decide which image a step sees: a resumed run must have the same. */
+function identity(settings: TrainSettings, dataset: string) {
+  const { seed, batchSize, protocol } = settings;
+  const validation = typeof settings.validation === 'number' ? settings.validation : 0;
+  return { seed, batchSize, protocol, validation, dataset };
+}
+
+/**
+ * SHA-256 over the images' shape, whether they are levels, and their values, a piece at a time so that the event loop
+ * keeps turning.
+ */
+export async function digestOf(dataset: ImageBatch, name: string): Promise<string> {
+  const hash = createHash('sha256');
+  hash.update([dataset.count, dataset.height, dataset.width, dataset.channels].join('x'));
+  if (dataset.values === 'levels') hash.update(' levels');
+  const piece = 1 << 20;
+  for (let start = 0; start < dataset.data.length; start += piece) {
+    hash.update(dataset.data.subarray(start, start + piece));
+    await new Promise(setImmediate);
+  }
+  // Images transferred away meanwhile would end early.
+  checkBytes(dataset.data, `train: ${name}`);
+  return hash.digest('hex').slice(0, 32);
+}
+
+/** The checkpoint of a run. */
+export function toCheckpoint(
+  config: PixelCnnConfig,
+  position: RunPosition,
+  snapshot: OptimizerSnapshot,
+  settings: TrainSettings,
+  dataset: ImageBatch,
+): ModelFile {
+  const { digest, ...where } = position;
+  const arrays: NamedArrays = new Map();
+  for (const moment of moments) {
+    for (const [name, value] of snapshot[moment]) arrays.set(`${moment}.${name}`, value);
+  }
+  // The norm is an output of a step, not state; of a skipped step it is not finite, which JSON cannot say.
+  const counters = [0, ...snapshot.counters.slice(1)];
+  const state = { ...where, counters, ...identity(settings, digest) };
+  requireState(state, `the run at step ${position.step}`);
+  return {
+    config,
+    imageSize: { height: dataset.height, width: dataset.width },
+    values: dataset.values ?? 'bytes',
+    step: position.step,
+    weights: 'raw',
+    parameters: snapshot.parameters,
+    average: snapshot.average,
+    training: { arrays, state },
+  };
+}
+
+function requireState(state: unknown, where: string): z.output<typeof stateSchema> {
+  const parsed = stateSchema.safeParse(state);
+  const issue = parsed.error?.issues[0];
+  check(parsed.success, 'CKPT_TRAINING_STATE', () => {
+    return `${where}: training state: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'malformed'}`;
+  });
+  const { step, counters } = parsed.data;
+  check(counters[1] + counters[2] === step, 'CKPT_TRAINING_STATE', () => {
+    return `${where}: training state: step ${step}, but the optimizer took ${counters[1]} steps and skipped ${counters[2]}`;
+  });
+  return parsed.data;
+}
+
+/**
+ * What a checkpoint says of its run and its optimizer.
+ * @throws PixelCnnError CKPT_NO_TRAINING_STATE, CKPT_TRAINING_STATE, CKPT_MISSING_TENSOR, CKPT_UNKNOWN_TENSOR,
+ * CKPT_SHAPE, CKPT_NONFINITE.
+ */
+export function trainingState(file: ModelFile, path: string) {
+  const { config, weights, parameters, average, training } = file;
+  check(training !== undefined && weights === 'raw', 'CKPT_NO_TRAINING_STATE', () => {
+    return `${path} holds a model but no state to resume from`;
+  });
+  const state = requireState(training.state, path);
+  check(file.step === undefined || file.step === state.step, 'CKPT_TRAINING_STATE', () => {
+    return `${path}: training state: step ${state.step}, but the metadata say ${file.step}`;
+  });
+  const [moment1, moment2]: NamedArrays[] = [new Map(), new Map()];
+  for (const [name, value] of training.arrays) {
+    const [moment, ...rest] = name.split('.');
+    check(moments.includes(moment as never), 'CKPT_UNKNOWN_TENSOR', () => {
+      return `${path}: tensor 'training.${name}' is not part of a training run`;
+    });
+    (moment === 'moment1' ? moment1 : moment2)!.set(rest.join('.'), value);
+  }
+  const layers = layersOf(config);
+  requireParameters(layers, moment1!, path, 'training.moment1.');
+  requireParameters(layers, moment2!, path, 'training.moment2.');
+  const { counters } = state;
+  return { state, snapshot: { parameters, average, moment1: moment1!, moment2: moment2!, counters } };
+}
+
+/**
+ * The position and the optimizer of the run that a checkpoint is of.
+ * @throws PixelCnnError as {@link trainingState}; CKPT_MISMATCH when it is of another model, dataset or run.
+ */
+export async function fromCheckpoint(
+  file: ModelFile,
+  path: string,
+  config: PixelCnnConfig,
+  settings: TrainSettings,
+  dataset: ImageBatch,
+): Promise<{ position: RunPosition; snapshot: OptimizerSnapshot }> {
+  const { state, snapshot } = trainingState(file, path);
+  for (const [name, value] of Object.entries(config)) {
+    const stored = file.config[name as keyof PixelCnnConfig];
+    check(
+      stored === value,
+      'CKPT_MISMATCH',
+      () => `${path} is of a model with \`${name}\` ${stored}, this one has ${value}`,
+    );
+  }
+  const digest = await digestOf(dataset, 'dataset.data');
+  check(state.dataset === digest, 'CKPT_MISMATCH', () => {
+    return `${path} is of a run on other images, or on these prepared otherwise: their number, size or content has changed`;
+  });
+  for (const [name, value] of Object.entries(identity(settings, digest))) {
+    const stored = state[name as keyof typeof state];
+    check(stored === value, 'CKPT_MISMATCH', () => {
+      return `${path} is of a run with \`${name}\` ${stored}, this one has ${value}`;
+    });
+  }
+  const { step, epochNats, epochImages, bestNats, bestOf } = state;
+  return { position: { step, epochNats, epochImages, bestNats, bestOf, digest }, snapshot };
+}
