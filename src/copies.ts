@@ -26,7 +26,7 @@ export const thisCopy: Copy = {
  * Refuses `value` where it is an object of another copy's class `expected`; anything else is left to the caller.
  * @throws PixelCnnError ERR_TWO_COPIES.
  */
-export function refuseOtherCopy(caller: string, argument: string, value: unknown): void {
+export function checkCopy(caller: string, argument: string, value: unknown): void {
   const other = copyOf(value);
   if (other === undefined) return;
   const twice = other.folder === thisCopy.folder;

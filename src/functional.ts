@@ -4,9 +4,9 @@ import type { Device } from './device/device.js';
 import { check } from './errors.js';
 import {
   algorithms,
-  backward,
-  forward,
-  type MaskedConv2dGeometry,
+  type Direction,
+  type FilterShape,
+  type MaskedConv2dShape,
   maskedConv2dBackwardInput,
   maskedConv2dBackwardWeight,
   maskedConv2dForward,
@@ -14,7 +14,7 @@ import {
   packedBytes,
 } from './ops/masked-conv2d.js';
 import { parseOptions, z } from './options.js';
-import { requireDevice } from './pixelcnn.js';
+import { checkDevice } from './pixelcnn.js';
 import { Program } from './program/program.js';
 import { Recorder } from './program/recorder.js';
 import type { Tensor } from './program/tensor.js';
@@ -65,17 +65,17 @@ export type MaskedConv2dBackwardOptions = z.input<typeof backwardSchema>;
  * ERR_DEVICE_LOST of a GPU.
  */
 export async function maskedConv2d(device: Device, options: MaskedConv2dOptions): Promise<Float32Array> {
-  requireDevice('maskedConv2d', device);
+  checkDevice('maskedConv2d', device);
   const parsed = parseOptions('maskedConv2d', forwardSchema, options);
-  const g = geometryOf('maskedConv2d', parsed);
+  const g = shapeOf('maskedConv2d', parsed);
   const bias = parsed.bias ?? new Float32Array(g.k);
-  requireLength('maskedConv2d', 'bias', bias, g.k);
+  checkLength('maskedConv2d', 'bias', bias, g.k);
 
   const r = hostRecorder(device);
   const x = r.input('input', [g.n, g.h, g.w, g.c]);
   const w = r.input('weight', [g.k, g.c, g.kernelSize, g.kernelSize]);
   const b = r.input('bias', [g.k]);
-  const packed = pack(r, g, forward, w);
+  const packed = pack(r, g, 'forward', w);
   r.output(maskedConv2dForward(r, 'maskedConv2d', g, { x, packed, bias: b, relu: false }));
   const [y] = await runOnce('maskedConv2d', r, g, [parsed.input, parsed.weight, bias]);
   return y!;
@@ -89,11 +89,11 @@ export async function maskedConv2dBackward(
   device: Device,
   options: MaskedConv2dBackwardOptions,
 ): Promise<{ gradInput: Float32Array; gradWeight: Float32Array; gradBias: Float32Array }> {
-  requireDevice('maskedConv2dBackward', device);
+  checkDevice('maskedConv2dBackward', device);
   const parsed = parseOptions('maskedConv2dBackward', backwardSchema, options);
-  const g = geometryOf('maskedConv2dBackward', parsed);
-  if (parsed.bias) requireLength('maskedConv2dBackward', 'bias', parsed.bias, g.k);
-  requireLength('maskedConv2dBackward', 'gradOutput', parsed.gradOutput, g.n * g.h * g.w * g.k);
+  const g = shapeOf('maskedConv2dBackward', parsed);
+  if (parsed.bias) checkLength('maskedConv2dBackward', 'bias', parsed.bias, g.k);
+  checkLength('maskedConv2dBackward', 'gradOutput', parsed.gradOutput, g.n * g.h * g.w * g.k);
 
   const r = hostRecorder(device);
   const x = r.input('input', [g.n, g.h, g.w, g.c]);
@@ -101,8 +101,10 @@ export async function maskedConv2dBackward(
   const gradY = r.input('gradOutput', [g.n, g.h, g.w, g.k]);
   const gradWeight = r.tensor('gradWeight', weight.shape);
   const gradBias = r.tensor('gradBias', [g.k]);
-  const packedBackward = pack(r, g, backward, weight);
-  r.output(maskedConv2dBackwardInput(r, 'maskedConv2dBackward', g, { gradY, packedBackward, gate: null }));
+  const packedBackward = pack(r, g, 'backward', weight);
+  r.output(
+    maskedConv2dBackwardInput(r, 'maskedConv2dBackward', g, { gradY, packedBackward, reluOutput: null }),
+  );
   maskedConv2dBackwardWeight(r, 'maskedConv2dBackward', g, { x, gradY, gradWeight, gradBias });
   r.output(gradWeight);
   r.output(gradBias);
@@ -119,23 +121,23 @@ function hostRecorder(device: Device): Recorder {
   return new Recorder(device, device.info.precision === 'tf32' ? 'tf32' : 'f32');
 }
 
-function geometryOf(caller: string, options: z.output<typeof forwardSchema>): MaskedConv2dGeometry {
+function shapeOf(caller: string, options: z.output<typeof forwardSchema>): MaskedConv2dShape {
   const [n, h, w, c] = options.inputShape;
-  const { outChannels: k, kernelSize, maskType, channelGroups: groups, algorithm } = options;
+  const { outChannels: k, kernelSize, maskType, channelGroups, algorithm } = options;
   check(
     kernelSize % 2 === 1,
     'ERR_OUT_OF_RANGE',
     () => `${caller}: kernelSize must be odd, got ${kernelSize}`,
   );
-  check(groups <= c && groups <= k, 'ERR_OUT_OF_RANGE', () => {
-    return `${caller}: channelGroups must be at most the channels (${c} in, ${k} out), got ${groups}`;
+  check(channelGroups <= c && channelGroups <= k, 'ERR_OUT_OF_RANGE', () => {
+    return `${caller}: channelGroups must be at most the channels (${c} in, ${k} out), got ${channelGroups}`;
   });
-  requireLength(caller, 'input', options.input, n * h * w * c);
-  requireLength(caller, 'weight', options.weight, k * c * kernelSize * kernelSize);
-  return { n, h, w, c, k, kernelSize, maskType, groups, algorithm };
+  checkLength(caller, 'input', options.input, n * h * w * c);
+  checkLength(caller, 'weight', options.weight, k * c * kernelSize * kernelSize);
+  return { n, h, w, c, k, kernelSize, maskType, channelGroups, algorithm };
 }
 
-function requireLength(caller: string, name: string, array: Float32Array, length: number): void {
+function checkLength(caller: string, name: string, array: Float32Array, length: number): void {
   check(!isSharedArrayBuffer(array.buffer), 'ERR_INVALID_ARG_TYPE', () => {
     return `${caller}: ${name} must not be backed by a SharedArrayBuffer`;
   });
@@ -144,21 +146,16 @@ function requireLength(caller: string, name: string, array: Float32Array, length
   });
 }
 
-function pack(
-  r: Recorder,
-  geometry: MaskedConv2dGeometry,
-  direction: typeof forward | typeof backward,
-  weight: Tensor,
-): Tensor {
-  const packed = r.tensor('packed', [packedBytes(r, geometry, direction)], 'byte');
-  maskedConv2dPack(r, 'pack', [{ geometry, direction, weight, packed }]);
+function pack(r: Recorder, filter: FilterShape, direction: Direction, weight: Tensor): Tensor {
+  const packed = r.tensor('packed', [packedBytes(r, filter, direction)], 'byte');
+  maskedConv2dPack(r, 'pack', [{ filter, direction, weight, packed }]);
   return packed;
 }
 
 function runOnce(
   caller: string,
   r: Recorder,
-  { n, h, w }: MaskedConv2dGeometry,
+  { n, h, w }: MaskedConv2dShape,
   inputs: Float32Array[],
 ): Promise<Float32Array[]> {
   return r.device.calls.run(caller, { count: n, height: h, width: w }, undefined, async (signal) => {

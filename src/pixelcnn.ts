@@ -1,17 +1,17 @@
 // The model: parameters on a device and what can be asked of them.
 import { writeFileAtomic } from './checkpoint/atomic-file.js';
 import { decodeModel, encodeModel, weightsIn } from './checkpoint/model-file.js';
-import { copyMark, refuseOtherCopy, thisCopy } from './copies.js';
+import { checkCopy, copyMark, thisCopy } from './copies.js';
 import type { ImageBatch, ImageValues } from './data/image-batch.js';
 import { readFileBounded } from './data/read-file.js';
 import { type Arena, ArenaLayout, Device } from './device/device.js';
 import { allocating, check, PixelCnnError } from './errors.js';
 import { MaskedConv2d } from './layers/masked-conv2d.js';
-import { copyImages, requireImages } from './models/check-images.js';
+import { checkImages, copyImages } from './models/check-images.js';
 import {
   configSchema,
   expectedSchema,
-  layersOf,
+  layerConfigs,
   type PixelCnnConfig,
   type PixelCnnOptions,
   parseConfig,
@@ -154,11 +154,11 @@ export class PixelCNN {
    * @throws PixelCnnError ERR_LIMIT for more than 2^28 parameters.
    */
   static async create(device: Device, options: CreateOptions = {}): Promise<PixelCNN> {
-    requireDevice('PixelCNN.create', device);
+    checkDevice('PixelCNN.create', device);
     const { seed, ...rest } = parseOptions('PixelCNN.create', createOptions, options);
     const config = parseConfig('PixelCNN.create', rest);
     return allocating('PixelCNN.create', async () =>
-      PixelCNN.#allocate(device, config, ['raw'], await initialParameters(layersOf(config), seed)),
+      PixelCNN.#allocate(device, config, ['raw'], await initialParameters(layerConfigs(config), seed)),
     );
   }
 
@@ -178,7 +178,7 @@ export class PixelCNN {
     source: string | Uint8Array,
     options: PixelCnnOptions = {},
   ): Promise<PixelCNN> {
-    requireDevice('PixelCNN.load', device);
+    checkDevice('PixelCNN.load', device);
     const expected = parseOptions('PixelCNN.load', expectedSchema, options);
     check(typeof source === 'string' || isUint8Array(source), 'ERR_INVALID_ARG_TYPE', () => {
       return `PixelCNN.load: expected a path or a Uint8Array, got ${show(source)}`;
@@ -208,7 +208,7 @@ export class PixelCNN {
     parameters: NamedArrays,
     average: NamedArrays = parameters,
   ): Promise<PixelCNN> {
-    const configs = layersOf(config);
+    const configs = layerConfigs(config);
     const layout = new ArenaLayout();
     const raw = new ParameterSet(layout, configs, 'raw');
     const ema = new ParameterSet(layout, configs, 'ema');
@@ -286,7 +286,7 @@ export class PixelCNN {
     const model = this.internals();
     const parsed = parseOptions('logits', inferenceOptions, options);
     chooseWeights('logits', model, parsed.weights); // refused at once, chosen again when its turn has come
-    const given = requireImages('logits: images', images, model);
+    const given = checkImages('logits: images', images, model);
     return this.device.calls.run('logits', given, parsed.signal, (signal) => {
       const copy = copyImages(given);
       return withWeights('logits', model, parsed.weights, signal, (weights) =>
@@ -300,7 +300,7 @@ export class PixelCNN {
     const model = this.internals();
     const parsed = parseOptions('logLikelihood', inferenceOptions, options);
     chooseWeights('logLikelihood', model, parsed.weights);
-    const given = requireImages('logLikelihood: images', images, model);
+    const given = checkImages('logLikelihood: images', images, model);
     const scale = 1 / (given.height * given.width * given.channels * Math.LN2);
     return this.device.calls.run('logLikelihood', given, parsed.signal, (signal) => {
       const copy = copyImages(given);
@@ -320,7 +320,7 @@ export class PixelCNN {
     const model = this.internals();
     const parsed = parseOptions('trace', inferenceOptions, options);
     chooseWeights('trace', model, parsed.weights);
-    const given = requireImages('trace: images', images, model);
+    const given = checkImages('trace: images', images, model);
     return this.device.calls.run('trace', given, parsed.signal, (signal) => {
       const copy = copyImages(given);
       return withWeights('trace', model, parsed.weights, signal, (weights) =>
@@ -391,16 +391,16 @@ export class PixelCNN {
       () => 'this method was called on an object that is no PixelCNN',
     );
     if (this.#disposed) throw new PixelCnnError('ERR_DISPOSED', 'the model has been disposed');
-    this.device.requireOpen();
+    this.device.checkOpen();
     return this.#internals;
   }
 }
 
 /** @internal */
-export function requireDevice(caller: string, device: unknown): asserts device is Device {
-  if (!Device.isDevice(device)) refuseOtherCopy(caller, 'device', device);
+export function checkDevice(caller: string, device: unknown): asserts device is Device {
+  if (!Device.isDevice(device)) checkCopy(caller, 'device', device);
   check(Device.isDevice(device), 'ERR_INVALID_ARG_TYPE', () => {
     return `${caller}: device must come from openDevice, got ${show(device)}`;
   });
-  device.requireOpen();
+  device.checkOpen();
 }

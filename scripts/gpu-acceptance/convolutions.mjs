@@ -33,7 +33,7 @@ export function convolutionCase(seed, precision, algorithm, { small, aligned }) 
     k,
     kernelSize: 2 * integer(0, 3) + 1,
     maskType: words() % 2 === 0 ? 'A' : 'B',
-    groups: words() % 2 === 0 ? 1 : Math.min(3, c, k),
+    channelGroups: words() % 2 === 0 ? 1 : Math.min(3, c, k),
     algorithm,
   };
   const { n, h, w, kernelSize } = geometry;
@@ -64,12 +64,12 @@ export async function runConvolution(device, { geometry, x, gradY, weight, bias 
   };
   const pack = (direction) => {
     const packed = r.tensor('packed', [ops.packedBytes(r, g, direction)], 'byte');
-    ops.maskedConv2dPack(r, 'pack', [{ geometry: g, direction, weight: operands.weight, packed }]);
+    ops.maskedConv2dPack(r, 'pack', [{ filter: g, direction, weight: operands.weight, packed }]);
     return packed;
   };
-  const forward = { x: operands.x, packed: pack(ops.forward), bias: operands.bias, relu: false };
+  const forward = { x: operands.x, packed: pack('forward'), bias: operands.bias, relu: false };
   r.output(ops.maskedConv2dForward(r, 'forward', g, forward));
-  const backward = { gradY: operands.gradY, packedBackward: pack(ops.backward), gate: null };
+  const backward = { gradY: operands.gradY, packedBackward: pack('backward'), reluOutput: null };
   r.output(ops.maskedConv2dBackwardInput(r, 'backward input', g, backward));
   const gradWeight = r.tensor('gradWeight', operands.weight.shape);
   const gradBias = r.tensor('gradBias', [k]);

@@ -3,7 +3,7 @@
 
 import { bytesOfLevels } from '../../dist/data/levels.js';
 import { openDevice, PixelCNN } from '../../dist/index.js';
-import { frontSteps } from '../../dist/ops/sample.js';
+import { frontSteps } from '../../dist/ops/front.js';
 import { buildSampler, frontOf } from '../../dist/sample/front-sampler.js';
 import { drawWithLogits } from '../../test/helpers/draw.mjs';
 import { attempt } from './part.mjs';

@@ -2,7 +2,7 @@
 // precision.
 import { measureSampling, measureTrainingStep } from '../../dist/cli/bench.js';
 import { openDevice, PixelCNN } from '../../dist/index.js';
-import { layersOf, parseConfig } from '../../dist/models/config.js';
+import { layerConfigs, parseConfig } from '../../dist/models/config.js';
 import { isLiveTap } from '../../dist/ops/masked-conv2d.js';
 import { trainSchema } from '../../dist/train/options.js';
 import { TrainingStep } from '../../dist/train/training-step.js';
@@ -87,7 +87,7 @@ function median(values) {
 /** Two operations per live tap and pair of channels. */
 function forwardFlops(options, side) {
   let products = 0;
-  for (const layer of layersOf(parseConfig('speed', options))) {
+  for (const layer of layerConfigs(parseConfig('speed', options))) {
     const { c, k, kernelSize } = layer;
     const centre = (kernelSize - 1) / 2;
     products += (kernelSize * centre + centre) * c * k;

@@ -1,5 +1,5 @@
 // The kernels that a training step is made of, op by op, as src/models/network.ts records it and cuda/ launches it.
-import { layersOf, parameterCount, parseConfig } from '../../dist/models/config.js';
+import { layerConfigs, parameterCount, parseConfig } from '../../dist/models/config.js';
 import * as cudnn from './cudnn-costs.mjs';
 import { cut, elementBytes } from './gpu-model.mjs';
 import * as costs from './kernel-costs.mjs';
@@ -11,7 +11,7 @@ export const chunkBytes = 256 * 2 ** 20;
 /** The convolutions of a model: `role` is the name of its kernels' rows. */
 export function network(options) {
   const config = parseConfig('predict', options);
-  const layers = layersOf(config).map((layer, index, all) => {
+  const layers = layerConfigs(config).map((layer, index, all) => {
     const { live: taps, slots } = costs.tapsOf(layer);
     return {
       ...layer,

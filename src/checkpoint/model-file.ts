@@ -3,14 +3,14 @@
 import { type ImageValues, imageValues } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
 import {
-  layersOf,
+  checkExpected,
+  layerConfigs,
   maxImageSide,
   type PixelCnnConfig,
   type PixelCnnOptions,
   parseConfig,
-  requireExpected,
 } from '../models/config.js';
-import { isFinite32, type NamedArrays, requireParameters } from '../models/parameters.js';
+import { checkParameters, isFinite32, type NamedArrays } from '../models/parameters.js';
 import type { Weights } from '../models/weights.js';
 import { parseJsonObject } from './header-json.js';
 import {
@@ -121,16 +121,16 @@ export function decodeModel(bytes: Uint8Array, expected: PixelCnnOptions = {}, f
   checkOrigin(metadata, tensors, where);
   const object = (key: string, text: string) => metadataObject(text, key, where);
   const config = configOf(object(configKey, metadata[configKey]!), where);
-  requireExpected(config, expected, 'metadata', where);
+  checkExpected(config, expected, 'metadata', where);
   const { parameters, average, arrays } = arraysOf(tensors, where);
   const size = metadata[imageSizeKey];
   const state = metadata[trainingKey];
   check(state !== undefined || arrays.size === 0, 'CKPT_UNKNOWN_TENSOR', () => {
     return `${where}: tensors of a training run ('${trainingPrefix}…') but no '${trainingKey}' in the metadata`;
   });
-  const layers = layersOf(config);
-  requireParameters(layers, parameters, where);
-  if (average.size > 0) requireParameters(layers, average, where, averagePrefix);
+  const layers = layerConfigs(config);
+  checkParameters(layers, parameters, where);
+  if (average.size > 0) checkParameters(layers, average, where, averagePrefix);
   const weights = weightsOf(metadata[weightsKey], average.size > 0, where);
   return {
     config,

@@ -4,7 +4,7 @@
 // PyTorch computes with weight * mask. Where the file's mask is stricter than ours, setting those weights to 0 gives
 // exactly the model of the file. Where it is looser, the model uses a tap that ours cannot, and is another one.
 import { check, PixelCnnError } from '../errors.js';
-import type { LayerConfig } from '../models/config.js';
+import type { LayerConfig } from '../layers/masked-conv2d.js';
 import { isLiveTap } from '../ops/masked-conv2d.js';
 import { float32Of, type SafetensorsTensor } from './safetensors.js';
 import { DTYPE_BITS } from './tensor-elements.js';
@@ -37,7 +37,7 @@ export function applyFileMasks(layers: readonly MaskedLayer[], where: string): s
     if (forbidden > 0) stricter.set(layer.config.name, forbidden);
   }
   for (const layer of layers) {
-    if (usesAllWeights && layer.mask === undefined) refuseForbiddenWeight(layer, masked.length > 0, where);
+    if (usesAllWeights && layer.mask === undefined) checkForbiddenWeights(layer, masked.length > 0, where);
   }
   if (masked.length === 0) {
     return [
@@ -79,7 +79,7 @@ function applyMaskBuffer({ config, weight }: MaskedLayer, mask: MaskBuffer, wher
   return forbidden;
 }
 
-function refuseForbiddenWeight({ config, weight }: MaskedLayer, othersMasked: boolean, where: string) {
+function checkForbiddenWeights({ config, weight }: MaskedLayer, othersMasked: boolean, where: string) {
   eachTap(config, (at, o, c, r, s) => {
     if (weight[at] === 0 || isLiveTap(config, o, c, r, s)) return;
     const why = othersMasked
@@ -98,14 +98,14 @@ type Tap = readonly [output: number, input: number, row: number, column: number]
 
 function looser(
   what: string,
-  { maskType, groups }: LayerConfig,
+  { maskType, channelGroups }: LayerConfig,
   [o, c, r, s]: Tap,
   remedy?: string,
 ): PixelCnnError {
   const order =
-    groups === 1
+    channelGroups === 1
       ? ''
-      : `; with ${groups} image channels, channel i of n is in group floor(i * ${groups} / n), and a group sees ${maskType === 'A' ? 'lower groups' : 'itself and lower groups'}`;
+      : `; with ${channelGroups} image channels, channel i of n is in group floor(i * ${channelGroups} / n), and a group sees ${maskType === 'A' ? 'lower channelGroups' : 'itself and lower channelGroups'}`;
   return new PixelCnnError(
     'CKPT_MASK',
     `${what} row ${r}, column ${s} of input channel ${c} for output channel ${o}, which mask ${maskType} forbids here: this is another model${order}`,

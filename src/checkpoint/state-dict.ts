@@ -2,13 +2,13 @@
 // shapes; what was found and what is assumed is told in notes.
 import { check, PixelCnnError } from '../errors.js';
 import {
-  layersOf,
+  checkExpected,
+  layerConfigs,
   type PixelCnnConfig,
   type PixelCnnOptions,
   parseConfig,
-  requireExpected,
 } from '../models/config.js';
-import { type NamedArrays, requireParameters } from '../models/parameters.js';
+import { checkParameters, type NamedArrays } from '../models/parameters.js';
 import type { Weights } from '../models/weights.js';
 import { foreignContent, namesAverage, plainNetwork } from './foreign-tensors.js';
 import { float32Of, type SafetensorsTensor } from './safetensors.js';
@@ -105,8 +105,8 @@ function labelOf(
 function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string): Network {
   const { layers, prefix } = findLayers(tensors, where);
   const config = configOf(layers, where);
-  requireExpected(config, expected, 'shapes', where);
-  const configs = layersOf(config);
+  checkExpected(config, expected, 'shapes', where);
+  const configs = layerConfigs(config);
   const values: NamedArrays = new Map();
   const masked = layers.map(({ name, weight, bias, mask }, i) => {
     const data = float32Of(weight, ` in tensor '${name}.weight' of ${where}`);
@@ -118,7 +118,7 @@ function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string)
     return { config: { ...configs[i]!, name }, weight: data, mask };
   });
   const maskNotes = applyFileMasks(masked, where);
-  requireParameters(
+  checkParameters(
     masked.map((layer) => layer.config),
     values,
     where,

@@ -8,7 +8,7 @@ import { checkpointsFolder, exists, metricsFile, modelFiles, summaryFile } from 
 import type { Terminal } from './terminal.js';
 
 /** @throws UsageError if a run has been here: a new one would write over its files. */
-export async function requireNoRun(path: string): Promise<void> {
+export async function checkNoRun(path: string): Promise<void> {
   const found = await filesOf(path);
   if (found.length === 0) return;
   throw new UsageError(`train: ${path} already holds a run (${found.join(', ')})`, 'train', {
@@ -21,7 +21,7 @@ export async function requireNoRun(path: string): Promise<void> {
  * nothing but the metrics of those steps, which is told.
  * @throws PixelCnnError ERR_NO_CHECKPOINT for a run whose checkpoints are gone: beginning anew would write over the rest.
  */
-export async function requireResumable(path: string, terminal: Terminal): Promise<void> {
+export async function checkResumable(path: string, terminal: Terminal): Promise<void> {
   const found = await filesOf(path);
   if (found.length === 0 || (await hasCheckpoint(join(path, checkpointsFolder)))) return;
   const { lastStep, saved } = await readMetrics(join(path, metricsFile));

@@ -40,7 +40,7 @@ async function checkBinary(): Promise<string> {
 
 /** The masked convolution against loops written from its formula. */
 async function checkConvolution(backend: 'cpu' | 'cuda'): Promise<string> {
-  const shape = { n: 1, h: 5, w: 6, c: 3, k: 6, kernelSize: 3, maskType: 'B' as const, groups: 3 };
+  const shape = { n: 1, h: 5, w: 6, c: 3, k: 6, kernelSize: 3, maskType: 'B' as const, channelGroups: 3 };
   const { h, w, c, k, kernelSize } = shape;
   const fill = (length: number, factor: number) =>
     Float32Array.from({ length }, (_, i) => Math.sin(factor * (i + 1)));

@@ -53,7 +53,7 @@ export function valuesFor(model: PixelCNN, { values }: Pick<ImageFlags, 'values'
  * Refuses images of a split that nobody named: what a number is of must not be left to a default.
  * @throws UsageError.
  */
-export async function requireNamedSplit(flag: string, text: string, images: LoadedImages): Promise<void> {
+export async function checkNamedSplit(flag: string, text: string, images: LoadedImages): Promise<void> {
   if (images.split === undefined || (await specOfText(text)).split !== undefined) return;
   throw new UsageError(`train: --${flag} ${text}: it has splits, and none is named`, 'train', {
     remedy: `say which: --${flag} ${text}:${flag === 'test' ? 'test' : 'val'}`,

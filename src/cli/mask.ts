@@ -58,13 +58,13 @@ function knownByColour(grey: Uint8Array, file: string): Uint8Array {
 }
 
 function knownByAlpha(grey: Uint8Array, alpha: Uint8Array, file: string, terminal: Terminal): Uint8Array {
-  refuseContradiction(grey, alpha, file);
+  checkContradiction(grey, alpha, file);
   terminal.note(`${file}: its alpha channel is the mask, transparent pixels are drawn`);
   return alpha.map((value) => (value >= half ? 1 : 0));
 }
 
 /** Opaque black in a mask that is black and white besides: its colour says to be drawn, its alpha says known. */
-function refuseContradiction(grey: Uint8Array, alpha: Uint8Array, file: string): void {
+function checkContradiction(grey: Uint8Array, alpha: Uint8Array, file: string): void {
   const opaque = grey.filter((_, i) => alpha[i]! >= half);
   const blackAndWhite = opaque.every((value) => value <= nearly || value >= 255 - nearly);
   const black = opaque.filter((value) => value <= nearly).length;

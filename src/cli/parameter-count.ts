@@ -1,5 +1,5 @@
 // Parameters of a network: all that the file holds, and those the masks leave alive.
-import type { LayerConfig } from '../models/config.js';
+import type { LayerConfig } from '../layers/masked-conv2d.js';
 import { isLiveTap } from '../ops/masked-conv2d.js';
 
 export interface ParameterCount {

@@ -6,7 +6,7 @@ import { evaluate } from '../train/evaluate.js';
 import type { ProgressEvent } from '../train/progress-event.js';
 import type { TrainFlags } from './commands/train.js';
 import { UsageError } from './failure.js';
-import { countText, readImages, requireNamedSplit, unitOf } from './image-options.js';
+import { checkNamedSplit, countText, readImages, unitOf } from './image-options.js';
 import { countedProgress, ProgressLine } from './progress.js';
 import { type Terminal, thousands } from './terminal.js';
 
@@ -32,7 +32,7 @@ export async function readTestImages(
     throw new UsageError(`train: --test-limit ${testLimit} needs --test`, 'train');
   if (test === undefined || test === false) return undefined;
   const images = await readImages(test, { ...options, limit: undefined }, terminal);
-  await requireNamedSplit('test', test, images);
+  await checkNamedSplit('test', test, images);
   // The limit counts images, each of which has all of its crops.
   const count = testLimit === undefined ? images.count : Math.min(testLimit * crops, images.count);
   const { split, notes } = images;

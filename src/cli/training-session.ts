@@ -2,16 +2,16 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemError } from '../errors.js';
-import { requireImages } from '../models/check-images.js';
-import { layersOf } from '../models/config.js';
+import { checkImages } from '../models/check-images.js';
+import { layerConfigs } from '../models/config.js';
 import { weightSets } from '../models/weights.js';
 import { PixelCNN } from '../pixelcnn.js';
 import { hyperparameters } from '../train/options.js';
 import { train } from '../train/trainer.js';
-import { requireNoRun, requireResumable } from './begun-run.js';
+import { checkNoRun, checkResumable } from './begun-run.js';
 import type { TrainFlags } from './commands/train.js';
 import { Interrupted, openNamedDevice } from './common.js';
-import { countText, readImages, requireNamedSplit, sizeOf } from './image-options.js';
+import { checkNamedSplit, countText, readImages, sizeOf } from './image-options.js';
 import { countParameters } from './parameter-count.js';
 import { modelFiles, newRunPath, RunFolder, stemOf } from './run-folder.js';
 import { Session } from './session.js';
@@ -23,13 +23,13 @@ import { evaluateTest, readTestImages } from './test-evaluation.js';
 export async function runTraining(options: TrainFlags, worded: (text: string) => string): Promise<number> {
   const path = options.out ?? newRunPath(options.preset ?? stemOf(options.data));
   const terminal = new Terminal(options);
-  if (options.resume) await requireResumable(path, terminal);
-  else await requireNoRun(path);
+  if (options.resume) await checkResumable(path, terminal);
+  else await checkNoRun(path);
   const images = await readImages(options.data, options, terminal);
   const { validation } = options;
   const whole = { ...options, limit: undefined };
   const held = typeof validation === 'string' ? await readImages(validation, whole, terminal) : validation;
-  if (typeof held === 'object') await requireNamedSplit('validation', String(validation), held);
+  if (typeof held === 'object') await checkNamedSplit('validation', String(validation), held);
   const test = await readTestImages(options, terminal);
   const notes = {
     data: images.notes,
@@ -55,11 +55,11 @@ export async function runTraining(options: TrainFlags, worded: (text: string) =>
     });
     // Found now rather than after hours of training.
     if (test !== undefined)
-      requireImages('train: --test', test.images, {
+      checkImages('train: --test', test.images, {
         config: model.config,
         values: images.values ?? 'bytes',
       });
-    const { total } = countParameters(layersOf(model.config));
+    const { total } = countParameters(layerConfigs(model.config));
     terminal.note(`${options.data}: ${countText(images.count, options, sizeOf(images))}`, 'dim');
     const heldOut =
       typeof held === 'number'

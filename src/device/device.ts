@@ -139,19 +139,19 @@ export class Device {
   }
 
   /** @internal Throws ERR_DISPOSED after {@link dispose}. */
-  requireOpen(): void {
+  checkOpen(): void {
     if (this.disposed) throw new PixelCnnError('ERR_DISPOSED', 'the device has been disposed');
   }
 
   /** @internal One block of zeroed memory. @throws PixelCnnError ERR_OUT_OF_MEMORY. */
   async allocate(bytes: number): Promise<Arena> {
-    this.requireOpen();
+    this.checkOpen();
     return new Arena(this, await callNative(() => native().allocateArena(this.#handle, bytes)), bytes);
   }
 
   /** @internal Bytes of packed weights for a masked convolution (ops.h: MaskedConv2dShape). */
   packedBytes(shape: Int32Array, direction: number): number {
-    this.requireOpen();
+    this.checkOpen();
     return callNative(() => native().packedBytes(this.#handle, shape, direction));
   }
 
@@ -178,7 +178,7 @@ export class Device {
   async inTurn<R>(work: () => Promise<R>, signal?: AbortSignal): Promise<R> {
     if (!this.#steps.tryEnter()) await this.#steps.enter(signal);
     try {
-      this.requireOpen();
+      this.checkOpen();
       return await work();
     } finally {
       this.#steps.leave();
@@ -245,12 +245,12 @@ export class Arena {
   }
 
   write(tensor: Tensor, data: ArrayBufferView): Promise<void> {
-    this.device.requireOpen();
+    this.device.checkOpen();
     return callNative(() => native().writeArena(this.handle, byteOffset(tensor), data));
   }
 
   read(tensor: Tensor): Promise<ArrayBuffer> {
-    this.device.requireOpen();
+    this.device.checkOpen();
     return callNative(() => native().readArena(this.handle, byteOffset(tensor), tensor.bytes));
   }
 

@@ -57,15 +57,8 @@ export class CallQueue {
     const { maxQueue, maxBatch, maxPixels, timeoutMs } = this.limits;
     const pixels = count * height * width;
     const asked = `${caller}: ${count} images of ${height}x${width}, ${pixels} pixels`;
-    requireLimit(
-      count <= maxBatch,
-      'ERR_LIMIT',
-      `${asked}: the device takes`,
-      'maxBatch',
-      maxBatch,
-      'images',
-    );
-    requireLimit(
+    checkLimit(count <= maxBatch, 'ERR_LIMIT', `${asked}: the device takes`, 'maxBatch', maxBatch, 'images');
+    checkLimit(
       pixels <= maxPixels,
       'ERR_LIMIT',
       `${asked}: the device takes`,
@@ -75,7 +68,7 @@ export class CallQueue {
     );
     signal?.throwIfAborted();
     const full = `${caller}: ${this.#underWay} calls are under way already; the device takes`;
-    requireLimit(this.#underWay < maxQueue, 'ERR_QUEUE_FULL', full, 'maxQueue', maxQueue, 'at once');
+    checkLimit(this.#underWay < maxQueue, 'ERR_QUEUE_FULL', full, 'maxQueue', maxQueue, 'at once');
 
     this.#underWay += 1;
     const controller = new AbortController();
@@ -124,7 +117,7 @@ function expectListeners(signal: AbortSignal, calls: number): void {
   if (most > 0 && most <= calls) setMaxListeners(calls + most, signal);
 }
 
-function requireLimit(
+function checkLimit(
   fits: boolean,
   code: string,
   what: string,

@@ -17,14 +17,14 @@ interface ImageModel {
  * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE,
  * ERR_DETACHED, ERR_IMAGE_CHANNELS, ERR_IMAGE_VALUES; `name` says which argument, e.g. `logits: images`.
  */
-export function requireImages(name: string, images: unknown, model: ImageModel): ImageBatch {
+export function checkImages(name: string, images: unknown, model: ImageModel): ImageBatch {
   const read = readOnce(name, images);
   checkImageBatch(read, name);
   const { channels } = model.config;
   check(read.channels === channels, 'ERR_IMAGE_CHANNELS', () => {
     return `${name}: the model has ${channels} channels, the images have ${read.channels}`;
   });
-  requireValues(name, read, model);
+  checkValues(name, read, model);
   return read;
 }
 
@@ -37,7 +37,7 @@ export function copyImages(images: ImageBatch): ImageBatch {
  * Throws where the numbers are not what the model takes, or where nobody has said what they are and they look like
  * levels: as bytes they would all be level 0, whose likelihood is wonderful and means nothing.
  */
-function requireValues(name: string, images: ImageBatch, model: ImageModel): void {
+function checkValues(name: string, images: ImageBatch, model: ImageModel): void {
   const { levels } = model.config;
   const given = images.values ?? 'bytes';
   if (model.values !== undefined && model.values !== given) {

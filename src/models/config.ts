@@ -1,6 +1,6 @@
 // What makes a PixelCNN: its configuration, and the layers that follow from it.
 import { PixelCnnError } from '../errors.js';
-import type { MaskType } from '../ops/masked-conv2d.js';
+import type { LayerConfig } from '../layers/masked-conv2d.js';
 import { parseOptions, z } from '../options.js';
 
 export const configSchema = z.strictObject({
@@ -69,24 +69,11 @@ export function parseConfig(caller: string, options: unknown): PixelCnnConfig {
   return config;
 }
 
-/** One masked convolution of the network. Channel groups are the image's channels. */
-export interface LayerConfig {
-  /** PyTorch's name of the module, e.g. `net.0`. */
-  readonly name: string;
-  /** Input channels. */
-  readonly c: number;
-  /** Output channels. */
-  readonly k: number;
-  readonly kernelSize: number;
-  readonly maskType: MaskType;
-  readonly groups: number;
-}
-
 /**
  * The network of van den Oord et al. 2016 without residual blocks: mask A from the image, mask B between hidden
  * layers, ReLU after each, 1x1 to channels * levels logits. Names are those of an `nn.Sequential` with the ReLUs in.
  */
-export function layersOf(config: PixelCnnConfig): LayerConfig[] {
+export function layerConfigs(config: PixelCnnConfig): LayerConfig[] {
   const { channels, hiddenChannels, layers, levels, kernelSize } = config;
   return Array.from({ length: layers }, (_, index): LayerConfig => {
     const first = index === 0;
@@ -97,21 +84,24 @@ export function layersOf(config: PixelCnnConfig): LayerConfig[] {
       k: last ? channels * levels : hiddenChannels,
       kernelSize: last ? 1 : kernelSize,
       maskType: first ? 'A' : 'B',
-      groups: channels,
+      channelGroups: channels,
     };
   });
 }
 
 /** Weights and biases, those under the mask included. */
 export function parameterCount(config: PixelCnnConfig): number {
-  return layersOf(config).reduce((sum, { c, k, kernelSize }) => sum + k * c * kernelSize * kernelSize + k, 0);
+  return layerConfigs(config).reduce(
+    (sum, { c, k, kernelSize }) => sum + k * c * kernelSize * kernelSize + k,
+    0,
+  );
 }
 
 /**
  * Checks what a file says against what the caller expects of it; `source` is where the file says it.
  * @throws PixelCnnError CKPT_CONFIG that names both values.
  */
-export function requireExpected(
+export function checkExpected(
   config: PixelCnnConfig,
   expected: PixelCnnOptions,
   source: 'metadata' | 'shapes',

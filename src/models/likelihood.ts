@@ -8,7 +8,7 @@ import { type OpTrace, Program } from '../program/program.js';
 import { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 import { type PackedWeights, recordLogits, recordNats, recordPack } from './network.js';
-import { requireUnchanged, type Weights } from './weights.js';
+import { checkUnchanged, type Weights } from './weights.js';
 
 export interface ForwardOptions {
   readonly algorithm: Algorithm;
@@ -78,7 +78,7 @@ async function runChunks(
   const { config, device } = model;
   const perPixel = what === 'logits' ? config.channels * config.levels : 1;
   const perRun = imagesPerRun(device.pixelsPerForward, height * width, perPixel);
-  const checkWeights = requireUnchanged(model, options.weights);
+  const checkWeights = checkUnchanged(model, options.weights);
   for (let first = 0; first < images.count; first += perRun) {
     options.signal?.throwIfAborted();
     const n = Math.min(perRun, images.count - first);

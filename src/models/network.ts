@@ -1,17 +1,15 @@
 // The network on one screen: what a forward pass, a likelihood and a training step record.
-import type { Filter, MaskedConv2d } from '../layers/masked-conv2d.js';
+import type { LayerParameters, MaskedConv2d } from '../layers/masked-conv2d.js';
 import { type AdamOperands, adam } from '../ops/adam.js';
 import {
   type Algorithm,
-  backward,
   type Direction,
-  forward,
   maskedConv2dForward,
   maskedConv2dPack,
 } from '../ops/masked-conv2d.js';
 import { quantise } from '../ops/quantise.js';
 import {
-  type HeadGeometry,
+  type HeadShape,
   softmaxCrossEntropy,
   softmaxCrossEntropyBackward,
 } from '../ops/softmax-cross-entropy.js';
@@ -32,7 +30,7 @@ export type PackedWeights = readonly Tensor[];
 /** Records the packing of all weights, in one op for up to 32 layers, into tensors that keep their memory. */
 export function recordPack(r: Recorder, { hidden, head }: Network, algorithm: Algorithm): PackedWeights {
   const filters = [...hidden, head].map((layer) => {
-    return layer.filterPack(r, forward, layer === head ? 'direct' : algorithm, true);
+    return layer.filterPack(r, 'forward', layer === head ? 'direct' : algorithm, true);
   });
   maskedConv2dPack(r, 'pack', filters);
   return filters.map(({ packed }) => packed);
@@ -83,12 +81,11 @@ export function recordLogits(
   algorithm: Algorithm,
 ): Tensor {
   const { y } = recordHidden(r, network, bytes, packed, algorithm);
-  const [n, h, w] = bytes.shape as [number, number, number, number];
   const { head } = network;
-  return maskedConv2dForward(r, `${head.config.name} logits`, head.geometry(n, h, w, 'direct'), {
+  return maskedConv2dForward(r, `${head.config.name} logits`, head.shape(bytes.shape, 'direct'), {
     x: y,
     packed: packed.at(-1)!,
-    bias: head.filter.bias,
+    bias: head.parameters.bias,
     relu: false,
     floatY: true,
   });
@@ -103,8 +100,8 @@ export function recordNats(
   algorithm: Algorithm,
 ): Tensor {
   const { level, y } = recordHidden(r, network, bytes, packed, algorithm);
-  const bias = network.head.filter.bias;
-  return softmaxCrossEntropy(r, 'head', headGeometry(network, bytes), {
+  const bias = network.head.parameters.bias;
+  return softmaxCrossEntropy(r, 'head', headShape(network, bytes), {
     x: y,
     packed: packed.at(-1)!,
     bias,
@@ -117,7 +114,7 @@ export function recordTrainingStep(
   r: Recorder,
   network: Network,
   bytes: Tensor,
-  gradients: readonly Filter[],
+  gradients: readonly LayerParameters[],
   optimizer: AdamOperands,
   algorithm: Algorithm,
 ): Tensor {
@@ -126,15 +123,15 @@ export function recordTrainingStep(
   const { level, x } = quantise(r, 'quantise', bytes, config.levels);
   const activations = [x];
   hidden.forEach((layer, i) => {
-    activations.push(layer.forward(r, activations[i]!, algorithm, packed(i, forward)));
+    activations.push(layer.forward(r, activations[i]!, algorithm, packed(i, 'forward')));
   });
 
   const headGradient = gradients.at(-1)!;
-  const { nats, gradX } = softmaxCrossEntropyBackward(r, 'head', headGeometry(network, bytes), {
+  const { nats, gradX } = softmaxCrossEntropyBackward(r, 'head', headShape(network, bytes), {
     x: activations.at(-1)!,
-    packed: packed(hidden.length, forward),
-    packedBackward: packed(hidden.length, backward),
-    bias: head.filter.bias,
+    packed: packed(hidden.length, 'forward'),
+    packedBackward: packed(hidden.length, 'backward'),
+    bias: head.parameters.bias,
     level,
     gradWeight: headGradient.weight,
     gradBias: headGradient.bias,
@@ -144,13 +141,13 @@ export function recordTrainingStep(
   for (let i = hidden.length - 1; i >= 0; i -= 1) {
     hidden[i]!.backwardWeight(r, activations[i]!, gradient, gradients[i]!, algorithm);
     if (i > 0)
-      gradient = hidden[i]!.backwardInput(r, activations[i]!, gradient, algorithm, packed(i, backward));
+      gradient = hidden[i]!.backwardInput(r, activations[i]!, gradient, algorithm, packed(i, 'backward'));
   }
   adam(r, 'adam', optimizer);
   return nats;
 }
 
-function headGeometry({ config }: Network, bytes: Tensor): HeadGeometry {
+function headShape({ config }: Network, bytes: Tensor): HeadShape {
   const [n, h, w, channels] = bytes.shape as [number, number, number, number];
   return { n, h, w, c: config.hiddenChannels, channels, levels: config.levels };
 }

@@ -1,10 +1,10 @@
 // The parameters of a network in an arena: one flat region for the optimizer, one tensor per weight and bias.
 import type { Arena, ArenaLayout } from '../device/device.js';
 import { check } from '../errors.js';
+import type { LayerConfig } from '../layers/masked-conv2d.js';
 import { isLiveTap } from '../ops/masked-conv2d.js';
 import { blockBytes, elements, shapeText, type Tensor } from '../program/tensor.js';
 import { philox, seedKey } from '../random/philox.js';
-import type { LayerConfig } from './config.js';
 
 /** Named values, in PyTorch's layout: weights OIHW. */
 export type NamedArrays = Map<string, { shape: readonly number[]; data: Float32Array }>;
@@ -29,7 +29,7 @@ export class ParameterSet {
     this.flat = layout.span(what, from);
   }
 
-  /** Values for every parameter, as {@link requireParameters} leaves them, as the flat tensor's. */
+  /** Values for every parameter, as {@link checkParameters} leaves them, as the flat tensor's. */
   encode(values: NamedArrays): Float32Array {
     const flat = new Float32Array(elements(this.flat.shape));
     for (const { name, tensor } of this.#entries()) flat.set(values.get(name)!.data, this.#start(tensor));
@@ -69,7 +69,7 @@ export class ParameterSet {
  * the mask, which may hold anything, to 0. `where` begins the messages, `prefix` the names in them.
  * @throws PixelCnnError CKPT_MISSING_TENSOR, CKPT_UNKNOWN_TENSOR, CKPT_SHAPE, CKPT_NONFINITE.
  */
-export function requireParameters(
+export function checkParameters(
   configs: readonly LayerConfig[],
   values: NamedArrays,
   where: string,

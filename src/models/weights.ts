@@ -63,7 +63,7 @@ export function withWeights<R>(
  * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS if a training run ended the average since it was chosen; the check throws
  * ERR_MODEL_IN_USE.
  */
-export function requireUnchanged(
+export function checkUnchanged(
   model: { readonly holds: readonly Weights[]; readonly version: number },
   weights: Weights,
 ): () => void {

@@ -19,11 +19,8 @@ export type MaskType = 'A' | 'B';
 export type Algorithm = 'auto' | 'direct' | 'winograd';
 export const algorithms = ['auto', 'direct', 'winograd'] as const;
 
-/** Geometry of a masked convolution, "same" padding, stride 1. Channel c is in group floor(c * groups / channels). */
-export interface MaskedConv2dGeometry {
-  readonly n: number;
-  readonly h: number;
-  readonly w: number;
+/** A masked filter and how it is computed, whatever images it is applied to. */
+export interface FilterShape {
   /** Input channels. */
   readonly c: number;
   /** Output channels. */
@@ -31,44 +28,58 @@ export interface MaskedConv2dGeometry {
   /** Odd. */
   readonly kernelSize: number;
   readonly maskType: MaskType;
-  readonly groups: number;
+  /** Channel c of n channels is in group floor(c * channelGroups / n). */
+  readonly channelGroups: number;
   readonly algorithm: Algorithm;
 }
 
-export const forward = 0;
-export const backward = 1;
-export type Direction = typeof forward | typeof backward;
-
-/** The integers of MaskedConv2dShape in native/ops.h. */
-export function shapeNumbers(r: Recorder, g: MaskedConv2dGeometry): number[] {
-  const mask = g.maskType === 'A' ? 0 : 1;
-  const algorithm = algorithms.indexOf(g.algorithm);
-  return [g.n, g.h, g.w, g.c, g.k, g.kernelSize, mask, g.groups, algorithm, r.precisionNumber];
+/** A masked filter applied to n images of h x w pixels: stride 1, "same" zero padding. */
+export interface MaskedConv2dShape extends FilterShape {
+  readonly n: number;
+  readonly h: number;
+  readonly w: number;
 }
 
-/** Bytes of packed weights; they do not depend on n, h and w. */
-export function packedBytes(r: Recorder, g: MaskedConv2dGeometry, direction: Direction): number {
-  return r.device.packedBytes(Int32Array.from(shapeNumbers(r, g)), direction);
+/** Which convolution a packed filter is for: that of the forward pass, or the one that computes the input gradient. */
+export type Direction = 'forward' | 'backward';
+const directions: readonly Direction[] = ['forward', 'backward'];
+
+/** The integers of MaskedConv2dShape in native/ops.h. */
+export function shapeNumbers(r: Recorder, shape: MaskedConv2dShape): number[] {
+  const { n, h, w, c, k, kernelSize, maskType, channelGroups, algorithm } = shape;
+  const mask = maskType === 'A' ? 0 : 1;
+  return [n, h, w, c, k, kernelSize, mask, channelGroups, algorithms.indexOf(algorithm), r.precisionNumber];
+}
+
+/** The integers of a filter without images: native code reads it as the convolution of one image of one pixel. */
+function filterNumbers(r: Recorder, filter: FilterShape): number[] {
+  return shapeNumbers(r, { n: 1, h: 1, w: 1, ...filter });
+}
+
+/** Bytes of a packed filter. */
+export function packedBytes(r: Recorder, filter: FilterShape, direction: Direction): number {
+  return r.device.packedBytes(Int32Array.from(filterNumbers(r, filter)), directions.indexOf(direction));
 }
 
 /** Whether the weight of output o, input c at row r, column s takes part. */
 export function isLiveTap(
-  g: Pick<MaskedConv2dGeometry, 'c' | 'k' | 'kernelSize' | 'maskType' | 'groups'>,
+  filter: Omit<FilterShape, 'algorithm'>,
   o: number,
   c: number,
   r: number,
   s: number,
 ): boolean {
-  const centre = (g.kernelSize - 1) / 2;
+  const { kernelSize, channelGroups } = filter;
+  const centre = (kernelSize - 1) / 2;
   if (r !== centre || s !== centre) return r < centre || (r === centre && s < centre);
-  const outputGroup = Math.floor((o * g.groups) / g.k);
-  const inputGroup = Math.floor((c * g.groups) / g.c);
-  return g.maskType === 'B' ? inputGroup <= outputGroup : inputGroup < outputGroup;
+  const outputGroup = Math.floor((o * channelGroups) / filter.k);
+  const inputGroup = Math.floor((c * channelGroups) / filter.c);
+  return filter.maskType === 'B' ? inputGroup <= outputGroup : inputGroup < outputGroup;
 }
 
 /** A filter to pack for one direction: masked weights (K, C, R, S) into `packed` of {@link packedBytes} bytes. */
 export interface FilterPack {
-  readonly geometry: MaskedConv2dGeometry;
+  readonly filter: FilterShape;
   readonly direction: Direction;
   readonly weight: Tensor;
   readonly packed: Tensor;
@@ -79,8 +90,8 @@ const mostFilters = 32;
 
 /** Packs filters, up to 32 of them in one op. */
 export function maskedConv2dPack(r: Recorder, label: string, filters: readonly FilterPack[]): void {
-  for (const { geometry: g, weight } of filters)
-    requireShape(label, 'weight', weight, [g.k, g.c, g.kernelSize, g.kernelSize]);
+  for (const { filter, weight } of filters)
+    checkShape(label, 'weight', weight, [filter.k, filter.c, filter.kernelSize, filter.kernelSize]);
   for (let start = 0; start < filters.length; start += mostFilters) {
     const list = filters.slice(start, start + mostFilters);
     r.emit({
@@ -88,7 +99,10 @@ export function maskedConv2dPack(r: Recorder, label: string, filters: readonly F
       label,
       numbers: [
         list.length,
-        ...list.flatMap(({ geometry, direction }) => [...shapeNumbers(r, geometry), direction]),
+        ...list.flatMap(({ filter, direction }) => [
+          ...filterNumbers(r, filter),
+          directions.indexOf(direction),
+        ]),
       ],
       operands: list.flatMap(({ weight, packed }) => [weight, packed]),
       result: list[0]!.packed,
@@ -100,12 +114,12 @@ export function maskedConv2dPack(r: Recorder, label: string, filters: readonly F
 export function maskedConv2dForward(
   r: Recorder,
   label: string,
-  g: MaskedConv2dGeometry,
+  g: MaskedConv2dShape,
   operands: { x: Tensor; packed: Tensor; bias: Tensor; relu: boolean; floatY?: boolean },
 ): Tensor {
   const { x, packed, bias, relu, floatY = false } = operands;
-  requireShape(label, 'x', x, [g.n, g.h, g.w, g.c]);
-  requireShape(label, 'bias', bias, [g.k]);
+  checkShape(label, 'x', x, [g.n, g.h, g.w, g.c]);
+  checkShape(label, 'bias', bias, [g.k]);
   const shape = [g.n, g.h, g.w, g.k];
   const y = floatY ? r.tensor(`${label} y`, shape) : r.activation(`${label} y`, shape);
   r.emit({
@@ -118,21 +132,24 @@ export function maskedConv2dForward(
   return y;
 }
 
-/** gradX (N, H, W, C) from gradY (N, H, W, K); 0 where `gate`, the ReLU output that was x, is not positive. */
+/**
+ * gradX (N, H, W, C) from gradY (N, H, W, K); with `reluOutput`, which is then x, 0 where x is not
+ * positive: the gradient before the ReLU that made x.
+ */
 export function maskedConv2dBackwardInput(
   r: Recorder,
   label: string,
-  g: MaskedConv2dGeometry,
-  operands: { gradY: Tensor; packedBackward: Tensor; gate: Tensor | null },
+  g: MaskedConv2dShape,
+  operands: { gradY: Tensor; packedBackward: Tensor; reluOutput: Tensor | null },
 ): Tensor {
-  const { gradY, packedBackward, gate } = operands;
-  requireShape(label, 'gradY', gradY, [g.n, g.h, g.w, g.k]);
+  const { gradY, packedBackward, reluOutput } = operands;
+  checkShape(label, 'gradY', gradY, [g.n, g.h, g.w, g.k]);
   const gradX = r.activation(`${label} gradX`, [g.n, g.h, g.w, g.c]);
   r.emit({
     name: 'maskedConv2dBackwardInput',
     label,
     numbers: shapeNumbers(r, g),
-    operands: [gradY, packedBackward, gate, gradX],
+    operands: [gradY, packedBackward, reluOutput, gradX],
     result: gradX,
   });
   return gradX;
@@ -142,13 +159,13 @@ export function maskedConv2dBackwardInput(
 export function maskedConv2dBackwardWeight(
   r: Recorder,
   label: string,
-  g: MaskedConv2dGeometry,
+  g: MaskedConv2dShape,
   operands: { x: Tensor; gradY: Tensor; gradWeight: Tensor; gradBias: Tensor },
 ): void {
   const { x, gradY, gradWeight, gradBias } = operands;
-  requireShape(label, 'x', x, [g.n, g.h, g.w, g.c]);
-  requireShape(label, 'gradY', gradY, [g.n, g.h, g.w, g.k]);
-  requireShape(label, 'gradWeight', gradWeight, [g.k, g.c, g.kernelSize, g.kernelSize]);
+  checkShape(label, 'x', x, [g.n, g.h, g.w, g.c]);
+  checkShape(label, 'gradY', gradY, [g.n, g.h, g.w, g.k]);
+  checkShape(label, 'gradWeight', gradWeight, [g.k, g.c, g.kernelSize, g.kernelSize]);
   r.emit({
     name: 'maskedConv2dBackwardWeight',
     label,
@@ -159,7 +176,7 @@ export function maskedConv2dBackwardWeight(
 }
 
 /** Throws ERR_SHAPE unless the tensor has this shape. */
-export function requireShape(label: string, name: string, tensor: Tensor, shape: readonly number[]): void {
+export function checkShape(label: string, name: string, tensor: Tensor, shape: readonly number[]): void {
   const equal =
     tensor.shape.length === shape.length && tensor.shape.every((size, axis) => size === shape[axis]);
   check(

@@ -3,7 +3,7 @@ import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 
 /** Sizes of the head: C hidden channels in, channels * levels logits per pixel. */
-export interface HeadGeometry {
+export interface HeadShape {
   readonly n: number;
   readonly h: number;
   readonly w: number;
@@ -13,7 +13,7 @@ export interface HeadGeometry {
 }
 
 /** The integers of a head in native/ops.h. */
-export function headNumbers(r: Recorder, g: HeadGeometry): number[] {
+export function headNumbers(r: Recorder, g: HeadShape): number[] {
   return [g.n, g.h, g.w, g.c, g.channels, g.levels, r.precisionNumber];
 }
 
@@ -21,7 +21,7 @@ export function headNumbers(r: Recorder, g: HeadGeometry): number[] {
 export function softmaxCrossEntropy(
   r: Recorder,
   label: string,
-  g: HeadGeometry,
+  g: HeadShape,
   operands: { x: Tensor; packed: Tensor; bias: Tensor; level: Tensor },
 ): Tensor {
   const { x, packed, bias, level } = operands;
@@ -40,7 +40,7 @@ export function softmaxCrossEntropy(
 export function softmaxCrossEntropyBackward(
   r: Recorder,
   label: string,
-  g: HeadGeometry,
+  g: HeadShape,
   operands: {
     x: Tensor;
     packed: Tensor;

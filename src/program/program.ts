@@ -60,7 +60,7 @@ export class Program {
   static async compileShared(recorders: readonly Recorder[]): Promise<Program[]> {
     const device = recorders[0]!.device;
     const { offsets, blocks } = plan(recorders);
-    for (const { inputs, outputs } of recorders) [...inputs, ...outputs].forEach(requireTransferable);
+    for (const { inputs, outputs } of recorders) [...inputs, ...outputs].forEach(checkTransferable);
     const arena = await device.allocate(Math.max(blocks, 1) * blockBytes);
     const programs: Program[] = [];
     try {
@@ -137,7 +137,7 @@ export class Program {
 }
 
 /** @throws PixelCnnError ERR_LIMIT for a tensor that is too large to be copied to or from the device. */
-function requireTransferable({ name, bytes }: Tensor): void {
+function checkTransferable({ name, bytes }: Tensor): void {
   check(bytes < 2 ** 31, 'ERR_LIMIT', () => {
     return `${name} has ${bytes} bytes; one transfer may have at most 2 GiB`;
   });

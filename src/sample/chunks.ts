@@ -1,5 +1,5 @@
 // How many fronts of the wavefront are submitted at once: pure functions of how long fronts before them took.
-import { type Front, frontRows, frontSteps } from '../ops/sample.js';
+import { type Front, frontRows, frontSteps } from '../ops/front.js';
 
 /** Most milliseconds of work that the device has been given and not finished: an abort waits for all of it. */
 export const inFlightMilliseconds = 40;

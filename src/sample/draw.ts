@@ -3,7 +3,7 @@
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { writeBytesOfLevels } from '../data/levels.js';
 import { allEnded } from '../errors.js';
-import { requireUnchanged, type Weights } from '../models/weights.js';
+import { checkUnchanged, type Weights } from '../models/weights.js';
 import type { ModelInternals } from '../pixelcnn.js';
 import { seedKey } from '../random/philox.js';
 import {
@@ -98,7 +98,7 @@ export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<Sam
     seed: job.seed,
     weights: job.weights,
   });
-  const checkWeights = requireUnchanged(model, job.weights);
+  const checkWeights = checkUnchanged(model, job.weights);
   const samplers = new Samplers(model, job);
   const inFlight: Flight[] = [];
   // One chunk runs and one waits behind it. A stream's reader may pause for long, so at a frame nothing is in flight.

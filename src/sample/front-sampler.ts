@@ -1,16 +1,11 @@
 // The sampler's programs: pack the weights, begin a batch, draw the next front or a whole block of fronts.
 
 import { recordPack } from '../models/network.js';
+import { type Front, frontSteps, paddedShape } from '../ops/front.js';
+import { maskedConv2dFront } from '../ops/masked-conv2d-front.js';
 import { randomUniform } from '../ops/random.js';
-import {
-  type Front,
-  frontSteps,
-  maskedConv2dFront,
-  nextFront,
-  paddedShape,
-  sampleFront,
-  zero,
-} from '../ops/sample.js';
+import { nextFront, sampleFront } from '../ops/sample.js';
+import { zero } from '../ops/zero.js';
 import type { ModelInternals, Weights } from '../pixelcnn.js';
 import { Program } from '../program/program.js';
 import { Recorder } from '../program/recorder.js';
@@ -163,26 +158,33 @@ export async function buildSampler(
     begin.activationState(`${layer.config.name} y`, paddedShape(front, n, h, w, layer.config.k)),
   );
   // A zero of any of these types is zero bits.
-  const step = begin.state('step', [1], 'int32');
-  for (const tensor of [image, ...activations, step]) zero(begin, `clear ${tensor.name}`, tensor);
+  const position = begin.state('position', [1], 'int32');
+  for (const tensor of [image, ...activations, position]) zero(begin, `clear ${tensor.name}`, tensor);
 
   const logits = options.logits ? begin.state('logits', [n, h, w, channels, levels]) : null;
   const recordFront = (r: Recorder, ahead: number) => {
     for (let channel = 0; channel < channels; channel += 1) {
       hidden.forEach((layer, i) => {
         const x = i === 0 ? image : activations[i - 1]!;
-        const operands = { x, packed: packed[i]!, bias: layer.filter.bias, step, y: activations[i]! };
-        const geometry = layer.geometry(n, h, w, 'direct');
-        maskedConv2dFront(r, `${layer.config.name} front`, geometry, front, channel, ahead, operands);
+        const operands = { x, packed: packed[i]!, bias: layer.parameters.bias, position, y: activations[i]! };
+        maskedConv2dFront(
+          r,
+          `${layer.config.name} front`,
+          layer.shape([n, h, w], 'direct'),
+          front,
+          channel,
+          ahead,
+          operands,
+        );
       });
-      const geometry = { n, h, w, c: hiddenChannels, channels, levels };
-      sampleFront(r, `draw channel ${channel}`, geometry, front, channel, ahead, {
+      const shape = { n, h, w, c: hiddenChannels, channels, levels };
+      sampleFront(r, `draw channel ${channel}`, shape, front, channel, ahead, {
         x: activations.at(-1)!,
         packed: packed.at(-1)!,
-        bias: head.filter.bias,
+        bias: head.parameters.bias,
         uniforms,
         temperature,
-        step,
+        position,
         known,
         level,
         image,
@@ -193,7 +195,7 @@ export async function buildSampler(
   const recordFronts = (fronts: number): Recorder => {
     const r = new Recorder(model.device);
     for (let ahead = 0; ahead < fronts; ahead += 1) recordFront(r, ahead);
-    nextFront(r, 'next front', fronts, step);
+    nextFront(r, 'next front', fronts, position);
     r.output(level);
     if (logits !== null) r.output(logits);
     return r;

@@ -4,9 +4,9 @@ import { checkBytes, plainBytes } from '../data/check-bytes.js';
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
-import { copyImages, requireImages } from '../models/check-images.js';
+import { checkImages, copyImages } from '../models/check-images.js';
 import { chooseWeights, weightsOption, withWeights } from '../models/weights.js';
-import { frontSteps } from '../ops/sample.js';
+import { frontSteps } from '../ops/front.js';
 import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
 import type { ModelInternals } from '../pixelcnn.js';
 import { isFloat32Array, isUint8Array } from '../realm.js';
@@ -158,7 +158,7 @@ export async function completeImages(
   options: CompleteOptions,
 ): Promise<SampledImages> {
   const parsed = parseOptions('complete', completeSchema, options);
-  const given = requireImages('complete: images', parsed.images, model);
+  const given = checkImages('complete: images', parsed.images, model);
   const { count, height, width } = given;
   const { channels, levels } = model.config;
   checkBytes(parsed.known, 'complete: known');

@@ -1,8 +1,8 @@
 // Likelihood of a whole dataset, no image dropped, under a named protocol.
-import { refuseOtherCopy } from '../copies.js';
+import { checkCopy } from '../copies.js';
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { check } from '../errors.js';
-import { copyImages, requireImages } from '../models/check-images.js';
+import { checkImages, copyImages } from '../models/check-images.js';
 import { runNats } from '../models/likelihood.js';
 import { chooseWeights, type Weights, weightsOption, withWeights } from '../models/weights.js';
 import { algorithms } from '../ops/masked-conv2d.js';
@@ -61,10 +61,10 @@ export async function evaluate(
   dataset: ImageBatch,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
-  const internals = requireModel('evaluate', model);
+  const internals = checkModel('evaluate', model);
   const parsed = parseOptions('evaluate', evaluateSchema, options);
   chooseWeights('evaluate', internals, parsed.weights); // refused at once, chosen again when its turn has come
-  const given = requireImages('evaluate: images', dataset, internals);
+  const given = checkImages('evaluate: images', dataset, internals);
   return model.device.calls.run('evaluate', given, parsed.signal, (signal) => {
     const copy = copyImages(given);
     return withWeights('evaluate', internals, parsed.weights, signal, (weights) =>
@@ -74,8 +74,8 @@ export async function evaluate(
 }
 
 /** @internal The model's internals. @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_TWO_COPIES, ERR_DISPOSED. */
-export function requireModel(caller: string, model: unknown): ModelInternals {
-  if (!(model instanceof PixelCNN)) refuseOtherCopy(caller, 'model', model);
+export function checkModel(caller: string, model: unknown): ModelInternals {
+  if (!(model instanceof PixelCNN)) checkCopy(caller, 'model', model);
   check(model instanceof PixelCNN, 'ERR_INVALID_ARG_TYPE', () => {
     return `${caller}: model must be a PixelCNN, got ${show(model)}`;
   });
@@ -83,7 +83,7 @@ export function requireModel(caller: string, model: unknown): ModelInternals {
 }
 
 /** @internal Binarisation is of binary models, and of bytes. */
-export function requireProtocol(
+export function checkProtocol(
   caller: string,
   protocol: Protocol,
   levels: number,
@@ -104,7 +104,7 @@ export async function evaluateImages(
   options: z.output<typeof evaluateSchema> & { readonly weights: Weights },
 ): Promise<Evaluation> {
   const { protocol, weights, draws, seed } = options;
-  requireProtocol('evaluate', protocol, model.config.levels, images.values);
+  checkProtocol('evaluate', protocol, model.config.levels, images.values);
   const natsPerDraw: number[] = [];
   const passes = protocol === 'dynamic' ? draws : 1;
   const of = passes * images.count;

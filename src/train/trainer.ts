@@ -4,7 +4,7 @@ import { checkBytes } from '../data/check-bytes.js';
 import { type ImageBatch, selectImages } from '../data/image-batch.js';
 import { asBytes } from '../data/levels.js';
 import { allocating, check, PixelCnnError } from '../errors.js';
-import { requireImages } from '../models/check-images.js';
+import { checkImages } from '../models/check-images.js';
 import { parseOptions } from '../options.js';
 import type { ModelInternals, PixelCNN } from '../pixelcnn.js';
 import type { Choices } from '../program/program.js';
@@ -13,7 +13,7 @@ import { drawImages, type SampledImages } from '../sample/sampler.js';
 import { batchIndices, gatherValues, shuffledIndices, splitIndices } from './batches.js';
 import { CheckpointFolder, readTrainingCheckpoint } from './checkpoint-folder.js';
 import { whileChoosing } from './choosing.js';
-import { type Evaluation, evaluateImages, requireModel, requireProtocol } from './evaluate.js';
+import { checkModel, checkProtocol, type Evaluation, evaluateImages } from './evaluate.js';
 import type { TrainingLoss, TrainSummary, ValidationEvent } from './events.js';
 import { learningRateAt, warmupStepsOf } from './learning-rate.js';
 import { type TrainOptions, type TrainSettings, trainSchema } from './options.js';
@@ -40,15 +40,15 @@ import { type StepResult, TrainingStep } from './training-step.js';
  * weights.
  */
 export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOptions = {}): TrainingRun {
-  const internals = requireModel('train', model);
+  const internals = checkModel('train', model);
   const settings = parseOptions('train', trainSchema, options);
-  const images = requireImages('train: dataset', dataset, internals);
+  const images = checkImages('train: dataset', dataset, internals);
   if (typeof settings.validation !== 'number')
-    settings.validation = requireImages('train: validation', settings.validation, {
+    settings.validation = checkImages('train: validation', settings.validation, {
       config: model.config,
       values: images.values ?? 'bytes',
     });
-  requireProtocol('train', settings.protocol, model.config.levels, images.values);
+  checkProtocol('train', settings.protocol, model.config.levels, images.values);
   check(settings.resume !== true || settings.checkpointFolder !== undefined, 'ERR_INVALID_ARG_VALUE', () => {
     return 'train: `resume`: true needs a `checkpointFolder` to resume from, got none';
   });

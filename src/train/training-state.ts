@@ -4,8 +4,8 @@ import type { ModelFile } from '../checkpoint/model-file.js';
 import { checkBytes } from '../data/check-bytes.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { check } from '../errors.js';
-import { layersOf, type PixelCnnConfig } from '../models/config.js';
-import { type NamedArrays, requireParameters } from '../models/parameters.js';
+import { layerConfigs, type PixelCnnConfig } from '../models/config.js';
+import { checkParameters, type NamedArrays } from '../models/parameters.js';
 import { z } from '../options.js';
 import type { TrainSettings } from './options.js';
 import type { OptimizerSnapshot } from './training-step.js';
@@ -84,7 +84,7 @@ export function toCheckpoint(
   // The norm is an output of a step, not state; of a skipped step it is not finite, which JSON cannot say.
   const counters = [0, ...snapshot.counters.slice(1)];
   const state = { ...where, counters, ...identity(settings, digest) };
-  requireState(state, `the run at step ${position.step}`);
+  checkState(state, `the run at step ${position.step}`);
   return {
     config,
     imageSize: { height: dataset.height, width: dataset.width },
@@ -97,7 +97,7 @@ export function toCheckpoint(
   };
 }
 
-function requireState(state: unknown, where: string): z.output<typeof stateSchema> {
+function checkState(state: unknown, where: string): z.output<typeof stateSchema> {
   const parsed = stateSchema.safeParse(state);
   const issue = parsed.error?.issues[0];
   check(parsed.success, 'CKPT_TRAINING_STATE', () => {
@@ -120,7 +120,7 @@ export function trainingState(file: ModelFile, path: string) {
   check(training !== undefined && weights === 'raw', 'CKPT_NO_TRAINING_STATE', () => {
     return `${path} holds a model but no state to resume from`;
   });
-  const state = requireState(training.state, path);
+  const state = checkState(training.state, path);
   check(file.step === undefined || file.step === state.step, 'CKPT_TRAINING_STATE', () => {
     return `${path}: training state: step ${state.step}, but the metadata say ${file.step}`;
   });
@@ -132,9 +132,9 @@ export function trainingState(file: ModelFile, path: string) {
     });
     (moment === 'moment1' ? moment1 : moment2)!.set(rest.join('.'), value);
   }
-  const layers = layersOf(config);
-  requireParameters(layers, moment1!, path, 'training.moment1.');
-  requireParameters(layers, moment2!, path, 'training.moment2.');
+  const layers = layerConfigs(config);
+  checkParameters(layers, moment1!, path, 'training.moment1.');
+  checkParameters(layers, moment2!, path, 'training.moment2.');
   const { counters } = state;
   return { state, snapshot: { parameters, average, moment1: moment1!, moment2: moment2!, counters } };
 }

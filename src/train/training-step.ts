@@ -1,6 +1,6 @@
 // The training step on a device: gradients and optimizer state in an arena, one program per batch size.
 import { type Arena, ArenaLayout } from '../device/device.js';
-import { layersOf } from '../models/config.js';
+import { layerConfigs } from '../models/config.js';
 import { recordTrainingStep } from '../models/network.js';
 import { type NamedArrays, ParameterSet } from '../models/parameters.js';
 import { heldAfterTraining, type Weights, weightSets } from '../models/weights.js';
@@ -86,7 +86,7 @@ export class TrainingStep {
     model: ModelInternals,
     options: { height: number; width: number; dynamic: boolean; algorithm: Algorithm },
   ): Promise<TrainingStep> {
-    const configs = layersOf(model.config);
+    const configs = layerConfigs(model.config);
     const layout = new ArenaLayout();
     const gradients = new ParameterSet(layout, configs, 'gradient');
     const moment1 = new ParameterSet(layout, configs, 'moment1');

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
-import { layersOf, parseConfig } from '../../src/models/config.js';
+import { layerConfigs, parseConfig } from '../../src/models/config.js';
 import { initialParameters } from '../../src/models/parameters.js';
 import { runChild } from '../helpers/child.js';
 
@@ -21,7 +21,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pixelcnn-memory-'));
   const config = parseConfig('test', { hiddenChannels: 4, layers: 2, levels: 2, kernelSize: 3 });
   valid = join(folder, 'valid.safetensors');
-  const parameters = await initialParameters(layersOf(config), 1);
+  const parameters = await initialParameters(layerConfigs(config), 1);
   await writeFile(valid, encodeModel({ config, imageSize: undefined, weights: 'raw', parameters }));
   const manifest = JSON.parse(await readFile(`${corpus}manifest.json`, 'utf8')) as {
     file: string;

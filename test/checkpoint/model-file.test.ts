@@ -8,7 +8,7 @@ import {
   type SafetensorsTensor,
 } from '../../src/checkpoint/safetensors.js';
 import { checksum } from '../../src/checkpoint/safetensors-format.js';
-import { layersOf, parseConfig } from '../../src/models/config.js';
+import { layerConfigs, parseConfig } from '../../src/models/config.js';
 import { initialParameters, type NamedArrays } from '../../src/models/parameters.js';
 import { trainingState } from '../../src/train/training-state.js';
 import { codeOf, expectTruncationsRefused, readWithFlips, withBitFlipped } from '../helpers/damage.js';
@@ -29,7 +29,7 @@ const state = {
 };
 
 async function arrays(seed: number, prefix = ''): Promise<NamedArrays> {
-  const parameters = await initialParameters(layersOf(config), seed);
+  const parameters = await initialParameters(layerConfigs(config), seed);
   return new Map([...parameters].map(([name, value]) => [prefix + name, value]));
 }
 
@@ -308,7 +308,7 @@ describe('damage', () => {
 
   it('flips in a larger file are refused: 1,000 at random', async () => {
     const larger = parseConfig('test', { hiddenChannels: 32, layers: 4 });
-    const parameters = await initialParameters(layersOf(larger), 1);
+    const parameters = await initialParameters(layerConfigs(larger), 1);
     const file = encodeModel({ config: larger, imageSize: undefined, weights: 'raw', parameters });
     const random = new TestRandom(17);
     const codes = Array.from({ length: 1000 }, () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { decodeModel, encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors, type SafetensorsTensor } from '../../src/checkpoint/safetensors.js';
 import { PixelCnnError } from '../../src/errors.js';
-import { layersOf, type PixelCnnOptions, parseConfig } from '../../src/models/config.js';
+import { layerConfigs, type PixelCnnOptions, parseConfig } from '../../src/models/config.js';
 import { initialParameters } from '../../src/models/parameters.js';
 import { PixelCNN } from '../../src/pixelcnn.js';
 import { testDevice } from '../helpers/models.js';
@@ -633,7 +633,7 @@ describe('options that contradict the file', () => {
       config,
       imageSize: undefined,
       weights: 'raw',
-      parameters: await initialParameters(layersOf(config), 1),
+      parameters: await initialParameters(layerConfigs(config), 1),
     });
   };
   const foreign = () => encodeSafetensors(dictOf(network(grey)));

@@ -2,7 +2,7 @@
 // each 32 filters, and with the bits of a step that packs them one by one for each direction.
 import { describe, expect, it, vi } from 'vitest';
 import { type Device, openDevice } from '../../src/device/device.js';
-import { forward, maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
+import { maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
 import { Program } from '../../src/program/program.js';
 import { type RecordedOp, Recorder } from '../../src/program/recorder.js';
 import { precisions } from '../../src/program/tensor.js';
@@ -114,15 +114,12 @@ describe('what a device says of itself', () => {
 describe('a list of filters of two precisions', () => {
   it('is refused', async () => {
     await using gpu = await openGpu();
-    const geometry = { n: 1, h: 1, w: 1, c: 2, k: 3, kernelSize: 3, groups: 1 } as const;
-    const filter = {
-      geometry: { ...geometry, maskType: 'B', algorithm: 'direct' },
-      direction: forward,
-    } as const;
+    const shape = { c: 2, k: 3, kernelSize: 3, channelGroups: 1 } as const;
+    const filter = { ...shape, maskType: 'B', algorithm: 'direct' } as const;
     const r = new Recorder(gpu);
     const weight = r.input('weight', [3, 2, 3, 3]);
-    const packed = r.tensor('packed', [packedBytes(r, filter.geometry, forward)], 'byte');
-    maskedConv2dPack(r, 'pack', Array(2).fill({ ...filter, weight, packed }));
+    const packed = r.tensor('packed', [packedBytes(r, filter, 'forward')], 'byte');
+    maskedConv2dPack(r, 'pack', Array(2).fill({ filter, direction: 'forward', weight, packed }));
     const numbers = [...r.ops[0]!.numbers];
     numbers[1 + 11 + 9] = 2;
     r.ops[0] = { ...r.ops[0]!, numbers };

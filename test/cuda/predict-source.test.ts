@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.js';
 import { MaskedConv2d } from '../../src/layers/masked-conv2d.js';
-import { configSchema, layersOf } from '../../src/models/config.js';
+import { configSchema, layerConfigs } from '../../src/models/config.js';
 import { recordTrainingStep } from '../../src/models/network.js';
 import { Recorder } from '../../src/program/recorder.js';
 
@@ -140,7 +140,7 @@ it.each([{}, { layers: 2 }, { channels: 3, hiddenChannels: 12, layers: 4, kernel
       weight: r.tensor('weight', [k, c, kernelSize, kernelSize]),
       bias: r.tensor('bias', [k]),
     });
-    const layers = layersOf(config).map((layer) => new MaskedConv2d(layer, filterOf(layer)));
+    const layers = layerConfigs(config).map((layer) => new MaskedConv2d(layer, filterOf(layer)));
     const network = { config, hidden: layers.slice(0, -1), head: layers.at(-1)! };
     const flat = r.tensor('flat', [1024]);
     const optimizer = {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { decodeModel, encodeModel } from '../../dist/checkpoint/model-file.js';
 import { encodeSafetensors, parseSafetensors } from '../../dist/checkpoint/safetensors.js';
 import { checksum } from '../../dist/checkpoint/safetensors-format.js';
-import { layersOf, parseConfig } from '../../dist/models/config.js';
+import { layerConfigs, parseConfig } from '../../dist/models/config.js';
 import { initialParameters } from '../../dist/models/parameters.js';
 import { mutateBytes, mutateText } from './mutations.mjs';
 import { bytesOf, outcomeOf, product, require } from './outcome.mjs';
@@ -69,12 +69,12 @@ function joinSafetensors(header, data) {
 }
 
 const config = parseConfig('fuzz', { hiddenChannels: 1, layers: 2, levels: 2, kernelSize: 1 });
-const parameters = await initialParameters(layersOf(config), 1);
+const parameters = await initialParameters(layerConfigs(config), 1);
 
 /** A state dict of PyTorch under `prefix`, with what `more` adds for each layer. */
 function stateDict(prefix, more) {
   const tensors = new Map();
-  for (const [index, { name, c, k, kernelSize }] of layersOf(foreign).entries()) {
+  for (const [index, { name, c, k, kernelSize }] of layerConfigs(foreign).entries()) {
     const own = `${prefix}${index}`;
     const weight = foreignParameters.get(`${name}.weight`).data;
     tensors.set(`${own}.weight`, {
@@ -89,7 +89,7 @@ function stateDict(prefix, more) {
 }
 
 const foreign = parseConfig('fuzz', { hiddenChannels: 2, layers: 3, levels: 2, kernelSize: 3 });
-const foreignParameters = await initialParameters(layersOf(foreign), 2);
+const foreignParameters = await initialParameters(layerConfigs(foreign), 2);
 const bytesOfFloats = (data) =>
   new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
 /** Positions before the centre alone: mask A, and stricter than mask B. */
@@ -163,7 +163,7 @@ function runModel(bytes) {
   return outcomeOf(
     () => decodeModel(bytes),
     ({ config, parameters }) => {
-      for (const { name, k } of layersOf(config)) {
+      for (const { name, k } of layerConfigs(config)) {
         require(parameters.get(`${name}.bias`).data.length === k, `${name}.bias has another size`);
       }
       for (const [name, { data }] of parameters)

@@ -78,7 +78,7 @@ describe.each(
     for (const { config } of raw.layers) {
       const { data } = measured.get(`${config.name}.weight`)!;
       const { c, k, kernelSize: side } = config;
-      const shape = { ...size, c, k, size: side, mask: config.maskType, groups: config.groups };
+      const shape = { ...size, c, k, size: side, mask: config.maskType, groups: config.channelGroups };
       const wrong = data.findIndex((value, i) => {
         const filter = Math.floor(i / side ** 2);
         const [r, s] = [Math.floor(i / side) % side, i % side];

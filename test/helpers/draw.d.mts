@@ -1,6 +1,6 @@
 // The types of draw.mjs.
 
-import type { frontSteps } from '../../src/ops/sample.js';
+import type { frontSteps } from '../../src/ops/front.js';
 import type { PixelCNN } from '../../src/pixelcnn.js';
 import type { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
 

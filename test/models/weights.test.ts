@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors, parseSafetensors } from '../../src/checkpoint/safetensors.js';
 import { evaluate, openDevice, PixelCNN, train, type Weights } from '../../src/index.js';
-import { layersOf, parseConfig } from '../../src/models/config.js';
+import { layerConfigs, parseConfig } from '../../src/models/config.js';
 import { initialParameters } from '../../src/models/parameters.js';
 import { randomImages, testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';
@@ -14,8 +14,8 @@ const folder = temporaryFolder('weights');
 const config = parseConfig('test', { hiddenChannels: 6, layers: 3, levels: 4, kernelSize: 3 });
 const images = randomImages(new TestRandom(3), 5, 6, 7, 1);
 const values = {
-  raw: await initialParameters(layersOf(config), 1),
-  ema: await initialParameters(layersOf(config), 2),
+  raw: await initialParameters(layerConfigs(config), 1),
+  ema: await initialParameters(layerConfigs(config), 2),
 };
 const about = { config, imageSize: { height: 6, width: 7 } };
 

@@ -1,8 +1,7 @@
 // The head against float64 loops: likelihoods in nats and all gradients, for ordinary and extreme logits.
 import { describe, expect, it } from 'vitest';
-import { backward, forward } from '../../src/ops/masked-conv2d.js';
 import {
-  type HeadGeometry,
+  type HeadShape,
   softmaxCrossEntropy,
   softmaxCrossEntropyBackward,
 } from '../../src/ops/softmax-cross-entropy.js';
@@ -16,14 +15,14 @@ import { crossEntropy, softmax } from '../oracle/network.js';
 const device = testDevice();
 
 interface Case {
-  readonly g: HeadGeometry;
+  readonly g: HeadShape;
   readonly x: Float32Array;
   readonly weight: Float32Array;
   readonly bias: Float32Array;
   readonly level: Uint8Array;
 }
 
-function drawCase(random: TestRandom, g: HeadGeometry, gain: number): Case {
+function drawCase(random: TestRandom, g: HeadShape, gain: number): Case {
   const { n, h, w, c, channels, levels } = g;
   return {
     g,
@@ -46,9 +45,9 @@ async function runHead({ g, x, weight, bias, level }: Case) {
     };
     const gradWeight = r.tensor('gradWeight', inputs.weight.shape);
     const gradBias = r.tensor('gradBias', inputs.bias.shape);
-    const operands = { ...inputs, packed: packed(r, geometry, forward, inputs.weight) };
+    const operands = { ...inputs, packed: packed(r, geometry, 'forward', inputs.weight) };
     r.output(softmaxCrossEntropy(r, 'head', g, operands));
-    const packedBackward = packed(r, geometry, backward, inputs.weight);
+    const packedBackward = packed(r, geometry, 'backward', inputs.weight);
     const all = { ...operands, packedBackward, gradWeight, gradBias };
     const { nats, gradX } = softmaxCrossEntropyBackward(r, 'head', g, all);
     for (const tensor of [nats, gradX, gradWeight, gradBias]) r.output(tensor);
@@ -63,7 +62,7 @@ async function runHead({ g, x, weight, bias, level }: Case) {
   };
 }
 
-const convOf = ({ n, h, w, c, channels, levels }: HeadGeometry): ConvShape => {
+const convOf = ({ n, h, w, c, channels, levels }: HeadShape): ConvShape => {
   return { n, h, w, c, k: channels * levels, size: 1, mask: 'B', groups: channels };
 };
 

@@ -3,9 +3,9 @@ import { describe, expect, it, vi } from 'vitest';
 import { Arena, Device, openDevice } from '../../src/device/device.js';
 import { native } from '../../src/device/native.js';
 import type { PixelCnnError } from '../../src/errors.js';
-import { forward, maskedConv2dForward, maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
+import { maskedConv2dForward, maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
 import { quantise } from '../../src/ops/quantise.js';
-import { zero } from '../../src/ops/sample.js';
+import { zero } from '../../src/ops/zero.js';
 import { Program } from '../../src/program/program.js';
 import { encodeOps, Recorder } from '../../src/program/recorder.js';
 import { blockBytes, blocksOf, type Tensor } from '../../src/program/tensor.js';
@@ -41,16 +41,13 @@ describe('malformed command buffers', () => {
 });
 
 describe('malformed lists of filters', () => {
-  const geometries = [3, 5].map((kernelSize) => {
+  const filters = [3, 5].map((kernelSize) => {
     return {
-      n: 1,
-      h: 1,
-      w: 1,
       c: 3,
       k: 6,
       kernelSize,
       maskType: 'B',
-      groups: 1,
+      channelGroups: 1,
       algorithm: 'direct',
     } as const;
   });
@@ -62,13 +59,13 @@ describe('malformed lists of filters', () => {
   /** What the native side says to the wire of two filters once `change` has been at it; undefined if it takes it. */
   async function refusal(change: (wire: number[]) => void) {
     const r = new Recorder(device());
-    const filters = geometries.map((geometry) => {
-      const { k, c, kernelSize } = geometry;
+    const packs = filters.map((filter) => {
+      const { k, c, kernelSize } = filter;
       const weight = r.input('weight', [k, c, kernelSize, kernelSize]);
-      const filter = r.tensor('packed', [packedBytes(r, geometry, forward)], 'byte');
-      return { geometry, direction: forward, weight, packed: filter } as const;
+      const packed = r.tensor('packed', [packedBytes(r, filter, 'forward')], 'byte');
+      return { filter, direction: 'forward', weight, packed } as const;
     });
-    maskedConv2dPack(r, 'pack', filters);
+    maskedConv2dPack(r, 'pack', packs);
     const places = new Map<Tensor | null, { arena: number; block: number }>();
     let blocks = 0;
     for (const tensor of r.ops[0]!.operands) {
@@ -160,14 +157,14 @@ async function convolutionProgram(): Promise<{ program: Program; inputs: Float32
     k: 6,
     kernelSize: 3,
     maskType: 'B',
-    groups: 1,
+    channelGroups: 1,
     algorithm: 'direct',
   } as const;
   const r = new Recorder(device());
   const x = r.input('x', [2, 5, 4, 3]);
   const weight = r.input('weight', [6, 3, 3, 3]);
   const bias = r.input('bias', [6]);
-  const filter = packed(r, g, forward, weight);
+  const filter = packed(r, g, 'forward', weight);
   r.output(maskedConv2dForward(r, 'layer one', g, { x, packed: filter, bias, relu: true }));
   const random = new TestRandom(1);
   const inputs = [random.normals(120), random.normals(162), random.normals(6)];

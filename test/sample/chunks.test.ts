@@ -1,6 +1,6 @@
 // How many fronts are submitted at once: short enough to abort, exact at frames, blocks wherever they are short enough.
 import { describe, expect, it } from 'vitest';
-import { frontSteps } from '../../src/ops/sample.js';
+import { frontSteps } from '../../src/ops/front.js';
 import { inFlightMilliseconds, mostMilliseconds, nextChunk, Wavefront } from '../../src/sample/chunks.js';
 import { TestRandom } from '../helpers/random.js';
 

@@ -1,6 +1,6 @@
 // Completion and streaming: what is known stays, and frames only grow. Aborting: abort.timed.test.ts.
 import { describe, expect, it } from 'vitest';
-import { frontSteps } from '../../src/ops/sample.js';
+import { frontSteps } from '../../src/ops/front.js';
 import type { SampledImages, SampleFrame } from '../../src/sample/sampler.js';
 import { randomImages, randomModel, testDevice } from '../helpers/models.js';
 import { TestRandom, withSeed } from '../helpers/random.js';

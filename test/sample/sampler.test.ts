@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { levelOfByte } from '../../src/data/levels.js';
 import { openDevice } from '../../src/device/device.js';
-import { frontSteps } from '../../src/ops/sample.js';
+import { frontSteps } from '../../src/ops/front.js';
 import { philox, seedKey, uniform } from '../../src/random/philox.js';
 import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
 import type { SampleOptions } from '../../src/sample/sampler.js';

@@ -2,7 +2,7 @@
 import { type ImageBatch, selectImages, sliceImages } from '../../data/image-batch.js';
 import { gridLayout } from '../../data/image-grid.js';
 import { asBytes, levelOfByte } from '../../data/levels.js';
-import { requireImages } from '../../models/check-images.js';
+import { checkImages } from '../../models/check-images.js';
 import { weightsOption } from '../../models/weights.js';
 import { z } from '../../options.js';
 import { randomSeed } from '../../sample/sampler.js';
@@ -78,7 +78,7 @@ export const completeCommand: Command<typeof schema> = {
       tellOtherSize(options.images, read, model, terminal);
       const { levels } = model.config;
       // Checked as they were read: rounded to levels, images of levels would all be black, and pass.
-      const given = requireImages('complete: images', read, model.internals());
+      const given = checkImages('complete: images', read, model.internals());
       const originals = quantised(sliceImages(given, 0, Math.min(options.count, read.count)), levels);
       const { count, height, width, channels } = originals;
       const known =

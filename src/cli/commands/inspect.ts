@@ -3,7 +3,8 @@ import { type DecodedModel, decodeModel, weightsIn, weightsKey } from '../../che
 import { CHECKSUM_KEY, parseSafetensors, type SafetensorsTensor } from '../../checkpoint/safetensors.js';
 import { readFileBounded } from '../../data/read-file.js';
 import { PixelCnnError } from '../../errors.js';
-import { type LayerConfig, layersOf } from '../../models/config.js';
+import type { LayerConfig } from '../../layers/masked-conv2d.js';
+import { layerConfigs } from '../../models/config.js';
 import type { Weights } from '../../models/weights.js';
 import { z } from '../../options.js';
 import type { Command } from '../command.js';
@@ -37,7 +38,7 @@ export const inspectCommand: Command<typeof schema> = {
     const found = modelIn(bytes, file);
     // A state dict has names of its own.
     const names = found.model?.layerNames ?? [];
-    const configs = found.model === undefined ? [] : layersOf(found.model.config);
+    const configs = found.model === undefined ? [] : layerConfigs(found.model.config);
     const layers = configs.map((layer, i) => ({ ...layer, name: names[i]! }));
     const parameters = layers.length > 0 ? countParameters(layers) : undefined;
     const { config, imageSize, training, notes = [] } = found.model ?? {};

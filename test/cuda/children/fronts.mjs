@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { openDevice, PixelCNN } from '../../../dist/index.js';
-import { frontSteps } from '../../../dist/ops/sample.js';
+import { frontSteps } from '../../../dist/ops/front.js';
 import { buildSampler, frontOf } from '../../../dist/sample/front-sampler.js';
 import { drawWithLogits } from '../../helpers/draw.mjs';
 

@@ -2,11 +2,14 @@
 import { openDevice } from '../../../dist/device/device.js';
 import { native } from '../../../dist/device/native.js';
 import * as adam from '../../../dist/ops/adam.js';
+import { paddedShape } from '../../../dist/ops/front.js';
 import * as conv from '../../../dist/ops/masked-conv2d.js';
+import { maskedConv2dFront } from '../../../dist/ops/masked-conv2d-front.js';
 import { quantise } from '../../../dist/ops/quantise.js';
 import { binarise, randomUniform } from '../../../dist/ops/random.js';
 import * as sample from '../../../dist/ops/sample.js';
 import * as head from '../../../dist/ops/softmax-cross-entropy.js';
+import { zero } from '../../../dist/ops/zero.js';
 import { encodeOps, Recorder } from '../../../dist/program/recorder.js';
 import { blocksOf } from '../../../dist/program/tensor.js';
 
@@ -50,33 +53,33 @@ const first = {
   k: c,
   kernelSize: 5,
   maskType: 'A',
-  groups: channels,
+  channelGroups: channels,
   algorithm: 'winograd',
 };
 const last = { ...first, c, k: channels * levels, kernelSize: 1, maskType: 'B', algorithm: 'direct' };
-const packedOf = (geometry, direction, weight) => {
-  const packed = r.tensor('packed', [conv.packedBytes(r, geometry, direction)], 'byte');
-  conv.maskedConv2dPack(r, 'pack', [{ geometry, direction, weight, packed }]);
+const packedOf = (filter, direction, weight) => {
+  const packed = r.tensor('packed', [conv.packedBytes(r, filter, direction)], 'byte');
+  conv.maskedConv2dPack(r, 'pack', [{ filter, direction, weight, packed }]);
   return packed;
 };
 const weight = make('input', 'weight', [c, channels, 5, 5]);
 const bias = make('input', 'bias', [c]);
 const y = conv.maskedConv2dForward(r, 'forward', first, {
   x,
-  packed: packedOf(first, 0, weight),
+  packed: packedOf(first, 'forward', weight),
   bias,
   relu: true,
 });
 const headWeight = make('input', 'head weight', [channels * levels, c, 1, 1]);
 const headBias = make('input', 'head bias', [channels * levels]);
-const headPacked = packedOf(last, 0, headWeight);
+const headPacked = packedOf(last, 'forward', headWeight);
 const g = { n, h, w, c, channels, levels };
 const operands = { x: y, packed: headPacked, bias: headBias, level };
 r.output(head.softmaxCrossEntropy(r, 'head', g, operands));
 const gradients = { weight: r.tensor('gw', headWeight.shape), bias: r.tensor('gb', headBias.shape) };
 const { gradX } = head.softmaxCrossEntropyBackward(r, 'head backward', g, {
   ...operands,
-  packedBackward: packedOf(last, 1, headWeight),
+  packedBackward: packedOf(last, 'backward', headWeight),
   gradWeight: gradients.weight,
   gradBias: gradients.bias,
 });
@@ -89,8 +92,8 @@ conv.maskedConv2dBackwardWeight(r, 'bw', first, {
 });
 conv.maskedConv2dBackwardInput(r, 'bi', first, {
   gradY: gradX,
-  packedBackward: packedOf(first, 1, weight),
-  gate: x,
+  packedBackward: packedOf(first, 'backward', weight),
+  reluOutput: x,
 });
 const like = (name) => make('state', name, weight.shape);
 adam.adam(r, 'adam', {
@@ -104,27 +107,27 @@ adam.adam(r, 'adam', {
 });
 const front = { pad: 2, slope: 3 };
 const direct = { ...first, algorithm: 'direct' };
-const step = make('state', 'step', [1], 'int32');
-const image = make('state', 'image', sample.paddedShape(front, n, h, w, channels));
-const hidden = make('state', 'hidden', sample.paddedShape(front, n, h, w, c));
+const position = make('state', 'position', [1], 'int32');
+const image = make('state', 'image', paddedShape(front, n, h, w, channels));
+const hidden = make('state', 'hidden', paddedShape(front, n, h, w, c));
 const uniforms = r.tensor('u', [n, h, w, channels]);
 randomUniform(r, 'u', { index, random, u: uniforms });
-sample.zero(r, 'zero', hidden);
-const fixed = { bias, step, packed: packedOf(direct, 0, weight), x: image, y: hidden };
-sample.maskedConv2dFront(r, 'front', direct, front, 1, 3, fixed);
+zero(r, 'zero', hidden);
+const fixed = { bias, position, packed: packedOf(direct, 'forward', weight), x: image, y: hidden };
+maskedConv2dFront(r, 'front', direct, front, 1, 3, fixed);
 sample.sampleFront(r, 'draw', g, front, 2, 3, {
   x: hidden,
   packed: headPacked,
   bias: headBias,
   uniforms,
   temperature: make('input', 'temperature', [1]),
-  step,
+  position,
   known: make('input', 'known', [n, h, w], 'uint8'),
   level,
   image,
   logits: r.tensor('logits', [n, h, w, channels, levels]),
 });
-sample.nextFront(r, 'next', 4, step);
+sample.nextFront(r, 'next', 4, position);
 r.output(level);
 
 const places = new Map();

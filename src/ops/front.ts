@@ -1,0 +1,24 @@
+// Says which pixels are on the sampler's wavefront at each of its positions: those (i, j) with j + slope * i = t.
+
+/** The wavefront: `pad` is the largest kernelSize / 2 of the network, `slope` is pad + 1. */
+export interface Front {
+  readonly pad: number;
+  readonly slope: number;
+}
+
+/** Positions until every pixel is drawn: W + slope * (H - 1). */
+export function frontSteps(front: Front, h: number, w: number): number {
+  return w + front.slope * (h - 1);
+}
+
+/** The number of rows of an image, and thereby of its pixels, that are on the front at position `t`. */
+export function frontRows({ slope }: Front, h: number, w: number, t: number): number {
+  const first = Math.max(0, Math.floor((t - w) / slope) + 1);
+  const last = Math.min(h - 1, Math.floor(t / slope));
+  return Math.max(0, last + 1 - first);
+}
+
+/** The shape of an activation of the sampler, which carries its own zero border. */
+export function paddedShape(front: Front, n: number, h: number, w: number, channels: number): number[] {
+  return [n, front.pad + h, front.pad + w + front.pad, channels];
+}
