@@ -1,6 +1,6 @@
 // The masked convolution by itself: one call on host arrays, forward or backward.
 import { isDetached } from './data/check-bytes.js';
-import type { Device } from './device/device.js';
+import { checkDevice, type Device } from './device/device.js';
 import { check } from './errors.js';
 import {
   algorithms,
@@ -14,7 +14,6 @@ import {
   packedBytes,
 } from './ops/masked-conv2d.js';
 import { parseOptions, z } from './options.js';
-import { checkDevice } from './pixelcnn.js';
 import { Program } from './program/program.js';
 import { Recorder } from './program/recorder.js';
 import type { Tensor } from './program/tensor.js';

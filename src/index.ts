@@ -18,6 +18,7 @@ export {
   type RejectedBackend,
 } from './device/device.js';
 export type { DeviceLimits } from './device/limits.js';
+export type { Precision } from './device/precision.js';
 export { PixelCnnError } from './errors.js';
 export {
   type MaskedConv2dBackwardOptions,
@@ -26,24 +27,14 @@ export {
   maskedConv2dBackward,
 } from './functional.js';
 export type { PixelCnnConfig, PixelCnnOptions } from './models/config.js';
+export type { Logits, LogLikelihood } from './models/likelihood.js';
+export type { CreateOptions, InferenceOptions } from './models/options.js';
+export type { Weights } from './models/weights.js';
 export type { Algorithm, MaskType } from './ops/masked-conv2d.js';
-export {
-  type CreateOptions,
-  type InferenceOptions,
-  type Logits,
-  type LogLikelihood,
-  PixelCNN,
-  type Weights,
-} from './pixelcnn.js';
+export { PixelCNN } from './pixelcnn.js';
 export type { OpTrace } from './program/program.js';
-export type { Precision } from './program/tensor.js';
-export type {
-  CompleteOptions,
-  SampledImages,
-  SampleFrame,
-  SampleOptions,
-  SampleStreamOptions,
-} from './sample/sampler.js';
+export type { SampledImages, SampleFrame } from './sample/draw.js';
+export type { CompleteOptions, SampleOptions, SampleStreamOptions } from './sample/options.js';
 export type { SkippedCheckpoint } from './train/checkpoint-folder.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluate.js';
 export type {

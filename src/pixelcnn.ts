@@ -1,139 +1,71 @@
-// The model: parameters on a device and what can be asked of them.
+// Defines PixelCNN, the class through which users create, load, evaluate, sample and save models.
 import { writeFileAtomic } from './checkpoint/atomic-file.js';
 import { decodeModel, encodeModel, weightsIn } from './checkpoint/model-file.js';
 import { checkCopy, copyMark, thisCopy } from './copies.js';
 import type { ImageBatch, ImageValues } from './data/image-batch.js';
 import { readFileBounded } from './data/read-file.js';
-import { type Arena, ArenaLayout, Device } from './device/device.js';
+import { checkDevice, type Device } from './device/device.js';
 import { allocating, check, PixelCnnError } from './errors.js';
-import { MaskedConv2d } from './layers/masked-conv2d.js';
 import { checkImages, copyImages } from './models/check-images.js';
 import {
-  configSchema,
   expectedSchema,
   layerConfigs,
   type PixelCnnConfig,
   type PixelCnnOptions,
   parseConfig,
 } from './models/config.js';
-import { runLogits, runNats, traceNats } from './models/likelihood.js';
-import type { Network } from './models/network.js';
-import { initialParameters, type NamedArrays, ParameterSet } from './models/parameters.js';
-import { ProgramCache } from './models/program-cache.js';
-import { chooseWeights, type Weights, weightsOption, withWeights } from './models/weights.js';
-import { WeightsLock } from './models/weights-lock.js';
-import { algorithms } from './ops/masked-conv2d.js';
-import { parseOptions, seedOption, show, signalOption, z } from './options.js';
+import { initialParameters } from './models/initial-values.js';
+import { type Logits, type LogLikelihood, runLogits, runNats, traceNats } from './models/likelihood.js';
+import { Model } from './models/model.js';
+import {
+  type CreateOptions,
+  createSchema,
+  type InferenceOptions,
+  inferenceSchema,
+  weightsSchema,
+} from './models/options.js';
+import type { NamedArrays } from './models/parameters.js';
+import { chooseWeights, type Weights, withWeights } from './models/weights.js';
+import { parseOptions, show } from './options.js';
 import type { OpTrace } from './program/program.js';
 import { isUint8Array } from './realm.js';
-import {
-  type CompleteOptions,
-  completeImages,
-  type SampledImages,
-  type SampleFrame,
-  type SampleOptions,
-  type SampleStreamOptions,
-  sampleImages,
-  streamImages,
-} from './sample/sampler.js';
-
-export type { Weights } from './models/weights.js';
-
-const createOptions = configSchema.extend({
-  /** The initial weights follow from it. Default 0. */
-  seed: seedOption.default(0),
-});
-/**
- * What {@link PixelCNN.create} takes; every option has a default.
- *
- * @interface
- */
-export type CreateOptions = z.input<typeof createOptions>;
-const weightsOptions = z.strictObject({ weights: weightsOption });
-const inferenceOptions = z.strictObject({
-  /** Default `direct`: exactly causal, and the same bits as the sampler. */
-  algorithm: z.enum(algorithms).default('direct'),
-  /** Default: EMA where the model holds both, else what it holds; see {@link PixelCNN.weights}. */
-  weights: weightsOption,
-  signal: signalOption.optional(),
-});
-/**
- * What {@link PixelCNN.logits} and {@link PixelCNN.logLikelihood} take.
- *
- * @interface
- */
-export type InferenceOptions = z.input<typeof inferenceOptions>;
-
-export interface Logits {
-  /** Unnormalised log-probabilities, in nats. */
-  readonly data: Float32Array;
-  /** [N, H, W, channels, levels] */
-  readonly shape: readonly [number, number, number, number, number];
-  /** What they were computed with. */
-  readonly weights: Weights;
-}
-
-export interface LogLikelihood {
-  /** -log p of each image, in nats, under the protocol `levels`. */
-  readonly nats: Float64Array;
-  /** nats / (H * W * channels * ln 2). */
-  readonly bitsPerDim: Float64Array;
-  /** What they were computed with. */
-  readonly weights: Weights;
-}
-
-/** @internal What the modules that record programs need of a model. */
-export interface ModelInternals {
-  readonly device: Device;
-  readonly config: PixelCnnConfig;
-  readonly arena: Arena;
-  readonly raw: ParameterSet;
-  readonly ema: ParameterSet;
-  readonly networks: { readonly raw: Network; readonly ema: Network };
-  readonly programs: ProgramCache<{ dispose(): void }>;
-  /** Set by whoever changes the parameters. What is not held has no meaning in its arena. */
-  holds: readonly Weights[];
-  /** Raised by whoever changes the parameters; packed weights of an older version are packed again. */
-  version: number;
-  /** What the numbers of its images are; undefined until it is trained. */
-  values: ImageValues | undefined;
-  /** Steps of the run that trained it; undefined where nobody has said, and while a run trains it. */
-  step: number | undefined;
-  /** A run is training it. */
-  inTraining: boolean;
-  readonly lock: WeightsLock;
-}
+import type { SampledImages, SampleFrame } from './sample/draw.js';
+import type { CompleteOptions, SampleOptions, SampleStreamOptions } from './sample/options.js';
+import { completeImages, sampleImages, streamImages } from './sample/sampler.js';
 
 /**
  * An autoregressive model of images: p(x) is the product over pixels, in raster order, of a categorical distribution
  * computed from the pixels before (van den Oord et al. 2016, "Pixel Recurrent Neural Networks").
  *
- * Every call may fail with a {@link PixelCnnError} for an argument (ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE,
- * ERR_OUT_OF_RANGE), with ERR_DISPOSED, ERR_OUT_OF_MEMORY, or ERR_CUDA and ERR_DEVICE_LOST of a GPU. Calls that take a
- * signal fail with its reason once it is aborted and, by the device's {@link DeviceLimits}, with ERR_LIMIT,
- * ERR_QUEUE_FULL or ERR_TIMEOUT; those that take images with ERR_BUFFER_SIZE, ERR_DETACHED or ERR_IMAGE_CHANNELS for
- * images that do not fit, with ERR_IMAGE_VALUES for bytes where the model takes levels, or the reverse, or numbers that
- * may be either. Those that take `weights` fail with ERR_NO_SUCH_WEIGHTS for weights that the model does not hold; those
- * that take a device or a model with ERR_TWO_COPIES for one of another installed copy of this package. What a call may
- * throw besides is said with it.
+ * Calls fail with a {@link PixelCnnError}, whose codes are explained in docs/errors.md, or with the reason of a signal
+ * that is aborted. Arguments, images that do not fit the model and weights that it does not hold are refused before any
+ * work is done, and so are calls beyond the device's {@link DeviceLimits}. Errors that are particular to a call are
+ * listed with it.
  */
 export class PixelCNN {
   readonly device: Device;
   readonly config: PixelCnnConfig;
-  /** Height and width of the images this model was trained on, the default size of samples. */
-  imageSize: { height: number; width: number } | undefined;
-  readonly #internals: ModelInternals;
+  readonly #internals: Model;
   #notes: readonly string[] = [];
   #disposed = false;
 
-  private constructor(internals: ModelInternals) {
+  private constructor(internals: Model) {
     this.#internals = internals;
     this.device = internals.device;
     this.config = internals.config;
   }
 
+  /** Height and width of the images that this model was trained on, the default size of samples. */
+  get imageSize(): { height: number; width: number } | undefined {
+    return this.#internals.imageSize;
+  }
+
+  set imageSize(size: { height: number; width: number } | undefined) {
+    this.#internals.imageSize = size;
+  }
+
   /**
-   * What the numbers of the images are that this model was trained on, of those it takes and of those it draws:
+   * What the numbers of the images that this model was trained on are, and those of the images that it takes and draws:
    * `'bytes'` or `'levels'`. Undefined for a model that was not trained here: it takes either, and draws bytes.
    */
   get values(): ImageValues | undefined {
@@ -141,37 +73,39 @@ export class PixelCNN {
   }
 
   /**
-   * Which weights the model holds: `raw`, the trained ones, `ema`, their exponential moving average, or both. A new model
-   * holds raw ones; a loaded one those of its file; a trained one raw ones, from its first step on, and both if the run
-   * has an `emaDecay` above 0. Calls that are not told which to take use the average where there are both.
+   * The weights that the model holds: `raw`, the trained ones, `ema`, their exponential moving average, or both. A new
+   * model holds raw weights, and a loaded one those of its file. A run that trains the model leaves raw weights, from its
+   * first step on, and both if its `emaDecay` is above 0. Calls that do not say which to take use the average if there
+   * are both.
    */
   get weights(): readonly Weights[] {
     return [...this.internals().holds];
   }
 
   /**
-   * A new model whose initial weights follow from `seed` (default 0) alone.
+   * Creates a model whose initial weights follow from `seed` (default 0) alone.
    * @throws PixelCnnError ERR_LIMIT for more than 2^28 parameters.
    */
   static async create(device: Device, options: CreateOptions = {}): Promise<PixelCNN> {
     checkDevice('PixelCNN.create', device);
-    const { seed, ...rest } = parseOptions('PixelCNN.create', createOptions, options);
+    const { seed, ...rest } = parseOptions('PixelCNN.create', createSchema, options);
     const config = parseConfig('PixelCNN.create', rest);
-    return allocating('PixelCNN.create', async () =>
-      PixelCNN.#allocate(device, config, ['raw'], await initialParameters(layerConfigs(config), seed)),
-    );
+    return allocating('PixelCNN.create', async () => {
+      const parameters = await initialParameters(layerConfigs(config), seed);
+      return new PixelCNN(await Model.create(device, config, { parameters, holds: ['raw'] }));
+    });
   }
 
   /**
-   * Loads a model from a safetensors file or its bytes: one that pixelcnn saved, or a PyTorch state dict of masked
-   * convolutions with ReLU between them, under any prefix (`net.`, `module.net.`, none …) and with or without mask
-   * buffers; {@link notes} tells what was found and assumed. `options` is what the caller expects of the model: a file
-   * that says otherwise is refused. A file that does not say which weights it holds counts as `raw`: the weights as they
-   * stand in it. A state dict says `ema` by AveragedModel's `n_averaged` or by a prefix such as `ema_model.`, and holds
-   * both where all its weights and biases stand under `ema.` once more.
+   * Loads a model from a safetensors file or its bytes. The file is one that pixelcnn saved, or a PyTorch state dict of
+   * masked convolutions with ReLU between them, under any prefix (`net.`, `module.net.`, none …) and with or without mask
+   * buffers; {@link notes} says what was found in it and what was assumed. `options` are what the caller expects of the
+   * model: a file that says otherwise is refused.
+   *
+   * A file that does not say which weights it holds counts as `raw`. A state dict holds `ema` if it has AveragedModel's
+   * `n_averaged` or a prefix such as `ema_model.`, and both if it has all weights and biases a second time under `ema.`.
    * @throws PixelCnnError CKPT_FORMAT for a file of another kind, which is named; CKPT_MASK for masks of another model;
-   * CKPT_CONFIG for `options` that contradict the file, naming both values; other CKPT_* for a file that is malformed or
-   * does not fit; or the code of the system's error for the path (ENOENT, EACCES …).
+   * CKPT_CONFIG for `options` that contradict the file; other CKPT_* codes for a file that is malformed or does not fit.
    */
   static async load(
     device: Device,
@@ -186,74 +120,27 @@ export class PixelCNN {
     return allocating('PixelCNN.load', async () => {
       const bytes = typeof source === 'string' ? await readFileBounded(source) : source;
       const file = decodeModel(bytes, expected, typeof source === 'string' ? source : undefined);
-      const model = await PixelCNN.#allocate(
-        device,
-        file.config,
-        weightsIn(file),
-        file.parameters,
-        file.average,
-      );
+      const { config, parameters, average } = file;
+      const model = await Model.create(device, config, { parameters, average, holds: weightsIn(file) });
       model.imageSize = file.imageSize;
-      model.#internals.values = file.values;
-      model.#internals.step = file.step;
-      model.#notes = file.notes;
-      return model;
-    });
-  }
-
-  static async #allocate(
-    device: Device,
-    config: PixelCnnConfig,
-    holds: readonly Weights[],
-    parameters: NamedArrays,
-    average: NamedArrays = parameters,
-  ): Promise<PixelCNN> {
-    const configs = layerConfigs(config);
-    const layout = new ArenaLayout();
-    const raw = new ParameterSet(layout, configs, 'raw');
-    const ema = new ParameterSet(layout, configs, 'ema');
-    const arena = await layout.allocate(device);
-    const bind = (set: ParameterSet): Network => {
-      const layers = set.layers.map((layer) => new MaskedConv2d(layer.config, layer));
-      return { config, hidden: layers.slice(0, -1), head: layers.at(-1)! };
-    };
-    const networks = { raw: bind(raw), ema: bind(ema) };
-    try {
-      const values = raw.encode(parameters);
-      const averages = average === parameters ? values : ema.encode(average);
-      await Promise.all([arena.write(raw.flat, values), arena.write(ema.flat, averages)]);
-    } catch (error) {
-      arena.release();
-      throw error;
-    }
-    return new PixelCNN({
-      device,
-      config,
-      arena,
-      raw,
-      ema,
-      networks,
-      programs: new ProgramCache(6),
-      holds,
-      version: 0,
-      values: undefined,
-      step: undefined,
-      inTraining: false,
-      lock: new WeightsLock(),
+      model.values = file.values;
+      model.step = file.step;
+      const loaded = new PixelCNN(model);
+      loaded.#notes = file.notes;
+      return loaded;
     });
   }
 
   /**
-   * Saves weights and configuration as safetensors under PyTorch's names, atomically and durably: one set of weights,
-   * and which it is. Default: EMA where the model holds both, else what it holds.
-   * @throws PixelCnnError CKPT_NONFINITE for weights that are not finite, or the code of the system's error (ENOSPC,
-   * EACCES …).
+   * Saves the configuration and one set of weights as a safetensors file with PyTorch's names. The file says which weights
+   * they are, by default EMA if the model holds both. It appears whole or not at all, also if the power fails.
+   * @throws PixelCnnError CKPT_NONFINITE for weights that are not finite.
    */
   async save(path: string, options: { weights?: Weights } = {}): Promise<void> {
     check(typeof path === 'string' && path !== '' && !path.includes('\0'), 'ERR_INVALID_ARG_VALUE', () => {
       return `save: path must be a file name, got ${show(path)}`;
     });
-    const parsed = parseOptions('save', weightsOptions, options);
+    const parsed = parseOptions('save', weightsSchema, options);
     const weights = chooseWeights('save', this.internals(), parsed.weights);
     await writeFileAtomic(
       path,
@@ -269,23 +156,23 @@ export class PixelCNN {
   }
 
   /**
-   * All parameters by PyTorch's names (`net.0.weight` …), weights OIHW. A copy. Default: EMA where the model holds both,
-   * else what it holds.
+   * Copies all parameters, by PyTorch's names (`net.0.weight` …) and with weights in OIHW. Default: the EMA weights if the
+   * model holds both.
    */
   async parameters(weights?: Weights): Promise<NamedArrays> {
     const model = this.internals();
-    const parsed = parseOptions('parameters', weightsOptions, { weights });
+    const parsed = parseOptions('parameters', weightsSchema, { weights });
     return model[chooseWeights('parameters', model, parsed.weights)].read(model.arena);
   }
 
   /**
-   * Logits of every pixel given the pixels before it: those of `images` (N, H, W, channels).
+   * Computes the logits of every pixel of `images` (N, H, W, channels), given the pixels before it.
    * @throws PixelCnnError ERR_LIMIT also for an image whose logits take 2 GiB or more.
    */
   async logits(images: ImageBatch, options: InferenceOptions = {}): Promise<Logits> {
     const model = this.internals();
-    const parsed = parseOptions('logits', inferenceOptions, options);
-    chooseWeights('logits', model, parsed.weights); // refused at once, chosen again when its turn has come
+    const parsed = parseOptions('logits', inferenceSchema, options);
+    chooseWeights('logits', model, parsed.weights); // only to refuse them at once; they are chosen below
     const given = checkImages('logits: images', images, model);
     return this.device.calls.run('logits', given, parsed.signal, (signal) => {
       const copy = copyImages(given);
@@ -295,10 +182,10 @@ export class PixelCNN {
     });
   }
 
-  /** The exact negative log-likelihood of each image, in nats and bits per dimension. */
+  /** Computes the exact negative log-likelihood of each image, in nats and bits per dimension. */
   async logLikelihood(images: ImageBatch, options: InferenceOptions = {}): Promise<LogLikelihood> {
     const model = this.internals();
-    const parsed = parseOptions('logLikelihood', inferenceOptions, options);
+    const parsed = parseOptions('logLikelihood', inferenceSchema, options);
     chooseWeights('logLikelihood', model, parsed.weights);
     const given = checkImages('logLikelihood: images', images, model);
     const scale = 1 / (given.height * given.width * given.channels * Math.LN2);
@@ -312,13 +199,13 @@ export class PixelCNN {
   }
 
   /**
-   * Runs one likelihood pass over `images` op by op and tells, for each op, its label, time, result shape and how
-   * many values it wrote that are NaN or infinite: for finding out where a model is slow or goes wrong.
+   * Runs one likelihood pass over `images` op by op, to find out where a model is slow or goes wrong: for each op it
+   * resolves with its label, its time, the shape of its result and how many of its values are NaN or infinite.
    * @throws PixelCnnError ERR_LIMIT also for images of 2 GiB or more, which it takes all at once.
    */
   async trace(images: ImageBatch, options: InferenceOptions = {}): Promise<OpTrace[]> {
     const model = this.internals();
-    const parsed = parseOptions('trace', inferenceOptions, options);
+    const parsed = parseOptions('trace', inferenceSchema, options);
     chooseWeights('trace', model, parsed.weights);
     const given = checkImages('trace: images', images, model);
     return this.device.calls.run('trace', given, parsed.signal, (signal) => {
@@ -330,18 +217,18 @@ export class PixelCNN {
   }
 
   /**
-   * Draws images. An image depends on the weights, the seed, the temperature and its index alone: not on the number
-   * of images drawn with it, on threads or on batches.
+   * Draws images. An image depends on the weights, the seed, the temperature and its index alone, and not on the images
+   * that are drawn with it or on the number of threads.
    * @throws PixelCnnError ERR_BUFFER_SIZE for `uniforms` of another length; ERR_LIMIT also for an image of more than
    * 2^22 values.
    */
   async sample(options: SampleOptions = {}): Promise<SampledImages> {
-    return sampleImages(this.internals(), options, this.imageSize);
+    return sampleImages(this.internals(), options);
   }
 
   /**
-   * Draws the pixels that are not `known`, each given those before it in raster order, known or drawn. The known pixels
-   * stay as they are; those after a pixel do not inform it.
+   * Draws the pixels that are not `known`, each given the known and drawn ones before it in raster order. A known pixel
+   * stays as it is; it has no influence on pixels before it.
    * @throws PixelCnnError ERR_BUFFER_SIZE also for `known` of another length than the images' pixels; ERR_LIMIT also
    * for an image of more than 2^22 values.
    */
@@ -350,20 +237,19 @@ export class PixelCNN {
   }
 
   /**
-   * As {@link sample}, yielding the canvas as it fills. Arguments are checked at once; the call begins, and may be
-   * refused by the device's limits, with the first `next()`.
-   * @throws PixelCnnError as {@link sample}; ERR_MODEL_IN_USE where a training run changes the weights meanwhile.
+   * Draws images like {@link sample} and yields the canvas as it fills. Arguments are checked at once. The call begins
+   * with the first `next()`, when the device's limits may refuse it.
+   * @throws PixelCnnError as {@link sample}; ERR_MODEL_IN_USE if a training run changes the weights meanwhile.
    */
   sampleStream(options: SampleStreamOptions = {}): AsyncGenerator<SampleFrame, SampledImages> {
-    return streamImages(this.internals(), options, this.imageSize);
+    return streamImages(this.internals(), options);
   }
 
   /** Frees the model's memory once work in progress has ended. A second call does nothing. */
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#internals.programs.close();
-    this.#internals.arena.release();
+    this.#internals.dispose();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -371,20 +257,20 @@ export class PixelCNN {
   }
 
   /**
-   * What was found and what was assumed when the model was loaded from a PyTorch state dict, which does not tell all, a
-   * sentence each. Empty for a model that was created here or that pixelcnn saved.
+   * Sentences about what was found and what was assumed when the model was loaded from a PyTorch state dict, which does
+   * not say everything about its model. Empty for a model that was created here or that pixelcnn saved.
    */
   get notes(): readonly string[] {
     return this.#notes;
   }
 
-  /** @internal Which copy of the package it is of. */
+  /** @internal Identifies the copy of the package that made the model. */
   get [copyMark]() {
     return thisCopy;
   }
 
-  /** @internal @throws PixelCnnError ERR_DISPOSED. */
-  internals(): ModelInternals {
+  /** @internal The model behind this object. @throws PixelCnnError ERR_DISPOSED. */
+  internals(): Model {
     check(
       #internals in this,
       'ERR_ILLEGAL_INVOCATION',
@@ -396,11 +282,11 @@ export class PixelCNN {
   }
 }
 
-/** @internal */
-export function checkDevice(caller: string, device: unknown): asserts device is Device {
-  if (!Device.isDevice(device)) checkCopy(caller, 'device', device);
-  check(Device.isDevice(device), 'ERR_INVALID_ARG_TYPE', () => {
-    return `${caller}: device must come from openDevice, got ${show(device)}`;
+/** @internal Returns the model behind a {@link PixelCNN}. @throws PixelCnnError for anything else, and ERR_DISPOSED. */
+export function checkModel(caller: string, model: unknown): Model {
+  if (!(model instanceof PixelCNN)) checkCopy(caller, 'model', model);
+  check(model instanceof PixelCNN, 'ERR_INVALID_ARG_TYPE', () => {
+    return `${caller}: model must be a PixelCNN, got ${show(model)}`;
   });
-  device.checkOpen();
+  return model.internals();
 }

@@ -75,7 +75,7 @@ export function predictOp(label, options = {}, gpu = h100) {
 // ---- sampling
 
 /** Most pixels of a batch of the sampler (src/device/device.ts). Its limit of memory is left out: in bf16 it holds 4,096 images. */
-export const pixelsPerRun = 4096 * 28 * 28;
+export const pixelsPerSampledBatch = 4096 * 28 * 28;
 
 /** Pixels of one image in each front. */
 function frontsOf(height, width, front) {
@@ -121,13 +121,13 @@ export function predictSampling(options, gpu = h100) {
       javascript: config.levels === 256 ? values / gpu.hostMemoryRate : values * gpu.javascriptPerValue,
     };
   };
-  const runs = cut(batch, Math.floor(pixelsPerRun / (height * width))).map(runTime);
+  const runs = cut(batch, Math.floor(pixelsPerSampledBatch / (height * width))).map(runTime);
   // The next run is enqueued before JavaScript looks at the one before, but not before that has arrived.
   const seconds = runs.reduce(
     (sum, { device }, index) => sum + Math.max(gpu.hostTurn + device, runs[index - 1]?.javascript ?? 0),
     runs.at(-1).javascript,
   );
-  const images = Math.min(batch, Math.floor(pixelsPerRun / (height * width)));
+  const images = Math.min(batch, Math.floor(pixelsPerSampledBatch / (height * width)));
   return {
     milliseconds: 1e3 * seconds,
     imagesPerSecond: batch / seconds,

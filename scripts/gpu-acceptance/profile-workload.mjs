@@ -12,7 +12,7 @@ if (process.argv[2] === 'training') {
   const size = { height: side, width: side, dynamic: false, algorithm: 'auto' };
   const step = await TrainingStep.create(model.internals(), size);
   const { data: bytes } = waves(batch, side, side, 1, 1);
-  const images = { bytes, count: batch, index: new Uint32Array(batch), random: [0, 0, 0] };
+  const images = { bytes, count: batch };
   await step.run(images, trainSchema.parse({ maxGradientNorm: 1 }));
 } else {
   await model.sample({ count: batch, height: side, width: side, seed: 0 });

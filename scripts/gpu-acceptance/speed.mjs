@@ -54,7 +54,7 @@ export async function trace({ kernels, emulated, say }) {
     const size = { height: side, width: side, dynamic: false, algorithm: 'auto' };
     const step = await TrainingStep.create(model.internals(), size);
     const { data: bytes } = waves(batch, side, side, 1, 1);
-    const images = { bytes, count: batch, index: new Uint32Array(batch), random: [0, 0, 0] };
+    const images = { bytes, count: batch };
     const hyper = trainSchema.parse({ maxGradientNorm: 1 });
     await step.run(images, hyper);
     const traces = [];

@@ -2,6 +2,7 @@
 // of a training run under prefixed names.
 import { type ImageValues, imageValues } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
+import { checkParameters, isFinite32 } from '../models/check-parameters.js';
 import {
   checkExpected,
   layerConfigs,
@@ -10,7 +11,7 @@ import {
   type PixelCnnOptions,
   parseConfig,
 } from '../models/config.js';
-import { checkParameters, isFinite32, type NamedArrays } from '../models/parameters.js';
+import type { NamedArrays } from '../models/parameters.js';
 import type { Weights } from '../models/weights.js';
 import { parseJsonObject } from './header-json.js';
 import {

@@ -1,6 +1,7 @@
 // A PyTorch state dict of the plain network: its layers are found by the structure of their names and the chain of their
 // shapes; what was found and what is assumed is told in notes.
 import { check, PixelCnnError } from '../errors.js';
+import { checkParameters } from '../models/check-parameters.js';
 import {
   checkExpected,
   layerConfigs,
@@ -8,7 +9,7 @@ import {
   type PixelCnnOptions,
   parseConfig,
 } from '../models/config.js';
-import { checkParameters, type NamedArrays } from '../models/parameters.js';
+import type { NamedArrays } from '../models/parameters.js';
 import type { Weights } from '../models/weights.js';
 import { foreignContent, namesAverage, plainNetwork } from './foreign-tensors.js';
 import { float32Of, type SafetensorsTensor } from './safetensors.js';

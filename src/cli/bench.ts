@@ -1,11 +1,11 @@
-// Measurements of this machine: medians over repeats of a training step, a forward pass and sampling.
+// Measures how long a training step, a forward pass and sampling take on this machine: medians over repeats.
 import type { ImageBatch } from '../data/image-batch.js';
 import type { Device } from '../device/device.js';
 import type { PixelCnnOptions } from '../models/config.js';
-import { recordLogits, recordPack } from '../models/network.js';
+import { recordLogits } from '../models/network.js';
+import { PackedPrograms } from '../models/packed-program.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { PixelCNN } from '../pixelcnn.js';
-import { Program } from '../program/program.js';
 import { Recorder } from '../program/recorder.js';
 import { trainSchema } from '../train/options.js';
 import { TrainingStep } from '../train/training-step.js';
@@ -41,8 +41,6 @@ export async function measureTrainingStep(
   const batch = {
     bytes: patternImages(count, height, width, model.config.channels).data,
     count,
-    index: Uint32Array.from({ length: count }, (_, i) => i),
-    random: [0, 0, 0] as const,
   };
   const defaults = trainSchema.parse({});
   try {
@@ -59,20 +57,21 @@ export async function measureForward(
 ): Promise<Timing> {
   const { algorithm = 'direct', height = 28, width = 28, batch = 16, seconds = 2 } = options;
   await using model = await PixelCNN.create(device, options.model);
-  const network = model.internals().networks.raw;
+  const internals = model.internals();
   const images = patternImages(batch, height, width, model.config.channels);
-  const pack = new Recorder(device);
-  const packed = recordPack(pack, network, algorithm);
-  const r = new Recorder(device);
-  const bytes = r.input('bytes', [batch, height, width, model.config.channels], 'uint8');
-  recordLogits(r, network, bytes, packed, algorithm);
-  const [packProgram, forward] = await Program.compileShared([pack, r]);
+  const compiled = await PackedPrograms.compile(internals, 'raw', algorithm, (packed) => {
+    const r = new Recorder(device);
+    const bytes = r.input('bytes', [batch, height, width, model.config.channels], 'uint8');
+    recordLogits(r, internals.networks.raw, bytes, packed, algorithm);
+    return [r] as const;
+  });
+  const [forward] = compiled.programs;
   try {
-    await packProgram!.run();
-    return await measure(() => forward!.run([images.data]), { seconds, images: batch, inFlight: 1 });
+    // The first run, which is not measured, packs the weights.
+    const run = () => compiled.submit([forward.step([images.data])]);
+    return await measure(run, { seconds, images: batch, inFlight: 1 });
   } finally {
-    forward!.dispose();
-    packProgram!.dispose();
+    compiled.dispose();
   }
 }
 
@@ -101,7 +100,7 @@ async function measure(
     while (times.length < 3 || last < end) {
       while (pending.length < options.inFlight) {
         const started = run();
-        // A failure is met when its turn comes; until then it must not count as unhandled.
+        // The rejection is handled when this run is awaited below; this keeps Node from reporting it before that.
         started.catch(() => undefined);
         pending.push(started);
       }

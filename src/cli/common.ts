@@ -1,10 +1,10 @@
 // What several commands share: options of the device and of the output, opening the device.
 import { type Device, openDevice } from '../device/device.js';
 import { widestLimits } from '../device/limits.js';
+import { type Precision, precisions } from '../device/precision.js';
 import { chooseWeights, type Weights } from '../models/weights.js';
 import { z } from '../options.js';
 import { PixelCNN } from '../pixelcnn.js';
-import { type Precision, precisions } from '../program/tensor.js';
 import { findModelFile } from './model-source.js';
 import { Terminal } from './terminal.js';
 

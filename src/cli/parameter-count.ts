@@ -1,6 +1,6 @@
 // Parameters of a network: all that the file holds, and those the masks leave alive.
 import type { LayerConfig } from '../layers/masked-conv2d.js';
-import { isLiveTap } from '../ops/masked-conv2d.js';
+import { isLiveTap, tapsBeforeCentre } from '../ops/masked-conv2d.js';
 
 export interface ParameterCount {
   readonly total: number;
@@ -18,7 +18,7 @@ export function countLayer(layer: LayerConfig): ParameterCount {
   const { c, k, kernelSize } = layer;
   const centre = (kernelSize - 1) / 2;
   // Whether the centre tap is alive depends on the channels alone; those before it always are.
-  let live = k * c * (centre * kernelSize + centre);
+  let live = k * c * tapsBeforeCentre(kernelSize);
   for (let output = 0; output < k; output += 1) {
     for (let input = 0; input < c; input += 1) {
       if (isLiveTap(layer, output, input, centre, centre)) live += 1;

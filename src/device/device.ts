@@ -1,18 +1,10 @@
-// Devices: opening one, its memory, and the steps that run on it.
-import { copyMark, thisCopy } from '../copies.js';
-import { allEnded, PixelCnnError } from '../errors.js';
-import { parseOptions, z } from '../options.js';
-import {
-  blockBytes,
-  blocksOf,
-  type DType,
-  describeTensor,
-  type Precision,
-  precisions,
-  type Tensor,
-} from '../program/tensor.js';
+// Opens devices, allocates their memory and submits the programs that they run.
+import { checkCopy, copyMark, thisCopy } from '../copies.js';
+import { allEnded, check, PixelCnnError } from '../errors.js';
+import { parseOptions, show, z } from '../options.js';
 import { CallQueue, type DeviceLimits, limitsSchema } from './limits.js';
 import { callNative, type NativeArena, type NativeDevice, type NativeProgram, native } from './native.js';
+import { choosePrecision, type Precision, precisions } from './precision.js';
 import { StepsInFlight } from './steps-in-flight.js';
 
 const deviceOptions = z.strictObject({
@@ -27,7 +19,7 @@ const deviceOptions = z.strictObject({
    * 8.0), else `f16`. `tf32` only when asked for.
    */
   precision: z.enum(['auto', ...precisions]).default('auto'),
-  /** What one call may ask and how many may wait; every limit has a default. `train` has none. */
+  /** Limits on what one call may ask for and on how many may wait; each has a default. They do not apply to `train`. */
   limits: limitsSchema.prefault({}),
 });
 /**
@@ -37,6 +29,7 @@ const deviceOptions = z.strictObject({
  */
 export type DeviceOptions = z.input<typeof deviceOptions>;
 
+/** A backend that was tried before the one in use, and why it did not work. */
 export interface RejectedBackend {
   readonly backend: string;
   readonly code: string;
@@ -52,26 +45,26 @@ export interface DeviceInfo {
   readonly instructionSet: string;
   readonly threads: number;
   readonly precision: Precision;
-  /** On a GPU the version of cuDNN in use and its path, or why there is none. */
+  /** On a GPU the version of cuDNN in use and its path, or the reason why none is used. */
   readonly cudnn?: string;
-  /** On a GPU how programs are run again: `graphs`, or why some or all of them run op by op, which is slower. */
+  /** On a GPU `graphs`, or the reason why some or all programs run op by op instead of as CUDA graphs, which is slower. */
   readonly graphs?: string;
-  /** Backends that `auto` tried before this one, and why they did not work. */
+  /** The backends that `auto` tried before this one, and why they did not work. */
   readonly rejected: readonly RejectedBackend[];
 }
 
-/** @internal One program of a step. */
+/** @internal One run of a program, as {@link Device.submit} takes it. */
 export interface ProgramRun {
   readonly program: NativeProgram;
   readonly inputs: ArrayBufferView[];
   readonly repeat: number;
-  /** What errors call the program's ops. */
+  /** The names by which errors refer to the program's ops. */
   readonly labels: readonly string[];
 }
 
 /** A processor with its own executor thread. Open one with {@link openDevice}; dispose it when done. */
 export class Device {
-  /** @internal Calls on the device and its models. */
+  /** @internal The public calls that are under way on the device and its models. */
   readonly calls: CallQueue;
   /** @internal Whether a packed filter serves the forward and the backward convolution. */
   readonly packsAlike: boolean;
@@ -80,7 +73,7 @@ export class Device {
   readonly #steps = new StepsInFlight();
   #closing: Promise<void> | undefined;
 
-  /** @internal Use {@link openDevice}. */
+  /** @internal Users call {@link openDevice}. */
   constructor(
     handle: NativeDevice,
     precision: DeviceOptions['precision'],
@@ -105,31 +98,32 @@ export class Device {
     };
   }
 
-  /** What the device is, and how it runs programs by now. */
+  /** Describes the device and, on a GPU, how it runs programs at the moment. */
   get info(): DeviceInfo {
     if (this.#info.backend === 'cpu') return this.#info;
     return { ...this.#info, graphs: callNative(() => native().deviceInfo(this.#handle)).recording };
   }
 
-  /** @internal Which copy of the package it is of. */
+  /** @internal Identifies the copy of the package that made the device. */
   get [copyMark]() {
     return thisCopy;
   }
 
-  /** @internal Whether `value` is a device and not merely of its prototype. */
+  /** @internal Whether `value` was made by this class; an object that only has its prototype was not. */
   static isDevice(value: unknown): value is Device {
     return typeof value === 'object' && value !== null && #handle in value;
   }
 
   /**
-   * @internal Most pixels that the sampler draws as one batch. A GPU has more than for a forward pass, because a front
-   * has few of them; aborts are still seen soon, because sample/chunks.ts decides how many fronts run at once.
+   * @internal The most pixels that the sampler draws as one batch. On a GPU they are more than those of a forward pass,
+   * because a front has only few of an image's pixels. Aborts are still seen soon, because sample/chunks.ts limits the
+   * fronts that run at once.
    */
-  get pixelsPerRun(): number {
+  get pixelsPerSampledBatch(): number {
     return (this.#info.backend === 'cuda' ? 4096 : 16) * 28 * 28;
   }
 
-  /** @internal Pixels per forward pass: enough to keep the device busy, few enough that an abort is seen soon. */
+  /** @internal The most pixels of a forward pass: enough to keep the device busy, few enough that an abort is seen soon. */
   get pixelsPerForward(): number {
     return (this.#info.backend === 'cuda' ? 2048 : 16) * 28 * 28;
   }
@@ -138,26 +132,28 @@ export class Device {
     return this.#closing !== undefined;
   }
 
-  /** @internal Throws ERR_DISPOSED after {@link dispose}. */
+  /** @internal @throws PixelCnnError ERR_DISPOSED after {@link dispose}. */
   checkOpen(): void {
     if (this.disposed) throw new PixelCnnError('ERR_DISPOSED', 'the device has been disposed');
   }
 
-  /** @internal One block of zeroed memory. @throws PixelCnnError ERR_OUT_OF_MEMORY. */
-  async allocate(bytes: number): Promise<Arena> {
+  /** @internal Allocates zeroed memory, for {@link Arena.allocate}. */
+  async allocate(bytes: number): Promise<NativeArena> {
     this.checkOpen();
-    return new Arena(this, await callNative(() => native().allocateArena(this.#handle, bytes)), bytes);
+    return callNative(() => native().allocateArena(this.#handle, bytes));
   }
 
-  /** @internal Bytes of packed weights for a masked convolution (ops.h: MaskedConv2dShape). */
+  /** @internal Bytes of a packed filter; `shape` has the integers of MaskedConv2dShape in native/ops.h. */
   packedBytes(shape: Int32Array, direction: number): number {
     this.checkOpen();
     return callNative(() => native().packedBytes(this.#handle, shape, direction));
   }
 
-  /** @internal Runs programs back to back as one step, as {@link inTurn} does; resolves with the outputs of the last. */
+  /**
+   * @internal Runs programs back to back, as soon as {@link whenFree} allows it. Resolves with the outputs of the last one.
+   */
   async submit(runs: readonly ProgramRun[], signal?: AbortSignal): Promise<ArrayBuffer[]> {
-    return this.inTurn(async () => {
+    return this.whenFree(async () => {
       const results = await allEnded(
         runs.map(async ({ program, inputs, repeat, labels }) => {
           try {
@@ -172,10 +168,10 @@ export class Device {
   }
 
   /**
-   * @internal Calls `work` at once where fewer than two steps are in flight, else in the order of the calls. A `signal`
-   * ends the waiting.
+   * @internal Calls `work` at once if fewer than two submissions are in flight, and else when it is its turn in the order
+   * of the calls. Rejects with the reason of a `signal` that is aborted while it waits.
    */
-  async inTurn<R>(work: () => Promise<R>, signal?: AbortSignal): Promise<R> {
+  async whenFree<R>(work: () => Promise<R>, signal?: AbortSignal): Promise<R> {
     if (!this.#steps.tryEnter()) await this.#steps.enter(signal);
     try {
       this.checkOpen();
@@ -186,7 +182,7 @@ export class Device {
   }
 
   /**
-   * Lets the step in progress end, refuses queued work with ERR_DISPOSED and frees all memory of the device, models
+   * Lets the work that is running end, refuses queued work with ERR_DISPOSED and frees all memory of the device, models
    * included. A second call returns the same Promise.
    */
   dispose(): Promise<void> {
@@ -200,7 +196,16 @@ export class Device {
   }
 }
 
-/** Native code knows an op by its number: "op 3 (maskedConv2dForward): …" becomes "net.2 forward: …". */
+/** @internal Throws unless `device` is an open Device of this copy of the package. */
+export function checkDevice(caller: string, device: unknown): asserts device is Device {
+  if (!Device.isDevice(device)) checkCopy(caller, 'device', device);
+  check(Device.isDevice(device), 'ERR_INVALID_ARG_TYPE', () => {
+    return `${caller}: device must come from openDevice, got ${show(device)}`;
+  });
+  device.checkOpen();
+}
+
+/** Replaces an op's number, by which native code refers to it, by its label: "op 3 (adam): …" becomes "adam: …". */
 function withLabel(error: unknown, labels: readonly string[]): unknown {
   if (!(error instanceof PixelCnnError)) return error;
   const { code, message, remedy, cause } = error;
@@ -210,99 +215,12 @@ function withLabel(error: unknown, labels: readonly string[]): unknown {
   return new PixelCnnError(code, named, { cause, ...(remedy !== undefined && { remedy }) });
 }
 
-/** @throws PixelCnnError ERR_PRECISION if the device does not compute in the precision asked for. */
-function choosePrecision(
-  { backend, name }: { backend: string; name: string },
-  supported: readonly Precision[],
-  asked: DeviceOptions['precision'],
-  rejected: readonly RejectedBackend[],
-): Precision {
-  if (asked === undefined || asked === 'auto') {
-    if (backend === 'cpu') return 'f32';
-    return supported.includes('bf16') ? 'bf16' : 'f16';
-  }
-  if (supported.includes(asked)) return asked;
-  const others = rejected.map((other) => `; ${other.backend} was passed over: ${other.reason}`).join('');
-  throw new PixelCnnError(
-    'ERR_PRECISION',
-    `openDevice: ${name} does not compute in ${asked}, only in ${supported.join(', ')}${others}`,
-    {
-      remedy: 'leave precision out to have the best the device has; `npx pixelcnn doctor` tells of its GPUs',
-    },
-  );
-}
-
-/** @internal A block of device memory in which tensors are placed one after the other. */
-export class Arena {
-  readonly device: Device;
-  readonly handle: NativeArena;
-  readonly bytes: number;
-
-  constructor(device: Device, handle: NativeArena, bytes: number) {
-    this.device = device;
-    this.handle = handle;
-    this.bytes = bytes;
-  }
-
-  write(tensor: Tensor, data: ArrayBufferView): Promise<void> {
-    this.device.checkOpen();
-    return callNative(() => native().writeArena(this.handle, byteOffset(tensor), data));
-  }
-
-  read(tensor: Tensor): Promise<ArrayBuffer> {
-    this.device.checkOpen();
-    return callNative(() => native().readArena(this.handle, byteOffset(tensor), tensor.bytes));
-  }
-
-  release(): void {
-    callNative(() => native().releaseArena(this.handle));
-  }
-}
-
-function byteOffset(tensor: Tensor): number {
-  return (tensor.placed?.block ?? 0) * blockBytes;
-}
-
-/** @internal Lays tensors out in an arena that is allocated once all of them are known. */
-export class ArenaLayout {
-  #blocks = 0;
-  readonly #tensors: { tensor: Placeable; block: number }[] = [];
-
-  /** Blocks laid out so far. */
-  get blocks(): number {
-    return this.#blocks;
-  }
-
-  /** Describes the next tensor. It has a place after {@link allocate}. */
-  add(name: string, shape: readonly number[], dtype: DType): Tensor {
-    const tensor: Placeable = describeTensor(name, shape, dtype);
-    this.#tensors.push({ tensor, block: this.#blocks });
-    this.#blocks += blocksOf(tensor.bytes);
-    return tensor;
-  }
-
-  /** One float32 tensor over everything laid out since block `from`, padding included. */
-  span(name: string, from: number): Tensor {
-    const tensor: Placeable = describeTensor(name, [((this.#blocks - from) * blockBytes) / 4], 'float32');
-    this.#tensors.push({ tensor, block: from });
-    return tensor;
-  }
-
-  /** Allocates the arena and places every tensor in it. */
-  async allocate(device: Device): Promise<Arena> {
-    const arena = await device.allocate(this.#blocks * blockBytes);
-    for (const { tensor, block } of this.#tensors) tensor.placed = { arena, block };
-    return arena;
-  }
-}
-
-type Placeable = Omit<Tensor, 'placed'> & { placed?: { arena: Arena; block: number } };
-
 /**
- * Opens a device. `auto` takes a GPU where one works and the CPU otherwise; `device.info.rejected` says why others
- * were passed over.
+ * Opens a device. By default it is a GPU where one works, and the CPU otherwise; `device.info.rejected` then says why the
+ * GPU was passed over.
  *
- * @throws PixelCnnError ERR_NATIVE_LOAD, ERR_BACKEND_UNAVAILABLE, ERR_NO_DEVICE, ERR_PRECISION, or an argument error.
+ * @throws PixelCnnError ERR_NATIVE_LOAD if the package's binary cannot be loaded; ERR_BACKEND_UNAVAILABLE or ERR_NO_DEVICE
+ * if the backend that was asked for does not work here; ERR_PRECISION for a precision that the device lacks.
  */
 export async function openDevice(options: DeviceOptions = {}): Promise<Device> {
   const { backend, index, threads, precision, limits } = parseOptions('openDevice', deviceOptions, options);

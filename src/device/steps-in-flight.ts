@@ -1,21 +1,21 @@
-// Which steps are on a device: two at most, in the order in which they were asked for.
+// Admits at most two submissions to a device at a time, in the order in which they ask.
 
-/** Two, so that the device has the next step at hand when one ends. */
+/** With two, the device can begin the next one as soon as one ends. */
 const most = 2;
 
 export class StepsInFlight {
   #count = 0;
-  /** What the waiting steps are woken with. While one waits, no place is free: places are handed on. */
+  /** Resolve functions of those that wait for a place, oldest first. Who leaves gives its place directly to the first. */
   readonly #waiting: (() => void)[] = [];
 
-  /** Takes a free place; false where there is none. */
+  /** Takes a place and returns true, or returns false if none is free. */
   tryEnter(): boolean {
     if (this.#count >= most) return false;
     this.#count += 1;
     return true;
   }
 
-  /** Resolves with a place taken. @throws the signal's reason when it is aborted before. */
+  /** Waits for a place. Rejects with the signal's reason if it is aborted before. */
   enter(signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const wake = () => {
@@ -31,14 +31,14 @@ export class StepsInFlight {
     });
   }
 
-  /** Hands a place to the next in line. */
+  /** Gives a place back, to the first that waits if there is one. */
   leave(): void {
     const wake = this.#waiting.shift();
     if (wake === undefined) this.#count -= 1;
     else wake();
   }
 
-  /** A place for everyone who waits: there is nothing to wait for any more. */
+  /** Lets everyone who waits continue, because the device is closing and will refuse their work. */
   wakeAll(): void {
     for (const wake of this.#waiting.splice(0)) {
       this.#count += 1;

@@ -1,59 +1,70 @@
-// Forward passes over batches of images: logits and likelihoods, a chunk of images per run.
+// Runs forward passes over images in chunks, for their logits and their likelihoods.
 import type { ImageBatch } from '../data/image-batch.js';
 import { asBytes } from '../data/levels.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
-import { binarise } from '../ops/random.js';
-import type { Logits, ModelInternals } from '../pixelcnn.js';
-import { type OpTrace, Program } from '../program/program.js';
+import type { OpTrace, Program } from '../program/program.js';
 import { Recorder } from '../program/recorder.js';
-import type { Tensor } from '../program/tensor.js';
-import { type PackedWeights, recordLogits, recordNats, recordPack } from './network.js';
+import { type Binarisation, binarisationInputs, recordBinarisation } from './binarisation.js';
+import type { Model } from './model.js';
+import { recordLogits, recordNats } from './network.js';
+import { PackedPrograms } from './packed-program.js';
 import { checkUnchanged, type Weights } from './weights.js';
 
+export interface Logits {
+  /** Unnormalised log-probabilities, in nats. */
+  readonly data: Float32Array;
+  /** [N, H, W, channels, levels] */
+  readonly shape: readonly [number, number, number, number, number];
+  /** What they were computed with. */
+  readonly weights: Weights;
+}
+
+export interface LogLikelihood {
+  /** -log p of each image, in nats, under the protocol `levels`. */
+  readonly nats: Float64Array;
+  /** nats / (H * W * channels * ln 2). */
+  readonly bitsPerDim: Float64Array;
+  /** What they were computed with. */
+  readonly weights: Weights;
+}
+
+/** @internal */
 export interface ForwardOptions {
   readonly algorithm: Algorithm;
   readonly weights: Weights;
   readonly signal?: AbortSignal | undefined;
-  /** Dynamic binarisation before the network: key words, epoch, and the dataset index of the first image. */
-  readonly binarisation?: { readonly key: readonly [number, number]; readonly epoch: number } | undefined;
+  /** For protocol `dynamic`: the images are binarised before the network. An image's index is its place in the batch. */
+  readonly binarisation?: Omit<Binarisation, 'index'> | undefined;
   /** Called with the number of images that are done. */
   readonly onImages?: ((done: number) => void) | undefined;
 }
 
-type RecordBody = (r: Recorder, bytes: Tensor, packed: PackedWeights) => Tensor;
+/** Everything that a forward program depends on besides its model. */
+interface ForwardProgramOptions {
+  readonly output: 'logits' | 'nats';
+  readonly n: number;
+  readonly height: number;
+  readonly width: number;
+  readonly algorithm: Algorithm;
+  readonly weights: Weights;
+  /** Whether images are binarised first. */
+  readonly dynamic: boolean;
+}
 
-/** A forward program and the program that packs its weights. */
-class ForwardUnit {
-  readonly #pack: Program;
-  readonly #forward: Program;
-  #packedVersion = -1;
+type ForwardPrograms = PackedPrograms<readonly [Program]>;
 
-  constructor(pack: Program, forward: Program) {
-    this.#pack = pack;
-    this.#forward = forward;
-  }
-
-  async run(
-    model: ModelInternals,
-    inputs: ArrayBufferView[],
-    signal: AbortSignal | undefined,
-  ): Promise<ArrayBuffer> {
-    const steps = [this.#forward.step(inputs)];
-    if (this.#packedVersion !== model.version) steps.unshift(this.#pack.step([]));
-    this.#packedVersion = model.version;
-    const [output] = await model.device.submit(steps, signal);
-    return output!;
-  }
-
-  /** Packs, then runs once op by op. */
-  async trace(inputs: ArrayBufferView[], signal: AbortSignal | undefined): Promise<OpTrace[]> {
-    return [...(await this.#pack.trace([], signal)), ...(await this.#forward.trace(inputs, signal))];
-  }
-
-  dispose(): void {
-    this.#forward.dispose();
-    this.#pack.dispose();
-  }
+/** Compiles a forward pass over n images of bytes. */
+function buildForward(model: Model, options: ForwardProgramOptions): Promise<ForwardPrograms> {
+  const { output, n, height, width, algorithm, weights, dynamic } = options;
+  const network = model.networks[weights];
+  return PackedPrograms.compile(model, weights, algorithm, (packed) => {
+    const r = new Recorder(model.device);
+    const given = r.input('bytes', [n, height, width, model.config.channels], 'uint8');
+    const bytes = dynamic ? recordBinarisation(r, given) : given;
+    const record = output === 'logits' ? recordLogits : recordNats;
+    r.output(record(r, network, bytes, packed, algorithm));
+    return [r] as const;
+  });
 }
 
 /** Float32 values that one run may return: 256 MiB of the 2 GiB that a transfer may have. */
@@ -64,122 +75,81 @@ export function imagesPerRun(pixelsPerForward: number, pixels: number, outputsPe
   return Math.max(1, Math.floor(Math.min(pixelsPerForward, outputsPerRun / outputsPerPixel) / pixels));
 }
 
-/** Runs a forward program over all images, giving each chunk's output to `collect`. */
+/** Runs a forward pass over all images and gives each chunk's output to `collect`. */
 async function runChunks(
-  model: ModelInternals,
-  what: 'logits' | 'nats',
+  model: Model,
+  output: ForwardProgramOptions['output'],
   images: ImageBatch,
   options: ForwardOptions,
-  record: RecordBody,
   collect: (output: ArrayBuffer, first: number) => void,
 ): Promise<void> {
-  const { height, width, channels } = images;
-  const imageBytes = height * width * channels;
+  const { height, width, channels, count } = images;
+  const { algorithm, weights, binarisation, signal } = options;
   const { config, device } = model;
-  const perPixel = what === 'logits' ? config.channels * config.levels : 1;
-  const perRun = imagesPerRun(device.pixelsPerForward, height * width, perPixel);
-  const checkWeights = checkUnchanged(model, options.weights);
-  for (let first = 0; first < images.count; first += perRun) {
-    options.signal?.throwIfAborted();
-    const n = Math.min(perRun, images.count - first);
+  const imageBytes = height * width * channels;
+  const outputsPerPixel = output === 'logits' ? config.channels * config.levels : 1;
+  const perRun = imagesPerRun(device.pixelsPerForward, height * width, outputsPerPixel);
+  const checkWeights = checkUnchanged(model, weights);
+  for (let first = 0; first < count; first += perRun) {
+    signal?.throwIfAborted();
+    const n = Math.min(perRun, count - first);
     const part = images.data.subarray(first * imageBytes, (first + n) * imageBytes);
-    const bytes = asBytes(part, images.values, config.levels);
-    const inputs: ArrayBufferView[] = [bytes];
-    const draw = options.binarisation;
-    if (draw !== undefined) {
-      inputs.push(
-        Uint32Array.from({ length: n }, (_, i) => first + i),
-        Uint32Array.of(...draw.key, draw.epoch, 0),
-      );
+    const inputs: ArrayBufferView[] = [asBytes(part, images.values, config.levels)];
+    if (binarisation !== undefined) {
+      const index = Uint32Array.from({ length: n }, (_, i) => first + i);
+      inputs.push(...binarisationInputs({ ...binarisation, index }));
     }
-    const key = [what, n, height, width, options.algorithm, options.weights, draw !== undefined].join();
-    const build = () => buildUnit(model, [n, height, width, channels], options, record);
-    const output = await model.programs.use(key, build, (unit) => {
+    const dynamic = binarisation !== undefined;
+    const of = { output, n, height, width, algorithm, weights, dynamic };
+    const [result] = await model.programs.use(buildForward, of, (forward) => {
       checkWeights();
-      return (unit as ForwardUnit).run(model, inputs, options.signal);
+      return forward.submit([forward.programs[0].step(inputs)], signal);
     });
-    collect(output, first);
+    collect(result!, first);
     options.onImages?.(first + n);
   }
-  options.signal?.throwIfAborted();
+  signal?.throwIfAborted();
 }
 
-async function buildUnit(
-  model: ModelInternals,
-  shape: readonly number[],
-  options: ForwardOptions,
-  record: RecordBody,
-): Promise<ForwardUnit> {
-  const pack = new Recorder(model.device);
-  const packed = recordPack(pack, model.networks[options.weights], options.algorithm);
-  const r = new Recorder(model.device);
-  let bytes = r.input('bytes', shape, 'uint8');
-  if (options.binarisation !== undefined) {
-    const index = r.input('index', [shape[0]!], 'uint32');
-    const random = r.input('random', [4], 'uint32');
-    bytes = binarise(r, 'binarise', { bytes, index, random });
-  }
-  r.output(record(r, bytes, packed));
-  const [packProgram, forwardProgram] = await Program.compileShared([pack, r]);
-  return new ForwardUnit(packProgram!, forwardProgram!);
-}
-
-/** Logits (N, H, W, channels, levels) of all images. */
-export async function runLogits(
-  model: ModelInternals,
-  images: ImageBatch,
-  options: ForwardOptions,
-): Promise<Logits> {
+/** @internal Computes the logits (N, H, W, channels, levels) of all images. */
+export async function runLogits(model: Model, images: ImageBatch, options: ForwardOptions): Promise<Logits> {
   const { count, height, width, channels } = images;
   const { levels } = model.config;
   const perImage = height * width * channels * levels;
   const data = new Float32Array(count * perImage);
-  const network = model.networks[options.weights];
-  await runChunks(
-    model,
-    'logits',
-    images,
-    options,
-    (r, bytes, packed) => recordLogits(r, network, bytes, packed, options.algorithm),
-    (output, first) => data.set(new Float32Array(output), first * perImage),
-  );
+  await runChunks(model, 'logits', images, options, (output, first) => {
+    data.set(new Float32Array(output), first * perImage);
+  });
   return { data, shape: [count, height, width, channels, levels], weights: options.weights };
 }
 
-/** Time, shape and non-finite values of every op of one likelihood pass over all images at once. */
-export async function traceNats(
-  model: ModelInternals,
-  images: ImageBatch,
-  options: ForwardOptions,
-): Promise<OpTrace[]> {
-  const { count, height, width, channels } = images;
-  const network = model.networks[options.weights];
-  const unit = await buildUnit(model, [count, height, width, channels], options, (r, bytes, packed) =>
-    recordNats(r, network, bytes, packed, options.algorithm),
-  );
-  try {
-    const bytes = asBytes(images.data, images.values, model.config.levels);
-    return await unit.trace([bytes], options.signal);
-  } finally {
-    unit.dispose();
-  }
-}
-
-/** -log p of every image, in nats. */
+/** @internal Computes -log p of every image, in nats. */
 export async function runNats(
-  model: ModelInternals,
+  model: Model,
   images: ImageBatch,
   options: ForwardOptions,
 ): Promise<Float64Array> {
   const nats = new Float64Array(images.count);
-  const network = model.networks[options.weights];
-  await runChunks(
-    model,
-    'nats',
-    images,
-    options,
-    (r, bytes, packed) => recordNats(r, network, bytes, packed, options.algorithm),
-    (output, first) => nats.set(new Float64Array(output), first),
-  );
+  await runChunks(model, 'nats', images, options, (output, first) => {
+    nats.set(new Float64Array(output), first);
+  });
   return nats;
+}
+
+/** @internal Traces one likelihood pass over all images at once: time, shape and non-finite values of every op. */
+export async function traceNats(
+  model: Model,
+  images: ImageBatch,
+  options: Pick<ForwardOptions, 'algorithm' | 'weights' | 'signal'>,
+): Promise<OpTrace[]> {
+  const { count: n, height, width } = images;
+  const { algorithm, weights, signal } = options;
+  const of = { output: 'nats', n, height, width, algorithm, weights, dynamic: false } as const;
+  const forward = await buildForward(model, of);
+  try {
+    const bytes = asBytes(images.data, images.values, model.config.levels);
+    return await forward.trace(forward.programs[0], [bytes], signal);
+  } finally {
+    forward.dispose();
+  }
 }

@@ -1,23 +1,46 @@
-// Compiled programs kept for reuse. A use has its program to itself, so concurrent calls get programs of their own.
+// Keeps compiled programs for reuse. Each use has its program to itself, so that concurrent calls never share one.
 
 interface Disposable {
   dispose(): void;
 }
 
-export class ProgramCache<T extends Disposable> {
-  readonly #idle: { key: string; value: T }[] = [];
-  readonly #maxIdle: number;
+/**
+ * Compiles a program for a model. `options` are all that the program depends on besides the model; they are plain values,
+ * because a program is reused for equal options.
+ */
+export type BuildProgram<M, O extends object, P extends Disposable> = (model: M, options: O) => Promise<P>;
+
+/** A program that is taken out of the cache until {@link end} is called. */
+export interface ProgramLease<P> {
+  readonly program: P;
+  /** Says that the work with the program has succeeded, so that it can be used again. */
+  keep(): void;
+  /** Puts the program back into the cache if {@link keep} was called, and disposes it otherwise. */
+  end(): void;
+}
+
+/** The idle programs of a model, the one that was used last at the end. */
+export class ProgramCache<M> {
+  readonly #model: M;
+  /** Entries of one build function have programs of the type that it builds. */
+  readonly #idle: { build: unknown; options: object; program: Disposable }[] = [];
+  readonly #mostIdle: number;
   #closed = false;
 
-  constructor(maxIdle: number) {
-    this.#maxIdle = maxIdle;
+  constructor(model: M, mostIdle: number) {
+    this.#model = model;
+    this.#mostIdle = mostIdle;
   }
 
-  /** Calls `body` with an idle value of this key, or with a new one, and keeps the value unless `body` throws. */
-  async use<R>(key: string, build: () => Promise<T>, body: (value: T) => Promise<R>): Promise<R> {
-    const lease = await this.lease(key, build);
+  /** Calls `body` with an idle program or a new one, and keeps it for reuse unless `body` throws. */
+  async use<O extends object, P extends Disposable, R>(
+    build: BuildProgram<M, O, P>,
+    options: O,
+    body: (program: P) => Promise<R>,
+  ): Promise<R> {
+    const lease = await this.lease(build, options);
     try {
-      const result = await body(lease.value);
+      const result = await body(lease.program);
       lease.keep();
       return result;
     } finally {
@@ -25,31 +48,43 @@ export class ProgramCache<T extends Disposable> {
     }
   }
 
-  /** The same for a use that is not one function: `keep` marks the value as fit for reuse, `end` gives it back. */
-  async lease(key: string, build: () => Promise<T>): Promise<{ value: T; keep(): void; end(): void }> {
-    const at = this.#idle.findLastIndex((entry) => entry.key === key);
-    const value = at >= 0 ? this.#idle.splice(at, 1)[0]!.value : await build();
+  /** Takes a program out of the cache or builds one, for a use that does not fit into one function. */
+  async lease<O extends object, P extends Disposable>(
+    build: BuildProgram<M, O, P>,
+    options: O,
+  ): Promise<ProgramLease<P>> {
+    const at = this.#idle.findLastIndex(
+      (entry) => entry.build === build && haveEqualFields(entry.options, options),
+    );
+    const program = at >= 0 ? (this.#idle.splice(at, 1)[0]!.program as P) : await build(this.#model, options);
     let fit = false;
     return {
-      value,
+      program,
       keep: () => {
         fit = true;
       },
       end: () => {
         if (!fit || this.#closed) {
-          value.dispose();
+          program.dispose();
           return;
         }
-        this.#idle.push({ key, value });
+        this.#idle.push({ build, options, program });
         // The least recently used goes first.
-        if (this.#idle.length > this.#maxIdle) this.#idle.shift()!.value.dispose();
+        if (this.#idle.length > this.#mostIdle) this.#idle.shift()!.program.dispose();
       },
     };
   }
 
-  /** Disposes what is idle now and what is in use when its use ends. */
+  /** Disposes the idle programs now, and those in use when their use ends. */
   close(): void {
     this.#closed = true;
-    for (const { value } of this.#idle.splice(0)) value.dispose();
+    for (const { program } of this.#idle.splice(0)) program.dispose();
   }
+}
+
+function haveEqualFields(a: object, b: object): boolean {
+  const [left, right] = [Object.entries(a), new Map(Object.entries(b))];
+  return (
+    left.length === right.size && left.every(([name, value]) => right.has(name) && right.get(name) === value)
+  );
 }

@@ -61,6 +61,11 @@ export function packedBytes(r: Recorder, filter: FilterShape, direction: Directi
   return r.device.packedBytes(Int32Array.from(filterNumbers(r, filter)), directions.indexOf(direction));
 }
 
+/** The number of taps before the centre in raster order. They are live for all channels, the centre for some. */
+export function tapsBeforeCentre(kernelSize: number): number {
+  return (kernelSize ** 2 - 1) / 2;
+}
+
 /** Whether the weight of output o, input c at row r, column s takes part. */
 export function isLiveTap(
   filter: Omit<FilterShape, 'algorithm'>,

@@ -1,4 +1,4 @@
-// Places tensors in one arena so that tensors whose lifetimes overlap never share memory. A pure function.
+// Places tensors in one arena so that no two of them that are in use at the same time share memory.
 
 /** A tensor to place: live from op `first` to op `last`, both included. */
 export interface Lifetime {

@@ -1,33 +1,37 @@
-// A recorded program made runnable: memory planned, validated natively, then one call and one Promise per run.
-import type { Arena, Device, ProgramRun } from '../device/device.js';
+// Makes recorded programs runnable: plans their memory, has native code check them, then runs each with one call.
+import type { Device, ProgramRun } from '../device/device.js';
 import { callNative, type NativeProgram, native } from '../device/native.js';
 import { check, PixelCnnError } from '../errors.js';
+import { Arena } from './arena.js';
+import { arenasOf, encodeOps } from './encode.js';
 import { planMemory } from './memory-plan.js';
-import { arenasOf, encodeOps, type RecordedOp, type Recorder } from './recorder.js';
-import { blockBytes, blocksOf, type Tensor } from './tensor.js';
+import type { RecordedOp, Recorder } from './recorder.js';
+import { blockBytes, blocksOf, type Tensor, type TensorMemory } from './tensor.js';
 
-/** One op of a traced run. */
+/** What a traced run measured of one op. */
 export interface OpTrace {
   readonly label: string;
   readonly op: string;
   /** Shape of the op's main result. */
   readonly shape: readonly number[];
   readonly milliseconds: number;
-  /** NaN and infinite values in what the op wrote. */
+  /** The number of values that the op wrote and that are NaN or infinite. */
   readonly nonFinite: number;
-  /** On a GPU why the op's program cannot be captured into a graph; graphs that are off are told by `device.info`. */
+  /** On a GPU the reason why the op's program cannot be captured into a CUDA graph, if there is one. */
   readonly opByOp?: string;
 }
 
 /**
- * While a program is prepared for its first run: convolutions that the device has chosen a way to compute for, of how
- * many. At other times 0 of 0.
+ * How far a device is with choosing the fastest way to compute each convolution of a program, which it does before the
+ * program's first run. 0 of 0 at all other times.
  */
 export interface Choices {
+  /** The number of convolutions that it has chosen for. */
   readonly made: number;
   readonly of: number;
 }
 
+/** A list of ops that a device runs again and again, with memory of its own. */
 export class Program {
   readonly device: Device;
   readonly #program: NativeProgram;
@@ -43,29 +47,30 @@ export class Program {
     this.#arena = arena;
     this.#ops = recorder.ops;
     this.#labels = recorder.ops.map(({ label }) => label);
-    // The memory of other inputs may hold something else by the end of the first repeat.
+    // The memory plan may reuse an ordinary input's memory after its last use, so only a program whose inputs all keep
+    // their memory can repeat its ops on them.
     this.#repeatable = recorder.inputs.every((tensor) => tensor.placed || recorder.states.has(tensor));
   }
 
   /**
-   * Plans memory, allocates the program's own arena and has the native side check every op.
-   * @throws PixelCnnError ERR_PROGRAM with the op and the field; ERR_LIMIT; ERR_OUT_OF_MEMORY.
+   * Plans the program's memory, allocates it and has native code check every op.
+   * @throws PixelCnnError ERR_PROGRAM for an op that native code refuses; the message names the op and the field.
    */
   static async compile(recorder: Recorder): Promise<Program> {
     const [program] = await Program.compileShared([recorder]);
     return program!;
   }
 
-  /** Compiles programs that share state tensors: they get one arena, in which states keep their place. */
+  /** Compiles programs that share states: they get one arena, in which every state has one place for all of them. */
   static async compileShared(recorders: readonly Recorder[]): Promise<Program[]> {
     const device = recorders[0]!.device;
-    const { offsets, blocks } = plan(recorders);
+    const { offsets, blocks } = planOffsets(recorders);
     for (const { inputs, outputs } of recorders) [...inputs, ...outputs].forEach(checkTransferable);
-    const arena = await device.allocate(Math.max(blocks, 1) * blockBytes);
+    const arena = await Arena.allocate(device, Math.max(blocks, 1) * blockBytes);
     const programs: Program[] = [];
     try {
       for (const recorder of recorders) {
-        const arenas = [arena, ...arenasOf(recorder)];
+        const arenas: TensorMemory[] = [arena, ...arenasOf(recorder)];
         const place = (tensor: Tensor) => {
           if (tensor.placed)
             return { arena: arenas.indexOf(tensor.placed.arena), block: tensor.placed.block };
@@ -93,7 +98,10 @@ export class Program {
     return programs;
   }
 
-  /** What {@link Device.submit} takes. Inputs in the order they were recorded; they are copied on submission. */
+  /**
+   * Describes one run for {@link Device.submit}. `inputs` are in the order in which they were recorded; they are copied
+   * when the run is submitted.
+   */
   step(inputs: ArrayBufferView[], repeat = 1): ProgramRun {
     if (this.#released) throw new PixelCnnError('ERR_DISPOSED', 'the program has been disposed');
     check(!(repeat > 1) || this.#repeatable, 'ERR_OUT_OF_RANGE', () => {
@@ -102,16 +110,16 @@ export class Program {
     return { program: this.#program, inputs, repeat, labels: this.#labels };
   }
 
-  /** Runs the ops `repeat` times and resolves with the outputs in the order they were recorded. */
+  /** Runs the ops `repeat` times and resolves with the outputs in the order in which they were recorded. */
   async run(inputs: ArrayBufferView[] = [], repeat = 1, signal?: AbortSignal): Promise<ArrayBuffer[]> {
     return this.device.submit([this.step(inputs, repeat)], signal);
   }
 
-  /** Runs once, op by op, and tells time, shape and non-finite values of each. */
+  /** Runs once, op by op, and resolves with time, shape and non-finite values of each op. */
   async trace(inputs: ArrayBufferView[] = [], signal?: AbortSignal): Promise<OpTrace[]> {
     const { program } = this.step(inputs);
     const run = () => callNative(() => native().traceProgram(program, inputs));
-    const { values, opByOp } = await this.device.inTurn(run, signal);
+    const { values, opByOp } = await this.device.whenFree(run, signal);
     return this.#ops.map(({ label, name, result }, index) => ({
       label,
       op: name,
@@ -122,7 +130,7 @@ export class Program {
     }));
   }
 
-  /** How far the device is with {@link Choices}: on a GPU with cuDNN they take from seconds to minutes. */
+  /** How far the device is with its {@link Choices}, which take seconds to minutes on a GPU with cuDNN. */
   get choices(): Choices {
     return callNative(() => native().programChoices(this.step([]).program));
   }
@@ -136,15 +144,18 @@ export class Program {
   }
 }
 
-/** @throws PixelCnnError ERR_LIMIT for a tensor that is too large to be copied to or from the device. */
+/** Refuses a tensor that is too large to be copied to or from the device. */
 function checkTransferable({ name, bytes }: Tensor): void {
   check(bytes < 2 ** 31, 'ERR_LIMIT', () => {
     return `${name} has ${bytes} bytes; one transfer may have at most 2 GiB`;
   });
 }
 
-/** Offsets in blocks for every tensor without a place. Programs run one after the other, so they may share memory. */
-function plan(recorders: readonly Recorder[]): { offsets: Map<Tensor, number>; blocks: number } {
+/**
+ * Finds an offset, in blocks, for every tensor that has no place yet. The programs run one after the other, so their
+ * tensors may share memory.
+ */
+function planOffsets(recorders: readonly Recorder[]): { offsets: Map<Tensor, number>; blocks: number } {
   const lifetimes = new Map<Tensor, { first: number; last: number }>();
   const touch = (tensor: Tensor | null, first: number, last: number) => {
     if (tensor === null || tensor.placed) return;

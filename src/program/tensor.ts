@@ -1,7 +1,8 @@
-// Tensor descriptors: what a tensor is and where it lives. They own no memory; arenas do.
-import type { Arena } from '../device/device.js';
+// Defines tensors, which only describe data: its shape, its element type and its place in memory that others own.
+import type { NativeArena } from '../device/native.js';
+import type { Precision } from '../device/precision.js';
 
-/** Bytes per element. `byte` is for opaque data, e.g. packed weights. */
+/** Bytes per element by element type. `byte` is for opaque data, e.g. packed weights. */
 export const dtypeBytes = {
   float32: 4,
   float64: 8,
@@ -14,34 +15,38 @@ export const dtypeBytes = {
 } as const;
 export type DType = keyof typeof dtypeBytes;
 
-/**
- * How activations are stored and multiplied; sums, weights and the optimizer are float32 always. `tf32` stores float32
- * and rounds the factors of convolutions to 10 bits. In the order of native/ops.h.
- */
-export type Precision = 'f32' | 'tf32' | 'bf16' | 'f16';
-export const precisions = ['f32', 'tf32', 'bf16', 'f16'] as const satisfies readonly Precision[];
+/** The element type of activations by precision. */
+export const activationType = {
+  f32: 'float32',
+  tf32: 'float32',
+  bf16: 'bfloat16',
+  f16: 'float16',
+} as const satisfies Record<Precision, DType>;
 
-/** Element type of activations in a precision. */
-export const activationType = { f32: 'float32', tf32: 'float32', bf16: 'bfloat16', f16: 'float16' } as const;
-
-/** Offsets are counted in blocks of this many bytes (native/program.h). */
+/** The bytes of a block, the unit in which places in an arena are counted (native/program.h). */
 export const blockBytes = 256;
+
+/** The device memory that a tensor may lie in: what a program needs to know of an {@link Arena}. */
+export interface TensorMemory {
+  readonly device: object;
+  readonly handle: NativeArena;
+}
 
 export interface Tensor {
   readonly name: string;
   readonly shape: readonly number[];
   readonly dtype: DType;
   readonly bytes: number;
-  /** Where the tensor lives for good; absent for one that a program's own memory plan places. */
-  readonly placed?: { readonly arena: Arena; readonly block: number };
+  /** The tensor's fixed place. Absent for a tensor that is placed by the memory plan of its program. */
+  readonly placed?: { readonly arena: TensorMemory; readonly block: number };
 }
 
-/** Number of elements of a shape. */
+/** Returns the number of elements of a shape. */
 export function elements(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
 }
 
-/** `bytes` rounded up to whole blocks, in blocks. */
+/** Returns how many blocks hold so many bytes. */
 export function blocksOf(bytes: number): number {
   return Math.ceil(bytes / blockBytes);
 }
@@ -51,7 +56,7 @@ export function describeTensor(name: string, shape: readonly number[], dtype: DT
   return { name, shape, dtype, bytes: elements(shape) * dtypeBytes[dtype] };
 }
 
-/** "64x28x28x1" for messages. */
+/** Writes a shape for messages, e.g. "64x28x28x1". */
 export function shapeText(shape: readonly number[]): string {
   return shape.join('x');
 }

@@ -1,10 +1,11 @@
-// Drawing the images of a job, batch after batch, in chunks of fronts: the device gets the next chunk before JavaScript
-// turns to what the one before has drawn.
+// Draws the images of a job batch by batch, in chunks of fronts. The device gets the next chunk before JavaScript handles
+// what the last one drew.
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { writeBytesOfLevels } from '../data/levels.js';
 import { allEnded } from '../errors.js';
+import type { Model } from '../models/model.js';
+import type { ProgramLease } from '../models/program-cache.js';
 import { checkUnchanged, type Weights } from '../models/weights.js';
-import type { ModelInternals } from '../pixelcnn.js';
 import { seedKey } from '../random/philox.js';
 import {
   type Chunk,
@@ -21,16 +22,17 @@ import {
   frontOf,
   imagesPerBatch,
   type SamplerBatch,
+  type SamplerOptions,
 } from './front-sampler.js';
 
 /** Images that were drawn, and what they came from. */
 export interface SampledImages extends ImageBatch {
-  /** As it was given; a random one is a number below 2^53, which JSON can say. */
+  /** The seed as it was given. A random one is a number below 2^53, which JSON can represent. */
   readonly seed: number | bigint;
   readonly weights: Weights;
 }
 
-/** The canvas after some steps of the wavefront; pixels not drawn yet are 0. */
+/** The canvas after some steps of the wavefront. Pixels that are not drawn yet are 0. */
 export interface SampleFrame {
   readonly step: number;
   readonly steps: number;
@@ -46,7 +48,7 @@ export interface Job {
   temperature: number;
   firstIndex: number;
   weights: Weights;
-  /** The weights that the call names, if it does. */
+  /** The weights that the call names, if it names some. */
   asked: Weights | undefined;
   signal: AbortSignal | undefined;
   /** What the result holds. */
@@ -79,7 +81,7 @@ interface Arrival {
 }
 
 /** Draws all images; yields frames if the job asks for them. */
-export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<SampleFrame, SampledImages> {
+export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame, SampledImages> {
   const { count, height, width, signal } = job;
   const { channels, levels } = model.config;
   const perImage = height * width * channels;
@@ -125,8 +127,9 @@ export async function* draw(model: ModelInternals, job: Job): AsyncGenerator<Sam
       const behind = inFlight.length > 0;
       // Before the device can begin: on a busy machine this thread may stand still right behind the call.
       const submitted = performance.now();
-      const drawn = sampler.draw(model, chunk, batch, signal);
-      drawn.catch(() => {}); // it is awaited later; a rejection before that must not count as unhandled
+      const drawn = sampler.draw(chunk, batch, signal);
+      // The rejection is handled when the chunk is awaited; this keeps Node from reporting it before that.
+      drawn.catch(() => {});
       inFlight.push({ sampler, chunk, first, submitted, behind, drawn });
       from = chunk.to;
       if (from < wavefront.steps) continue;
@@ -186,12 +189,12 @@ function arrivalOf({ sampler, chunk, submitted, behind }: Flight, last: Arrival 
 
 /** The samplers of one job by the number of images of a batch: one for full batches, and one for a smaller last batch. */
 class Samplers {
-  readonly #model: ModelInternals;
+  readonly #model: Model;
   readonly #job: Job;
-  // Held across awaits and yields, so the leases are taken by hand.
-  readonly #leases = new Map<number, Awaited<ReturnType<ModelInternals['programs']['lease']>>>();
+  // The leases are held across awaits and yields of the caller.
+  readonly #leases = new Map<number, ProgramLease<FrontSampler>>();
 
-  constructor(model: ModelInternals, job: Job) {
+  constructor(model: Model, job: Job) {
     this.#model = model;
     this.#job = job;
   }
@@ -199,11 +202,10 @@ class Samplers {
   async get(n: number): Promise<FrontSampler> {
     const { height, width, weights } = this.#job;
     const [known, given] = [this.#job.known !== undefined, this.#job.uniforms !== undefined];
-    const key = ['sample', n, height, width, weights, known, given].join();
-    const build = () => buildSampler(this.#model, { n, height, width, weights, known, given });
-    const lease = this.#leases.get(n) ?? (await this.#model.programs.lease(key, build));
+    const options: SamplerOptions = { n, height, width, weights, known, given };
+    const lease = this.#leases.get(n) ?? (await this.#model.programs.lease(buildSampler, options));
     this.#leases.set(n, lease);
-    return lease.value as FrontSampler;
+    return lease.program;
   }
 
   /** Gives them back for the next call to use. */

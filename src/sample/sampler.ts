@@ -1,93 +1,29 @@
-// Sampling, completion and streams as calls: their options, checked, made into a job that batches.ts draws.
+// Samples, streams and completes images: each call's options are checked and made into a job that draw.ts draws.
 import { randomBytes } from 'node:crypto';
 import { checkBytes, plainBytes } from '../data/check-bytes.js';
-import type { ImageBatch, ImageValues } from '../data/image-batch.js';
+import type { ImageValues } from '../data/image-batch.js';
 import { levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
 import { checkImages, copyImages } from '../models/check-images.js';
-import { chooseWeights, weightsOption, withWeights } from '../models/weights.js';
+import type { Model } from '../models/model.js';
+import { chooseWeights, withWeights } from '../models/weights.js';
 import { frontSteps } from '../ops/front.js';
-import { parseOptions, seedOption, show, signalOption, z } from '../options.js';
-import type { ModelInternals } from '../pixelcnn.js';
-import { isFloat32Array, isUint8Array } from '../realm.js';
+import { parseOptions, show, type z } from '../options.js';
 import { draw, type Job, type SampledImages, type SampleFrame } from './draw.js';
 import { frontOf } from './front-sampler.js';
+import {
+  type CompleteOptions,
+  completeSchema,
+  type SampleOptions,
+  type SampleStreamOptions,
+  sampleSchema,
+  sizesSchema,
+  streamSchema,
+} from './options.js';
 
-export type { SampledImages, SampleFrame } from './draw.js';
-
-const common = {
-  /** Same seed, same images. When omitted a random integer below 2^53; the result tells which. */
-  seed: seedOption.optional(),
-  /** Divides the logits; 0 takes the most likely level. Default 1. */
-  temperature: z.number().min(0).max(1e6).default(1),
-  /** Index of the first image: images 5 … 9 of a seed are drawn with firstIndex 5 and count 5. Default 0. */
-  firstIndex: z
-    .int()
-    .min(0)
-    .max(2 ** 31)
-    .default(0),
-  /** Default: EMA where the model holds both, else what it holds; see {@link PixelCNN.weights}. */
-  weights: weightsOption,
-  /** The wavefront computes pixels one front at a time, which only the direct algorithm can. */
-  algorithm: z.literal('direct').default('direct'),
-  signal: signalOption.optional(),
-};
-const sizes = {
-  /** Number of images. Default 1. */
-  count: z.int().min(1).max(65536).default(1),
-  /** Default: that of the training images. */
-  height: z.int().min(1).max(4096).optional(),
-  width: z.int().min(1).max(4096).optional(),
-};
-const sizesSchema = z.strictObject(sizes);
-const sampleSchema = z.strictObject({
-  ...sizes,
-  ...common,
-  /** Float32Array [N, H, W, channels] of numbers in [0, 1) to use instead of Philox; the seed then plays no part. */
-  uniforms: z.custom<Float32Array>(isFloat32Array, 'expected a Float32Array').optional(),
-});
-const streamSchema = z.strictObject({
-  ...sizes,
-  ...common,
-  /** A frame after this many steps of the wavefront. Default: about 40 frames. */
-  stepsPerFrame: z.int().min(1).max(65536).optional(),
-});
-const completeSchema = z.strictObject({
-  ...common,
-  images: z.custom<ImageBatch>(
-    (value) => typeof value === 'object' && value !== null,
-    'expected an ImageBatch',
-  ),
-  /** Uint8Array [N, H, W], non-zero where the pixel is known. */
-  known: z.custom<Uint8Array>(isUint8Array, 'expected a Uint8Array'),
-});
-
-/**
- * What {@link PixelCNN.sample} takes.
- *
- * @interface
- */
-export type SampleOptions = z.input<typeof sampleSchema>;
-/**
- * What {@link PixelCNN.sampleStream} takes.
- *
- * @interface
- */
-export type SampleStreamOptions = z.input<typeof streamSchema>;
-/**
- * What {@link PixelCNN.complete} takes.
- *
- * @interface
- */
-export type CompleteOptions = z.input<typeof completeSchema>;
-
-/** @internal */
-export async function sampleImages(
-  model: ModelInternals,
-  options: SampleOptions,
-  size: { height: number; width: number } | undefined,
-): Promise<SampledImages> {
-  const job = sampleJob(model, options, size);
+/** @internal Draws images, as {@link PixelCNN.sample}. */
+export async function sampleImages(model: Model, options: SampleOptions): Promise<SampledImages> {
+  const job = sampleJob(model, options);
   return model.device.calls.run('sample', job, job.signal, (signal) =>
     withWeights('sample', model, job.asked, signal, (weights) =>
       finish(draw(model, { ...job, weights, signal })),
@@ -96,25 +32,21 @@ export async function sampleImages(
 }
 
 /**
- * @internal The same for work that is no call of its own, like the samples of a training run; `onSteps` is told the
- * steps of the wavefront that are done, and all of them.
+ * @internal Draws images within another call, e.g. the samples of a training run. `onSteps` is called with the number of
+ * the wavefront's steps that are done, and of all of them.
  */
 export function drawImages(
-  model: ModelInternals,
+  model: Model,
   options: SampleOptions,
   onSteps?: (done: number, of: number) => void,
 ): Promise<SampledImages> {
-  const job = sampleJob(model, options, undefined);
+  const job = sampleJob(model, options);
   return finish(draw(model, { ...job, ...(onSteps !== undefined && { onSteps }) }));
 }
 
-function sampleJob(
-  model: ModelInternals,
-  options: SampleOptions,
-  size: { height: number; width: number } | undefined,
-): Job {
+function sampleJob(model: Model, options: SampleOptions): Job {
   const parsed = parseOptions('sample', sampleSchema, options);
-  const job = newJob(model, 'sample', parsed, size);
+  const job = newJob(model, 'sample', parsed);
   if (parsed.uniforms !== undefined) {
     const expected = job.count * job.height * job.width * model.config.channels;
     check(parsed.uniforms.length === expected, 'ERR_BUFFER_SIZE', () => {
@@ -129,21 +61,20 @@ function sampleJob(
   return job;
 }
 
-/** @internal */
+/** @internal Draws images and yields them as they fill, as {@link PixelCNN.sampleStream}. */
 export function streamImages(
-  model: ModelInternals,
+  model: Model,
   options: SampleStreamOptions,
-  size: { height: number; width: number } | undefined,
 ): AsyncGenerator<SampleFrame, SampledImages> {
   const parsed = parseOptions('sampleStream', streamSchema, options);
-  const job = newJob(model, 'sampleStream', parsed, size);
+  const job = newJob(model, 'sampleStream', parsed);
   job.stepsPerFrame =
     parsed.stepsPerFrame ?? Math.ceil(frontSteps(frontOf(model), job.height, job.width) / 40);
   return drawAsCall(model, job);
 }
 
-/** The call begins with the first frame that is asked for. */
-async function* drawAsCall(model: ModelInternals, job: Job): AsyncGenerator<SampleFrame, SampledImages> {
+/** Draws as a call that begins when the first frame is asked for. */
+async function* drawAsCall(model: Model, job: Job): AsyncGenerator<SampleFrame, SampledImages> {
   const call = model.device.calls.admit('sampleStream', job, job.signal);
   try {
     return yield* draw(model, { ...job, signal: call.signal });
@@ -152,11 +83,8 @@ async function* drawAsCall(model: ModelInternals, job: Job): AsyncGenerator<Samp
   }
 }
 
-/** @internal */
-export async function completeImages(
-  model: ModelInternals,
-  options: CompleteOptions,
-): Promise<SampledImages> {
+/** @internal Draws the pixels that are not known, as {@link PixelCNN.complete}. */
+export async function completeImages(model: Model, options: CompleteOptions): Promise<SampledImages> {
   const parsed = parseOptions('complete', completeSchema, options);
   const given = checkImages('complete: images', parsed.images, model);
   const { count, height, width } = given;
@@ -165,7 +93,7 @@ export async function completeImages(
   check(parsed.known.length === count * height * width, 'ERR_BUFFER_SIZE', () => {
     return `complete: known must have count*height*width = ${count * height * width} values, got ${parsed.known.length}`;
   });
-  const job = newJob(model, 'complete', { ...parsed, count, height, width }, undefined);
+  const job = newJob(model, 'complete', { ...parsed, count, height, width });
   return model.device.calls.run('complete', job, job.signal, async (signal) => {
     const isLevel = given.values === 'levels';
     const levelOf = Uint8Array.from({ length: 256 }, (_, value) =>
@@ -190,14 +118,9 @@ export async function completeImages(
   });
 }
 
-function newJob(
-  model: ModelInternals,
-  caller: string,
-  options: z.output<typeof streamSchema>,
-  size: { height: number; width: number } | undefined,
-): Job {
-  const height = options.height ?? size?.height;
-  const width = options.width ?? size?.width;
+function newJob(model: Model, caller: string, options: z.output<typeof streamSchema>): Job {
+  const height = options.height ?? model.imageSize?.height;
+  const width = options.width ?? model.imageSize?.width;
   if (height === undefined || width === undefined) {
     throw new PixelCnnError(
       'ERR_INVALID_ARG_VALUE',
@@ -205,7 +128,7 @@ function newJob(
       { remedy: 'pass height and width; only a model trained on images knows their size' },
     );
   }
-  // The model's own size is a field that anyone may set.
+  // Users may set the model's own size to anything.
   parseOptions(caller, sizesSchema, { height, width });
   check(height * width * model.config.channels <= 2 ** 22, 'ERR_LIMIT', () => {
     return `${caller}: images of ${height}x${width} exceed the limit of ${2 ** 22} values per image`;
@@ -225,11 +148,12 @@ function newJob(
   };
 }
 
-/** A random integer below 2^53: the largest that JSON and JavaScript's numbers keep. */
+/** Returns a random integer below 2^53, the largest that JSON and JavaScript's numbers represent exactly. */
 export function randomSeed(): number {
   return Number(randomBytes(8).readBigUInt64LE() >> 11n);
 }
 
+/** Draws to the end and resolves with the finished images. */
 async function finish(frames: AsyncGenerator<SampleFrame, SampledImages>): Promise<SampledImages> {
   for (;;) {
     const { done, value } = await frames.next();

@@ -1,13 +1,13 @@
 // Likelihood of a whole dataset, no image dropped, under a named protocol.
-import { checkCopy } from '../copies.js';
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { check } from '../errors.js';
 import { checkImages, copyImages } from '../models/check-images.js';
 import { runNats } from '../models/likelihood.js';
+import type { Model } from '../models/model.js';
 import { chooseWeights, type Weights, weightsOption, withWeights } from '../models/weights.js';
 import { algorithms } from '../ops/masked-conv2d.js';
-import { parseOptions, show, signalOption, z } from '../options.js';
-import { type ModelInternals, PixelCNN } from '../pixelcnn.js';
+import { parseOptions, signalOption, z } from '../options.js';
+import { checkModel, type PixelCNN } from '../pixelcnn.js';
 import { seedKey } from '../random/philox.js';
 import { type Protocol, protocols } from './options.js';
 import { type ProgressEvent, twiceASecond } from './progress-event.js';
@@ -73,15 +73,6 @@ export async function evaluate(
   });
 }
 
-/** @internal The model's internals. @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_TWO_COPIES, ERR_DISPOSED. */
-export function checkModel(caller: string, model: unknown): ModelInternals {
-  if (!(model instanceof PixelCNN)) checkCopy(caller, 'model', model);
-  check(model instanceof PixelCNN, 'ERR_INVALID_ARG_TYPE', () => {
-    return `${caller}: model must be a PixelCNN, got ${show(model)}`;
-  });
-  return model.internals();
-}
-
 /** @internal Binarisation is of binary models, and of bytes. */
 export function checkProtocol(
   caller: string,
@@ -99,7 +90,7 @@ export function checkProtocol(
 
 /** @internal */
 export async function evaluateImages(
-  model: ModelInternals,
+  model: Model,
   images: ImageBatch,
   options: z.output<typeof evaluateSchema> & { readonly weights: Weights },
 ): Promise<Evaluation> {

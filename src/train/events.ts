@@ -1,6 +1,6 @@
 // What a training run tells: its events and its summary.
 import type { Weights } from '../models/weights.js';
-import type { SampledImages } from '../sample/sampler.js';
+import type { SampledImages } from '../sample/draw.js';
 import type { SkippedCheckpoint } from './checkpoint-folder.js';
 import type { Protocol } from './options.js';
 

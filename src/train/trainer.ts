@@ -5,15 +5,17 @@ import { type ImageBatch, selectImages } from '../data/image-batch.js';
 import { asBytes } from '../data/levels.js';
 import { allocating, check, PixelCnnError } from '../errors.js';
 import { checkImages } from '../models/check-images.js';
+import type { Model } from '../models/model.js';
 import { parseOptions } from '../options.js';
-import type { ModelInternals, PixelCNN } from '../pixelcnn.js';
+import { checkModel, type PixelCNN } from '../pixelcnn.js';
 import type { Choices } from '../program/program.js';
 import { seedKey } from '../random/philox.js';
-import { drawImages, type SampledImages } from '../sample/sampler.js';
+import type { SampledImages } from '../sample/draw.js';
+import { drawImages } from '../sample/sampler.js';
 import { batchIndices, gatherValues, shuffledIndices, splitIndices } from './batches.js';
 import { CheckpointFolder, readTrainingCheckpoint } from './checkpoint-folder.js';
 import { whileChoosing } from './choosing.js';
-import { checkModel, checkProtocol, type Evaluation, evaluateImages } from './evaluate.js';
+import { checkProtocol, type Evaluation, evaluateImages } from './evaluate.js';
 import type { TrainingLoss, TrainSummary, ValidationEvent } from './events.js';
 import { learningRateAt, warmupStepsOf } from './learning-rate.js';
 import { type TrainOptions, type TrainSettings, trainSchema } from './options.js';
@@ -71,7 +73,7 @@ export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOption
 
 class Trainer {
   readonly #target: PixelCNN;
-  readonly #model: ModelInternals;
+  readonly #model: Model;
   readonly #dataset: ImageBatch;
   readonly #settings: TrainSettings;
   readonly #run: TrainingRun;
@@ -250,7 +252,7 @@ class Trainer {
         const values = gatherValues(this.#dataset, index);
         const bytes = asBytes(values, this.#dataset.values, this.#model.config.levels);
         const learningRate = learningRateAt(this.#settings, submitted, this.#totalSteps);
-        const batch = { bytes, count: index.length, index, random: [...key, epoch] as const };
+        const batch = { bytes, count: index.length, binarisation: { key, epoch, index } };
         const hyper = { ...this.#settings, learningRate, emaDecay: this.#emaDecay(submitted) };
         const result = step.run(batch, hyper, ended);
         // A failure is met when the step is drained; until then it must not count as unhandled.

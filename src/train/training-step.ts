@@ -1,17 +1,17 @@
-// The training step on a device: gradients and optimizer state in an arena, one program per batch size.
-import { type Arena, ArenaLayout } from '../device/device.js';
+// Runs training steps on a device: it holds gradients and optimizer state, and compiles a program for each batch size.
+import { type Binarisation, binarisationInputs, recordBinarisation } from '../models/binarisation.js';
 import { layerConfigs } from '../models/config.js';
+import type { Model } from '../models/model.js';
 import { recordTrainingStep } from '../models/network.js';
 import { type NamedArrays, ParameterSet } from '../models/parameters.js';
-import { heldAfterTraining, type Weights, weightSets } from '../models/weights.js';
+import { heldAfterTraining, weightSets } from '../models/weights.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
-import { binarise } from '../ops/random.js';
-import type { ModelInternals } from '../pixelcnn.js';
+import { type Arena, ArenaLayout } from '../program/arena.js';
 import { type Choices, Program } from '../program/program.js';
 import { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 
-/** What Adam reads every step. */
+/** The hyperparameters of one step. */
 export interface Hyper {
   readonly learningRate: number;
   readonly beta1: number;
@@ -22,36 +22,37 @@ export interface Hyper {
   readonly emaDecay: number;
 }
 
-/** One batch: bytes (N, H, W, channels), the images' indices in the dataset, and what dynamic binarisation draws from. */
+/** The images of one step. */
 export interface Batch {
+  /** (N, H, W, channels) */
   readonly bytes: Uint8Array;
   readonly count: number;
-  readonly index: Uint32Array;
-  /** Philox key words and the epoch. */
-  readonly random: readonly [number, number, number];
+  /** Needed by a step that was created with `dynamic`. */
+  readonly binarisation?: Binarisation | undefined;
 }
 
 export interface StepResult {
-  /** (N) before the step. */
+  /** (N) -log p of each image before the step. */
   readonly nats: Float64Array;
   readonly gradientNorm: number;
-  /** Steps taken and steps skipped since the optimizer's state was new. */
+  /** Steps that were taken and steps that were skipped since the optimizer's state was new. */
   readonly taken: number;
   readonly skipped: number;
 }
 
-/** Everything beside the weights that a run needs to continue bit for bit. */
+/** Everything that a run needs to continue with the same bits. */
 export interface OptimizerSnapshot {
   readonly parameters: NamedArrays;
-  /** Where the model holds one. Without it the average begins at the parameters. */
+  /** The moving average, if the model holds one. Without it the average begins at the parameters. */
   readonly average: NamedArrays | undefined;
   readonly moment1: NamedArrays;
   readonly moment2: NamedArrays;
   readonly counters: readonly number[];
 }
 
+/** The gradients, optimizer state and programs of a training run. */
 export class TrainingStep {
-  readonly #model: ModelInternals;
+  readonly #model: Model;
   readonly #arena: Arena;
   readonly #gradients: ParameterSet;
   readonly #moment1: ParameterSet;
@@ -59,14 +60,14 @@ export class TrainingStep {
   readonly #state: Tensor;
   readonly #hyper: Tensor;
   readonly #programs = new Map<number, Promise<Program>>();
-  /** Of the latest step. */
+  /** The program of the latest step. */
   #program: Program | undefined;
   readonly #size: { height: number; width: number };
   readonly #dynamic: boolean;
   readonly #algorithm: Algorithm;
 
   private constructor(
-    model: ModelInternals,
+    model: Model,
     arena: Arena,
     sets: readonly [ParameterSet, ParameterSet, ParameterSet],
     scalars: { state: Tensor; hyper: Tensor },
@@ -83,7 +84,7 @@ export class TrainingStep {
   }
 
   static async create(
-    model: ModelInternals,
+    model: Model,
     options: { height: number; width: number; dynamic: boolean; algorithm: Algorithm },
   ): Promise<TrainingStep> {
     const configs = layerConfigs(model.config);
@@ -98,15 +99,15 @@ export class TrainingStep {
   }
 
   /**
-   * Submits one step. At most two are in flight; the Promise resolves when this one has run. Undefined, and not
-   * submitted, where `signal` is aborted while the step waits for calls that read the weights.
+   * Submits one step and resolves when it has run; at most two are in flight. Resolves with undefined, and submits
+   * nothing, if `signal` is aborted while the step waits for calls that read the weights.
    */
   async run(batch: Batch, hyper: Hyper, signal?: AbortSignal): Promise<StepResult | undefined> {
     const program = await this.#programFor(batch.count);
     this.#program = program;
     const inputs = this.#inputs(batch, hyper);
     const outputs = await this.#model.lock.change(signal, () => {
-      this.#changeModel(heldAfterTraining(hyper.emaDecay));
+      this.#model.weightsChange(heldAfterTraining(hyper.emaDecay));
       return this.#model.device.submit([program.step(inputs)]);
     });
     if (outputs === undefined) return undefined;
@@ -115,25 +116,25 @@ export class TrainingStep {
     return { nats: new Float64Array(nats!), gradientNorm, taken, skipped };
   }
 
-  /** How far the device is with choosing convolutions for the latest step. */
+  /** How far the device is with choosing how to compute the convolutions of the latest step. */
   get choices(): Choices | undefined {
     return this.#program?.choices;
   }
 
-  /** Time, shape and non-finite values of every op of one step, which counts as a step. */
+  /** Runs one step op by op, which counts as a step, and resolves with time, shape and non-finite values of each op. */
   async trace(batch: Batch, hyper: Hyper) {
     const program = await this.#programFor(batch.count);
     const inputs = this.#inputs(batch, hyper);
     return this.#model.lock.change(undefined, () => {
-      this.#changeModel(heldAfterTraining(hyper.emaDecay));
+      this.#model.weightsChange(heldAfterTraining(hyper.emaDecay));
       return program.trace(inputs);
     });
   }
 
-  /** Reads the optimizer's state and the weights, all as of the same step. */
+  /** Reads the optimizer's state and the weights, all of them after the same step. */
   async snapshot(): Promise<OptimizerSnapshot> {
     const { raw, ema, arena, holds } = this.#model;
-    // Submitted together, so no step comes between the reads.
+    // The reads are submitted together, so that no step comes between them.
     const [parameters, average, moment1, moment2, counters] = await Promise.all([
       raw.read(arena),
       holds.includes('ema') ? ema.read(arena) : undefined,
@@ -144,16 +145,17 @@ export class TrainingStep {
     return { parameters, average, moment1, moment2, counters: [...new Float64Array(counters)] };
   }
 
-  /** The gradients of the latest step, before clipping. */
+  /** Reads the gradients of the latest step, before clipping. */
   gradients(): Promise<NamedArrays> {
     return this.#gradients.read(this.#arena);
   }
 
+  /** Writes the optimizer's state and the weights. */
   async restore(snapshot: OptimizerSnapshot): Promise<void> {
     const { raw, ema, arena } = this.#model;
     const { parameters, average } = snapshot;
     await this.#model.lock.change(undefined, () => {
-      this.#changeModel(average === undefined ? ['raw'] : weightSets);
+      this.#model.weightsChange(average === undefined ? ['raw'] : weightSets);
       return Promise.all([
         raw.write(arena, parameters),
         ema.write(arena, average ?? parameters),
@@ -171,13 +173,7 @@ export class TrainingStep {
     this.#arena.release();
   }
 
-  /** To be called right before what changes the weights is submitted: what others submit later comes after it. */
-  #changeModel(holds: readonly Weights[]): void {
-    this.#model.holds = holds;
-    this.#model.version += 1;
-  }
-
-  /** The program for batches of `count` images. Two steps that need it at once share the first one's. */
+  /** Returns the program for batches of `count` images. Steps that need it at the same time share one. */
   #programFor(count: number): Promise<Program> {
     const known = this.#programs.get(count);
     if (known !== undefined) return known;
@@ -187,22 +183,17 @@ export class TrainingStep {
     return program;
   }
 
-  /** In the order in which #compile records them. */
-  #inputs(batch: Batch, hyper: Hyper): ArrayBufferView[] {
-    const random = this.#dynamic ? [batch.index, Uint32Array.of(...batch.random, 0)] : [];
-    return [batch.bytes, hyperArray(hyper), ...random];
+  /** The inputs of a run in the order in which #compile records them. */
+  #inputs({ bytes, binarisation }: Batch, hyper: Hyper): ArrayBufferView[] {
+    return [bytes, hyperArray(hyper), ...(this.#dynamic ? binarisationInputs(binarisation!) : [])];
   }
 
   async #compile(count: number): Promise<Program> {
     const { networks, raw, ema, config, device } = this.#model;
     const r = new Recorder(device);
-    let bytes = r.input('bytes', [count, this.#size.height, this.#size.width, config.channels], 'uint8');
-    r.feed(this.#hyper);
-    if (this.#dynamic) {
-      const index = r.input('index', [count], 'uint32');
-      const random = r.input('random', [4], 'uint32');
-      bytes = binarise(r, 'binarise', { bytes, index, random });
-    }
+    const given = r.input('bytes', [count, this.#size.height, this.#size.width, config.channels], 'uint8');
+    r.fill(this.#hyper);
+    const bytes = this.#dynamic ? recordBinarisation(r, given) : given;
     const optimizer = {
       gradients: this.#gradients.flat,
       hyper: this.#hyper,

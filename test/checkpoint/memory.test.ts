@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import { layerConfigs, parseConfig } from '../../src/models/config.js';
-import { initialParameters } from '../../src/models/parameters.js';
+import { initialParameters } from '../../src/models/initial-values.js';
 import { runChild } from '../helpers/child.js';
 
 const corpus = fileURLToPath(new URL('../corpus/safetensors/', import.meta.url));

@@ -9,7 +9,8 @@ import {
 } from '../../src/checkpoint/safetensors.js';
 import { checksum } from '../../src/checkpoint/safetensors-format.js';
 import { layerConfigs, parseConfig } from '../../src/models/config.js';
-import { initialParameters, type NamedArrays } from '../../src/models/parameters.js';
+import { initialParameters } from '../../src/models/initial-values.js';
+import type { NamedArrays } from '../../src/models/parameters.js';
 import { trainingState } from '../../src/train/training-state.js';
 import { codeOf, expectTruncationsRefused, readWithFlips, withBitFlipped } from '../helpers/damage.js';
 import { TestRandom } from '../helpers/random.js';

@@ -4,7 +4,7 @@ import { decodeModel, encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors, type SafetensorsTensor } from '../../src/checkpoint/safetensors.js';
 import { PixelCnnError } from '../../src/errors.js';
 import { layerConfigs, type PixelCnnOptions, parseConfig } from '../../src/models/config.js';
-import { initialParameters } from '../../src/models/parameters.js';
+import { initialParameters } from '../../src/models/initial-values.js';
 import { PixelCNN } from '../../src/pixelcnn.js';
 import { testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';

@@ -15,7 +15,7 @@ describe('AbortSignal', () => {
   }, async () => {
     await using device = await openGpu();
     // Batches of four images, so that a call has hundreds of them.
-    vi.spyOn(device, 'pixelsPerRun', 'get').mockReturnValue(4 * 36);
+    vi.spyOn(device, 'pixelsPerSampledBatch', 'get').mockReturnValue(4 * 36);
     vi.spyOn(device, 'pixelsPerForward', 'get').mockReturnValue(4 * 36);
     const draw = vi.spyOn(FrontSampler.prototype, 'draw');
     const model = await randomModel(device, config, 1, 1.5);
@@ -34,7 +34,7 @@ describe('AbortSignal', () => {
           return expect(work).rejects.toBe(reason);
         });
       });
-      expect(draw.mock.calls.some(([, chunk]) => chunk.program === 'block')).toBe(true);
+      expect(draw.mock.calls.some(([chunk]) => chunk.program === 'block')).toBe(true);
     }
     expect(await model.sample({ ...size, count: 12 })).toEqual(expected);
   });

@@ -2,8 +2,8 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { precisions } from '../../src/device/precision.js';
 import { frontSteps } from '../../src/ops/front.js';
-import { precisions } from '../../src/program/tensor.js';
 import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
 import { runChild } from '../helpers/child.js';
 import { expectSameBits } from '../helpers/close.js';

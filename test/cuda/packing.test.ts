@@ -2,10 +2,10 @@
 // each 32 filters, and with the bits of a step that packs them one by one for each direction.
 import { describe, expect, it, vi } from 'vitest';
 import { type Device, openDevice } from '../../src/device/device.js';
+import { precisions } from '../../src/device/precision.js';
 import { maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
 import { Program } from '../../src/program/program.js';
 import { type RecordedOp, Recorder } from '../../src/program/recorder.js';
-import { precisions } from '../../src/program/tensor.js';
 import { TrainingStep } from '../../src/train/training-step.js';
 import { openGpu } from '../helpers/cuda.js';
 import { randomModel } from '../helpers/models.js';
@@ -37,7 +37,7 @@ async function train(device: Device, network: typeof small, algorithm: 'auto' | 
     const model = await randomModel(device, network, 3);
     const step = await TrainingStep.create(model.internals(), { height, width, dynamic: false, algorithm });
     const bytes = new TestRandom(4).bytes(count * height * width * network.channels);
-    const batch = { bytes, count, index: new Uint32Array(count), random: [0, 0, 0] as const };
+    const batch = { bytes, count };
     for (let i = 0; i < 3; i += 1) await step.run(batch, hyper);
     const { parameters } = await step.snapshot();
     const arrays = [...parameters.values(), ...(await step.gradients()).values()];

@@ -18,7 +18,7 @@ interface Along {
   b: boolean;
 }
 
-let predict: { pixelsPerRun: number; predictOp(label: string, shape: object): number };
+let predict: { pixelsPerSampledBatch: number; predictOp(label: string, shape: object): number };
 let model: { h100: object; tiles: Record<string, Tile>; sharedBytes(tile: Tile, along: Along): number };
 let costs: { sizes: Record<string, number> };
 let training: { chunkBytes: number; trainingOps(shape: object, gpu: object): { label: string }[] };
@@ -86,7 +86,7 @@ describe('the constants of the kernels', () => {
 
   it('batches are cut as the source cuts them', () => {
     const perRun = /'cuda' \? (\d+) : \d+\) \* (\d+) \* (\d+)/.exec(source('src/device/device.ts'))!;
-    expect(predict.pixelsPerRun).toBe(Number(perRun[1]) * Number(perRun[2]) * Number(perRun[3]));
+    expect(predict.pixelsPerSampledBatch).toBe(Number(perRun[1]) * Number(perRun[2]) * Number(perRun[3]));
     const head = source('cuda/softmax_cross_entropy.cu');
     const chunk = /#else\s+constexpr int64_t kChunkBytes = ([^;]+);/.exec(head)?.[1] ?? 'no kChunkBytes';
     expect(training.chunkBytes).toBe(integer(chunk));

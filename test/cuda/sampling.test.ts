@@ -1,8 +1,8 @@
 // Sampling and likelihoods on the GPU: causal to the last bit in every precision, and the CPU's images.
 import { describe, expect, it } from 'vitest';
 import { openDevice } from '../../src/device/device.js';
+import { precisions } from '../../src/device/precision.js';
 import { frontSteps } from '../../src/ops/front.js';
-import { precisions } from '../../src/program/tensor.js';
 import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
 import { findLeaks, valuesOf, withEachChanged } from '../helpers/causality.js';
 import { expectSameBits } from '../helpers/close.js';

@@ -53,8 +53,6 @@ async function trainOn(device: Device, network: (typeof networks)[number], steps
   const batches = Array.from({ length: 3 }, () => ({
     bytes: waves(random, network.channels),
     count,
-    index: new Uint32Array(count),
-    random: [0, 0, 0] as const,
   }));
   const losses: number[] = [];
   for (let i = 0; i < steps; i += 1) {

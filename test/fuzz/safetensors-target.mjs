@@ -4,7 +4,7 @@ import { decodeModel, encodeModel } from '../../dist/checkpoint/model-file.js';
 import { encodeSafetensors, parseSafetensors } from '../../dist/checkpoint/safetensors.js';
 import { checksum } from '../../dist/checkpoint/safetensors-format.js';
 import { layerConfigs, parseConfig } from '../../dist/models/config.js';
-import { initialParameters } from '../../dist/models/parameters.js';
+import { initialParameters } from '../../dist/models/initial-values.js';
 import { mutateBytes, mutateText } from './mutations.mjs';
 import { bytesOf, outcomeOf, product, require } from './outcome.mjs';
 

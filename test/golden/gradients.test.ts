@@ -1,10 +1,10 @@
 // Gradients of whole models against PyTorch, through one recorded training step with rate 0.
 import { describe, expect, it } from 'vitest';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
-import { ArenaLayout } from '../../src/device/device.js';
 import { recordTrainingStep } from '../../src/models/network.js';
 import { ParameterSet } from '../../src/models/parameters.js';
 import { PixelCNN } from '../../src/pixelcnn.js';
+import { ArenaLayout } from '../../src/program/arena.js';
 import { Program } from '../../src/program/program.js';
 import { Recorder } from '../../src/program/recorder.js';
 import { expectClose, relativeL2 } from '../helpers/close.js';

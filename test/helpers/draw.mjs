@@ -22,7 +22,7 @@ export async function drawWithLogits(library, model, { count, height, width, pro
     const fronts = { program: 'front', repeat: steps };
     const blocks = { program: 'block', repeat: Math.ceil(steps / sampler.block) };
     const chosen = program ?? (sampler.block > 0 ? 'block' : 'front');
-    return await sampler.draw(internals, chosen === 'block' ? blocks : fronts, batch);
+    return await sampler.draw(chosen === 'block' ? blocks : fronts, batch);
   } finally {
     sampler.dispose();
   }

@@ -6,7 +6,7 @@ import { bytesOfLevels } from '../../src/data/levels.js';
 import { type Device, type DeviceOptions, openDevice } from '../../src/device/device.js';
 import { PixelCnnError } from '../../src/errors.js';
 import { layerConfigs, type PixelCnnOptions, parseConfig } from '../../src/models/config.js';
-import { initialParameters } from '../../src/models/parameters.js';
+import { initialParameters } from '../../src/models/initial-values.js';
 import { PixelCNN } from '../../src/pixelcnn.js';
 import { openGpu } from './cuda.js';
 import { TestRandom } from './random.js';

@@ -38,7 +38,7 @@ export function packed(r: Recorder, filter: FilterShape, direction: Direction, w
 /** An input that keeps its memory: programs that run their ops repeatedly have inputs that are written once. */
 export function fed(r: Recorder, name: string, shape: readonly number[], dtype: DType = 'float32'): Tensor {
   const tensor = r.state(name, shape, dtype);
-  r.feed(tensor);
+  r.fill(tensor);
   return tensor;
 }
 

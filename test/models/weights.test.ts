@@ -4,7 +4,7 @@ import { encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors, parseSafetensors } from '../../src/checkpoint/safetensors.js';
 import { evaluate, openDevice, PixelCNN, train, type Weights } from '../../src/index.js';
 import { layerConfigs, parseConfig } from '../../src/models/config.js';
-import { initialParameters } from '../../src/models/parameters.js';
+import { initialParameters } from '../../src/models/initial-values.js';
 import { randomImages, testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';
 import { temporaryFolder } from '../helpers/temporary-folder.js';

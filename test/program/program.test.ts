@@ -1,13 +1,15 @@
 // Programs: malformed command buffers are refused natively and never crash; traces tell labels, shapes and NaN.
 import { describe, expect, it, vi } from 'vitest';
-import { Arena, Device, openDevice } from '../../src/device/device.js';
+import { Device, openDevice } from '../../src/device/device.js';
 import { native } from '../../src/device/native.js';
 import type { PixelCnnError } from '../../src/errors.js';
 import { maskedConv2dForward, maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
 import { quantise } from '../../src/ops/quantise.js';
 import { zero } from '../../src/ops/zero.js';
+import { Arena, ArenaLayout } from '../../src/program/arena.js';
+import { encodeOps } from '../../src/program/encode.js';
 import { Program } from '../../src/program/program.js';
-import { encodeOps, Recorder } from '../../src/program/recorder.js';
+import { Recorder } from '../../src/program/recorder.js';
 import { blockBytes, blocksOf, type Tensor } from '../../src/program/tensor.js';
 import { runChild } from '../helpers/child.js';
 import { testDevice } from '../helpers/models.js';
@@ -75,7 +77,7 @@ describe('malformed lists of filters', () => {
     const wire = [...encodeOps(r.ops, (tensor) => places.get(tensor)!)];
     change(wire);
     wire[1] = wire.length - 2;
-    const arena = await device().allocate(blocks * blockBytes);
+    const arena = await Arena.allocate(device(), blocks * blockBytes);
     try {
       const none = new Int32Array();
       native().releaseProgram(native().createProgram(Int32Array.from(wire), [arena.handle], none, none));
@@ -257,7 +259,6 @@ describe('programs', () => {
 
   it('refuse tensors of another device, while recording', async () => {
     const other = await openDevice({ backend: 'cpu', threads: 1 });
-    const { ArenaLayout } = await import('../../src/device/device.js');
     const layout = new ArenaLayout();
     const tensor = layout.add('foreign', [4], 'float32');
     await layout.allocate(other);

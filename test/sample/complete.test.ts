@@ -1,7 +1,7 @@
 // Completion and streaming: what is known stays, and frames only grow. Aborting: abort.timed.test.ts.
 import { describe, expect, it } from 'vitest';
 import { frontSteps } from '../../src/ops/front.js';
-import type { SampledImages, SampleFrame } from '../../src/sample/sampler.js';
+import type { SampledImages, SampleFrame } from '../../src/sample/draw.js';
 import { randomImages, randomModel, testDevice } from '../helpers/models.js';
 import { TestRandom, withSeed } from '../helpers/random.js';
 

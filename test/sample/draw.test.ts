@@ -40,7 +40,7 @@ beforeEach(async () => {
     return now;
   });
   let last = { n: 0, first: 0 };
-  vi.spyOn(FrontSampler.prototype, 'draw').mockImplementation((_model, chunk, batch) => {
+  vi.spyOn(FrontSampler.prototype, 'draw').mockImplementation((chunk, batch) => {
     now += callTakes;
     if (batch !== undefined) last = { n: batch.index.length, first: batch.index[0]! };
     const { n, first } = last;
@@ -222,7 +222,7 @@ describe('batches', () => {
     work.catch(() => {});
     await untilTwo();
     const before = [...submitted];
-    model.internals().version += 1;
+    model.internals().weightsChange(['raw']);
     before[0]!.resolve();
     await settle();
     expect(submitted).toEqual(before);
@@ -268,7 +268,7 @@ describe('images of a batch', () => {
     const pixels = (cuda: number, cpu: number) => (backend === 'cuda' ? cuda : cpu) * 784;
     const fake = {
       info: { precision },
-      pixelsPerRun: pixels(4096, 16),
+      pixelsPerSampledBatch: pixels(4096, 16),
       pixelsPerForward: pixels(2048, 16),
     };
     const of = { ...internals, device: fake } as unknown as typeof internals;

@@ -5,7 +5,7 @@ import { openDevice } from '../../src/device/device.js';
 import { frontSteps } from '../../src/ops/front.js';
 import { philox, seedKey, uniform } from '../../src/random/philox.js';
 import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
-import type { SampleOptions } from '../../src/sample/sampler.js';
+import type { SampleOptions } from '../../src/sample/options.js';
 import { expectSameBits } from '../helpers/close.js';
 import { drawWithLogits } from '../helpers/draw.mjs';
 import { imagesOf, imagesOfLevels, randomModel, testDevice } from '../helpers/models.js';

@@ -82,7 +82,7 @@ describe.each(['pixelcnn_default', 'pixelcnn_small_binary', 'pixelcnn_rgb'])('%s
       const options = { height, width, dynamic: false, algorithm };
       const step = await TrainingStep.create(model.internals(), options);
       const bytes = Uint8Array.from(oracle.nhwc('images'));
-      const batch = { bytes, count, index: new Uint32Array(count), random: [0, 0, 0] as const };
+      const batch = { bytes, count };
       const { lr, betas, eps, losses } = JSON.parse(oracle.metadata.adam!) as AdamMetadata;
       const [beta1, beta2] = betas;
       const hyper = { ...trainSchema.parse({}), learningRate: lr, beta1, beta2, epsilon: eps };

@@ -23,7 +23,7 @@ const step = await TrainingStep.create(model.internals(), {
   dynamic: false,
   algorithm: 'auto',
 });
-const batch = { bytes, count, index: new Uint32Array(count), random: [0, 0, 0] };
+const batch = { bytes, count };
 const hyper = trainSchema.parse({ maxGradientNorm: 1 });
 const losses = [];
 for (let i = 0; i < 5; i += 1) losses.push(...(await step.run(batch, hyper)).nats);

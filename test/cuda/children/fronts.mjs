@@ -30,7 +30,7 @@ for (let call = 0; log !== undefined && call < 6; call += 1) {
   const { data } = await model.sample(size);
   report.calls.push({ drawn: digest(data), launches: readFileSync(log, 'utf8').trim().split('\n') });
 }
-for (const name of ['pixelsPerRun', 'pixelsPerForward'])
+for (const name of ['pixelsPerSampledBatch', 'pixelsPerForward'])
   Object.defineProperty(device, name, { value: 2 * size.height * size.width });
 report.batches = [];
 for (let call = 0; call < 3; call += 1)

@@ -10,7 +10,8 @@ import { binarise, randomUniform } from '../../../dist/ops/random.js';
 import * as sample from '../../../dist/ops/sample.js';
 import * as head from '../../../dist/ops/softmax-cross-entropy.js';
 import { zero } from '../../../dist/ops/zero.js';
-import { encodeOps, Recorder } from '../../../dist/program/recorder.js';
+import { encodeOps } from '../../../dist/program/encode.js';
+import { Recorder } from '../../../dist/program/recorder.js';
 import { blocksOf } from '../../../dist/program/tensor.js';
 
 let state = Number(process.argv[2]) >>> 0;

@@ -1,0 +1,34 @@
+// Defines the options of creating a model and of running it forward on images.
+import { algorithms } from '../ops/masked-conv2d.js';
+import { seedOption, signalOption, z } from '../options.js';
+import { configSchema } from './config.js';
+import { weightsOption } from './weights.js';
+
+export const createSchema = configSchema.extend({
+  /** The initial weights follow from this number alone. Default 0. */
+  seed: seedOption.default(0),
+});
+
+/**
+ * The options of {@link PixelCNN.create}; each has a default.
+ *
+ * @interface
+ */
+export type CreateOptions = z.input<typeof createSchema>;
+
+export const weightsSchema = z.strictObject({ weights: weightsOption });
+
+export const inferenceSchema = z.strictObject({
+  /** Default `direct`, which is exactly causal and computes the same bits as the sampler. */
+  algorithm: z.enum(algorithms).default('direct'),
+  /** Default: the EMA weights if the model holds both; see {@link PixelCNN.weights}. */
+  weights: weightsOption,
+  signal: signalOption.optional(),
+});
+
+/**
+ * The options of {@link PixelCNN.logits} and {@link PixelCNN.logLikelihood}.
+ *
+ * @interface
+ */
+export type InferenceOptions = z.input<typeof inferenceSchema>;
