@@ -1,4 +1,4 @@
-// The masked convolution by itself: one call on host arrays, forward or backward.
+// Computes a masked convolution of host arrays with one call, forward or backward.
 import { isDetached } from './data/check-bytes.js';
 import { checkDevice, type Device } from './device/device.js';
 import { check } from './errors.js';
@@ -35,7 +35,7 @@ const shared = {
   /** Odd. */
   kernelSize: z.int().min(1).max(31),
   maskType: z.enum(['A', 'B']),
-  /** Contiguous groups of channels; at the centre tap a group sees lower groups (A) or lower and equal ones (B). */
+  /** Contiguous groups of channels. At the centre tap a group sees lower groups (mask A), or itself and lower ones (B). */
   channelGroups: z.int().min(1).max(256).default(1),
   algorithm: z.enum(algorithms).default('direct'),
 };
@@ -43,25 +43,24 @@ const forwardSchema = z.strictObject({ ...shared, bias: floats.optional() });
 const backwardSchema = z.strictObject({ ...shared, bias: floats.optional(), gradOutput: floats });
 
 /**
- * What {@link maskedConv2d} takes.
+ * The options of {@link maskedConv2d}.
  *
  * @interface
  */
 export type MaskedConv2dOptions = z.input<typeof forwardSchema>;
 /**
- * What {@link maskedConv2dBackward} takes.
+ * The options of {@link maskedConv2dBackward}.
  *
  * @interface
  */
 export type MaskedConv2dBackwardOptions = z.input<typeof backwardSchema>;
 
 /**
- * y = conv(input, weight * mask) + bias: stride 1, "same" zero padding. Returns NHWC, outChannels channels.
- * Default algorithm `direct`; bias defaults to 0. In float32 on every device, factors rounded on one opened with `tf32`.
- * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE (an array of
- * another length than its shape says) or ERR_DETACHED for an argument; ERR_LIMIT, ERR_QUEUE_FULL or ERR_TIMEOUT by the
- * device's limits, ERR_LIMIT also for an array of 2 GiB or more; ERR_DISPOSED, ERR_OUT_OF_MEMORY, or ERR_CUDA and
- * ERR_DEVICE_LOST of a GPU.
+ * Computes y = conv(input, weight * mask) + bias with stride 1 and "same" zero padding, and returns it as
+ * [N, H, W, outChannels]. It is computed in float32 on every device; on one that was opened with `tf32` the factors are
+ * rounded. Default: algorithm `direct`, and a bias of 0.
+ * @throws PixelCnnError ERR_BUFFER_SIZE for an array whose length is not that of its shape; ERR_LIMIT for an array of
+ * 2 GiB or more. docs/errors.md explains these and all other codes.
  */
 export async function maskedConv2d(device: Device, options: MaskedConv2dOptions): Promise<Float32Array> {
   checkDevice('maskedConv2d', device);
@@ -81,7 +80,8 @@ export async function maskedConv2d(device: Device, options: MaskedConv2dOptions)
 }
 
 /**
- * Gradients of the sum of y * gradOutput; gradWeight is exactly 0 under the mask.
+ * Computes the gradients of the sum of y * gradOutput, where y is what {@link maskedConv2d} returns. gradWeight is exactly
+ * 0 under the mask.
  * @throws PixelCnnError as {@link maskedConv2d}.
  */
 export async function maskedConv2dBackward(
@@ -115,7 +115,7 @@ export async function maskedConv2dBackward(
   return { gradInput: gradInput!, gradWeight: rest[0]!, gradBias: rest[1]! };
 }
 
-/** Host arrays are float32, whatever the device computes in; factors are rounded only if `tf32` was asked for. */
+/** Records in float32, as host arrays are. Factors are rounded only if the device was opened with `tf32`. */
 function hostRecorder(device: Device): Recorder {
   return new Recorder(device, device.info.precision === 'tf32' ? 'tf32' : 'f32');
 }
@@ -158,7 +158,7 @@ function runOnce(
   inputs: Float32Array[],
 ): Promise<Float32Array[]> {
   return r.device.calls.run(caller, { count: n, height: h, width: w }, undefined, async (signal) => {
-    // Copied now: compiling awaits, and the caller may change or detach its arrays meanwhile.
+    // The arrays are copied before compiling, during which the caller may change or detach them.
     const copies = inputs.map((array) => array.slice());
     const program = await Program.compile(r);
     try {

@@ -1,4 +1,4 @@
-// The public API, and nothing else.
+// Exports the public API of the package, and nothing else.
 export { type ImageBatch, type ImageValues, selectImages, sliceImages } from './data/image-batch.js';
 export { type ImageGridOptions, imageGrid } from './data/image-grid.js';
 export {

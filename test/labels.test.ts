@@ -75,6 +75,7 @@ describe('the functions of the package', () => {
     'model.weights': 'labels themselves',
     'model.values': 'labels themselves',
     'model.notes': 'sentences',
+    'model.imageSize': 'a size',
     'model.dispose': 'nothing',
     'model.internals': 'not public',
   };

@@ -1,19 +1,19 @@
-// Limits on what one call may ask of a device and on how many calls may wait for it: a server's work stays bounded.
+// Limits what one call may ask of a device and how many calls may wait for it, so that a server's work stays bounded.
 import { getMaxListeners, setMaxListeners } from 'node:events';
 import { allocating, PixelCnnError } from '../errors.js';
 import { z } from '../options.js';
 
 export const limitsSchema = z.strictObject({
-  /** Calls under way at once, working or waiting; one more is refused with ERR_QUEUE_FULL. Default 64. */
+  /** The most calls at once, working or waiting; one more is refused with ERR_QUEUE_FULL. Default 64. */
   maxQueue: z.int().min(1).max(1024).default(64),
-  /** Images of one call. Default 65,536. */
+  /** The most images of one call. Default 65,536. */
   maxBatch: z.int().min(1).default(65_536),
-  /** Pixels of one call: images x height x width. Default 2^26. */
+  /** The most pixels of one call: images x height x width. Default 2^26. */
   maxPixels: z
     .int()
     .min(1)
     .default(2 ** 26),
-  /** Milliseconds from a call to its end, waiting included; then it rejects with ERR_TIMEOUT. Default an hour. */
+  /** The most milliseconds of a call, waiting included; then it rejects with ERR_TIMEOUT. Default: an hour. */
   timeoutMs: z
     .int()
     .min(1)
@@ -22,7 +22,7 @@ export const limitsSchema = z.strictObject({
 });
 export type DeviceLimits = Readonly<z.output<typeof limitsSchema>>;
 
-/** For programs of one person, who can stop what takes too long: as far as each limit goes. */
+/** All limits at their maximum, for the command line, where the user can press Ctrl-C. */
 export const widestLimits: DeviceLimits = {
   maxQueue: 1024,
   maxBatch: 2 ** 32 - 1,
@@ -30,20 +30,20 @@ export const widestLimits: DeviceLimits = {
   timeoutMs: 2 ** 31 - 1,
 };
 
-/** The images that a call works on. */
+/** The number and size of the images that a call works on. */
 interface Extent {
   readonly count: number;
   readonly height: number;
   readonly width: number;
 }
 
-/** A call under way: `signal` aborts with the caller's signal or at the deadline; `end` makes room for another. */
+/** A call that is under way. `signal` aborts with the caller's signal or at the deadline; `end` makes room for another call. */
 export interface AdmittedCall {
   readonly signal: AbortSignal;
   end(): void;
 }
 
-/** The calls under way on a device. */
+/** Counts the calls that are under way on a device and refuses those beyond its limits. */
 export class CallQueue {
   readonly limits: DeviceLimits;
   #underWay = 0;
@@ -52,7 +52,7 @@ export class CallQueue {
     this.limits = limits;
   }
 
-  /** @throws PixelCnnError ERR_LIMIT, ERR_QUEUE_FULL; the reason of a `signal` that is aborted already. */
+  /** Begins a call. @throws PixelCnnError ERR_LIMIT, ERR_QUEUE_FULL; the reason of a `signal` that is aborted already. */
   admit(caller: string, { count, height, width }: Extent, signal: AbortSignal | undefined): AdmittedCall {
     const { maxQueue, maxBatch, maxPixels, timeoutMs } = this.limits;
     const pixels = count * height * width;
@@ -87,13 +87,13 @@ export class CallQueue {
     };
     const timer = setTimeout(() => {
       controller.abort(timeout(caller, timeoutMs));
-      // A stream that nobody reads on would hold its place for ever.
+      // A stream that is no longer read would hold its place for ever.
       end();
     }, timeoutMs).unref();
     return { signal: controller.signal, end };
   }
 
-  /** Runs `body` as one call, as {@link admit} does. A result that comes after the abort is dropped. */
+  /** Runs `body` as one call, which {@link admit} begins. A result that comes after the abort is dropped. */
   async run<R>(
     caller: string,
     extent: Extent,
@@ -111,7 +111,7 @@ export class CallQueue {
   }
 }
 
-/** One signal for many calls is no leak, which Node.js would warn of: every call takes its listener away. */
+/** Keeps Node.js from warning of a leak when many calls share a signal: each call removes its listener at its end. */
 function expectListeners(signal: AbortSignal, calls: number): void {
   const most = getMaxListeners(signal);
   if (most > 0 && most <= calls) setMaxListeners(calls + most, signal);

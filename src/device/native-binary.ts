@@ -7,19 +7,19 @@ import { fileURLToPath } from 'node:url';
 import { PixelCnnError } from '../errors.js';
 import { errorCode, isError } from '../realm.js';
 
-/** The folder of package.json. */
+/** The folder of the package's package.json. */
 export const packageRoot = fileURLToPath(new URL('../..', import.meta.url));
 const platforms = ['linux-x64', 'linux-arm64'];
 const buildIt = '`npx pixelcnn build` builds it from source here';
 
 const gypBuild = createRequire(import.meta.url)('node-gyp-build') as { path(folder: string): string };
 
-/** What decides whether a binary loads. */
+/** The properties of a machine that decide whether a binary loads on it. */
 export interface Machine {
   /** Node's names, e.g. `linux` and `x64`. */
   readonly platform: string;
   readonly arch: string;
-  /** Version of the C library; undefined where it is not glibc. */
+  /** The version of the C library; undefined if it is not glibc. */
   readonly glibc: string | undefined;
 }
 
@@ -34,7 +34,7 @@ function glibcVersion(): string | undefined {
 }
 
 /**
- * The binary to load: one built here with `pixelcnn build` (or in a clone), else the prebuilt one for this machine.
+ * Finds the binary to load: one that was built here with `pixelcnn build` or in a clone, or else the prebuilt one.
  * @throws PixelCnnError ERR_NATIVE_LOAD.
  */
 export function findBinary(): string {
@@ -56,8 +56,8 @@ export function loadBinary(): unknown {
 }
 
 /**
- * The files in the folder of a published binary that are not what was published, by the SHA-256 of
- * prebuilds/manifest.json; undefined for a binary that was built here.
+ * Lists the files beside a published binary whose SHA-256 is not the published one of prebuilds/manifest.json. Returns
+ * undefined for a binary that was built here.
  */
 export function changedFiles(binary: string): string[] | undefined {
   const prebuilds = join(packageRoot, 'prebuilds');
@@ -71,7 +71,7 @@ export function changedFiles(binary: string): string[] | undefined {
   });
 }
 
-/** Without a manifest nothing counts as published. */
+/** Reads the checksums of published files. Without a manifest no file counts as published. */
 function readManifest(file: string): Record<string, { readonly sha256: string }> {
   if (!existsSync(file)) return {};
   return JSON.parse(readFileSync(file, 'utf8')) as Record<string, { readonly sha256: string }>;
@@ -83,7 +83,7 @@ function loadError(cause: unknown, file: string | undefined): PixelCnnError {
   return new PixelCnnError('ERR_NATIVE_LOAD', message, { remedy, cause });
 }
 
-/** Why loading `file`, or finding one, failed on `machine`, and what to do about it. */
+/** Explains why loading `file`, or finding one, failed on a machine, and what to do about it. */
 export function explainLoadFailure(
   cause: unknown,
   file: string | undefined,
@@ -150,7 +150,7 @@ export function explainLoadFailure(
   return { reason: message, remedy: `install pixelcnn again; or ${buildIt}` };
 }
 
-/** The first bytes of a file, fewer if it is shorter. */
+/** Reads the first bytes of a file, fewer if it is shorter. */
 function readHeader(file: string): Buffer {
   const header = Buffer.alloc(20);
   const descriptor = openSync(file, 'r');
@@ -163,14 +163,14 @@ function readHeader(file: string): Buffer {
 
 const systems = { linux: 'Linux', darwin: 'macOS', win32: 'Windows' } as const;
 
-/** What a binary was built for, in Node's names; undefined if it is none or cut short. */
+/** Returns the platform that a binary was built for, in Node's names; undefined if it is no binary or cut short. */
 function targetOf(header: Buffer): { platform: keyof typeof systems; arch?: string } | undefined {
   if (header.length < 20) return undefined;
   if (header.readUInt32BE(0) === 0x7f454c46) {
     const machine = header.readUInt16LE(18);
     return { platform: 'linux', arch: { 62: 'x64', 183: 'arm64' }[machine] ?? `ELF machine ${machine}` };
   }
-  // Mach-O of 64 bits, and the universal files that hold several.
+  // These are the magic numbers of 64-bit Mach-O files and of universal files, which contain several.
   if ([0xcffaedfe, 0xcafebabe].includes(header.readUInt32BE(0))) return { platform: 'darwin' };
   if (header.toString('latin1', 0, 2) === 'MZ') return { platform: 'win32' };
   return undefined;

@@ -1,10 +1,10 @@
-// The addon and its description: the only file that knows what the native side looks like.
+// Loads the native addon and describes its functions to TypeScript; no other file knows them.
 import { PixelCnnError } from '../errors.js';
 import { isError, isPromise } from '../realm.js';
 import { loadBinary } from './native-binary.js';
 
 declare const tag: unique symbol;
-/** Opaque native objects; their memory is managed natively. */
+/** Opaque handles of native objects, whose memory native code manages. */
 export type NativeDevice = { readonly [tag]: 'Device' };
 export type NativeArena = { readonly [tag]: 'Arena' };
 export type NativeProgram = { readonly [tag]: 'Program' };
@@ -20,14 +20,14 @@ export interface Native {
     instructionSet: string;
     threads: number;
     cudnn: string;
-    /** How programs run again on a GPU: "graphs", or why op by op. */
+    /** On a GPU "graphs", or the reason why programs run op by op instead of as CUDA graphs. */
     recording: string;
-    /** Numbers of the precisions it computes in (native/ops.h: Precision). */
+    /** The numbers of the precisions that it computes in (Precision of native/ops.h). */
     precisions: number[];
     /** Whether a packed filter is the same for both directions (native/backend.h). */
     packsAlike: boolean;
   };
-  /** What there is of cuDNN; `message` is empty where it can be used. */
+  /** Describes the cuDNN of this machine. `message` is empty if it can be used. */
   cudnnReport(): Record<'version' | 'path' | 'code' | 'message' | 'remedy' | 'attempts', string>;
   closeDevice(device: NativeDevice): Promise<void>;
   packedBytes(device: NativeDevice, shape: Int32Array, direction: number): number;
@@ -47,7 +47,7 @@ export interface Native {
     program: NativeProgram,
     inputs: ArrayBufferView[],
   ): Promise<{ values: Float64Array; opByOp: string }>;
-  /** While a program is prepared: convolutions that the device has chosen a way to compute for, of how many. */
+  /** While a program is prepared: for how many of its convolutions the device has chosen a way to compute them. */
   programChoices(program: NativeProgram): { made: number; of: number };
 }
 
@@ -55,8 +55,8 @@ const abi = 5;
 let loaded: Native | undefined;
 
 /**
- * The addon, loaded on first use so that importing the package never throws.
- * @throws PixelCnnError ERR_NATIVE_LOAD when no binary fits this machine.
+ * Returns the addon. It is loaded on first use, so that importing the package never throws.
+ * @throws PixelCnnError ERR_NATIVE_LOAD if no binary fits this machine.
  */
 export function native(): Native {
   if (loaded !== undefined) return loaded;
@@ -74,7 +74,7 @@ export function native(): Native {
   return addon;
 }
 
-/** Turns an error of the addon into a PixelCnnError; passes others through. */
+/** Turns an error of the addon into a PixelCnnError and returns other errors as they are. */
 export function fromNative(error: unknown): unknown {
   if (error instanceof PixelCnnError || !isError(error)) return error;
   const { code, remedy } = error as Error & { code?: unknown; remedy?: unknown };
@@ -86,7 +86,7 @@ export function fromNative(error: unknown): unknown {
   );
 }
 
-/** Calls `body`, converting what it throws or rejects with. */
+/** Calls `body` and turns errors of the addon, thrown or rejected, into PixelCnnErrors. */
 export function callNative<T>(body: () => T): T {
   try {
     const result = body();

@@ -1,4 +1,4 @@
-// The masked convolution layer: a filter with its parameters, recorded forward and backward.
+// Defines the masked convolution layer, which records a convolution with its parameters forward and backward.
 import {
   type Algorithm,
   type Direction,
@@ -25,6 +25,7 @@ export interface LayerParameters {
   readonly bias: Tensor;
 }
 
+/** A masked convolution with its weight and bias. */
 export class MaskedConv2d {
   readonly config: LayerConfig;
   readonly parameters: LayerParameters;
@@ -39,7 +40,7 @@ export class MaskedConv2d {
     return { n: n!, h: h!, w: w!, ...this.config, algorithm };
   }
 
-  /** The layer's filter as {@link maskedConv2dPack} takes it; the packed tensor keeps its memory from run to run if `keep`. */
+  /** Describes the packing of the layer's filter, into a state if `keep` and into a temporary tensor otherwise. */
   filterPack(r: Recorder, direction: Direction, algorithm: Algorithm, keep: boolean): FilterPack {
     const filter = { ...this.config, algorithm };
     const bytes = packedBytes(r, filter, direction);
@@ -48,7 +49,7 @@ export class MaskedConv2d {
     return { filter, direction, weight: this.parameters.weight, packed };
   }
 
-  /** ReLU(conv(x) + bias): (N, H, W, C) to (N, H, W, K). `packed`: weights packed forward for this algorithm. */
+  /** Records ReLU(conv(x) + bias), (N, H, W, C) to (N, H, W, K). `packed` has the weights packed forward. */
   forward(r: Recorder, x: Tensor, algorithm: Algorithm, packed: Tensor): Tensor {
     return maskedConv2dForward(r, `${this.config.name} forward`, this.shape(x.shape, algorithm), {
       x,
@@ -58,7 +59,7 @@ export class MaskedConv2d {
     });
   }
 
-  /** Gradients of weight and bias from the layer's input and the gradient before its ReLU. */
+  /** Records the gradients of weight and bias, from the layer's input and the gradient before its ReLU. */
   backwardWeight(
     r: Recorder,
     x: Tensor,
@@ -75,8 +76,8 @@ export class MaskedConv2d {
   }
 
   /**
-   * Gradient before the ReLU of the layer below, whose output is this layer's input x: 0 where x is 0. `packedBackward`:
-   * weights packed backward for this algorithm.
+   * Records the gradient before the ReLU of the layer below, which is 0 where its output x, this layer's input, is 0.
+   * `packedBackward` has the weights packed backward.
    */
   backwardInput(r: Recorder, x: Tensor, gradY: Tensor, algorithm: Algorithm, packedBackward: Tensor): Tensor {
     return maskedConv2dBackwardInput(

@@ -1,21 +1,20 @@
-// Images that a caller gives to a model: every field is read once, then checked against the model.
+// Checks images that a caller gives to a model: reads every field once, then compares it with what the model takes.
 import { plainBytes } from '../data/check-bytes.js';
 import { checkImageBatch, type ImageBatch, type ImageValues } from '../data/image-batch.js';
 import { levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
 import type { PixelCnnConfig } from './config.js';
 
-/** What images are checked against. */
+/** The parts of a model that images are checked against. */
 interface ImageModel {
   readonly config: PixelCnnConfig;
-  /** What the model was trained on; undefined where nobody has said. */
+  /** Whether the model was trained on bytes or levels; undefined if that is unknown. */
   readonly values: ImageValues | undefined;
 }
 
 /**
- * The images with plain fields over the caller's memory, which is not copied.
- * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE,
- * ERR_DETACHED, ERR_IMAGE_CHANNELS, ERR_IMAGE_VALUES; `name` says which argument, e.g. `logits: images`.
+ * Returns the images as an object with plain fields. Their memory is still the caller's: it is not copied. `name` is the
+ * argument that errors name, e.g. `logits: images`.
  */
 export function checkImages(name: string, images: unknown, model: ImageModel): ImageBatch {
   const read = readOnce(name, images);
@@ -28,14 +27,14 @@ export function checkImages(name: string, images: unknown, model: ImageModel): I
   return read;
 }
 
-/** The same over a copy of the memory, which the caller cannot change. */
+/** Copies the memory of checked images, so that the caller cannot change it any more. */
 export function copyImages(images: ImageBatch): ImageBatch {
   return { ...images, data: plainBytes(images.data).slice() };
 }
 
 /**
- * Throws where the numbers are not what the model takes, or where nobody has said what they are and they look like
- * levels: as bytes they would all be level 0, whose likelihood is wonderful and means nothing.
+ * Refuses numbers that are not what the model takes, and numbers that look like levels but do not say so: taken as bytes
+ * they would all become level 0, whose likelihood is excellent and meaningless.
  */
 function checkValues(name: string, images: ImageBatch, model: ImageModel): void {
   const { levels } = model.config;
@@ -81,7 +80,7 @@ function largestOf(data: Uint8Array): number {
   return data.reduce((most, value) => Math.max(most, value), 0);
 }
 
-/** A getter may throw, or answer otherwise the next time. */
+/** Reads each field once, because a getter may throw or return another value the next time. */
 function readOnce(name: string, images: unknown): unknown {
   if (typeof images !== 'object' || images === null) return images;
   try {

@@ -1,4 +1,4 @@
-// What makes a PixelCNN: its configuration, and the layers that follow from it.
+// Defines the configuration of a PixelCNN and the layers that follow from it.
 import { PixelCnnError } from '../errors.js';
 import type { LayerConfig } from '../layers/masked-conv2d.js';
 import { parseOptions, z } from '../options.js';
@@ -10,14 +10,14 @@ export const configSchema = z.strictObject({
   hiddenChannels: z.int().min(1).max(2048).default(64),
   /** Masked convolutions, the first (mask A) and the last (1x1, to logits) included. */
   layers: z.int().min(2).max(128).default(7),
-  /** Values a pixel can take: 256 for 8-bit images, 2 for binary ones. docs/levels.md tells how bytes become levels. */
+  /** The values that a pixel can take: 256 for 8-bit images, 2 for binary ones. docs/levels.md explains levels. */
   levels: z.int().min(2).max(256).default(256),
   /** Size of all filters but the last, odd. */
   kernelSize: z.int().min(1).max(31).default(7),
 });
 
 /**
- * What a PixelCNN is made of; every option has a default.
+ * The options that a PixelCNN is made from; each has a default.
  *
  * @interface
  */
@@ -30,7 +30,7 @@ export type PixelCnnOptions = z.input<typeof configSchema>;
 export type PixelCnnConfig = Readonly<z.output<typeof configSchema>>;
 
 const { shape } = configSchema;
-/** The same options without defaults: what the caller of `PixelCNN.load` expects of a file. */
+/** The same options without defaults: those that the caller of `PixelCNN.load` expects of a file. */
 export const expectedSchema = z.strictObject({
   channels: shape.channels.unwrap().optional(),
   hiddenChannels: shape.hiddenChannels.unwrap().optional(),
@@ -41,10 +41,10 @@ export const expectedSchema = z.strictObject({
 
 const maxParameters = 2 ** 28;
 
-/** Pixels: the largest height and width that the native ops take (native/ops.h). */
+/** The largest height and width, in pixels, that native/ops.h allows. */
 export const maxImageSide = 2 ** 14;
 
-/** Parses and checks a configuration. @throws PixelCnnError ERR_INVALID_ARG_*, ERR_OUT_OF_RANGE, ERR_LIMIT. */
+/** Parses and checks a configuration. @throws PixelCnnError ERR_LIMIT for a model that would be too large. */
 export function parseConfig(caller: string, options: unknown): PixelCnnConfig {
   const config = parseOptions(caller, configSchema, options);
   if (config.kernelSize % 2 === 0) {
@@ -70,8 +70,9 @@ export function parseConfig(caller: string, options: unknown): PixelCnnConfig {
 }
 
 /**
- * The network of van den Oord et al. 2016 without residual blocks: mask A from the image, mask B between hidden
- * layers, ReLU after each, 1x1 to channels * levels logits. Names are those of an `nn.Sequential` with the ReLUs in.
+ * Returns the layers of the network of van den Oord et al. 2016 without residual blocks: a convolution with mask A from
+ * the image, hidden ones with mask B, a ReLU after each, then a 1x1 convolution to channels * levels logits. The names
+ * are those of an `nn.Sequential` that contains the ReLUs.
  */
 export function layerConfigs(config: PixelCnnConfig): LayerConfig[] {
   const { channels, hiddenChannels, layers, levels, kernelSize } = config;
@@ -89,7 +90,7 @@ export function layerConfigs(config: PixelCnnConfig): LayerConfig[] {
   });
 }
 
-/** Weights and biases, those under the mask included. */
+/** Counts the weights and biases, those under the mask included. */
 export function parameterCount(config: PixelCnnConfig): number {
   return layerConfigs(config).reduce(
     (sum, { c, k, kernelSize }) => sum + k * c * kernelSize * kernelSize + k,
@@ -98,8 +99,8 @@ export function parameterCount(config: PixelCnnConfig): number {
 }
 
 /**
- * Checks what a file says against what the caller expects of it; `source` is where the file says it.
- * @throws PixelCnnError CKPT_CONFIG that names both values.
+ * Checks a file's configuration against what the caller expects of it. `source` is where the file says it.
+ * @throws PixelCnnError CKPT_CONFIG, with both values.
  */
 export function checkExpected(
   config: PixelCnnConfig,

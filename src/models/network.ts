@@ -1,4 +1,4 @@
-// The network on one screen: what a forward pass, a likelihood and a training step record.
+// Records what a network computes: a forward pass, a likelihood, and a training step with its backward pass.
 import type { LayerParameters, MaskedConv2d } from '../layers/masked-conv2d.js';
 import { type AdamOperands, adam } from '../ops/adam.js';
 import {
@@ -17,17 +17,17 @@ import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 import type { PixelCnnConfig } from './config.js';
 
-/** A network bound to one set of parameters: masked convolutions with ReLU, then the head. */
+/** A network that is bound to one set of parameters: masked convolutions with ReLU, then the head. */
 export interface Network {
   readonly config: PixelCnnConfig;
   readonly hidden: readonly MaskedConv2d[];
   readonly head: MaskedConv2d;
 }
 
-/** Packed forward weights of all layers, hidden ones first. */
+/** The packed forward weights of all layers: those of the hidden layers, then that of the head. */
 export type PackedWeights = readonly Tensor[];
 
-/** Records the packing of all weights, in one op for up to 32 layers, into tensors that keep their memory. */
+/** Records the packing of all forward weights into states, with one op for up to 32 layers. */
 export function recordPack(r: Recorder, { hidden, head }: Network, algorithm: Algorithm): PackedWeights {
   const filters = [...hidden, head].map((layer) => {
     return layer.filterPack(r, 'forward', layer === head ? 'direct' : algorithm, true);
@@ -37,8 +37,8 @@ export function recordPack(r: Recorder, { hidden, head }: Network, algorithm: Al
 }
 
 /**
- * Returns a function that gives the packed weights of layer i for a direction. Where one packing serves both directions,
- * all layers are packed here, in one op; else the function records each packing when it is called.
+ * Returns a function that gives the packed weights of layer i for a direction. If one packing serves both directions, all
+ * layers are packed here, with one op; otherwise the function records each packing when it is called.
  */
 function trainingPacks(
   r: Recorder,
@@ -49,7 +49,7 @@ function trainingPacks(
     const packed = recordPack(r, network, algorithm);
     return (i) => packed[i]!;
   }
-  // On the CPU one op for all layers would be no faster, and would need memory for both directions of all of them.
+  // On the CPU one op for all layers would be no faster, and it would need memory for both directions of all layers.
   const { hidden, head } = network;
   return (i, direction) => {
     const layer = hidden[i] ?? head;
@@ -59,7 +59,7 @@ function trainingPacks(
   };
 }
 
-/** Hidden activations (N, H, W, hidden) of images (N, H, W, channels) of bytes, and the images' levels. */
+/** Records the hidden activations (N, H, W, hidden) of images of bytes (N, H, W, channels), and the images' levels. */
 function recordHidden(
   r: Recorder,
   network: Network,
@@ -72,7 +72,7 @@ function recordHidden(
   return { level, y };
 }
 
-/** Logits (N, H, W, channels * levels); logit c * levels + v is that of level v of channel c. */
+/** Records the logits (N, H, W, channels * levels). Logit c * levels + v is that of level v of channel c. */
 export function recordLogits(
   r: Recorder,
   network: Network,
@@ -91,7 +91,7 @@ export function recordLogits(
   });
 }
 
-/** nats (N, float64): the negative log-likelihood of each image. */
+/** Records the negative log-likelihood of each image in nats (N, float64). */
 export function recordNats(
   r: Recorder,
   network: Network,
@@ -109,7 +109,7 @@ export function recordNats(
   });
 }
 
-/** One training step on images of bytes: forward, head, backward, Adam. Returns nats (N, float64) before the step. */
+/** Records one training step on images of bytes. Returns their nats (N, float64) before the step. */
 export function recordTrainingStep(
   r: Recorder,
   network: Network,

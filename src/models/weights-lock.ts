@@ -1,18 +1,18 @@
-// Calls that read a model's weights in several pieces, and training steps that change them, take turns.
+// Lets calls that read a model's weights and training steps that change them take turns.
 
 /**
- * A call that runs in several pieces must see one set of weights: a sample is drawn with the weights of one step, a mean
- * is over images under the same ones. So a training step waits until the calls under way have ended; calls that come
- * meanwhile wait until that step is submitted, so that neither side waits for ever.
+ * A call that runs in several pieces must see the weights of one training step: a sample is drawn with them, and a mean
+ * likelihood is of one model. A training step therefore waits until the calls under way have ended. Calls that come
+ * meanwhile wait until that step is submitted, so that neither side can keep the other waiting for ever.
  */
 export class WeightsLock {
   #reads = 0;
-  /** The last change that was asked for; it has been submitted, or given up, when this resolves. */
+  /** Resolves when the last requested change has been submitted or given up. */
   #change: Promise<void> = Promise.resolve();
   #changesWaiting = 0;
   #whenUnread: (() => void)[] = [];
 
-  /** Runs `body`, during which the weights stay as they are. Rejects with the reason of a signal that is aborted first. */
+  /** Runs `body` while the weights do not change. Rejects with the reason of a signal that is aborted before its turn. */
   async read<R>(signal: AbortSignal | undefined, body: () => Promise<R>): Promise<R> {
     while (this.#changesWaiting > 0) {
       await untilAborted(this.#change, signal);
@@ -28,8 +28,8 @@ export class WeightsLock {
   }
 
   /**
-   * Calls `submit`, which changes the weights for whatever is submitted after it, in the order of the calls. Undefined,
-   * and nothing submitted, where `signal` is aborted before its turn.
+   * Calls `submit`, which changes the weights for everything that is submitted after it. Changes take place in the order of
+   * their calls. Resolves with undefined, and submits nothing, if `signal` is aborted before its turn.
    */
   async change<R>(signal: AbortSignal | undefined, submit: () => Promise<R>): Promise<R | undefined> {
     this.#changesWaiting += 1;
@@ -39,8 +39,8 @@ export class WeightsLock {
         await untilAborted(new Promise<void>((resolve) => this.#whenUnread.push(resolve)), signal);
       }
       this.#changesWaiting -= 1;
-      // What is submitted runs after what was submitted before, so nobody waits here until it has run.
-      // One that comes after a change that was given up must not be submitted in its place.
+      // The device runs submissions in their order, so nobody has to wait here until the change has run.
+      // A change whose predecessor was given up must not be submitted in the predecessor's place.
       if (this.#reads === 0 && !signal?.aborted) result = (async () => submit())();
     });
     await this.#change;
@@ -48,7 +48,7 @@ export class WeightsLock {
   }
 }
 
-/** Resolves when `done` does, or when `signal` is aborted. */
+/** Resolves when `done` does or when `signal` is aborted. */
 function untilAborted(done: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
   if (signal === undefined) return done;
   return new Promise((resolve) => {

@@ -1,4 +1,4 @@
-// The two sets of weights that a model may hold, and which of them a call takes.
+// Chooses which of the two sets of weights that a model may hold a call uses, and refuses sets that it does not hold.
 import { check, PixelCnnError } from '../errors.js';
 import { z } from '../options.js';
 import type { WeightsLock } from './weights-lock.js';
@@ -7,19 +7,19 @@ import type { WeightsLock } from './weights-lock.js';
 export type Weights = 'raw' | 'ema';
 export const weightSets = ['raw', 'ema'] as const satisfies readonly Weights[];
 
-/** Which weights a call takes. */
+/** The option by which a call names the weights that it uses. */
 export const weightsOption = z
   .enum(weightSets)
   .optional()
   .describe('raw, as trained, or ema, their moving average; default: ema where the model holds both');
 
-/** What a model holds after a training run with this decay of the average. */
+/** Returns the sets that a model holds after a training run with this decay of the average. */
 export function heldAfterTraining(emaDecay: number): readonly Weights[] {
   return emaDecay > 0 ? weightSets : ['raw'];
 }
 
 /**
- * The weights that are asked for or, where none are, the average if the model holds both and else what it holds.
+ * Returns the weights that were asked for or, by default, the average if the model holds it and the raw ones otherwise.
  * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS for weights that the model does not hold.
  */
 export function chooseWeights(
@@ -42,8 +42,8 @@ export function chooseWeights(
 }
 
 /**
- * Runs `body` with the weights that a call takes, during which they stay as they are. They are chosen when its turn has
- * come: a training run that the call waits for may change what the model holds.
+ * Runs `body` with the weights that a call uses, which do not change meanwhile. They are chosen only when the call gets its
+ * turn, because a training run that it waits for may change which sets the model holds.
  * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS; the reason of a `signal` that is aborted while the call waits.
  */
 export function withWeights<R>(
@@ -57,11 +57,10 @@ export function withWeights<R>(
 }
 
 /**
- * For a call of several submissions: a check to be made right before each, that all of them use the same weights.
- * Calls that hold the model's lock pass it always; a stream, which may stand still for as long as its reader likes, does
- * not keep a training run waiting, and ends when the weights change.
- * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS if a training run ended the average since it was chosen; the check throws
- * ERR_MODEL_IN_USE.
+ * Returns a check that a call with several submissions makes right before each of them: it throws ERR_MODEL_IN_USE if the
+ * weights have changed since the first. Calls that hold the model's lock always pass it. A stream does not hold the lock,
+ * because its reader may pause for as long as it likes and would keep a training run waiting.
+ * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS if a training run has ended the average since it was chosen.
  */
 export function checkUnchanged(
   model: { readonly holds: readonly Weights[]; readonly version: number },

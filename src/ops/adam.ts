@@ -1,4 +1,4 @@
-// Adam over flat regions of the parameter arena, with clipping by global norm and a moving average of the weights.
+// Records a step of Adam on all parameters at once, with clipping by global norm and a moving average of the weights.
 import type { Recorder } from '../program/recorder.js';
 import { elements, type Tensor } from '../program/tensor.js';
 
@@ -14,7 +14,7 @@ export interface AdamOperands {
   average: Tensor;
 }
 
-/** One step of Adam (AdamW if decay is set). A gradient that is not finite skips the step and counts it. */
+/** Records one step of Adam, or AdamW if there is weight decay. A step whose gradient is not finite is skipped and counted. */
 export function adam(r: Recorder, label: string, operands: AdamOperands): void {
   const { gradients, hyper, state, parameters, moment1, moment2, average } = operands;
   const count = elements(gradients.shape);

@@ -1,4 +1,4 @@
-// Masked convolution: shapes, masks and the recording of its ops (native/ops.h has the semantics).
+// Records masked convolutions, forward and backward, and defines their shapes and masks.
 //
 //   y[n,i,j,o] = bias[o] + sum over live taps (r, s) and c of w[o,c,r,s] * x[n, i + r - k/2, j + s - k/2, c]
 //
@@ -19,7 +19,7 @@ export type MaskType = 'A' | 'B';
 export type Algorithm = 'auto' | 'direct' | 'winograd';
 export const algorithms = ['auto', 'direct', 'winograd'] as const;
 
-/** A masked filter and how it is computed, whatever images it is applied to. */
+/** A masked filter and the algorithm that applies it, without the images that it is applied to. */
 export interface FilterShape {
   /** Input channels. */
   readonly c: number;
@@ -56,7 +56,7 @@ function filterNumbers(r: Recorder, filter: FilterShape): number[] {
   return shapeNumbers(r, { n: 1, h: 1, w: 1, ...filter });
 }
 
-/** Bytes of a packed filter. */
+/** Returns the bytes of a packed filter. */
 export function packedBytes(r: Recorder, filter: FilterShape, direction: Direction): number {
   return r.device.packedBytes(Int32Array.from(filterNumbers(r, filter)), directions.indexOf(direction));
 }
@@ -66,7 +66,7 @@ export function tapsBeforeCentre(kernelSize: number): number {
   return (kernelSize ** 2 - 1) / 2;
 }
 
-/** Whether the weight of output o, input c at row r, column s takes part. */
+/** Whether the weight from input channel c to output channel o at row r, column s is live, that is, not masked. */
 export function isLiveTap(
   filter: Omit<FilterShape, 'algorithm'>,
   o: number,
@@ -82,7 +82,7 @@ export function isLiveTap(
   return filter.maskType === 'B' ? inputGroup <= outputGroup : inputGroup < outputGroup;
 }
 
-/** A filter to pack for one direction: masked weights (K, C, R, S) into `packed` of {@link packedBytes} bytes. */
+/** The packing of one filter: its weights (K, C, R, S) go to `packed`, which has {@link packedBytes} bytes. */
 export interface FilterPack {
   readonly filter: FilterShape;
   readonly direction: Direction;
@@ -90,10 +90,10 @@ export interface FilterPack {
   readonly packed: Tensor;
 }
 
-/** Filters of one op: MaskedConv2dPack::kMostFilters of native/ops.h. */
+/** The most filters of one op: MaskedConv2dPack::kMostFilters of native/ops.h. */
 const mostFilters = 32;
 
-/** Packs filters, up to 32 of them in one op. */
+/** Records the packing of filters, with one op for up to 32 of them. */
 export function maskedConv2dPack(r: Recorder, label: string, filters: readonly FilterPack[]): void {
   for (const { filter, weight } of filters)
     checkShape(label, 'weight', weight, [filter.k, filter.c, filter.kernelSize, filter.kernelSize]);
@@ -115,7 +115,10 @@ export function maskedConv2dPack(r: Recorder, label: string, filters: readonly F
   }
 }
 
-/** y (N, H, W, K) from x (N, H, W, C), with ReLU if `relu`; float32 in any precision if `floatY`. */
+/**
+ * Records y (N, H, W, K) from x (N, H, W, C), followed by a ReLU if `relu`. With `floatY` y is float32 whatever the
+ * precision of the program.
+ */
 export function maskedConv2dForward(
   r: Recorder,
   label: string,
@@ -138,8 +141,8 @@ export function maskedConv2dForward(
 }
 
 /**
- * gradX (N, H, W, C) from gradY (N, H, W, K); with `reluOutput`, which is then x, 0 where x is not
- * positive: the gradient before the ReLU that made x.
+ * Records gradX (N, H, W, C) from gradY (N, H, W, K). If x is the output of a ReLU it is given as `reluOutput`, and gradX
+ * is the gradient before that ReLU: 0 where x is not positive.
  */
 export function maskedConv2dBackwardInput(
   r: Recorder,
@@ -160,7 +163,7 @@ export function maskedConv2dBackwardInput(
   return gradX;
 }
 
-/** gradWeight (K, C, R, S), exactly 0 under the mask, and gradBias (K). */
+/** Records gradWeight (K, C, R, S), which is exactly 0 under the mask, and gradBias (K). */
 export function maskedConv2dBackwardWeight(
   r: Recorder,
   label: string,
@@ -180,7 +183,7 @@ export function maskedConv2dBackwardWeight(
   });
 }
 
-/** Throws ERR_SHAPE unless the tensor has this shape. */
+/** @throws PixelCnnError ERR_SHAPE unless the tensor has this shape. */
 export function checkShape(label: string, name: string, tensor: Tensor, shape: readonly number[]): void {
   const equal =
     tensor.shape.length === shape.length && tensor.shape.every((size, axis) => size === shape[axis]);

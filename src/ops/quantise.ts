@@ -1,9 +1,10 @@
-// From image bytes to levels and network input: level = floor(byte * levels / 256), x = level / (levels - 1).
-// src/data/levels.ts tells why.
+// Records how image bytes become levels and the network's input. src/data/levels.ts explains why in this way.
+//
+//   level = floor(byte * levels / 256), x = level / (levels - 1)
 import type { Recorder } from '../program/recorder.js';
 import { elements, type Tensor } from '../program/tensor.js';
 
-/** Level (uint8) and network input, both in the shape of `bytes`. */
+/** Records the levels (uint8) and the network's input x, both in the shape of `bytes`. */
 export function quantise(
   r: Recorder,
   label: string,

@@ -1,8 +1,8 @@
-// Philox draws on the device: uniforms for the sampler, dynamic binarisation for training.
+// Records random draws on the device: uniforms for the sampler and binary images for dynamic binarisation.
 import type { Recorder } from '../program/recorder.js';
 import { elements, type Tensor } from '../program/tensor.js';
 
-/** u (N, ...shape) in [0, 1): a function of the key in `random`, the image's `index` and the position alone. */
+/** Records u (N, ...shape) in [0, 1), which follows from the key in `random`, each image's `index` and the position alone. */
 export function randomUniform(
   r: Recorder,
   label: string,
@@ -19,7 +19,7 @@ export function randomUniform(
   });
 }
 
-/** 255 with probability byte / 255, else 0; redrawn for every epoch (third word of `random`). */
+/** Records 255 with probability byte / 255 and else 0, drawn anew for every epoch (the third word of `random`). */
 export function binarise(
   r: Recorder,
   label: string,

@@ -1,8 +1,8 @@
-// The model's head: 1x1 masked convolution to logits, softmax and cross-entropy in one op. Logits are never stored.
+// Records the model's head: one op computes the logits, their softmax and the cross-entropy, and never stores the logits.
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 
-/** Sizes of the head: C hidden channels in, channels * levels logits per pixel. */
+/** The sizes of a head, which computes channels * levels logits per pixel from c hidden channels. */
 export interface HeadShape {
   readonly n: number;
   readonly h: number;
@@ -17,7 +17,7 @@ export function headNumbers(r: Recorder, g: HeadShape): number[] {
   return [g.n, g.h, g.w, g.c, g.channels, g.levels, r.precisionNumber];
 }
 
-/** nats (N, float64): -log p of each image's levels. */
+/** Records nats (N, float64), -log p of each image's levels. */
 export function softmaxCrossEntropy(
   r: Recorder,
   label: string,
@@ -36,7 +36,10 @@ export function softmaxCrossEntropy(
   return nats;
 }
 
-/** The same, with the gradients of the mean over all dimensions; gradX (N, H, W, C) is gated by x > 0. */
+/**
+ * Records nats and the gradients of their mean over all dimensions. x is the output of a ReLU, and gradX (N, H, W, C) the
+ * gradient before that ReLU: 0 where x is 0.
+ */
 export function softmaxCrossEntropyBackward(
   r: Recorder,
   label: string,

@@ -1,13 +1,13 @@
-// How many fronts of the wavefront are submitted at once: pure functions of how long fronts before them took.
+// Decides how many fronts of the wavefront are submitted at once, from how long fronts before them took.
 import { type Front, frontRows, frontSteps } from '../ops/front.js';
 
-/** Most milliseconds of work that the device has been given and not finished: an abort waits for all of it. */
+/** The most milliseconds of work that the device may have in flight, because an abort waits for all of it. */
 export const inFlightMilliseconds = 40;
-/** Most milliseconds of a chunk of single fronts. */
+/** The most milliseconds of a chunk of single fronts. */
 const chunkMilliseconds = 25;
-/** Fronts of the first chunk, which is short because nothing was timed before it. */
+/** The fronts of the first chunk, which is short because nothing was timed before it. */
 const untimedFronts = 4;
-/** What one native call may repeat. */
+/** The most repeats of one native call. */
 const mostRepeats = 4096;
 
 /** The fronts of an image, from the first to the last. */
