@@ -10,10 +10,10 @@ const untimedFronts = 4;
 /** The most repeats of one native call. */
 const mostRepeats = 4096;
 
-/** The fronts of an image, from the first to the last. */
+/** Counts the fronts of an image, and the rows of the image that they cross. */
 export class Wavefront {
   readonly steps: number;
-  /** [t]: rows of an image on all fronts before t. */
+  /** At index t: the rows of an image on all fronts before t. */
   readonly #rowsBefore: Uint32Array;
 
   constructor(front: Front, h: number, w: number) {
@@ -29,9 +29,9 @@ export class Wavefront {
   }
 }
 
-/** An amount of work on a batch, as far as its time depends on it. */
+/** An amount of work on a batch, by the two numbers that its time depends on. */
 export interface Fronts {
-  /** Fronts that are launched, including those behind the last, which draw nothing. */
+  /** Fronts that are launched. Those beyond the last front of the image count too, though they draw nothing. */
   readonly fronts: number;
   /** Rows of an image on these fronts. */
   readonly rows: number;
@@ -41,19 +41,19 @@ export interface TimedFronts extends Fronts {
   readonly milliseconds: number;
 }
 
-/** What is submitted at once: a program, how often it runs, and the step of the wavefront that it leads to. */
+/** The work that is submitted at once: a program, how often it runs, and the step of the wavefront that it leads to. */
 export interface Chunk extends Fronts {
   /** `front` draws one front, `block` as many as the sampler's blocks have. */
   readonly program: 'front' | 'block';
   readonly repeat: number;
   readonly to: number;
-  /** How long it takes at most; infinite if nothing was timed before. */
+  /** How long it takes at most. Infinite if nothing was timed before. */
   readonly milliseconds: number;
 }
 
 /**
- * The longest that `work` can take, if time = a · fronts + b · rows with unknown a and b of at least 0: then it grows by no
- * more than the larger of the two ratios.
+ * Returns the longest time that `work` can take after other work was timed. Time is taken to be a · fronts + b · rows with
+ * unknown a and b of at least 0, so it grows by no more than the larger of the two ratios.
  */
 export function mostMilliseconds(timed: TimedFronts, work: Fronts): number {
   const rows = work.rows === 0 ? 0 : work.rows / timed.rows;
@@ -61,10 +61,10 @@ export function mostMilliseconds(timed: TimedFronts, work: Fronts): number {
 }
 
 /**
- * The chunk that begins at front `from` and ends at `until` or before: blocks, if they take no longer than
- * {@link inFlightMilliseconds}, else single fronts. `block` is the number of fronts of a block, 0 where there are none.
- * `timed` is the work that was timed last. A block may run past the last front of the image, where it draws nothing, if at
- * least half of it draws.
+ * Returns the chunk that begins at front `from` and ends at `until` or before it. It consists of blocks if they take no
+ * longer than {@link inFlightMilliseconds}, and of single fronts otherwise. `block` is the number of fronts of a block, 0 if
+ * there are no blocks; `timed` is the work that was timed last. A block may run past the last front of the image, where it
+ * draws nothing, if at least half of it draws.
  */
 export function nextChunk(
   wavefront: Wavefront,
@@ -90,7 +90,7 @@ export function nextChunk(
   return chunk('front', Math.max(1, largest(Math.min(left, mostRepeats), fits('front', chunkMilliseconds))));
 }
 
-/** The largest number from 1 to `most` that fits, 0 if 1 does not. Whatever is below a number that fits does too. */
+/** Returns the largest number from 1 to `most` that fits, or 0 if 1 does not. Every number below one that fits must fit. */
 function largest(most: number, fits: (value: number) => boolean): number {
   if (most === 0 || fits(most)) return most;
   let [low, high] = [0, most];

@@ -25,7 +25,7 @@ import {
   type SamplerOptions,
 } from './front-sampler.js';
 
-/** Images that were drawn, and what they came from. */
+/** Images that were drawn, with the seed and weights that they were drawn from. */
 export interface SampledImages extends ImageBatch {
   /** The seed as it was given. A random one is a number below 2^53, which JSON can represent. */
   readonly seed: number | bigint;
@@ -39,7 +39,7 @@ export interface SampleFrame {
   readonly images: SampledImages;
 }
 
-/** What one call draws. */
+/** The images that one call draws. */
 export interface Job {
   count: number;
   height: number;
@@ -51,7 +51,7 @@ export interface Job {
   /** The weights that the call names, if it names some. */
   asked: Weights | undefined;
   signal: AbortSignal | undefined;
-  /** What the result holds. */
+  /** Whether the result holds bytes or levels. */
   values: ImageValues;
   uniforms?: Float32Array;
   /** (count, H, W), non-zero where a pixel is known, and (count, H, W, channels) levels of those that are. */
@@ -60,8 +60,8 @@ export interface Job {
   onSteps?: (done: number, of: number) => void;
 }
 
-/** A chunk that was submitted and has not arrived. */
-interface Flight {
+/** A chunk that was submitted and whose result has not arrived yet. */
+interface ChunkInFlight {
   readonly sampler: FrontSampler;
   readonly chunk: Chunk;
   /** The first image of its batch. */
@@ -73,8 +73,8 @@ interface Flight {
   readonly drawn: Promise<Drawn>;
 }
 
-/** A chunk that arrived, and the time since the one before it or since it was submitted. */
-interface Arrival {
+/** A chunk whose result has arrived, and the time since the one before it or since it was submitted. */
+interface FinishedChunk {
   readonly sampler: FrontSampler;
   readonly timed: TimedFronts;
   readonly arrived: number;
@@ -102,8 +102,9 @@ export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame,
   });
   const checkWeights = checkUnchanged(model, job.weights);
   const samplers = new Samplers(model, job);
-  const inFlight: Flight[] = [];
-  // One chunk runs and one waits behind it. A stream's reader may pause for long, so at a frame nothing is in flight.
+  const inFlight: ChunkInFlight[] = [];
+  // One chunk runs and one waits behind it. A stream has one at a time: its reader may pause at a frame for long, and
+  // nothing should be in flight then.
   const mostInFlight = job.stepsPerFrame === undefined ? 2 : 1;
 
   // Where the next chunk begins: the first image of its batch, and a front.
@@ -140,11 +141,11 @@ export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame,
 
   try {
     await submit();
-    let last: Arrival | undefined;
+    let last: FinishedChunk | undefined;
     while (inFlight.length > 0) {
       const { chunk, first: at, drawn } = inFlight[0]!;
       const { level } = await drawn;
-      last = arrivalOf(inFlight.shift()!, last);
+      last = timeOf(inFlight.shift()!, last);
       const step = Math.floor(at / perBatch) * wavefront.steps + chunk.to;
       const isEnd = chunk.to === wavefront.steps;
       const isFrame = job.stepsPerFrame !== undefined && (isEnd || chunk.to % frame === 0);
@@ -171,11 +172,15 @@ export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame,
 }
 
 /**
- * Times a chunk that arrives now. The device began it when the chunk before it ended, which JavaScript that was busy may
- * have noticed late: both can seem to arrive at once. A chunk that was submitted behind another is therefore not taken for
- * faster than that one was; if that one was of another sampler, all the time since its own submission counts.
+ * Times a chunk whose result arrives now, and notes the time with its sampler. The device began the chunk when the one
+ * before it ended, but busy JavaScript may notice that late, so that both seem to arrive at once. A chunk that was
+ * submitted behind another is therefore never taken to be faster than that one was. If that one was of another sampler, all
+ * the time since its own submission counts.
  */
-function arrivalOf({ sampler, chunk, submitted, behind }: Flight, last: Arrival | undefined): Arrival {
+function timeOf(
+  { sampler, chunk, submitted, behind }: ChunkInFlight,
+  last: FinishedChunk | undefined,
+): FinishedChunk {
   const arrived = performance.now();
   const timed = { ...chunk, milliseconds: arrived - (behind ? last!.arrived : submitted) };
   if (!behind) sampler.timed = timed;
@@ -187,7 +192,7 @@ function arrivalOf({ sampler, chunk, submitted, behind }: Flight, last: Arrival 
   return { sampler, timed, arrived };
 }
 
-/** The samplers of one job by the number of images of a batch: one for full batches, and one for a smaller last batch. */
+/** The samplers of one job: one for full batches, and one for a smaller last batch. */
 class Samplers {
   readonly #model: Model;
   readonly #job: Job;
@@ -208,20 +213,20 @@ class Samplers {
     return lease.program;
   }
 
-  /** Gives them back for the next call to use. */
+  /** Gives the samplers back for the next call to use. */
   keep(): void {
     for (const lease of this.#leases.values()) lease.keep();
     this.end();
   }
 
-  /** Gives back those that were not kept, which disposes them. */
+  /** Disposes the samplers that were not kept. */
   end(): void {
     for (const lease of this.#leases.values()) lease.end();
     this.#leases.clear();
   }
 }
 
-/** What the sampler begins a batch with. */
+/** Returns the inputs of the batch that begins with image `first`. */
 function batchOf(job: Job, first: number, n: number, perImage: number, pixels: number): SamplerBatch {
   const [key0, key1] = seedKey(job.seed);
   return {
