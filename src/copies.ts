@@ -1,17 +1,21 @@
-// Two copies of this package in one process: an object of the other one's classes is recognised and refused by name,
-// since its private state is out of reach here.
+// Refuses devices and models that belong to another copy of this package in the same process.
+//
+// A copy cannot read the private fields of an object that was made by another copy. Without this check the
+// user would see a confusing TypeError.
 
 import { packageRoot } from './device/native-binary.js';
 import { PixelCnnError } from './errors.js';
 import { packageVersion } from './version.js';
 
-/** The same symbol in every copy: what devices and models carry it as says which copy they are of. */
+/**
+ * Key of the property by which a device or a model refers to its copy. The symbol is the same in all copies.
+ */
 export const copyMark = Symbol.for('pixelcnn.copy');
 
-/** @internal One copy of the package, as it was loaded. */
+/** @internal One loaded copy of the package. */
 export interface Copy {
   readonly version: string;
-  /** The folder of its package.json. */
+  /** The folder that contains its package.json. */
   readonly folder: string;
 }
 
@@ -22,10 +26,7 @@ export const thisCopy: Copy = {
   },
 };
 
-/**
- * Refuses `value` where it is an object of another copy's class `expected`; anything else is left to the caller.
- * @throws PixelCnnError ERR_TWO_COPIES.
- */
+/** Throws ERR_TWO_COPIES if `value` is a device or a model of another copy. Any other value passes. */
 export function checkCopy(caller: string, argument: string, value: unknown): void {
   const other = copyOf(value);
   if (other === undefined) return;
@@ -43,7 +44,10 @@ export function checkCopy(caller: string, argument: string, value: unknown): voi
   );
 }
 
-/** The other copy that `value` is of; undefined for everything else. Properties of a stranger's may throw. */
+/**
+ * Returns the copy that `value` belongs to if it is another one than this, otherwise undefined. `value` comes
+ * from the caller, so its properties may throw.
+ */
 function copyOf(value: unknown): Copy | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   try {
@@ -57,6 +61,6 @@ function copyOf(value: unknown): Copy | undefined {
 }
 
 function describe({ version, folder }: Copy): string {
-  // What another copy says must not control a terminal.
+  // JSON escapes control characters, which could otherwise control the terminal that shows the message.
   return `version ${JSON.stringify(version).slice(1, -1)} in ${JSON.stringify(folder).slice(1, -1)}`;
 }

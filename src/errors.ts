@@ -1,9 +1,11 @@
-// The one error type of the library.
+// Defines PixelCnnError, the one error type of the library, and the functions that create and throw it.
 import { errorCode, isError } from './realm.js';
+import { show } from './show.js';
 
 /**
- * Every error that pixelcnn throws on purpose. `code` is stable and meant for programs, `message` is a sentence with
- * the offending values, `remedy` says what to do about it where there is something to do.
+ * The class of every error that pixelcnn throws on purpose. `code` is stable and meant for programs,
+ * `message` is a sentence with the offending values, and `remedy` says what to do about it, if something can
+ * be done.
  */
 export class PixelCnnError extends Error {
   readonly code: string;
@@ -17,7 +19,10 @@ export class PixelCnnError extends Error {
   }
 }
 
-/** Calls `body`, which may allocate large arrays: JavaScript's RangeError for those becomes ERR_OUT_OF_MEMORY. */
+/**
+ * Calls `body`, which may allocate large arrays. If such an allocation fails, JavaScript throws a RangeError,
+ * which becomes ERR_OUT_OF_MEMORY here.
+ */
 export async function allocating<R>(caller: string, body: () => Promise<R>): Promise<R> {
   try {
     return await body();
@@ -30,18 +35,20 @@ export async function allocating<R>(caller: string, body: () => Promise<R>): Pro
 }
 
 /**
- * What a call to the system threw as a PixelCnnError with its errno as code, ERR_IO where it has none; `what` says what
- * failed. An error that is a PixelCnnError already stays as it is.
+ * Converts an error of a system call to a PixelCnnError whose code is the errno, for example ENOENT, or
+ * ERR_IO if there is none. `problem` begins the message, for example `cannot read x.png`. A PixelCnnError is
+ * returned unchanged.
  */
-export function systemError(what: string, cause: unknown): PixelCnnError {
+export function systemError(problem: string, cause: unknown): PixelCnnError {
   if (cause instanceof PixelCnnError) return cause;
   const message = isError(cause) ? cause.message : String(cause);
-  return new PixelCnnError(errorCode(cause) ?? 'ERR_IO', `${what}: ${message}`, { cause });
+  return new PixelCnnError(errorCode(cause) ?? 'ERR_IO', `${problem}: ${message}`, { cause });
 }
 
 /**
- * The values of all promises, once every one of them has ended. Throws the first failure, but ERR_DEVICE_LOST only if no
- * other failure tells what the device was lost to.
+ * Waits until all promises have settled and returns their values. Unlike Promise.all, no work is still
+ * running when it throws. It throws the first failure, but prefers any other error to ERR_DEVICE_LOST,
+ * because a lost device is usually a consequence of the other error.
  */
 export async function allEnded<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   const results = await Promise.allSettled(promises);
@@ -52,7 +59,20 @@ export async function allEnded<T>(promises: readonly Promise<T>[]): Promise<T[]>
   return results.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
 }
 
-/** Throws a PixelCnnError with `code` unless `condition` holds; `message` is only built on failure. */
+/** Throws a PixelCnnError with `code` unless `condition` holds. `message` is called only then. */
 export function check(condition: boolean, code: string, message: () => string): asserts condition {
   if (!condition) throw new PixelCnnError(code, message());
+}
+
+/**
+ * Returns `value` if it is an integer in [minimum, maximum], and throws otherwise. `name` begins the message.
+ */
+export function checkInteger(value: unknown, name: string, minimum: number, maximum: number): number {
+  check(typeof value === 'number', 'ERR_INVALID_ARG_TYPE', () => {
+    return `${name} must be an integer, got ${show(value)}`;
+  });
+  check(Number.isInteger(value) && value >= minimum && value <= maximum, 'ERR_OUT_OF_RANGE', () => {
+    return `${name} must be an integer in [${minimum}, ${maximum}], got ${show(value)}`;
+  });
+  return value + 0; // turns -0 into 0
 }

@@ -1,5 +1,11 @@
 // Exports the public API of the package, and nothing else.
-export { type ImageBatch, type ImageValues, selectImages, sliceImages } from './data/image-batch.js';
+export {
+  type ImageBatch,
+  type ImageValues,
+  type RasterImage,
+  selectImages,
+  sliceImages,
+} from './data/image-batch.js';
 export { type ImageGridOptions, imageGrid } from './data/image-grid.js';
 export {
   type DatasetName,
@@ -9,7 +15,7 @@ export {
   loadImages,
   type Split,
 } from './data/load-images.js';
-export { type DecodedPng, decodePng, encodePng, type PngLimits, type RasterImage } from './data/png.js';
+export { type DecodedPng, decodePng, encodePng, type PngLimits } from './data/png.js';
 export {
   type Device,
   type DeviceInfo,

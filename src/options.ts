@@ -1,14 +1,15 @@
-// The one way to read options: a strict zod schema, whose failure is a PixelCnnError that names the option.
+// Parses the options of every public function with strict zod schemas.
 import { z } from 'zod';
 import { PixelCnnError } from './errors.js';
 import { isAbortSignal } from './realm.js';
+import { show } from './show.js';
+import { nearest } from './suggestion.js';
 
 export { z };
 
-/** An AbortSignal. */
 export const signalOption = z.custom<AbortSignal>(isAbortSignal, 'expected an AbortSignal');
 
-/** A seed: a safe integer >= 0 or a bigint in [0, 2^64). */
+/** Accepts a seed: a safe integer >= 0 or a bigint in [0, 2^64). */
 export const seedOption = z.union([
   z.int().min(0),
   z
@@ -18,9 +19,9 @@ export const seedOption = z.union([
 ]);
 
 /**
- * Parses `options` with `schema`, reading every option once.
- * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE or ERR_OUT_OF_RANGE, naming the function, the
- * option and what was got; unknown options come with a suggestion.
+ * Parses `options` with `schema`. Each option is read only once, so that a getter cannot give another value
+ * after the check. An error names the function (`caller`), the option and its value; for an unknown option it
+ * suggests the nearest known one.
  */
 export function parseOptions<S extends z.ZodObject>(
   caller: string,
@@ -40,7 +41,8 @@ export function parseOptions<S extends z.ZodObject>(
   if (result.success) return result.data;
   const issue = innermost(result.error.issues[0]!);
   const name = issue.path.length > 0 ? issue.path.join('.') : 'options';
-  // An object inside the options knows its own keys: its schema words the message.
+  // For unknown keys of an object inside the options, the schema of that object has written the message
+  // already.
   if (issue.code === 'unrecognized_keys' && issue.path.length === 0) {
     const key = issue.keys[0] ?? '';
     const suggestion = nearest(key, Object.keys(schema.shape));
@@ -55,7 +57,10 @@ export function parseOptions<S extends z.ZodObject>(
   );
 }
 
-/** Of a failed union the issue of the member whose type fitted, e.g. a number out of range, else of its first. */
+/**
+ * Finds the issue to report when no member of a union fits: that of the member whose type fits, for example a
+ * number that is out of range, otherwise that of the first member.
+ */
 function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== 'invalid_union') return issue;
   const members = issue.errors.flat();
@@ -75,7 +80,8 @@ function codeOf(issue: z.core.$ZodIssue): string {
 function at(value: unknown, path: readonly PropertyKey[]): unknown {
   try {
     return path.reduce<unknown>(
-      // A text that stands for an object is shown whole.
+      // Some options take an object or a text for it. The path then leads into the object, but the text has
+      // no fields.
       (inner, key) =>
         typeof inner === 'string' ? inner : (inner as Record<PropertyKey, unknown> | undefined)?.[key],
       value,
@@ -83,58 +89,4 @@ function at(value: unknown, path: readonly PropertyKey[]): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** A short text for any value, for error messages; never throws. */
-export function show(value: unknown): string {
-  if (typeof value === 'string') {
-    // A text of the caller's must not control a terminal.
-    return `'${JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value).slice(1, -1)}'`;
-  }
-  if (typeof value === 'bigint') return `${String(value).slice(0, 40)}n`;
-  if (typeof value === 'object' && value !== null) return showObject(value);
-  if (typeof value === 'function') return 'a function';
-  return String(value);
-}
-
-/** A class or a getter of the caller's may throw. */
-function showObject(value: object): string {
-  try {
-    if (ArrayBuffer.isView(value)) return `${value.constructor.name}(${value.byteLength} bytes)`;
-    if (Array.isArray(value)) {
-      const items = () => value.map((item) => (Array.isArray(item) ? 'an array' : show(item)));
-      return value.length > 8 ? `an array of ${value.length}` : `[${items().join(', ')}]`;
-    }
-    const name = Object.prototype.toString.call(value).slice(8, -1);
-    return name === 'Object' ? 'an object' : `an object (${name})`;
-  } catch {
-    return 'an object';
-  }
-}
-
-/** The candidate nearest to `word` by edit distance, if one is near. */
-export function nearest(word: string, candidates: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let least = Math.max(2, Math.floor(word.length / 3)) + 1;
-  for (const candidate of candidates) {
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
-    if (distance < least) {
-      least = distance;
-      best = candidate;
-    }
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const substitution = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, substitution));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

@@ -26,12 +26,13 @@ import {
 } from './models/options.js';
 import type { NamedArrays } from './models/parameters.js';
 import { chooseWeights, type Weights, withWeights } from './models/weights.js';
-import { parseOptions, show } from './options.js';
+import { parseOptions } from './options.js';
 import type { OpTrace } from './program/program.js';
 import { isUint8Array } from './realm.js';
 import type { SampledImages, SampleFrame } from './sample/draw.js';
 import type { CompleteOptions, SampleOptions, SampleStreamOptions } from './sample/options.js';
 import { completeImages, sampleImages, streamImages } from './sample/sampler.js';
+import { show } from './show.js';
 
 /**
  * An autoregressive model of images: p(x) is the product over pixels, in raster order, of a categorical distribution

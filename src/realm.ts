@@ -1,20 +1,25 @@
-// Tests for errors, arrays and signals of any realm. Test runners (Jest, Vitest's vmThreads) load this package into a
-// realm of its own, where those that Node makes are of other classes and `instanceof` says no.
+// Recognises errors, arrays and signals that come from another JavaScript realm.
+//
+// Test runners such as Jest and Vitest (vmThreads) load this package into a separate realm. An Error or
+// Uint8Array that Node creates then belongs to another class than the one of the same name here, and
+// `instanceof` returns false.
 import { types } from 'node:util';
 
-/** An Error of any realm. */
+/** Whether `value` is an Error of any realm. */
 export function isError(value: unknown): value is Error {
   return types.isNativeError(value) || value instanceof Error;
 }
 
-/** The `code` of an error of the system or of Node, where it has one. */
+/**
+ * Returns the `code` of an error of the system or of Node, for example `ENOENT`, or undefined if it has none.
+ */
 export function errorCode(error: unknown): string | undefined {
   return isError(error) && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
 export const { isUint8Array, isFloat32Array, isSharedArrayBuffer, isPromise } = types;
 
-/** An AbortSignal of any realm. */
+/** Whether `value` is an AbortSignal of any realm. */
 export function isAbortSignal(value: unknown): value is AbortSignal {
   if (typeof value !== 'object' || value === null) return false;
   const { aborted, addEventListener } = value as Partial<AbortSignal>;

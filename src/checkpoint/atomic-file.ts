@@ -1,13 +1,13 @@
-// Durable, atomic file writes: after a crash at any moment the file holds the old bytes or the new ones, whole.
+// Writes files atomically: after a crash at any moment, a file holds either all old or all new bytes.
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { checkBytes } from '../data/check-bytes.js';
 import { check, systemError } from '../errors.js';
-import { show } from '../options.js';
+import { show } from '../show.js';
 import { fullDiskError } from './full-disk.js';
 
-/** What writeFileAtomic needs of an open file; a FileHandle is one. */
+/** The methods of an open file that writeFileAtomic calls. Node's FileHandle has them. */
 export interface AtomicFileHandle {
   write(
     bytes: Uint8Array,
@@ -21,7 +21,7 @@ export interface AtomicFileHandle {
   close(): Promise<void>;
 }
 
-/** The system calls of writeFileAtomic, so that tests can make any of them fail. */
+/** The system calls of writeFileAtomic. Tests pass others, to make any of them fail. */
 export interface AtomicFileSystem {
   open(path: string, flags: string, mode?: number): Promise<AtomicFileHandle>;
   stat(path: string): Promise<{ mode: number }>;
@@ -31,11 +31,11 @@ export interface AtomicFileSystem {
 }
 
 const NODE_FILE_SYSTEM: AtomicFileSystem = { open, stat, realpath, rename, unlink };
-const DEFAULT_MODE = 0o666; // before umask
+const DEFAULT_MODE = 0o666; // the umask removes bits from it
 const WRITE_BYTES = 2 ** 26;
 const TEMPORARY = /\.tmp-\d+-[0-9a-f]{12}$/;
 
-/** The result of `call`, or undefined when the path does not exist. */
+/** Returns the result of `call`, or undefined if the path does not exist. */
 async function ifExists<Result>(call: Promise<Result>): Promise<Result | undefined> {
   try {
     return await call;
@@ -57,7 +57,7 @@ async function writeAll(handle: AtomicFileHandle, bytes: Uint8Array): Promise<vo
   if (size !== bytes.length) throw new Error(`wrote ${bytes.length} bytes, the file has ${size}`);
 }
 
-/** Writes and syncs a new file at `path`; on failure it is closed and removed. */
+/** Writes a new file at `path` and syncs it to disk. On failure the file is closed and removed. */
 async function writeNewFile(
   fileSystem: AtomicFileSystem,
   path: string,
@@ -67,9 +67,11 @@ async function writeNewFile(
   const handle = await fileSystem.open(path, 'wx', mode ?? DEFAULT_MODE);
   try {
     try {
-      if (mode !== undefined) await handle.chmod(mode); // umask would narrow it
+      if (mode !== undefined) await handle.chmod(mode); // `open` applied the umask to the mode
       await writeAll(handle, bytes);
-      await handle.sync(); // a failed fsync is never retried: the kernel may have dropped the pages
+      // A failed fsync must not be retried: the kernel may have dropped the pages, and a second call would
+      // succeed.
+      await handle.sync();
     } finally {
       await handle.close();
     }
@@ -80,7 +82,7 @@ async function writeNewFile(
 }
 
 async function syncFolder(fileSystem: AtomicFileSystem, folder: string): Promise<void> {
-  if (process.platform === 'win32') return; // folders cannot be opened there
+  if (process.platform === 'win32') return; // Windows cannot open folders
   const handle = await fileSystem.open(folder, 'r');
   try {
     await handle.sync();
@@ -90,14 +92,15 @@ async function syncFolder(fileSystem: AtomicFileSystem, folder: string): Promise
 }
 
 /**
- * Replaces the file at `path` by `bytes`: new file beside it (created exclusively), all bytes written and counted,
- * fsync, rename, fsync of the folder. When the promise resolves the bytes are durable. A symbolic link is followed,
- * the mode of an existing file is kept. Do not change `bytes` before the promise settles.
+ * Replaces the content of the file at `path` by `bytes`. It writes a new file in the same folder, calls
+ * fsync, renames the file to `path`, and calls fsync on the folder. Once the promise resolves, the bytes
+ * survive a power cut. Symbolic links are followed, and the mode of an existing file is kept. `bytes` must
+ * not change before the promise settles.
  *
- * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_DETACHED; otherwise the errno of the failed
- * call (EACCES, EISDIR, …; ENOSPC and EDQUOT with the bytes that are missing) or ERR_IO. On every error up to the rename
- * the old file is untouched and nothing is left behind; if only the last fsync of the folder fails, the new bytes are in
- * place but may not survive a power cut.
+ * If an error occurs before or in the rename, the old file is unchanged and the new one is removed. If only
+ * the last fsync of the folder fails, the new bytes are in place but may not survive a power cut.
+ * @throws PixelCnnError with the errno of the failed call, or ERR_IO. ENOSPC and EDQUOT say how many bytes
+ * are missing.
  */
 export async function writeFileAtomic(
   path: string,
@@ -127,16 +130,18 @@ export async function writeFileAtomic(
   }
 }
 
-/** A new name beside `path` for a file that removeTemporaries may remove. */
+/**
+ * Returns a new name for a temporary file in the folder of `path`. removeTemporaries recognises such names.
+ */
 export function temporaryName(path: string): string {
   const suffix = `.tmp-${process.pid}-${randomBytes(6).toString('hex')}`;
   return join(dirname(path), `${basename(path).slice(0, 200)}${suffix}`);
 }
 
 /**
- * Removes what writes that a crash cut short left in `folder`. Only for a folder that nobody else writes to: a process
- * number in a name says little, since in a container every process may have the same one.
- * @throws the system's error of the failed call.
+ * Removes temporary files from `folder` that remained when a process crashed while writing. No other process
+ * may be writing to the folder: the process number in a name cannot tell whether that process is still
+ * running, because in containers many processes have the same number.
  */
 export async function removeTemporaries(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
@@ -144,7 +149,7 @@ export async function removeTemporaries(folder: string): Promise<void> {
   }
 }
 
-/** Creates a folder and the folders above it, durably. @throws the system's error of the failed call. */
+/** Creates a folder and the missing folders above it, and syncs them to disk. */
 export async function makeFolder(path: string): Promise<void> {
   const topmost = await mkdir(path, { recursive: true });
   if (topmost === undefined) return;

@@ -1,12 +1,12 @@
-// Tensors of a state dict that the plain network has no place for, called what they are.
+// Recognises tensors in a PyTorch state dict that belong to layers which the plain network does not have.
 import { PixelCnnError } from '../errors.js';
 import type { SafetensorsTensor } from './safetensors.js';
 
 interface Content {
-  /** Fits after "found": `batch normalisation`. */
-  readonly what: string;
-  readonly has: (name: string, tensor: SafetensorsTensor) => boolean;
-  /** What to do in Python, where something helps. */
+  /** A noun phrase that fits after "found", such as `batch normalisation`. */
+  readonly description: string;
+  readonly matches: (name: string, tensor: SafetensorsTensor) => boolean;
+  /** What the user can do about it in Python, if anything. */
   readonly remedy?: string;
 }
 
@@ -17,110 +17,117 @@ const weightOfRank =
     return /(^|\.)weight$/.test(name) && shape.length === rank;
   };
 
-/** Whether a name says that the tensor belongs to a moving average of weights: `ema_model.net.0.weight`. */
+/**
+ * Whether a name shows that a tensor belongs to a moving average of weights, as `ema_model.net.0.weight`
+ * does.
+ */
 export const namesAverage = named(/(^|[._])(ema|averaged|shadow|swa)([._]|$)/i);
 
 const unparametrize = "torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')";
 
-/** The first row that fits any tensor is told, so what says most about a network stands first. */
+/**
+ * The first row that matches any tensor is reported, so the rows that say most about a network come first.
+ */
 const contents: readonly Content[] = [
   {
-    what: 'the state of a training run of pixelcnn, whose metadata are gone',
-    has: named(/^training\./),
+    description: 'the state of a training run of pixelcnn, whose metadata are gone',
+    matches: named(/^training\./),
     remedy: 'give the file as pixelcnn wrote it, or save the weights alone',
   },
   {
-    what: 'the state of an optimizer or a scheduler',
-    has: named(
+    description: 'the state of an optimizer or a scheduler',
+    matches: named(
       /^(optimi[sz]ers?|optimizer_states?|optim|lr_schedulers?|schedulers?|param_groups)\b|(^|\.)(exp_avg(_sq)?|max_exp_avg_sq|momentum_buffer)$/,
     ),
     remedy: "save the weights alone: save_file(model.state_dict(), 'model.safetensors')",
   },
   {
-    what: 'LoRA adapters',
-    has: named(/(^|[._])lora([._]|$)/i),
+    description: 'LoRA adapters',
+    matches: named(/(^|[._])lora([._]|$)/i),
     remedy: 'merge them into the weights first (peft: merge_and_unload())',
   },
   {
-    what: 'a Gated PixelCNN (vertical and horizontal stacks, gates)',
-    has: named(/(^|[._\d])(vert(ical)?|horiz?(ontal)?|[vh]_?stack|v_?to_?h|gate[ds]?)([._\d]|$)/i),
+    description: 'a Gated PixelCNN (vertical and horizontal stacks, gates)',
+    matches: named(/(^|[._\d])(vert(ical)?|horiz?(ontal)?|[vh]_?stack|v_?to_?h|gate[ds]?)([._\d]|$)/i),
   },
   {
-    what: 'a PixelCNN++',
-    has: named(/(^|[._])(ul?_init|nin(_out|_skip)?|(up|down)_layers|(up|down)size_ul?_stream)([._]|$)/i),
+    description: 'a PixelCNN++',
+    matches: named(/(^|[._])(ul?_init|nin(_out|_skip)?|(up|down)_layers|(up|down)size_ul?_stream)([._]|$)/i),
   },
-  { what: 'a recurrent layer (LSTM or GRU)', has: named(/(^|[._])weight_[ih]h(_l\d+)?/) },
+  { description: 'a recurrent layer (LSTM or GRU)', matches: named(/(^|[._])weight_[ih]h(_l\d+)?/) },
   {
-    what: 'attention',
-    has: named(/(^|[._])(\w*attn|\w*attention|in_proj_weight|qkv|[qkv]_proj)([._\d]|$)/i),
-  },
-  {
-    what: 'residual blocks',
-    has: named(/(^|[._])(res(idual|net|block)?s?|res_?blocks?|skip|shortcut)([._\d]|$)/i),
+    description: 'attention',
+    matches: named(/(^|[._])(\w*attn|\w*attention|in_proj_weight|qkv|[qkv]_proj)([._\d]|$)/i),
   },
   {
-    what: 'an embedding or a condition (a network given more than the image)',
-    has: named(/(^|[._])(\w*embed(ding)?s?|emb|cond|condition\w*|labels?|class(es)?)([._\d]|$)/i),
+    description: 'residual blocks',
+    matches: named(/(^|[._])(res(idual|net|block)?s?|res_?blocks?|skip|shortcut)([._\d]|$)/i),
   },
-  { what: 'a transposed convolution', has: named(/transpose|deconv|upsampl/i) },
   {
-    what: 'batch normalisation',
-    has: named(/(^|\.)(running_mean|running_var|num_batches_tracked)$/),
+    description: 'an embedding or a condition (a network given more than the image)',
+    matches: named(/(^|[._])(\w*embed(ding)?s?|emb|cond|condition\w*|labels?|class(es)?)([._\d]|$)/i),
+  },
+  { description: 'a transposed convolution', matches: named(/transpose|deconv|upsampl/i) },
+  {
+    description: 'batch normalisation',
+    matches: named(/(^|\.)(running_mean|running_var|num_batches_tracked)$/),
     remedy:
       'fold it into the convolution before it, after masking the weights: torch.nn.utils.fuse_conv_bn_eval(convolution, norm)',
   },
   {
-    what: 'pruning',
-    has: named(/(^|\.)(weight|bias)_mask$/),
+    description: 'pruning',
+    matches: named(/(^|\.)(weight|bias)_mask$/),
     remedy: "make it permanent: torch.nn.utils.prune.remove(layer, 'weight')",
   },
   {
-    what: 'spectral normalisation',
-    has: named(/(^|\.)weight_u$|\.parametrizations\.\w+\.\d+\._[uv]$/),
+    description: 'spectral normalisation',
+    matches: named(/(^|\.)weight_u$|\.parametrizations\.\w+\.\d+\._[uv]$/),
     remedy: `put it into the weights: torch.nn.utils.remove_spectral_norm(layer), or ${unparametrize}`,
   },
   {
-    what: 'weight normalisation',
-    has: named(/(^|\.)weight_[gv]$|(^|\.)parametrizations\.\w+\.original[01]$/),
+    description: 'weight normalisation',
+    matches: named(/(^|\.)weight_[gv]$|(^|\.)parametrizations\.\w+\.original[01]$/),
     remedy: `put it into the weights: torch.nn.utils.remove_weight_norm(layer), or ${unparametrize}`,
   },
   {
-    what: 'a parametrized weight',
-    has: named(/(^|\.)parametrizations\.|(^|\.)weight_orig$/),
+    description: 'a parametrized weight',
+    matches: named(/(^|\.)parametrizations\.|(^|\.)weight_orig$/),
     remedy: `put it into the weights: ${unparametrize}`,
   },
   {
-    what: 'quantised weights',
-    has: named(/_packed_params|(^|[._])(scales?|zero_points?|qweight|absmax|quant_map|quant_state)([._]|$)/),
+    description: 'quantised weights',
+    matches: named(
+      /_packed_params|(^|[._])(scales?|zero_points?|qweight|absmax|quant_map|quant_state)([._]|$)/,
+    ),
     remedy: 'save the weights as float32',
   },
   {
-    what: 'a second copy of the weights (a moving average)',
-    has: namesAverage,
+    description: 'a second copy of the weights (a moving average)',
+    matches: namesAverage,
     remedy: 'save one of the two alone',
   },
-  { what: 'a linear layer', has: weightOfRank(2) },
-  { what: 'a 1d convolution', has: weightOfRank(3) },
-  { what: 'a 3d convolution', has: weightOfRank(5) },
-  { what: 'a layer norm, a group norm or a PReLU', has: weightOfRank(1) },
+  { description: 'a linear layer', matches: weightOfRank(2) },
+  { description: 'a 1d convolution', matches: weightOfRank(3) },
+  { description: 'a 3d convolution', matches: weightOfRank(5) },
+  { description: 'a layer norm, a group norm or a PReLU', matches: weightOfRank(1) },
 ];
 
-/** The network that state dicts may hold, for errors. */
+/** Describes, for error messages, the network that a state dict may hold. */
 export const plainNetwork =
   "pixelcnn's network is masked convolutions with ReLU between them, and nothing else";
 
 /**
- * The refusal of `names` by what they are; undefined where none of them is known.
+ * Creates the error that says what the tensors `names` belong to, or returns undefined if none is recognised.
  */
 export function foreignContent(
   names: readonly string[],
   tensors: ReadonlyMap<string, SafetensorsTensor>,
   where: string,
 ): PixelCnnError | undefined {
-  for (const { what, has, remedy } of contents) {
-    const name = names.find((one) => has(one, tensors.get(one)!));
+  for (const { description, matches, remedy } of contents) {
+    const name = names.find((one) => matches(one, tensors.get(one)!));
     if (name === undefined) continue;
-    const message = `${where}: found ${what}: ${name}; ${plainNetwork}`;
+    const message = `${where}: found ${description}: ${name}; ${plainNetwork}`;
     return new PixelCnnError('CKPT_UNKNOWN_TENSOR', message, remedy === undefined ? {} : { remedy });
   }
   return undefined;

@@ -1,4 +1,4 @@
-// A full disk: the error that says how many bytes are missing, and saving that waits until there is space.
+// Describes a full disk in an error, and saves files as soon as there is space again.
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -7,15 +7,20 @@ import { isError } from '../realm.js';
 
 const fullDiskCodes = ['ENOSPC', 'EDQUOT'];
 
-/** Milliseconds between two tries, between two words about them, and until there is no further try. */
-const patience = { retry: 3000, tell: 60_000, end: 600_000 };
+/**
+ * Times in milliseconds: between two attempts, between two reports about them, and until the last attempt.
+ */
+const waitTimes = { retry: 3000, tell: 60_000, end: 600_000 };
 
-/** The disk is full or a quota is used up. */
+/** The error for a file that cannot be saved because the disk is full or a quota is used up. */
 export class FullDiskError extends PixelCnnError {
   readonly path: string;
-  /** Size of the file. */
+  /** Size of the file in bytes. */
   readonly bytes: number;
-  /** Undefined where it is not the disk's free space that is short, but a quota or the number of files. */
+  /**
+   * Missing bytes. Undefined if the disk has enough free space, and a quota or the number of files is
+   * exceeded.
+   */
   readonly missing: number | undefined;
 
   constructor(path: string, bytes: number, missing: number | undefined, cause: NodeJS.ErrnoException) {
@@ -27,7 +32,10 @@ export class FullDiskError extends PixelCnnError {
   }
 }
 
-/** The error for a file of `bytes` bytes at `path` if a full disk is the cause, else undefined. */
+/**
+ * Creates the error for a file of `bytes` bytes at `path` if a full disk is the cause; otherwise returns
+ * undefined.
+ */
 export async function fullDiskError(
   path: string,
   bytes: number,
@@ -48,7 +56,7 @@ async function missingBytes(path: string, bytes: number): Promise<number | undef
 
 const exactly = (bytes: number) => `${bytes.toLocaleString('en-US')} bytes`;
 
-/** `812 bytes`, `4,212,345 bytes (4.2 MB)` */
+/** Writes a number of bytes, as in `812 bytes` or `4,212,345 bytes (4.2 MB)`. */
 export function bytesText(bytes: number): string {
   const units = ['MB', 'GB', 'TB'];
   const unit = Math.min(units.length, Math.floor(Math.log10(Math.max(bytes, 1)) / 3) - 1);
@@ -57,15 +65,16 @@ export function bytesText(bytes: number): string {
 }
 
 /**
- * Saves; while the disk is full it tries again every few seconds, for ten minutes at most. `tell` is called at the first
- * failure and once a minute from then on. When `signal` is aborted, there is one last try.
- * @throws what `save` throws that is no {@link FullDiskError}, or the last one.
+ * Calls `save`. While the disk is full, it calls it again every three seconds, for at most ten minutes.
+ * `tell` is called at the first failure and then once a minute. If `signal` is aborted, there is one last
+ * attempt.
+ * @throws the last {@link FullDiskError}, or at once any other error of `save`.
  */
 export async function saveOrWait<Result>(
   save: () => Promise<Result>,
-  options: { signal: AbortSignal; tell: (error: FullDiskError) => void; times?: typeof patience },
+  options: { signal: AbortSignal; tell: (error: FullDiskError) => void; times?: typeof waitTimes },
 ): Promise<Result> {
-  const { signal, tell, times = patience } = options;
+  const { signal, tell, times = waitTimes } = options;
   const start = performance.now();
   let toldAt = Number.NEGATIVE_INFINITY;
   for (;;) {

@@ -1,11 +1,14 @@
-// Strict JSON for safetensors headers and the objects in their metadata: exact integers, no duplicate keys, bounded depth, length and number of values.
+// Parses the JSON of safetensors headers strictly and within limits.
+//
+// JSON.parse rounds large integers, silently accepts duplicate keys, and would build a tree of any size. The
+// objects in the metadata of model files are parsed by the same rules.
 import { check, PixelCnnError } from '../errors.js';
 
 export type HeaderValue =
   | { kind: 'string'; value: string }
-  /** Written without fraction and exponent; exact. */
+  /** A number that is written without fraction and exponent. */
   | { kind: 'integer'; value: bigint }
-  /** Any other number, `true`, `false` and `null`: legal JSON that no header field takes. */
+  /** Any other number, `true`, `false` or `null`: valid JSON that no field of a header takes. */
   | { kind: 'other'; text: string }
   | { kind: 'array'; items: HeaderValue[] }
   | { kind: 'object'; fields: Map<string, HeaderValue> };
@@ -13,7 +16,7 @@ export type HeaderValue =
 const MAXIMUM_DEPTH = 4;
 const MAXIMUM_ITEMS = 8; // rank of a tensor
 const MAXIMUM_VALUES = 2 ** 20;
-const MAXIMUM_FIELDS = 65_536 + 1; // tensors and __metadata__
+const MAXIMUM_FIELDS = 65_536 + 1; // the tensors and __metadata__
 const MAXIMUM_DIGITS = 40;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y;
 const ESCAPES = new Map(
@@ -26,11 +29,11 @@ const LITERALS = new Map([
   ['null', null],
 ]);
 
-/** Characters that stand for themselves in a string. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not stand there
+/** Matches the characters of a string up to its end or the next escape. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern excludes them
 const PLAIN = /[^"\\\u0000-\u001f]*/y;
 
-/** What is done with a key of the outermost object and its value as soon as they are read. */
+/** Called for each key of the outermost object and its value as soon as they were read. */
 export type FieldReader = (key: string, value: HeaderValue) => void;
 
 class HeaderParser {
@@ -45,7 +48,7 @@ class HeaderParser {
     this.where = where;
   }
 
-  /** Reads an object, field by field, up to the end of the text. */
+  /** Parses an object that must take the whole text, and passes its fields to `read` one by one. */
   parse(read: FieldReader): void {
     if (this.#take('{')) {
       this.#depth = 1;
@@ -64,11 +67,11 @@ class HeaderParser {
     throw new PixelCnnError('CKPT_HEADER_JSON', `${problem}: got ${got} at ${this.#at}${this.where}`);
   }
 
-  #limit(actual: number, limit: number, what: string): void {
+  #checkLimit(actual: number, limit: number, unit: string): void {
     check(
       actual <= limit,
       'CKPT_LIMIT',
-      () => `header has more than ${limit} ${what} at ${this.#at}${this.where}`,
+      () => `header has more than ${limit} ${unit} at ${this.#at}${this.where}`,
     );
   }
 
@@ -80,7 +83,7 @@ class HeaderParser {
     }
   }
 
-  /** Takes `character` after optional space, or leaves it and returns false. */
+  /** Skips space, and then `character` if it comes next. Returns whether it did. */
   #take(character: string): boolean {
     this.#skipSpace();
     if (this.text[this.#at] !== character) return false;
@@ -89,7 +92,7 @@ class HeaderParser {
   }
 
   #value(): HeaderValue {
-    this.#limit(++this.#values, MAXIMUM_VALUES, 'values');
+    this.#checkLimit(++this.#values, MAXIMUM_VALUES, 'values');
     if (this.#take('{')) return this.#nested(() => this.#object());
     if (this.#take('[')) return this.#nested(() => this.#array());
     if (this.#take('"')) return { kind: 'string', value: this.#string() };
@@ -97,7 +100,7 @@ class HeaderParser {
   }
 
   #nested(parse: () => HeaderValue): HeaderValue {
-    this.#limit(++this.#depth, MAXIMUM_DEPTH, 'levels of nesting');
+    this.#checkLimit(++this.#depth, MAXIMUM_DEPTH, 'levels of nesting');
     const value = parse();
     --this.#depth;
     return value;
@@ -109,7 +112,7 @@ class HeaderParser {
     return { kind: 'object', fields };
   }
 
-  /** The rest of an object after its opening brace. */
+  /** Parses the rest of an object after its opening brace. */
   #fields(read: FieldReader): void {
     if (this.#take('}')) return;
     const keys = new Set<string>();
@@ -120,7 +123,7 @@ class HeaderParser {
         return `key ${JSON.stringify(key.slice(0, 80))} appears twice in the header${this.where}`;
       });
       keys.add(key);
-      this.#limit(keys.size, MAXIMUM_FIELDS, 'keys in one object');
+      this.#checkLimit(keys.size, MAXIMUM_FIELDS, 'keys in one object');
       if (!this.#take(':')) this.#fail('expected ":" after a key');
       read(key, this.#value());
     } while (this.#take(','));
@@ -132,7 +135,7 @@ class HeaderParser {
     if (this.#take(']')) return { kind: 'array', items };
     do {
       items.push(this.#value());
-      this.#limit(items.length, MAXIMUM_ITEMS, 'items in one array');
+      this.#checkLimit(items.length, MAXIMUM_ITEMS, 'items in one array');
     } while (this.#take(','));
     if (!this.#take(']')) this.#fail('expected "," or "]"');
     return { kind: 'array', items };
@@ -144,9 +147,10 @@ class HeaderParser {
     if (number) {
       const text = number[0];
       this.#at += text.length;
-      // -0 is a float to the reference reader, too.
+      // The reference reader takes -0 for a float, too.
       if (number[1] !== undefined || number[2] !== undefined || text === '-0') return { kind: 'other', text };
-      // Beyond every 64-bit integer the value no longer matters, and a million digits must not become a BigInt.
+      // A number of 40 digits exceeds every 64-bit integer already and is refused later. Converting millions
+      // of digits to a BigInt would take very long.
       return { kind: 'integer', value: BigInt(text.slice(0, MAXIMUM_DIGITS)) };
     }
     for (const text of LITERALS.keys()) {
@@ -157,7 +161,7 @@ class HeaderParser {
     return this.#fail('expected a value');
   }
 
-  /** The rest of a string after its opening quote. */
+  /** Parses the rest of a string after its opening quote. */
   #string(): string {
     let value = '';
     for (;;) {
@@ -168,7 +172,7 @@ class HeaderParser {
       const character = this.text.charAt(this.#at);
       if (character === '"') {
         ++this.#at;
-        // The header is valid UTF-8, so a lone surrogate can only come from an escape.
+        // A lone surrogate can only come from an escape, because valid UTF-8 contains none.
         check(!/\p{Surrogate}/u.test(value), 'CKPT_HEADER_UTF8', () => {
           return `lone surrogate in the string that ends at ${this.#at}${this.where}`;
         });
@@ -193,7 +197,7 @@ class HeaderParser {
   }
 }
 
-/** How many objects a JSON text has; braces in strings do not count. */
+/** Counts the objects in a JSON text by their opening braces, without those in strings. */
 function countObjects(text: string): number {
   let count = 0;
   let inString = false;
@@ -207,11 +211,10 @@ function countObjects(text: string): number {
 }
 
 /**
- * Reads the bytes of a safetensors header, a JSON object, and gives its fields to `read` one by one, so that a long
- * header never is in memory as a tree; `where` is appended to messages.
- * @throws PixelCnnError what `read` throws; CKPT_SCHEMA (not an object), CKPT_HEADER_UTF8, CKPT_HEADER_JSON,
- * CKPT_DUPLICATE_KEY, CKPT_LIMIT (depth > 4, array > 8 items, more than 65,537 keys in an object, 65,538 objects or
- * 2^20 values).
+ * Parses the bytes of a safetensors header, which is a JSON object, and passes its fields to `read` one by
+ * one, so that a long header is never in memory as a tree. `where` is appended to messages.
+ * @throws PixelCnnError CKPT_LIMIT for more than 4 levels of nesting, 8 items in an array, 65,537 keys in an
+ * object, 65,538 objects or 2^20 values.
  */
 export function parseHeaderJson(bytes: Uint8Array, where: string, read: FieldReader): void {
   let text: string;
@@ -222,21 +225,18 @@ export function parseHeaderJson(bytes: Uint8Array, where: string, read: FieldRea
       cause,
     });
   }
-  // Looked at first, since reading that many costs much more.
+  // Counting is much faster than parsing, so a header of too many objects is rejected before it is parsed.
   check(countObjects(text) <= MAXIMUM_FIELDS + 1, 'CKPT_LIMIT', () => {
     return `header has more than ${MAXIMUM_FIELDS} tensors and metadata${where}`;
   });
   new HeaderParser(text, where).parse(read);
 }
 
-/**
- * A JSON object by the same rules as plain values, for the objects that metadata hold as text.
- * @throws PixelCnnError CKPT_HEADER_JSON, CKPT_DUPLICATE_KEY, CKPT_LIMIT, CKPT_SCHEMA (not an object).
- */
+/** Parses a JSON object in the metadata by the same rules, into plain JavaScript values. */
 export function parseJsonObject(text: string, where: string): Record<string, unknown> {
   const fields = new Map<string, unknown>();
   new HeaderParser(text, where).parse((key, value) => fields.set(key, plainValue(value)));
-  return Object.fromEntries(fields); // defines own properties, whatever their names
+  return Object.fromEntries(fields); // makes even `__proto__` an own property
 }
 
 function plainValue(value: HeaderValue): unknown {

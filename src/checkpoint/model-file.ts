@@ -1,5 +1,8 @@
-// A model as safetensors: PyTorch's names for the weights, the configuration in the metadata, and room for the state
-// of a training run under prefixed names.
+// Encodes a model as a safetensors file and decodes it again.
+//
+// The weights have the names that they have in PyTorch, and the metadata contain the configuration. The
+// moving average of the weights and the state of a training run are in the same file, under names with a
+// prefix.
 import { type ImageValues, imageValues } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
 import { checkParameters, isFinite32 } from '../models/check-parameters.js';
@@ -29,46 +32,50 @@ const versionKey = 'pixelcnn.version';
 const configKey = 'pixelcnn.config';
 const imageSizeKey = 'pixelcnn.imageSize';
 const valuesKey = 'pixelcnn.values';
-/** Of the metadata: which weights the file holds. */
+/** The key in the metadata that says which weights the file holds. */
 export const weightsKey = 'pixelcnn.weights';
 const stepKey = 'pixelcnn.step';
 const trainingKey = 'pixelcnn.training';
-/** Prefixes of tensors that are not weights of the network itself. */
+/** The prefixes of tensors that are not weights of the network itself. */
 const averagePrefix = 'ema.';
 const trainingPrefix = 'training.';
 
 export interface ModelFile {
   readonly config: PixelCnnConfig;
   readonly imageSize: { readonly height: number; readonly width: number } | undefined;
-  /** What the numbers of the images are that it was trained on; undefined where nobody has said. */
+  /** What the numbers of the training images are: bytes or levels. Undefined if that is not known. */
   readonly values?: ImageValues | undefined;
-  /** Steps that the weights were trained for; undefined where nobody has said. */
+  /** The number of steps that the weights were trained for. Undefined if that is not known. */
   readonly step?: number | undefined;
-  /** What `parameters` are: the trained weights, or their moving average where the file holds that alone. */
+  /** What `parameters` are: the trained weights, or their moving average if the file holds only that. */
   readonly weights: Weights;
   readonly parameters: NamedArrays;
-  /** Exponential moving average of the parameters, where the file holds both. */
+  /** The exponential moving average of the parameters, if the file holds both. */
   readonly average?: NamedArrays | undefined;
-  /** State of a training run: arrays by name and a JSON object. */
+  /** The state of a training run: arrays by name and a JSON object. */
   readonly training?: { readonly arrays: NamedArrays; readonly state: Record<string, unknown> } | undefined;
 }
 
-/** The weights that a file holds. */
+/** Lists the weights that a file holds. */
 export function weightsIn({ weights, average }: Pick<ModelFile, 'weights' | 'average'>): readonly Weights[] {
   return average === undefined ? [weights] : [weights, 'ema'];
 }
 
-/** A model file as it was read. */
+/** A model that was read from a file. */
 export interface DecodedModel extends ModelFile {
-  /** What the file calls each layer. */
+  /** The names of the layers in the file. */
   readonly layerNames: readonly string[];
-  /** What was found and what is assumed where the file does not tell; empty for a file of pixelcnn's. */
+  /**
+   * Sentences about what was found in a PyTorch file and what is assumed. Empty for files that pixelcnn
+   * wrote.
+   */
   readonly notes: readonly string[];
 }
 
 /**
- * The bytes of a model file, with a checksum over all of them.
- * @throws PixelCnnError CKPT_NONFINITE, CKPT_CONFIG: no file is written that could not be read back.
+ * Encodes a model file with a checksum of all its bytes.
+ * @throws PixelCnnError CKPT_NONFINITE if a value is NaN or infinite, because the file could not be read
+ * back.
  */
 export function encodeModel(file: ModelFile): Uint8Array {
   const tensors = new Map<string, SafetensorsTensor>();
@@ -100,20 +107,21 @@ export function encodeModel(file: ModelFile): Uint8Array {
 }
 
 /**
- * Reads a model file or a PyTorch state dict. The configuration is that of the metadata, without them that of the
- * shapes; `expected` must not contradict it. A file of pixelcnn's must have its checksum. All is checked here, before
- * anything is allocated for the model.
- * @throws PixelCnnError CKPT_* for malformed files; CKPT_VERSION, CKPT_CHECKSUM, CKPT_CONFIG, CKPT_MISSING_TENSOR,
- * CKPT_UNKNOWN_TENSOR, CKPT_SHAPE, CKPT_DTYPE, CKPT_MASK, CKPT_NONFINITE for files that do not describe a model.
+ * Decodes a file of pixelcnn or a PyTorch state dict. The configuration is read from the metadata, or derived
+ * from the shapes if there is none, and must not contradict `expected`. Everything is checked here, before
+ * memory is allocated for the model.
+ * @throws PixelCnnError with a code CKPT_*, which says what is wrong with the file.
  */
 export function decodeModel(bytes: Uint8Array, expected: PixelCnnOptions = {}, file?: string): DecodedModel {
   const where = file === undefined ? 'model file' : file;
-  // Dead taps may hold anything: what is not finite is refused below, where the mask is known.
+  // Weights that the mask sets to 0 may hold anything, even NaN. Those that matter are checked below, with
+  // the mask.
   const { metadata, tensors } = parseSafetensors(bytes, {
     ...(file !== undefined && { file }),
     allowNonfinite: true,
   });
-  // One flipped bit may hide one of these entries, but not all of them.
+  // If any key starts with "pixelcnn.", pixelcnn wrote the file. Asking for one particular key would be
+  // wrong: a flipped bit in that key would turn a damaged file into a valid state dict.
   const own = Object.keys(metadata).some((key) => key.startsWith('pixelcnn.'));
   if (!own) {
     const read = readStateDict(tensors, expected, where);
@@ -147,7 +155,7 @@ export function decodeModel(bytes: Uint8Array, expected: PixelCnnOptions = {}, f
   };
 }
 
-/** How the metadata names what a file holds: `raw`, `ema` or `raw+ema`. */
+/** Returns the text in the metadata that says which weights a file holds: `raw`, `ema` or `raw+ema`. */
 function weightsText(file: Pick<ModelFile, 'weights' | 'average'>): string {
   const text = weightsIn(file).join('+');
   check(text !== 'ema+ema', 'CKPT_CONFIG', () => 'a model file has one moving average, got two');
@@ -155,8 +163,8 @@ function weightsText(file: Pick<ModelFile, 'weights' | 'average'>): string {
 }
 
 /**
- * What the tensors without a prefix are. A file of an earlier pixelcnn does not say: its weights count as raw, as they
- * stand in the file.
+ * Says which weights the tensors without a prefix are. Files of earlier versions do not say it; their weights
+ * count as raw.
  */
 function weightsOf(text: string | undefined, hasAverage: boolean, where: string): Weights {
   if (text === undefined) return 'raw';
@@ -167,7 +175,7 @@ function weightsOf(text: string | undefined, hasAverage: boolean, where: string)
   return text === 'ema' ? 'ema' : 'raw';
 }
 
-/** What a file of pixelcnn's must have. */
+/** Throws unless the file has the version, checksum, configuration and element types that pixelcnn writes. */
 function checkOrigin(
   metadata: Readonly<Record<string, string>>,
   tensors: ReadonlyMap<string, SafetensorsTensor>,
@@ -184,7 +192,7 @@ function checkOrigin(
   }
 }
 
-/** The tensors by what they are, as float32. */
+/** Sorts the tensors by their prefixes and converts them to float32. */
 function arraysOf(tensors: ReadonlyMap<string, SafetensorsTensor>, where: string) {
   const [parameters, average, arrays]: NamedArrays[] = [new Map(), new Map(), new Map()];
   for (const [name, tensor] of tensors) {

@@ -1,7 +1,7 @@
-// The deterministic safetensors writer.
-import { checkBytes, checkInteger } from '../data/check-bytes.js';
-import { check } from '../errors.js';
-import { show } from '../options.js';
+// Writes safetensors files. The same input always gives the same bytes.
+import { checkBytes } from '../data/check-bytes.js';
+import { check, checkInteger } from '../errors.js';
+import { show } from '../show.js';
 import {
   CHECKSUM_KEY,
   checkName,
@@ -38,11 +38,10 @@ function checkTensor(name: string, tensor: SafetensorsTensor): void {
 }
 
 /**
- * Writes a safetensors file: tensors by falling element size, then by name (as the reference writer does), metadata by
- * key, header padded with spaces to 8 bytes; the same input gives the same bytes. With `checksum` (default false) a
- * SHA-256 of the whole file is put into the metadata under CHECKSUM_KEY; one that `metadata` have is dropped.
- * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE, ERR_DETACHED,
- * CKPT_NAME, CKPT_LIMIT (a name of more than 512 bytes, too many tensors, a file of 4 GiB), CKPT_HEADER_TOO_LARGE.
+ * Encodes a safetensors file. Tensors are sorted by decreasing element size and then by name, as in the
+ * reference writer, and metadata by key. The header is padded with spaces to a multiple of 8 bytes. With
+ * `checksum` (default false) the metadata get a SHA-256 of the whole file under CHECKSUM_KEY. A checksum in
+ * `metadata` is dropped.
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, SafetensorsTensor>,
@@ -57,7 +56,7 @@ export function encodeSafetensors(
   for (const [name, tensor] of tensors) checkTensor(name, tensor);
   const bits = (tensor: SafetensorsTensor) => DTYPE_BITS.get(tensor.dtype) ?? 0;
   const order = [...tensors].sort(([a, x], [b, y]) => bits(y) - bits(x) || (a < b ? -1 : 1));
-  // The checksum of another file would make this one unreadable.
+  // The metadata may come from another file, whose checksum would make this file unreadable.
   const entries = Object.entries(metadata).filter(([key]) => key !== CHECKSUM_KEY);
   if (options.checksum) entries.push([CHECKSUM_KEY, ZERO_CHECKSUM]);
   for (const [key, value] of entries) {

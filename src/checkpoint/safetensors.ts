@@ -1,6 +1,7 @@
-// Safetensors files: strict reader, one validation of the whole file before anything of it is used.
-import { checkBytes, inFile, plainBytes } from '../data/check-bytes.js';
+// Reads safetensors files strictly: the whole file is checked before anything in it is used.
+import { checkBytes, plainBytes } from '../data/check-bytes.js';
 import { check } from '../errors.js';
+import { inFile } from '../show.js';
 import { foreignModel } from './foreign-model.js';
 import { type HeaderValue, parseHeaderJson } from './header-json.js';
 import {
@@ -22,16 +23,16 @@ export { encodeSafetensors } from './safetensors-writer.js';
 export { float32Of, type SafetensorsDtype, type SafetensorsTensor } from './tensor-elements.js';
 
 export interface SafetensorsFile {
-  /** The `__metadata__` entry; an object without prototype. */
+  /** The `__metadata__` entry, as an object without prototype. */
   metadata: Record<string, string>;
-  /** In the order of the header; `data` are views on the parsed bytes. */
+  /** The tensors in the order of the header. Their `data` are views of the parsed bytes. */
   tensors: Map<string, SafetensorsTensor>;
 }
 
 export interface ParseSafetensorsOptions {
-  /** Name for error messages. */
+  /** The name of the file in error messages. */
   file?: string;
-  /** Accept NaN and infinity in F16, BF16, F32 and F64 tensors; default false. */
+  /** Whether to accept NaN and infinity in floating-point tensors; default false. */
   allowNonfinite?: boolean;
 }
 
@@ -45,18 +46,20 @@ interface TensorEntry {
   end: number;
 }
 
-/** An exact integer in [0, 2^64); `code` is for values outside, other kinds are CKPT_SCHEMA. */
-function unsigned(value: HeaderValue, code: string, what: string): bigint {
+/** Returns an integer in [0, 2^64). `code` is that of the error for an integer outside. */
+function checkUnsigned(value: HeaderValue, code: string, name: string): bigint {
   check(value.kind === 'integer', 'CKPT_SCHEMA', () => {
-    return `${what} must be an integer, got ${value.kind === 'other' ? value.text.slice(0, 40) : `a JSON ${value.kind}`}`;
+    return `${name} must be an integer, got ${value.kind === 'other' ? value.text.slice(0, 40) : `a JSON ${value.kind}`}`;
   });
   check(value.value >= 0n && value.value <= MAXIMUM_UINT64, code, () => {
-    return `${what} must be in [0, 2^64), got ${value.value}`;
+    return `${name} must be in [0, 2^64), got ${value.value}`;
   });
   return value.value;
 }
 
-/** Checks one tensor by itself: fields, dtype, shape, and that its byte range has the size the shape needs. */
+/**
+ * Checks the header entry of one tensor: its fields, dtype and shape, and that its byte range fits the shape.
+ */
 function readEntry(name: string, value: HeaderValue, where: string): TensorEntry {
   checkName(name, where);
   const of = ` of tensor ${JSON.stringify(name)}${where}`;
@@ -90,9 +93,9 @@ function readEntry(name: string, value: HeaderValue, where: string): TensorEntry
   check(offsets?.kind === 'array' && offsets.items.length === 2, 'CKPT_SCHEMA', () => {
     return `data_offsets must be two integers, got ${offsets?.kind === 'array' ? offsets.items.length : offsets?.kind}${of}`;
   });
-  const sizes = shape.items.map((item, i) => unsigned(item, 'CKPT_SHAPE', `shape[${i}]${of}`));
+  const sizes = shape.items.map((item, i) => checkUnsigned(item, 'CKPT_SHAPE', `shape[${i}]${of}`));
   const [begin = 0n, end = 0n] = offsets.items.map((item, i) =>
-    unsigned(item, 'CKPT_OFFSET', `data_offsets[${i}]${of}`),
+    checkUnsigned(item, 'CKPT_OFFSET', `data_offsets[${i}]${of}`),
   );
   check(begin <= end && end <= BigInt(Number.MAX_SAFE_INTEGER), 'CKPT_OFFSET', () => {
     return `data_offsets must be increasing and below 2^53, got [${begin}, ${end}]${of}`;
@@ -129,7 +132,7 @@ function readEntry(name: string, value: HeaderValue, where: string): TensorEntry
   return { name, dtype: dtype.value, shape: sizes.map(Number), begin: Number(begin), end: Number(end) };
 }
 
-/** Checks all tensors together: their ranges cover the data section once, without hole, overlap or rest. */
+/** Checks that the ranges of all tensors together cover the data section exactly once. */
 function checkLayout(entries: TensorEntry[], dataBytes: number, where: string): void {
   let cursor = 0;
   for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
@@ -171,7 +174,7 @@ function readMetadata(value: HeaderValue, where: string): Record<string, string>
   return metadata;
 }
 
-function verifyChecksum(bytes: Uint8Array, headerEnd: number, stated: string, where: string): void {
+function checkChecksum(bytes: Uint8Array, headerEnd: number, stated: string, where: string): void {
   const at = /^[0-9a-f]{64}$/.test(stated) ? checksumOffset(bytes.subarray(0, headerEnd), stated) : -1;
   const actual = at < 0 ? 'none: the entry is malformed' : checksum(bytes, at);
   check(
@@ -182,13 +185,12 @@ function verifyChecksum(bytes: Uint8Array, headerEnd: number, stated: string, wh
 }
 
 /**
- * Reads a safetensors file from memory. Everything is checked before anything is returned, and nothing larger than the
- * header is allocated. Stricter than the reference reader: duplicate and suspicious names, unknown fields, rank > 8,
- * dimensions above 2^31-1, more than 65,536 tensors, bad booleans and (by default) NaN and infinity are refused.
- * @throws PixelCnnError CKPT_HEADER_TOO_SMALL, CKPT_HEADER_TOO_LARGE, CKPT_HEADER_LENGTH, CKPT_HEADER_UTF8,
- * CKPT_HEADER_JSON, CKPT_DUPLICATE_KEY, CKPT_SCHEMA, CKPT_NAME, CKPT_DTYPE, CKPT_SHAPE, CKPT_OFFSET, CKPT_OVERFLOW,
- * CKPT_LIMIT, CKPT_SIZE_MISMATCH, CKPT_OVERLAP, CKPT_HOLE, CKPT_TRUNCATED, CKPT_TRAILING_DATA, CKPT_CHECKSUM,
- * CKPT_NONFINITE; CKPT_FORMAT for a file of another kind, which is named.
+ * Reads a safetensors file from memory. Everything is checked before anything is returned, and nothing larger
+ * than the header is allocated. It is stricter than the reference reader: it refuses duplicate and suspicious
+ * names, unknown fields, more than 8 dimensions, dimensions above 2^31-1, more than 65,536 tensors, booleans
+ * other than 0 and 1, and (by default) NaN and infinity.
+ * @throws PixelCnnError with a code CKPT_*. CKPT_FORMAT is for a recognised file of another format, which it
+ * names.
  */
 export function parseSafetensors(bytes: Uint8Array, options: ParseSafetensorsOptions = {}): SafetensorsFile {
   checkBytes(bytes, 'bytes');
@@ -228,7 +230,7 @@ function parseChecked(bytes: Uint8Array, options: ParseSafetensorsOptions): Safe
   });
   checkLayout(entries, bytes.length - headerEnd, where);
   const stated = metadata[CHECKSUM_KEY];
-  if (stated !== undefined) verifyChecksum(bytes, headerEnd, stated, where);
+  if (stated !== undefined) checkChecksum(bytes, headerEnd, stated, where);
   const tensors = new Map<string, SafetensorsTensor>();
   for (const { name, dtype, shape, begin, end } of entries) {
     const tensor = {

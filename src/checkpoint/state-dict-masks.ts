@@ -1,8 +1,9 @@
-// The masks of a PyTorch state dict: what the file says of them, in buffers or by zeros in the weights, against the masks
-// of the plain network.
+// Compares the masks of a PyTorch state dict with those of the plain network.
 //
-// PyTorch computes with weight * mask. Where the file's mask is stricter than ours, setting those weights to 0 gives
-// exactly the model of the file. Where it is looser, the model uses a tap that ours cannot, and is another one.
+// A file states its masks in buffers or by zeros in the weights. PyTorch computes with weight * mask. If a
+// mask of the file is stricter than ours, setting the weights that it forbids to 0 gives exactly the model of
+// the file. If it is looser, the model uses a weight that our network cannot use, so it is another model and
+// refused.
 import { check, PixelCnnError } from '../errors.js';
 import type { LayerConfig } from '../layers/masked-conv2d.js';
 import { isLiveTap } from '../ops/masked-conv2d.js';
@@ -15,21 +16,22 @@ export interface MaskBuffer {
 }
 
 export interface MaskedLayer {
-  /** Its name is the file's, e.g. `module.net.0`. */
+  /** The configuration of the layer, with its name in the file, e.g. `module.net.0`. */
   readonly config: LayerConfig;
-  /** (K, C, R, S); weights that the file's mask forbids become 0. */
+  /** (K, C, R, S). Weights that the mask of the file forbids are set to 0. */
   readonly weight: Float32Array;
   readonly mask: MaskBuffer | undefined;
 }
 
 /**
- * Applies the masks of the file and returns what is to be told about them.
- * @throws PixelCnnError CKPT_MASK for a mask that is no mask, or that allows what ours forbids.
+ * Applies the masks of the file to the weights and returns notes about them.
+ * @throws PixelCnnError CKPT_MASK if a buffer is no mask or allows what our mask forbids.
  */
 export function applyFileMasks(layers: readonly MaskedLayer[], where: string): string[] {
   const masked = layers.filter(({ mask }) => mask !== undefined);
-  // Without a buffer a layer is a plain convolution where others have one; and where the weights after the centre are
-  // 0 throughout, masks were multiplied into them. Both ways a weight that is not 0 is one the model uses.
+  // In two cases a layer without a buffer uses all its weights that are not 0. If other layers have buffers,
+  // it is a convolution without a mask. If all weights after the centre are 0, the masks were multiplied into
+  // the weights.
   const usesAllWeights = masked.length > 0 || masksAreInWeights(layers);
   const stricter = new Map<string, number>();
   for (const layer of masked) {
@@ -58,7 +60,10 @@ export function applyFileMasks(layers: readonly MaskedLayer[], where: string): s
   return notes;
 }
 
-/** Checks the buffer against our mask, sets what it forbids to 0, and counts what it forbids and ours allows. */
+/**
+ * Checks a mask buffer against our mask and sets the weights that it forbids to 0. Returns the number of
+ * weights that it forbids and our mask allows.
+ */
 function applyMaskBuffer({ config, weight }: MaskedLayer, mask: MaskBuffer, where: string): number {
   const { c: inputs, k: outputs, kernelSize } = config;
   const { name, values } = mask;
@@ -71,7 +76,7 @@ function applyMaskBuffer({ config, weight }: MaskedLayer, mask: MaskBuffer, wher
   eachTap(config, (at, o, c, r, s) => {
     const allows = allowed[o * stride[0]! + c * stride[1]! + r * stride[2]! + s * stride[3]!] === 1;
     const live = isLiveTap(config, o, c, r, s);
-    if (allows && !live) throw looser(`${where}: '${name}' allows`, config, [o, c, r, s]);
+    if (allows && !live) throw looserMaskError(`${where}: '${name}' allows`, config, [o, c, r, s]);
     if (allows || !live) return;
     forbidden += 1;
     weight[at] = 0;
@@ -85,7 +90,7 @@ function checkForbiddenWeights({ config, weight }: MaskedLayer, othersMasked: bo
     const why = othersMasked
       ? 'has no mask buffer where other layers have one, and uses'
       : 'has zeros where masks forbid, but not at';
-    throw looser(
+    throw looserMaskError(
       `${where}: '${config.name}.weight' ${why}`,
       config,
       [o, c, r, s],
@@ -96,8 +101,8 @@ function checkForbiddenWeights({ config, weight }: MaskedLayer, othersMasked: bo
 
 type Tap = readonly [output: number, input: number, row: number, column: number];
 
-function looser(
-  what: string,
+function looserMaskError(
+  start: string,
   { maskType, channelGroups }: LayerConfig,
   [o, c, r, s]: Tap,
   remedy?: string,
@@ -108,12 +113,12 @@ function looser(
       : `; with ${channelGroups} image channels, channel i of n is in group floor(i * ${channelGroups} / n), and a group sees ${maskType === 'A' ? 'lower channelGroups' : 'itself and lower channelGroups'}`;
   return new PixelCnnError(
     'CKPT_MASK',
-    `${what} row ${r}, column ${s} of input channel ${c} for output channel ${o}, which mask ${maskType} forbids here: this is another model${order}`,
+    `${start} row ${r}, column ${s} of input channel ${c} for output channel ${o}, which mask ${maskType} forbids here: this is another model${order}`,
     remedy === undefined ? {} : { remedy },
   );
 }
 
-/** Whether all weights after the centre are 0, though not all weights are: masks were multiplied into the weights. */
+/** Whether masks were multiplied into the weights: all weights after the centre are 0, but not all others. */
 function masksAreInWeights(layers: readonly MaskedLayer[]): boolean {
   let [after, others] = [0, 0];
   for (const { config, weight } of layers) {
@@ -127,7 +132,7 @@ function masksAreInWeights(layers: readonly MaskedLayer[]): boolean {
   return after === 0 && others > 0;
 }
 
-/** Calls `visit` for every weight of (K, C, R, S) with its place in the array. */
+/** Calls `visit` for every weight of (K, C, R, S) with its index in the array. */
 function eachTap(
   { c: inputs, k: outputs, kernelSize }: LayerConfig,
   visit: (at: number, ...tap: Tap) => void,
@@ -142,7 +147,10 @@ function eachTap(
         }
 }
 
-/** Distances in `shape` of neighbours along each axis of `target`, by PyTorch's rules; undefined where it does not fit. */
+/**
+ * Returns the strides with which an array of `shape` is broadcast to `target` by PyTorch's rules, or
+ * undefined if it cannot be broadcast.
+ */
 function broadcastStrides(shape: readonly number[], target: readonly number[]): number[] | undefined {
   if (shape.length > target.length) return undefined;
   const padded = [...target.slice(shape.length).map(() => 1), ...shape];
@@ -153,16 +161,16 @@ function broadcastStrides(shape: readonly number[], target: readonly number[]): 
   return strides.map((stride, axis) => (padded[axis] === 1 ? 0 : stride));
 }
 
-/** The elements, each 0 or 1. @throws PixelCnnError CKPT_MASK for others, and for types that no mask has. */
-function maskValues(mask: SafetensorsTensor, what: string): Uint8Array {
+/** Returns the elements of a mask. Throws CKPT_MASK unless each is 0 or 1. */
+function maskValues(mask: SafetensorsTensor, name: string): Uint8Array {
   const values = numbersOf(mask);
   check(
     values !== undefined,
     'CKPT_MASK',
-    () => `${what} is ${mask.dtype}: a mask is BOOL, integers or floats`,
+    () => `${name} is ${mask.dtype}: a mask is BOOL, integers or floats`,
   );
   const wrong = values.findIndex((value) => value !== 0 && value !== 1);
-  check(wrong < 0, 'CKPT_MASK', () => `${what} is no mask: element ${wrong} is ${values[wrong]}, not 0 or 1`);
+  check(wrong < 0, 'CKPT_MASK', () => `${name} is no mask: element ${wrong} is ${values[wrong]}, not 0 or 1`);
   return Uint8Array.from(values);
 }
 
@@ -170,7 +178,8 @@ function numbersOf(tensor: SafetensorsTensor): Float32Array | undefined {
   const { dtype, data } = tensor;
   if (['F16', 'BF16', 'F32', 'F64'].includes(dtype)) return float32Of(tensor);
   if (!/^(BOOL|[IU]\d+)$/.test(dtype)) return undefined;
-  // Little-endian: 0 and 1 are all in the first byte of an integer. Any other integer must not look like them.
+  // A float32 cannot hold every 64-bit integer, but 0 and 1 are exact, and no other integer is rounded to
+  // them.
   const bytes = DTYPE_BITS.get(dtype)! / 8;
   return Float32Array.from({ length: data.length / bytes }, (_, i) => {
     const element = data.subarray(i * bytes, (i + 1) * bytes);

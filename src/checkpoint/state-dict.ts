@@ -1,5 +1,7 @@
-// A PyTorch state dict of the plain network: its layers are found by the structure of their names and the chain of their
-// shapes; what was found and what is assumed is told in notes.
+// Reads the plain network from a PyTorch state dict.
+//
+// A state dict has no configuration, so the layers are found by the pattern of their names and by their
+// shapes. Notes say what was found and what is assumed.
 import { check, PixelCnnError } from '../errors.js';
 import { checkParameters } from '../models/check-parameters.js';
 import {
@@ -19,21 +21,21 @@ type Tensors = ReadonlyMap<string, SafetensorsTensor>;
 
 interface Network {
   readonly config: PixelCnnConfig;
-  /** Under pixelcnn's own names. */
+  /** The parameters under the names that pixelcnn gives them. */
   readonly parameters: NamedArrays;
-  /** What the file calls each layer, e.g. `module.net.0`. */
+  /** The names of the layers in the file, e.g. `module.net.0`. */
   readonly layerNames: readonly string[];
-  /** What was found and what is assumed, a sentence each. */
+  /** Sentences about what was found and what is assumed. */
   readonly notes: readonly string[];
 }
 
 export interface StateDict extends Network {
-  /** What `parameters` are: `raw` unless the file says that they are a moving average. */
+  /** What `parameters` are: `raw`, unless the file shows that they are a moving average. */
   readonly weights: Weights;
   readonly average: NamedArrays | undefined;
 }
 
-/** One layer as the file has it. */
+/** One layer in the file. */
 interface Layer {
   readonly name: string;
   readonly weight: SafetensorsTensor;
@@ -42,16 +44,18 @@ interface Layer {
 }
 
 const averagePrefix = 'ema.';
-/** torch.optim.swa_utils.AveragedModel counts its steps here, beside the `module.` that it averages. */
+/**
+ * The counter of torch.optim.swa_utils.AveragedModel. The weights that it averages are next to it, under
+ * `module.`.
+ */
 const averageCount = /^(.*\.)?n_averaged$/;
 
 /**
- * The network in a state dict, and its moving average where the same names stand under `ema.` as well. Layers are the
- * weights of rank 4 whose names are PREFIX + number + SUFFIX, in the order of the numbers; biases and mask buffers
- * stand beside them. Everything else is refused by name. Weights are a moving average themselves where their prefix is
- * called one (`ema_model.`) or AveragedModel's counter stands beside them.
- * @throws PixelCnnError CKPT_MISSING_TENSOR, CKPT_UNKNOWN_TENSOR, CKPT_SHAPE, CKPT_DTYPE, CKPT_MASK, CKPT_NONFINITE;
- * CKPT_CONFIG also for `expected` that contradicts the shapes, and for two moving averages.
+ * Reads the network in a state dict, and its moving average if the same names also appear under `ema.`. The
+ * layers are the weights of rank 4 whose names are PREFIX + number + SUFFIX, in the order of the numbers.
+ * Each may have a bias and a mask buffer. Any other tensor is refused by name. The weights count as a moving
+ * average if their prefix says so (`ema_model.`) or if the counter of an AveragedModel is next to them.
+ * @throws PixelCnnError CKPT_CONFIG if the shapes contradict `expected`, or if there are two moving averages.
  */
 export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where: string): StateDict {
   const isAverage = (name: string) =>
@@ -60,7 +64,7 @@ export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where
   const network = readNetwork(raw, expected, where);
   const counter = [...tensors.keys()].find((name) => averageCount.test(name));
   const averaged = [...tensors].filter(([name]) => isAverage(name));
-  if (averaged.length === 0) return { ...network, ...labelOf(network, counter), average: undefined };
+  if (averaged.length === 0) return { ...network, ...weightsLabel(network, counter), average: undefined };
   check(!namesAverage(network.layerNames[0]!) && !countsModule(counter, network), 'CKPT_CONFIG', () => {
     return `${where}: '${network.layerNames[0]}.weight' is a moving average already, and there is another under '${averagePrefix}': save one of the two alone`;
   });
@@ -74,7 +78,7 @@ export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where
     );
   }
   const average = new Map([
-    // An average of the parameters leaves buffers out: they do not change.
+    // An average of the parameters does not contain the mask buffers, so take those of the weights.
     ...[...raw].filter(([name]) => name.endsWith('.mask')),
     ...averaged.map(([name, tensor]) => [name.slice(averagePrefix.length), tensor] as const),
   ]);
@@ -83,13 +87,15 @@ export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where
   return { ...network, weights: 'raw', average: parameters, notes };
 }
 
-/** Whether the counter of an AveragedModel belongs to the layers: they stand under `module.` beside it. */
+/**
+ * Whether the counter of an AveragedModel belongs to the layers, which are then under `module.` next to it.
+ */
 function countsModule(counter: string | undefined, { layerNames }: Pick<Network, 'layerNames'>): boolean {
   return counter !== undefined && layerNames[0]!.startsWith(counter.replace(/n_averaged$/, 'module.'));
 }
 
-/** What the only weights of a file are, told where they are an average. */
-function labelOf(
+/** Says which weights the only ones of a file are, with a note if they are an average. */
+function weightsLabel(
   { layerNames, notes }: Network,
   counter: string | undefined,
 ): Pick<StateDict, 'weights' | 'notes'> {
@@ -113,7 +119,7 @@ function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string)
     const data = float32Of(weight, ` in tensor '${name}.weight' of ${where}`);
     const biases = bias && float32Of(bias, ` in tensor '${name}.bias' of ${where}`);
     values.set(`${name}.weight`, { shape: weight.shape, data });
-    // A convolution without bias is one whose bias is 0.
+    // A convolution without bias is the same as one with a bias of 0.
     const k = weight.shape[0]!;
     values.set(`${name}.bias`, { shape: [k], data: biases ?? new Float32Array(k) });
     return { config: { ...configs[i]!, name }, weight: data, mask };
@@ -134,11 +140,11 @@ function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string)
     config,
     parameters,
     layerNames,
-    notes: [`a PyTorch state dict: ${found(layers, prefix)}`, assumptions(config), ...maskNotes],
+    notes: [`a PyTorch state dict: ${layersNote(layers, prefix)}`, assumptionsNote(config), ...maskNotes],
   };
 }
 
-/** The layers by their names alone; all names are accounted for. */
+/** Finds the layers by the names of the tensors, and throws if any tensor belongs to none of them. */
 function findLayers(tensors: Tensors, where: string): { layers: Layer[]; prefix: string } {
   const weights = [...tensors].flatMap(([name, { shape }]) => {
     return shape.length === 4 && /(^|\.)weight$/.test(name) ? [name.replace(/\.?weight$/, '')] : [];
@@ -157,7 +163,7 @@ function findLayers(tensors: Tensors, where: string): { layers: Layer[]; prefix:
   }
   const { prefix } = pattern;
   const layers = pattern.names.map(({ name, number }) => {
-    // The convolution may be inside of a module that has the mask: blocks.0.conv.weight and blocks.0.mask.
+    // The mask may belong to a module around the convolution: blocks.0.conv.weight and blocks.0.mask.
     const maskName = [`${name}.mask`, `${prefix}${number}.mask`].find((one) => tensors.has(one));
     return {
       name,
@@ -185,13 +191,14 @@ function findLayers(tensors: Tensors, where: string): { layers: Layer[]; prefix:
   return { layers, prefix };
 }
 
-/** The names in the order of the one number in which they differ; undefined where they differ in anything else. */
+/** Sorts names by the one number in which they differ. Returns undefined if they differ in anything else. */
 function numberedNames(
   names: readonly string[],
 ): { names: { name: string; number: string }[]; prefix: string } | undefined {
   if (names.length < 2) return undefined;
   const reversed = names.map((name) => [...name].reverse().join(''));
-  // The number itself may begin or end with the same digits everywhere.
+  // The numbers may have a first or last digit in common (10, 11, 12), which belongs to the number and not to
+  // the prefix.
   const prefix = commonStart(names).replace(/\d+$/, '');
   const after = commonStart(reversed).replace(/\d+$/, '').length;
   const numbered = names.map((name) => ({ name, number: name.slice(prefix.length, name.length - after) }));
@@ -207,7 +214,7 @@ function commonStart(texts: readonly string[]): string {
   return first.slice(0, length);
 }
 
-/** The configuration that the shapes of the layers give, checked to be one of the plain network. */
+/** Derives the configuration from the shapes of the layers and checks that it is one of the plain network. */
 function configOf(layers: readonly Layer[], where: string): PixelCnnConfig {
   const [first, last] = [layers[0]!, layers.at(-1)!];
   const channels = first.weight.shape[1]!;
@@ -250,7 +257,7 @@ function configOf(layers: readonly Layer[], where: string): PixelCnnConfig {
   }
 }
 
-function found(layers: readonly Layer[], prefix: string): string {
+function layersNote(layers: readonly Layer[], prefix: string): string {
   const [first, last] = [layers[0]!.name, layers.at(-1)!.name];
   const types = [...new Set(layers.map(({ weight }) => weight.dtype))].filter((dtype) => dtype !== 'F32');
   return [
@@ -260,8 +267,8 @@ function found(layers: readonly Layer[], prefix: string): string {
   ].join(', ');
 }
 
-/** What names and shapes cannot tell. */
-function assumptions({ channels }: PixelCnnConfig): string {
+/** Returns a note about what names and shapes do not show and is therefore assumed. */
+function assumptionsNote({ channels }: PixelCnnConfig): string {
   const order = channels > 1 ? `; output c * levels + v is the logit of level v of channel c` : '';
   return `assumed: ReLU after every layer but the last and nothing else between them; pixels enter as level / (levels - 1), from 0 to 1${order}`;
 }

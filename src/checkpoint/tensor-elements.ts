@@ -1,4 +1,4 @@
-// The element types of safetensors: sizes, checks of the values, conversion to float32.
+// Defines the element types of safetensors and converts elements to float32.
 import { endianness } from 'node:os';
 import { PixelCnnError } from '../errors.js';
 
@@ -25,13 +25,13 @@ const BITS = {
   U64: 64,
 };
 
-/** Every dtype the reference reader knows. */
+/** Every dtype that the reference reader knows. */
 export type SafetensorsDtype = keyof typeof BITS;
 
 /** Bits per element of each dtype. */
 export const DTYPE_BITS: ReadonlyMap<string, number> = new Map(Object.entries(BITS));
 
-/** One tensor; `data` are its little-endian bytes in row-major order, at any alignment. */
+/** One tensor. `data` are its little-endian elements in row-major order, at any alignment. */
 export interface SafetensorsTensor {
   dtype: SafetensorsDtype;
   shape: number[];
@@ -40,7 +40,7 @@ export interface SafetensorsTensor {
 
 const LITTLE_ENDIAN = endianness() === 'LE';
 
-/** An aligned copy of the bytes in the byte order of this machine. */
+/** Copies the bytes into aligned memory, in the byte order of this machine. */
 function alignedCopy(data: Uint8Array, elementBytes: number): ArrayBuffer {
   const copy = new Uint8Array(data.length);
   copy.set(data);
@@ -50,7 +50,7 @@ function alignedCopy(data: Uint8Array, elementBytes: number): ArrayBuffer {
   return copy.buffer;
 }
 
-/** Value of the bits of an IEEE 754 binary16. */
+/** Returns the value of the 16 bits of an IEEE 754 binary16. */
 function float16(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 31;
@@ -61,8 +61,9 @@ function float16(bits: number): number {
 }
 
 /**
- * The elements of an F32, F64, F16 or BF16 tensor as a new Float32Array (F64 is rounded to nearest); a copy, so the
- * alignment of the file never matters; `where` is appended to messages.
+ * Converts the elements of an F32, F64, F16 or BF16 tensor to a new Float32Array. F64 is rounded to nearest.
+ * F32 is copied too, because a Float32Array cannot be a view at any alignment. `where` is appended to
+ * messages.
  * @throws PixelCnnError CKPT_DTYPE for any other dtype.
  */
 export function float32Of(tensor: SafetensorsTensor, where = ''): Float32Array {
@@ -88,7 +89,10 @@ export function float32Of(tensor: SafetensorsTensor, where = ''): Float32Array {
   }
 }
 
-/** Byte distance of elements, byte that holds the top of the exponent, and the bits that are all ones in NaN and infinity. */
+/**
+ * For each type, the bytes of an element (of a real or imaginary part for C64), and the bits of its two
+ * highest bytes that are the exponent. They are all ones in NaN and infinity.
+ */
 const EXPONENTS = new Map<string, { step: number; mask: number }>([
   ['F16', { step: 2, mask: 0x7c00 }],
   ['BF16', { step: 2, mask: 0x7f80 }],
@@ -98,9 +102,8 @@ const EXPONENTS = new Map<string, { step: number; mask: number }>([
 ]);
 
 /**
- * Checks the values of a tensor, `where` is appended to messages.
- * @throws PixelCnnError CKPT_DTYPE (a BOOL that is neither 0 nor 1), CKPT_NONFINITE (NaN or infinity unless allowed;
- * F4, F6 and F8 are not looked into).
+ * Checks the values of a tensor: a BOOL must be 0 or 1, and a float must be finite unless `allowNonfinite` is
+ * set. F4, F6 and F8 are not checked. `where` is appended to messages.
  */
 export function checkElements(tensor: SafetensorsTensor, allowNonfinite: boolean, where: string): void {
   const { dtype, data } = tensor;
@@ -112,7 +115,7 @@ export function checkElements(tensor: SafetensorsTensor, allowNonfinite: boolean
   const exponent = EXPONENTS.get(dtype);
   if (allowNonfinite || exponent === undefined) return;
   const { step, mask } = exponent;
-  // The two highest bytes of a little-endian element hold the whole exponent of all these types.
+  // The two highest bytes of an element contain the whole exponent in all these types.
   for (let i = step - 2; i < data.length; i += step) {
     const high = (data[i] as number) | ((data[i + 1] as number) << 8);
     if ((high & mask) !== mask) continue;

@@ -1,7 +1,8 @@
 // A command: one schema that is its flags, its config file and the type of its options.
 import { readFile } from 'node:fs/promises';
 import { PixelCnnError } from '../errors.js';
-import { nearest, parseOptions, type z } from '../options.js';
+import { parseOptions, type z } from '../options.js';
+import { nearest } from '../suggestion.js';
 import { UsageError } from './failure.js';
 import { flagsOf, kebab, parseFlags } from './flags.js';
 

@@ -1,6 +1,7 @@
 // Flags from a schema and values from flags: `batchSize` is `--batch-size N`, its type and text those of the schema.
 import { parseArgs } from 'node:util';
-import { nearest, z } from '../options.js';
+import { z } from '../options.js';
+import { nearest } from '../suggestion.js';
 import { UsageError } from './failure.js';
 
 export interface Flag {

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The command line: finds the command, runs it and turns errors into messages and exit codes.
 import { constants } from 'node:os';
-import { nearest } from '../options.js';
+import { nearest } from '../suggestion.js';
 import { packageVersion } from '../version.js';
 import { type Command, runCommand } from './command.js';
 import { benchCommand } from './commands/bench.js';

@@ -1,6 +1,7 @@
-// CIFAR-10 binary batches: records of one label byte and 3 planes of 32x32 bytes (red, green, blue).
+// Reads binary CIFAR-10 batches: records of one label byte and three colour planes of 32x32 bytes.
 import { check } from '../errors.js';
-import { checkBytes, inFile } from './check-bytes.js';
+import { inFile } from '../show.js';
+import { checkBytes } from './check-bytes.js';
 import type { ImageBatch } from './image-batch.js';
 
 const SIDE = 32;
@@ -10,9 +11,8 @@ const CLASSES = 10;
 const MAXIMUM_BYTES = 2 ** 30;
 
 /**
- * Reads one CIFAR-10 batch: records of 1 + 3072 bytes (CHW planes) to (count, 32, 32, 3) and labels.
- * @throws PixelCnnError CIFAR_TRUNCATED (empty, or not a whole number of records), CIFAR_LIMIT (over 1 GiB),
- * CIFAR_LABEL_RANGE.
+ * Reads one CIFAR-10 batch of up to 1 GiB. The records of 1 + 3072 bytes, in CHW order, become images (count,
+ * 32, 32, 3) and labels (count).
  */
 export function parseCifar(bytes: Uint8Array, options: { file?: string } = {}): ImageBatch {
   checkBytes(bytes, 'bytes');

@@ -1,10 +1,13 @@
-// The EXIF orientation of an image: reading it from an EXIF block, and turning the pixels accordingly.
-import type { RasterImage } from './png.js';
+// Reads the EXIF orientation of an image and turns its pixels accordingly.
+import type { RasterImage } from './image-batch.js';
 
 const ORIENTATION_TAG = 0x0112;
 const SHORT = 3;
 
-/** The orientation, 1 to 8, in the first directory of an EXIF block, a TIFF file without pixels; 1 where it has none. */
+/**
+ * Reads the orientation, 1 to 8, from the first directory of an EXIF block, which is a TIFF file without
+ * pixels. Returns 1 (upright) if the block states none or is damaged.
+ */
 export function exifOrientation(exif: Uint8Array): number {
   if (exif.length < 14) return 1;
   const view = new DataView(exif.buffer, exif.byteOffset, exif.byteLength);
@@ -22,7 +25,7 @@ export function exifOrientation(exif: Uint8Array): number {
   return 1;
 }
 
-/** The image as it is meant to be seen: of the orientation's 8 cases, 5 to 8 swap width and height. */
+/** Turns and mirrors an image so that it is upright. Orientations 5 to 8 swap width and height. */
 export function orient(image: RasterImage, orientation: number): RasterImage {
   if (orientation === 1) return image;
   const { data, width, height, channels } = image;

@@ -1,31 +1,35 @@
-// What an image file is: by its bytes, whatever its name.
+// Recognises the kind of an image file by its bytes, because names are often wrong.
 
 import { type ForeignFile, foreignFile } from './foreign-file.js';
 import { gunzipStart, isGzip } from './gzip.js';
 import { idxFileBytes } from './idx.js';
 import { isPng } from './png.js';
 
-/** Kinds of files that hold images. 'sharp': a format that the package sharp decodes. */
+/** The kinds of files that hold images. 'sharp' stands for all formats that the package sharp decodes. */
 export type FileKind = 'png' | 'sharp' | 'idx' | 'cifar';
 
-/** Bytes from the start of a file that tell its kind. */
+/** Number of bytes at the start of a file that are needed to recognise its kind. */
 export const START_BYTES = 1024;
 const CIFAR_RECORD = 3073;
 
-/** `size` is that of the whole file, `start` its first {@link START_BYTES} bytes; the name decides nothing but CIFAR-10. */
+/**
+ * Recognises a file of `size` bytes by its first {@link START_BYTES} bytes, `start`. The name matters only
+ * for CIFAR-10, whose files have no signature.
+ */
 export function fileKind(start: Uint8Array, size: number, file: string): FileKind | undefined {
   if (isPng(start)) return 'png';
   if (isSharpFormat(start)) return 'sharp';
   if (isWholeIdx(start, size)) return 'idx';
-  // CIFAR-10 has no mark of its own: .bin, whole records, and a label first; its reader checks the other labels.
+  // A CIFAR-10 batch is a .bin file of whole records that starts with a label. Its reader checks the other
+  // labels.
   const records = size > 0 && size % CIFAR_RECORD === 0 && (start[0] as number) < 10;
   if (/\.bin$/i.test(file) && records) return 'cifar';
   const content = isGzip(start) ? unpackedStart(start) : start;
-  // Damaged gzip is left to the reader, which says what is wrong with it.
+  // Damaged gzip counts as IDX, so that the IDX reader reports what is wrong with it.
   return content === undefined || isIdx(content) ? 'idx' : undefined;
 }
 
-/** JPEG, WebP, GIF, TIFF, AVIF and HEIF. */
+/** Recognises JPEG, WebP, GIF, TIFF, AVIF and HEIF. */
 function isSharpFormat(start: Uint8Array): boolean {
   const text = latin1(start.subarray(0, 12));
   return (
@@ -42,7 +46,7 @@ function isIdx(start: Uint8Array): boolean {
   return a === 0 && b === 0 && [0x08, 0x09, 0x0b, 0x0c, 0x0d, 0x0e].includes(type) && rank >= 1 && rank <= 4;
 }
 
-/** Whether the header of an IDX file states the very size of the file. */
+/** Whether the size of the file is exactly the one that its IDX header states. */
 function isWholeIdx(start: Uint8Array, size: number): boolean {
   return isIdx(start) && idxFileBytes(start) === BigInt(size);
 }
@@ -55,22 +59,25 @@ function unpackedStart(start: Uint8Array): Uint8Array | undefined {
   }
 }
 
-/** What a file is that no reader takes, for people: 'a zip archive …', or nothing when that is not known either. */
+/**
+ * Describes a file that no reader accepts, for example as 'a zip archive', with a remedy. Returns undefined
+ * if its format is not known either.
+ */
 export function foreignKind(start: Uint8Array, file: string): ForeignFile | undefined {
-  if (start.length === 0) return { what: 'an empty file', remedy: 'download or copy it again' };
+  if (start.length === 0) return { description: 'an empty file', remedy: 'download or copy it again' };
   const pickle =
     start[0] === 0x80 && /(^|[/\\])(data_batch_\d|test_batch|batches\.meta|train|test|meta)$/.test(file);
   if (pickle) {
     const remedy =
       'take the binary version (cifar-10-binary.tar.gz), and of it the folder cifar-10-batches-bin';
-    return { what: 'the Python version of CIFAR (a pickle)', remedy };
+    return { description: 'the Python version of CIFAR (a pickle)', remedy };
   }
   if (!isGzip(start)) return foreignFile(start);
   const content = unpackedStart(start);
   if (content === undefined || isIdx(content)) return undefined;
   const tar = /\.(tar\.gz|tgz)$/i.test(file);
-  const inner = foreignFile(content)?.what ?? (tar ? 'a tar archive' : 'a file that is no IDX file');
-  return { what: `${inner}, gzip-compressed`, remedy: 'unpack it and give what is inside' };
+  const inner = foreignFile(content)?.description ?? (tar ? 'a tar archive' : 'a file that is no IDX file');
+  return { description: `${inner}, gzip-compressed`, remedy: 'unpack it and give what is inside' };
 }
 
 function latin1(bytes: Uint8Array): string {

@@ -1,4 +1,4 @@
-// Looking for image files in folders, and telling what is no image.
+// Searches folders for image files and reports which files are no images.
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PixelCnnError, systemError } from '../errors.js';
@@ -9,14 +9,17 @@ import { readFileStart } from './read-file.js';
 
 type Part = Pick<CheckedImageSpec, 'offset' | 'limit'>;
 
-/** The content of a folder. */
+/** The names in a folder. */
 export interface Listing {
   readonly path: string;
   readonly files: readonly string[];
   readonly folders: readonly string[];
 }
 
-/** Files and folders by name, sorted by code units; what systems leave behind is passed over. */
+/**
+ * Lists the files and folders in a folder, sorted by code units. Skips hidden files and those that operating
+ * systems create, such as Thumbs.db.
+ */
 export async function listImages(path: string): Promise<Listing> {
   try {
     const [files, folders]: [string[], string[]] = [[], []];
@@ -40,14 +43,14 @@ async function isFolder(path: string): Promise<boolean> {
   );
 }
 
-/** Collects image files until there are as many as wanted, and what is no image on the way. */
+/** Collects image files up to the wanted number and remembers the files among them that are no images. */
 export class ImageSearch {
   readonly files: string[] = [];
   readonly classes: number[] = [];
   readonly #most: number;
   readonly #leftOut: {
     readonly file: string;
-    readonly what: string | undefined;
+    readonly description: string | undefined;
     readonly remedy: string | undefined;
   }[] = [];
 
@@ -71,27 +74,27 @@ export class ImageSearch {
     const kind = read && fileKind(read.start, read.size, file);
     if (kind === 'png' || kind === 'sharp') return true;
     const foreign = read && foreignKind(read.start, file);
-    const what = kind === 'idx' ? 'an IDX file, to be given by its own path' : foreign?.what;
-    this.#leftOut.push({ file, what, remedy: foreign?.remedy });
+    const description = kind === 'idx' ? 'an IDX file, to be given by its own path' : foreign?.description;
+    this.#leftOut.push({ file, description, remedy: foreign?.remedy });
     return false;
   }
 
-  /** What was left out: a note beside images, an error where there are none. */
-  tell({ path: root, folders }: Listing, notes: ImageNotes): void {
-    const names = this.#leftOut.map(({ file, what }) => {
+  /** Reports the files that were left out: in a note if images were found, otherwise in an error. */
+  report({ path: root, folders }: Listing, notes: ImageNotes): void {
+    const names = this.#leftOut.map(({ file, description }) => {
       const name = file.slice(root.length).replace(/^[/\\]/, '');
-      return what === undefined ? name : `${name} (${what})`;
+      return description === undefined ? name : `${name} (${description})`;
     });
     const count = names.length;
     const files = `${count} ${count === 1 ? 'file that is no image' : 'files that are no images'}`;
     if (this.files.length > 0) {
-      if (count > 0) notes.tell(`left out ${files}: ${firstNames(names)}`);
+      if (count > 0) notes.add(`left out ${files}: ${firstNames(names)}`);
       return;
     }
-    const known = this.#leftOut.find(({ what }) => what !== undefined);
+    const known = this.#leftOut.find(({ description }) => description !== undefined);
     const where = folders.length > 0 ? 'in folder or the folders in it' : 'in folder';
     const nothing = `no IDX, CIFAR-10 or image files ${where}: ${root}`;
-    if (known?.what === undefined) {
+    if (known?.description === undefined) {
       const remedy = 'give the folder in which the images lie, or the folders of their classes';
       throw new PixelCnnError('ERR_DATASET_NOT_FOUND', nothing, folders.length > 0 ? { remedy } : {});
     }
@@ -101,7 +104,7 @@ export class ImageSearch {
   }
 }
 
-/** Whether a folder has an image file in it. */
+/** Whether a folder directly contains an image file. */
 export async function hasImages(path: string): Promise<boolean> {
   const search = new ImageSearch({ offset: 0, limit: 1 });
   await search.add(await listImages(path));

@@ -1,19 +1,22 @@
-// Files that people hand to a reader by mistake, called what they are: a pointer, a web page, an archive, another format.
+// Recognises files that users pass to a reader by mistake, such as web pages, archives or models of other tools.
 
-/** What a file is instead of what a reader expects, and what to do about it. */
+/** Describes a file of a format that a reader does not accept, and what the user can do about it. */
 export interface ForeignFile {
-  /** Fits after "this is": `a Git LFS pointer, not the file itself`. */
-  readonly what: string;
+  /** A noun phrase that fits after "this is", such as `a Git LFS pointer, not the file itself`. */
+  readonly description: string;
   readonly remedy: string;
 }
 
 type Test = (start: string) => boolean;
-/** A format by the bytes it starts with, as latin1, or by a test of them. */
-export type Format = readonly [start: string | RegExp | Test, what: string, remedy: string];
+/** A format. `start` holds the bytes at the start of its files as latin1 text, or is a test of that text. */
+export type Format = readonly [start: string | RegExp | Test, description: string, remedy: string];
 
 const unpack = 'unpack it and give what is inside';
 const convert = 'convert it to PNG or JPEG';
-/** A checkpoint often is a dict with the weights under 'state_dict' or 'model'; save_file wants tensors of their own. */
+/**
+ * Checkpoints often keep the weights under 'state_dict' or 'model'. The clones are there because save_file
+ * rejects tensors that share memory.
+ */
 const torchRemedy =
   "convert it in Python: import torch; from safetensors.torch import save_file; d = torch.load('model.pt', " +
   "map_location='cpu', weights_only=True); d = d.get('state_dict', d.get('model', d)); " +
@@ -39,7 +42,8 @@ const formats: readonly Format[] = [
     'export the weights as safetensors, the images as PNG or IDX',
   ],
   [
-    // Field 1, the version of the format, is small; field 2, the name of the producer, follows.
+    // ONNX is a protocol buffer: field 1 is the format version, a small number, and field 2 the name of the
+    // producer.
     (start) => start[0] === '\x08' && start.charCodeAt(1) < 16 && start[2] === '\x12',
     'an ONNX model',
     'export the weights of the original model as safetensors',
@@ -62,41 +66,41 @@ const formats: readonly Format[] = [
 ];
 
 /**
- * What `bytes`, the beginning of a file (some kilobytes do), are the beginning of, where that is a known format that
- * no reader here takes. gzip is told apart by what is in it: give the unpacked start.
+ * Recognises a file by `bytes`, its first kilobyte or more, if it has a known format that no reader here
+ * accepts. For a gzip file, pass the start of the unpacked content instead.
  */
 export function foreignFile(bytes: Uint8Array): ForeignFile | undefined {
   const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 1024)).toString('latin1');
   if (start.startsWith('PK\x03\x04')) return zipArchive(start);
-  if (start.slice(257, 262) === 'ustar') return { what: 'a tar archive', remedy: unpack };
+  if (start.slice(257, 262) === 'ustar') return { description: 'a tar archive', remedy: unpack };
   return findFormat(formats, start);
 }
 
-/** The first of `formats` that `start`, latin1, is the start of. */
+/** Returns the first of `formats` that matches `start`, the start of a file as latin1 text. */
 export function findFormat(formats: readonly Format[], start: string): ForeignFile | undefined {
   const found = formats.find(([beginning]) => matches(beginning, start));
-  return found && { what: found[1], remedy: found[2] };
+  return found && { description: found[1], remedy: found[2] };
 }
 
-/** By the names of its first entries. */
+/** Distinguishes zip archives by the names of their first entries, which stand in clear text at the start. */
 function zipArchive(start: string): ForeignFile {
   if (/constants\.pkl|\/code\//.test(start)) {
     const remedy =
       "save the weights of the original model: save_file(model.state_dict(), 'model.safetensors')";
-    return { what: 'a TorchScript model (.pt, a zip)', remedy };
+    return { description: 'a TorchScript model (.pt, a zip)', remedy };
   }
-  // torch.save writes NAME/data.pkl first, new versions NAME/.format_version and NAME/byteorder beside it.
+  // torch.save writes NAME/data.pkl first; newer versions also write NAME/.format_version and NAME/byteorder.
   if (/\/(data\.pkl|\.format_version|byteorder)/.test(start)) {
-    return { what: 'a PyTorch file (.pt, a zip with a pickle in it)', remedy: torchRemedy };
+    return { description: 'a PyTorch file (.pt, a zip with a pickle in it)', remedy: torchRemedy };
   }
   if (/\.npy/.test(start.slice(0, 512))) {
     return {
-      what: 'NumPy arrays (.npz, a zip)',
+      description: 'NumPy arrays (.npz, a zip)',
       remedy: 'write images as PNG or IDX files, weights as safetensors',
     };
   }
   return {
-    what: 'a zip archive (.zip, .npz, or .pt of PyTorch)',
+    description: 'a zip archive (.zip, .npz, or .pt of PyTorch)',
     remedy: `${unpack}; if PyTorch wrote it, ${torchRemedy}`,
   };
 }

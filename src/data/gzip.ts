@@ -1,35 +1,41 @@
-// Bounded reading of gzip files: what `gzip -d` unpacks, every checksum verified, and never more than is asked for.
+// Unpacks gzip files as `gzip -d` does, but never much more of them than is asked for.
 import { constants, crc32, type InflateRaw, inflateRawSync } from 'node:zlib';
 import { check, PixelCnnError } from '../errors.js';
 import { errorCode } from '../realm.js';
 
-/** What the Sync functions of node:zlib return under `info: true`; @types/node does not know it. */
+/** What the Sync functions of node:zlib return with `info: true`. @types/node does not declare it. */
 interface InflateInfo {
   buffer: Buffer;
   engine: InflateRaw;
 }
 
-/** Compressors in parallel write one member for some 64 KiB; each costs some microseconds however little it holds. */
+/**
+ * Limit of the number of members. Parallel compressors write one member for every 64 KiB or so. Each member
+ * takes some microseconds to unpack even when it is empty, so that very many of them would block the process.
+ */
 const MAXIMUM_MEMBERS = 2 ** 16;
 
 function zlibCode(error: unknown): string {
   return errorCode(error) ?? '';
 }
 
-/** The error for what zlib threw; memory that cannot be had, which has no code, says nothing of the file. */
-function damaged(cause: unknown, where: string): unknown {
+/**
+ * Converts an error of zlib. An error without a code comes from a failed memory allocation, for which the
+ * file is not to blame, and is returned unchanged.
+ */
+function gzipError(cause: unknown, where: string): unknown {
   if (zlibCode(cause) === '') return cause;
   return new PixelCnnError('IDX_GZIP', `damaged gzip data${where}: ${zlibCode(cause)}`, { cause });
 }
 
-/** True when `bytes` starts like a gzip file. */
+/** Whether `bytes` starts with the gzip signature. */
 export function isGzip(bytes: Uint8Array): boolean {
   return bytes[0] === 0x1f && bytes[1] === 0x8b;
 }
 
 /**
- * True when a member starts at `at`: the first one or one that follows another. What else follows a member, zeros or
- * garbage, is the end of the data for `gzip -d`.
+ * Whether a member starts at `at`. A gzip file is one member or several, one after the other. Like `gzip -d`,
+ * we treat anything else that follows a member, such as padding zeros, as the end of the data.
  */
 function hasMember(bytes: Uint8Array, at: number, count: number, where: string): boolean {
   if (!isGzip(bytes.subarray(at, at + 2))) return false;
@@ -38,8 +44,8 @@ function hasMember(bytes: Uint8Array, at: number, count: number, where: string):
 }
 
 /**
- * Where the data of the member at `at` start, behind its header with its extra field, name and comment (RFC 1952 §2.3).
- * @throws PixelCnnError IDX_GZIP.
+ * Returns the offset of the compressed data of the member at `at`. They follow its header with the optional
+ * extra field, name, comment and checksum (RFC 1952 §2.3).
  */
 function dataStart(bytes: Uint8Array, at: number, where: string): number {
   const flags = bytes[at + 3] ?? 0;
@@ -49,7 +55,7 @@ function dataStart(bytes: Uint8Array, at: number, where: string): number {
   let end = at + 10;
   if (flags & 4) end += 2 + ((bytes[end] as number) | ((bytes[end + 1] as number) << 8));
   for (const flag of [8, 16]) {
-    if (!(flags & flag)) continue; // name, comment: end with a zero byte
+    if (!(flags & flag)) continue; // the name and the comment end with a zero byte
     const zero = bytes.indexOf(0, end);
     end = zero < 0 ? bytes.length : zero + 1;
   }
@@ -65,7 +71,7 @@ function dataStart(bytes: Uint8Array, at: number, where: string): number {
   return end;
 }
 
-/** Throws unless checksum and length behind a member, at `end`, are those of `data`. */
+/** Throws unless the checksum and length that follow a member, at `end`, are those of `data`. */
 function checkTrailer(bytes: Uint8Array, end: number, data: Uint8Array, where: string): void {
   check(
     end + 8 <= bytes.length,
@@ -80,9 +86,11 @@ function checkTrailer(bytes: Uint8Array, end: number, data: Uint8Array, where: s
 }
 
 /**
- * The first `length` bytes of a deflate stream, or all if there are fewer, and how many bytes of `compressed` it took
- * where it ended. Looks for a prefix that unpacks to enough but not to much more, for there is no telling how much
- * the rest unpacks to.
+ * Unpacks the first `length` bytes of a deflate stream, or all bytes if there are fewer. `consumed` is the
+ * number of bytes of `compressed` that were read, which is the length of the stream if it ended.
+ *
+ * A short stream can unpack to gigabytes, so it is not unpacked as a whole. Instead we search, by growth
+ * and bisection, for a prefix of `compressed` that unpacks to at least `length` bytes but not to many more.
  */
 function inflateStart(
   compressed: Uint8Array,
@@ -105,7 +113,7 @@ function inflateStart(
       }
       tooShort = prefix;
     } catch (cause) {
-      if (zlibCode(cause) !== 'ERR_BUFFER_TOO_LARGE') throw damaged(cause, where);
+      if (zlibCode(cause) !== 'ERR_BUFFER_TOO_LARGE') throw gzipError(cause, where);
       tooLong = prefix;
     }
     prefix = tooLong < Number.POSITIVE_INFINITY ? (tooShort + tooLong) >> 1 : prefix * 4;
@@ -113,9 +121,9 @@ function inflateStart(
 }
 
 /**
- * The first `length` unpacked bytes, or all if there are fewer, not verified by the checksums; unpacks little more than
- * that, whatever follows.
- * @throws PixelCnnError IDX_GZIP, IDX_LIMIT (too many members).
+ * Returns the first `length` unpacked bytes of a gzip file, or all if there are fewer. Checksums are not
+ * verified, because they cover the whole member. Little more than `length` bytes is unpacked, even if the
+ * file unpacks to gigabytes.
  */
 export function gunzipStart(bytes: Uint8Array, length: number, where: string): Uint8Array {
   const parts: Uint8Array[] = [];
@@ -131,10 +139,10 @@ export function gunzipStart(bytes: Uint8Array, length: number, where: string): U
 }
 
 /**
- * Unpacks a gzip file that must hold exactly `size` bytes, as `gzip -d` does: in one member or several one after the
- * other; zeros or other bytes behind the last one are passed over.
- * @throws PixelCnnError IDX_GZIP; IDX_LIMIT when there are more bytes than `size` (unpacking stops there) or too many
- * members; IDX_TRUNCATED when there are fewer bytes.
+ * Unpacks a gzip file that must hold exactly `size` bytes, in one member or several. As with `gzip -d`, other
+ * bytes after the last member are ignored.
+ * @throws PixelCnnError IDX_LIMIT if the file holds more bytes than `size`, without unpacking them, or too
+ * many members; IDX_TRUNCATED if it holds fewer.
  */
 export function gunzipExactly(bytes: Uint8Array, size: number, where: string): Uint8Array {
   const tooMany = (cause?: unknown) =>
@@ -153,7 +161,7 @@ export function gunzipExactly(bytes: Uint8Array, size: number, where: string): U
         info: true,
       }) as unknown as InflateInfo;
     } catch (cause) {
-      throw zlibCode(cause) === 'ERR_BUFFER_TOO_LARGE' ? tooMany(cause) : damaged(cause, where);
+      throw zlibCode(cause) === 'ERR_BUFFER_TOO_LARGE' ? tooMany(cause) : gzipError(cause, where);
     }
     const { buffer, engine } = result;
     if (buffer.length > missing) throw tooMany();

@@ -1,7 +1,8 @@
-// Strict reader of IDX files, the format of the MNIST family: big-endian magic, sizes and elements, nothing else.
+// Decodes IDX, the file format of the MNIST family: a big-endian type, sizes and elements, and nothing else.
 import { check, PixelCnnError } from '../errors.js';
 import { isUint8Array } from '../realm.js';
-import { checkBytes, inFile, plainBytes } from './check-bytes.js';
+import { inFile } from '../show.js';
+import { checkBytes, plainBytes } from './check-bytes.js';
 import { gunzipExactly, gunzipStart, isGzip } from './gzip.js';
 import type { ImageBatch } from './image-batch.js';
 
@@ -38,7 +39,7 @@ interface IdxHeader {
   type: IdxType;
   shape: number[];
   headerBytes: number;
-  /** Bytes of the data section, exact. */
+  /** Bytes of the elements. A bigint, because the product of the sizes can exceed 2^53. */
   dataBytes: bigint;
 }
 
@@ -71,7 +72,7 @@ function parseHeader(bytes: Uint8Array, where: string): IdxHeader {
   return { type: element.type, shape, headerBytes, dataBytes };
 }
 
-/** The size of the whole file by its header alone; undefined where the header says nothing that can be. */
+/** Returns the size of the whole file that its header states, or undefined if that is no valid IDX header. */
 export function idxFileBytes(start: Uint8Array): bigint | undefined {
   try {
     const { headerBytes, dataBytes } = parseHeader(start, '');
@@ -104,9 +105,8 @@ function readElements(bytes: Uint8Array, type: IdxType, where: string): IdxData 
 }
 
 /**
- * Reads an uncompressed IDX file. uint8 data is a view on `bytes`, other types are copies.
- * @throws PixelCnnError IDX_TRUNCATED, IDX_MAGIC, IDX_DTYPE, IDX_RANK (1 to 4 dimensions), IDX_SHAPE (a dimension of
- * 0), IDX_OVERFLOW, IDX_LIMIT, IDX_TRAILING_DATA, IDX_NONFINITE.
+ * Decodes an uncompressed IDX file of 1 to 4 dimensions. The data is a view of `bytes` for uint8 and a copy
+ * for other types. Bytes after the last element, and floating-point elements that are not finite, are errors.
  */
 export function parseIdx(bytes: Uint8Array, options: IdxOptions = {}): IdxArray {
   checkBytes(bytes, 'bytes');
@@ -126,9 +126,8 @@ export function parseIdx(bytes: Uint8Array, options: IdxOptions = {}): IdxArray 
 }
 
 /**
- * Reads an IDX file, plain or as `gzip -d` unpacks it; unpacking stops at the size that the IDX header states.
- * @throws PixelCnnError those of parseIdx, IDX_GZIP (damaged gzip), IDX_LIMIT (also: more data than the header states,
- * too many gzip members).
+ * Decodes an IDX file, plain or compressed with gzip. The IDX header is unpacked first, and then no more
+ * bytes than it states, so that a small file cannot unpack to gigabytes.
  */
 export function decodeIdx(bytes: Uint8Array, options: IdxOptions = {}): IdxArray {
   checkBytes(bytes, 'bytes');
@@ -141,8 +140,8 @@ export function decodeIdx(bytes: Uint8Array, options: IdxOptions = {}): IdxArray
 }
 
 /**
- * The images of an IDX array of uint8: shape (count, height, width) or (count, height, width, channels), no copy.
- * @throws PixelCnnError IDX_DTYPE, IDX_RANK.
+ * Takes a uint8 array (count, height, width) or (count, height, width, channels) as images, without copying
+ * it.
  */
 export function idxImages(array: IdxArray, file?: string): ImageBatch {
   const { data, shape, type } = array;
@@ -159,10 +158,7 @@ export function idxImages(array: IdxArray, file?: string): ImageBatch {
   return { data, count, height, width, channels };
 }
 
-/**
- * The labels of an IDX array of uint8, one for each of `count` images, each below `classes` (default 256).
- * @throws PixelCnnError IDX_DTYPE, IDX_RANK, IDX_COUNT_MISMATCH, IDX_LABEL_RANGE.
- */
+/** Takes a uint8 array as the labels of `count` images. Each label must be below `classes` (default 256). */
 export function idxLabels(
   array: IdxArray,
   count: number,

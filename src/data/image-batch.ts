@@ -1,9 +1,9 @@
-// A set of equally sized uint8 images in NHWC order, with or without labels.
-import { check } from '../errors.js';
-import { show } from '../options.js';
-import { checkBytes, checkInteger } from './check-bytes.js';
+// Defines ImageBatch, a set of equally sized images, and RasterImage, a single image.
+import { check, checkInteger } from '../errors.js';
+import { show } from '../show.js';
+import { checkBytes } from './check-bytes.js';
 
-/** `count` images of `height` x `width` pixels with `channels` bytes each; what every loader returns. */
+/** `count` images of `height` x `width` pixels with `channels` bytes each. All loaders return one. */
 export interface ImageBatch {
   /** (count, height, width, channels): bytes 0…255, or levels where `values` says so. */
   data: Uint8Array;
@@ -11,29 +11,39 @@ export interface ImageBatch {
   height: number;
   width: number;
   channels: number;
-  /** (count), class of each image. */
+  /** (count): the class of each image. */
   labels?: Uint8Array;
-  /** Name of each class: that of label 0, of label 1, … */
+  /** The name of each class: that of label 0, of label 1, and so on. */
   classNames?: string[];
   /**
-   * `'bytes'`: 0…255, which a model turns into its levels (`floor(byte * levels / 256)`). `'levels'`: levels themselves,
-   * 0…levels - 1, as of masks, label maps and codes. Without it the data count as bytes, and a model refuses them where
-   * they look like levels (ERR_IMAGE_VALUES). docs/levels.md tells more.
+   * What the numbers in `data` are. `'bytes'` are 0…255, and a model converts them to its levels (`floor(byte
+   * * levels / 256)`). `'levels'` are 0…levels - 1 already, as in masks, label maps and codes. If it is not
+   * given, the data count as bytes, and a model refuses them if they look like levels (ERR_IMAGE_VALUES). See
+   * docs/levels.md.
    */
   values?: ImageValues;
 }
 
-/** What the numbers of an {@link ImageBatch} are. */
+/** What the numbers in an {@link ImageBatch} are: bytes 0…255 or levels 0…levels - 1. */
 export type ImageValues = 'bytes' | 'levels';
 export const imageValues: readonly ImageValues[] = ['bytes', 'levels'];
+
+/**
+ * One 8-bit image. `data` is (height, width, channels), where `channels` is 1 (grey), 2 (grey and alpha), 3
+ * (RGB) or 4 (RGBA).
+ */
+export interface RasterImage {
+  data: Uint8Array;
+  width: number;
+  height: number;
+  channels: number;
+}
 
 const MAXIMUM_SIDE = 2 ** 24;
 
 /**
- * Throws unless `images` is a well-formed ImageBatch of at least one image.
- * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE (a size below 1 or not an integer), ERR_BUFFER_SIZE
- * (`data` is not count*height*width*channels bytes, `labels` not count bytes), ERR_INVALID_ARG_VALUE (unknown `values`,
- * `classNames` that are no texts or do not name every label), ERR_DETACHED.
+ * Throws unless `images` is a well-formed ImageBatch of at least one image: `data` and `labels` have the
+ * sizes that the other fields state, and `classNames` has a name for every label. `name` begins the message.
  */
 export function checkImageBatch(images: unknown, name: string): asserts images is ImageBatch {
   check(typeof images === 'object' && images !== null, 'ERR_INVALID_ARG_TYPE', () => {
@@ -75,8 +85,9 @@ function checkClassNames(value: unknown, name: string): asserts value is string[
 }
 
 /**
- * The images at `indices` (repeats allowed), copied in that order, labels too.
- * @throws PixelCnnError those of checkImageBatch, ERR_OUT_OF_RANGE for an empty list or an index outside [0, count).
+ * Copies the images at `indices`, and their labels, into a new batch in that order. An index may appear
+ * several times.
+ * @throws PixelCnnError ERR_OUT_OF_RANGE if `indices` is empty or an index is outside [0, count).
  */
 export function selectImages(images: ImageBatch, indices: ArrayLike<number>): ImageBatch {
   checkImageBatch(images, 'images');
@@ -103,8 +114,9 @@ export function selectImages(images: ImageBatch, indices: ArrayLike<number>): Im
 }
 
 /**
- * The images [start, end) as a view on the same memory: nothing is copied.
- * @throws PixelCnnError those of checkImageBatch, ERR_OUT_OF_RANGE unless 0 <= start < end <= count.
+ * Returns the images from `start` up to, but not including, `end` (default: all the rest). The result shares
+ * the memory of `images`: nothing is copied.
+ * @throws PixelCnnError ERR_OUT_OF_RANGE unless 0 <= start < end <= count.
  */
 export function sliceImages(images: ImageBatch, start: number, end?: number): ImageBatch {
   checkImageBatch(images, 'images');

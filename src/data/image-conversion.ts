@@ -1,38 +1,40 @@
-// Changes of one raster image: number of channels, transparency, size and crops.
+// Changes the number of channels or the size of a single image, and cuts crops from it.
 import { check, PixelCnnError } from '../errors.js';
 import { philox } from '../random/philox.js';
 import { plainBytes } from './check-bytes.js';
+import type { RasterImage } from './image-batch.js';
 import type { Colour, Fit } from './image-spec.js';
-import type { RasterImage } from './png.js';
 import { loadSharp } from './sharp-package.js';
 
-/** Last counter word of Philox for augmentation, so that it shares no random word with other uses of a seed. */
+/**
+ * The last counter word of Philox for crops. Each use of a seed has another one, so that no two share random
+ * words.
+ */
 const AUGMENTATION_STREAM = 4;
-/** Images of more pixels than this take gigabytes. */
+/** Limit of the pixels of one image. Decoding a larger one would take gigabytes of memory. */
 const MAXIMUM_PIXELS = 2 ** 26;
 const WHITE: Colour = [255, 255, 255];
 
-/** @throws PixelCnnError ERR_LIMIT for a size of too many pixels; `what` begins the message. */
+/** Throws ERR_LIMIT if a size has too many pixels. `subject` begins the message. */
 export function checkPixels(
   { width, height }: { readonly width: number; readonly height: number },
-  what: string,
+  subject: string,
   remedy: string,
 ): void {
   if (width * height <= MAXIMUM_PIXELS) return;
-  const message = `${what} ${width}x${height} = ${width * height} pixels, limit ${MAXIMUM_PIXELS}`;
+  const message = `${subject} ${width}x${height} = ${width * height} pixels, limit ${MAXIMUM_PIXELS}`;
   throw new PixelCnnError('ERR_LIMIT', message, { remedy });
 }
 
-/** ITU-R BT.601 luma, rounded. */
+/** Converts a colour to grey: the ITU-R BT.601 luma 0.299 R + 0.587 G + 0.114 B, rounded. */
 export function luma(red: number, green: number, blue: number): number {
   return Math.round((299 * red + 587 * green + 114 * blue) / 1000);
 }
 
 /**
- * Pixels with another number of channels (1 grey, 2 grey+alpha, 3 RGB, 4 RGBA), (pixels, from) to (pixels, to). Grey
- * is the ITU-R BT.601 luma 0.299 R + 0.587 G + 0.114 B, rounded. Alpha that is dropped is composed on `background`,
- * and 255 where there was none.
- * @throws PixelCnnError IMAGE_SHAPE for other numbers of channels.
+ * Converts pixels (pixels, from) to (pixels, to), where the numbers of channels mean 1 grey, 2 grey and
+ * alpha, 3 RGB and 4 RGBA. Colours become grey by {@link luma}. If the result has no alpha channel,
+ * transparent pixels are composed on `background`. If only the result has one, it is opaque (255).
  */
 export function convertChannels(
   data: Uint8Array,
@@ -64,7 +66,7 @@ export function convertChannels(
   return result;
 }
 
-/** Whether any pixel of an image with alpha (2 or 4 channels) is not opaque. */
+/** Whether any pixel is not opaque. Images of 1 or 3 channels have no alpha and are always opaque. */
 export function isTransparent({ data, channels }: RasterImage): boolean {
   if (channels % 2 === 1) return false;
   for (let i = channels - 1; i < data.length; i += channels) if (data[i] !== 255) return true;
@@ -72,10 +74,11 @@ export function isTransparent({ data, channels }: RasterImage): boolean {
 }
 
 /**
- * The image, called `name` in errors, at width x height pixels. `fit` 'cover' fills the size and cuts off what overhangs, 'contain' pads with
- * `background`, 'fill' stretches.
- * @throws PixelCnnError ERR_MISSING_PACKAGE, IMAGE_SHAPE (more than 4 channels), IMAGE_RESIZE (sharp cannot do it, as
- * where the sides are too far from those of the image).
+ * Resizes an image of at most 4 channels to width x height pixels with the package sharp. `fit` 'cover' fills
+ * the size and cuts off the rest of the image, 'contain' pads the image with `background`, and 'fill'
+ * stretches it. Errors call the image `name`.
+ * @throws PixelCnnError IMAGE_RESIZE if sharp cannot do it, for example because the proportions differ too
+ * much.
  */
 export async function resizeImage(
   image: RasterImage,
@@ -90,7 +93,7 @@ export async function resizeImage(
   const raw = { width: image.width, height: image.height, channels: image.channels };
   let pipeline = sharp(image.data, { raw }).resize(width, height, {
     fit,
-    background: padding(background, image.channels),
+    background: sharpColour(background, image.channels),
   });
   if (image.channels < 3) pipeline = pipeline.toColourspace('b-w');
   const { data, info } = await pipeline
@@ -109,15 +112,15 @@ export async function resizeImage(
   return { data: plainBytes(data), width, height, channels: image.channels };
 }
 
-/** A colour as sharp takes it; for grey images it is grey. */
-export function padding([r, g, b]: Colour, channels: number) {
+/** Converts a colour to the form that sharp takes. For images of 1 or 2 channels it becomes grey. */
+export function sharpColour([r, g, b]: Colour, channels: number) {
   const grey = luma(r, g, b);
   return channels < 3 ? { r: grey, g: grey, b: grey, alpha: 1 } : { r, g, b, alpha: 1 };
 }
 
 /**
- * The piece `crop` of image number `index`: width x height pixels at a place that is a function of the two numbers.
- * The image must be at least that large.
+ * Cuts crop number `crop`, of width x height pixels, from image number `index`. The place is random, but
+ * depends only on these two numbers. The image must be at least as large as the crop.
  */
 export function cropImage(
   image: RasterImage,
@@ -140,7 +143,10 @@ export function cropImage(
   return { data, width, height, channels };
 }
 
-/** The size of an image enlarged, sides in proportion, until a crop fits into it; the image's own where it fits. */
+/**
+ * Returns the smallest size, in the proportions of the image, that is at least the image's own and holds the
+ * crop.
+ */
 export function coveringSize(
   image: { readonly width: number; readonly height: number },
   crop: { readonly width: number; readonly height: number },
@@ -150,8 +156,11 @@ export function coveringSize(
   return { width: along(image.width, crop.width), height: along(image.height, crop.height) };
 }
 
-/** @throws PixelCnnError ERR_INVALID_ARG_VALUE: with `values` 'levels', `what` would change the numbers. */
-export function refuseForLevels(what: string, remedy: string): never {
-  const message = `with \`values\` 'levels' nothing may change the numbers of the images: ${what}`;
-  throw new PixelCnnError('ERR_INVALID_ARG_VALUE', message, { remedy });
+/**
+ * Creates the error for a `change` that is not allowed with `values` 'levels', because it would alter the
+ * numbers.
+ */
+export function levelsError(change: string, remedy: string): PixelCnnError {
+  const message = `with \`values\` 'levels' nothing may change the numbers of the images: ${change}`;
+  return new PixelCnnError('ERR_INVALID_ARG_VALUE', message, { remedy });
 }

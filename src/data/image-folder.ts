@@ -1,14 +1,16 @@
-// What a folder of images holds: IDX files, CIFAR-10 batches, or images in splits and classes.
+// Finds out what a folder contains: IDX files, CIFAR-10 batches, or image files in splits and classes.
 import { basename, join } from 'node:path';
 import { PixelCnnError } from '../errors.js';
 import { type FileKind, fileKind, START_BYTES } from './file-kind.js';
 import { hasImages, ImageSearch, type Listing, listImages } from './folder-search.js';
-import { labelsNames } from './idx-file.js';
+import { labelsFileNames } from './idx-file.js';
 import { firstNames, type ImageNotes } from './image-notes.js';
 import type { CheckedImageSpec, Split } from './image-spec.js';
 import { readFileBounded, readFileStart } from './read-file.js';
 
-/** What to read of a folder: IDX images, CIFAR-10 batches, or image files with their classes where there are any. */
+/**
+ * The files to read from a folder: IDX images, CIFAR-10 batches, or image files with their classes, if any.
+ */
 export type FolderContent =
   | { readonly kind: 'idx'; readonly split: Split; readonly file: string }
   | {
@@ -19,23 +21,23 @@ export type FolderContent =
     }
   | {
       readonly kind: 'images';
-      /** Undefined where the folder has no splits. */
+      /** Undefined if the folder has no splits. */
       readonly split: Split | undefined;
       readonly files: readonly string[];
-      /** Index in `classNames` of each file. */
+      /** For each file, the index of its class in `classNames`. */
       readonly classes: readonly number[] | undefined;
       readonly classNames: string[] | undefined;
     };
 
 type Wanted = Pick<CheckedImageSpec, 'split' | 'offset' | 'limit'>;
 
-/** Names of the subfolders that hold a split. */
+/** The names that the subfolder of each split may have. */
 const SPLIT_FOLDERS: Readonly<Record<Split, RegExp>> = {
   train: /^train(ing)?$/i,
   test: /^test(ing)?$/i,
   validation: /^(val|valid|validation)$/i,
 };
-/** Beside the batches of CIFAR-10: the names of its classes. */
+/** The file, next to the batches of CIFAR-10, that contains the names of the classes. */
 const classNamesFile = 'batches.meta.txt';
 const SPLITS = Object.keys(SPLIT_FOLDERS) as Split[];
 
@@ -44,9 +46,17 @@ async function kindOf(file: string): Promise<FileKind | undefined> {
   return read && fileKind(read.start, read.size, file);
 }
 
-/** An error that says which splits there are; `what` says what was found instead where there are none. */
-export function noSplit(path: string, split: Split, splits: readonly Split[], what: string): PixelCnnError {
-  const message = `${path} has no split '${split}': ${splits.length === 0 ? what : `it has ${splits.join(' and ')}`}`;
+/**
+ * Creates the error for a missing split. It lists `splits`, those that exist, or says what was `found`
+ * instead.
+ */
+export function noSplitError(
+  path: string,
+  split: Split,
+  splits: readonly Split[],
+  found: string,
+): PixelCnnError {
+  const message = `${path} has no split '${split}': ${splits.length === 0 ? found : `it has ${splits.join(' and ')}`}`;
   const folder = split === 'validation' ? 'val' : split;
   const remedy =
     splits.length === 0
@@ -55,7 +65,10 @@ export function noSplit(path: string, split: Split, splits: readonly Split[], wh
   return new PixelCnnError('ERR_NO_SPLIT', message, { remedy });
 }
 
-/** The split to read of those there are: the one asked for, else 'train', which is told. */
+/**
+ * Chooses the wanted split, or 'train' if none is given. In that case a note names the splits that are left
+ * out.
+ */
 function chooseSplit(
   path: string,
   wanted: Split | undefined,
@@ -63,11 +76,11 @@ function chooseSplit(
   notes: ImageNotes,
 ): Split {
   const split = wanted ?? 'train';
-  if (!splits.includes(split)) throw noSplit(path, split, splits, '');
+  if (!splits.includes(split)) throw noSplitError(path, split, splits, '');
   const others = splits.filter((other) => other !== split);
   if (wanted === undefined && others.length > 0) {
     const named = others.map((other) => `${path}:${other === 'validation' ? 'val' : other}`);
-    notes.tell(
+    notes.add(
       `took the split train of it; ${named.join(' and ')} ${named.length > 1 ? 'are' : 'is'} left out`,
     );
   }
@@ -75,9 +88,10 @@ function chooseSplit(
 }
 
 /**
- * Looks into a folder: IDX files of the MNIST family, CIFAR-10 batches, else images, in this order.
- * @throws PixelCnnError ERR_DATASET_NOT_FOUND (nothing to read), ERR_NO_SPLIT, IMAGE_FORMAT (nothing but files of
- * another known format), errno of reading.
+ * Finds out what to read from a folder. It looks first for IDX files of the MNIST family, then for CIFAR-10
+ * batches, then for image files.
+ * @throws PixelCnnError ERR_DATASET_NOT_FOUND if there is nothing to read, IMAGE_FORMAT if there are only
+ * files of another known format.
  */
 export async function readFolder(path: string, wanted: Wanted, notes: ImageNotes): Promise<FolderContent> {
   const listing = await listImages(path);
@@ -107,27 +121,32 @@ async function findIdx(
   if (found.size === 0) return undefined;
   const split = chooseSplit(path, wanted.split, [...found.keys()], notes);
   const images = [...found.values()].map((file) => basename(file));
-  tellBeside(
+  noteOthers(
     'the IDX files',
     listing,
-    new Set(images.flatMap((name) => [name, ...labelsNames(name)])),
+    new Set(images.flatMap((name) => [name, ...labelsFileNames(name)])),
     notes,
   );
   return { kind: 'idx', split, file: found.get(split) as string };
 }
 
-/** Tells the files and folders of a listing beside the `known` ones, which are called `what`. */
-function tellBeside(
-  what: string,
+/**
+ * Adds a note that names the files and folders of a listing that are not in `known`, the names of `source`.
+ */
+function noteOthers(
+  source: string,
   { path, files, folders }: Listing,
   known: ReadonlySet<string>,
   notes: ImageNotes,
 ): void {
   const beside = [...folders.map((name) => `${name}/`), ...files].filter((name) => !known.has(name));
-  if (beside.length > 0) notes.tell(`left out beside ${what} of ${path}: ${firstNames(beside)}`);
+  if (beside.length > 0) notes.add(`left out beside ${source} of ${path}: ${firstNames(beside)}`);
 }
 
-/** A file that an IDX name promises and that is of no other kind counts as well: the reader says what is wrong with it. */
+/**
+ * Whether the IDX reader should read the file. A file of no known kind counts too if it has the name of an
+ * IDX file, so that the reader reports how it is damaged.
+ */
 async function isIdxFile(file: string): Promise<boolean> {
   const kind = await kindOf(file);
   return kind === 'idx' || (kind === undefined && /(idx\d|ubyte|\.gz)[^.]*(\.gz)?$/.test(file));
@@ -142,14 +161,15 @@ async function findCifar(
   for (const name of listing.files) {
     if (!/\.bin$/i.test(name)) continue;
     const kind = await kindOf(join(listing.path, name));
-    // A batch of no known kind is a damaged one: its reader says so. Other .bin files are something else.
+    // A .bin file named "batch" that is no valid batch is probably a damaged one, which the CIFAR-10 reader
+    // reports. Any other .bin file has nothing to do with CIFAR-10.
     if (kind === 'cifar' || (kind === undefined && /batch/i.test(name))) batches.push(name);
   }
   if (batches.length === 0) return undefined;
   const ofSplit = (split: Split) => batches.filter((name) => /test/.test(name) === (split === 'test'));
   const splits = (['train', 'test'] as const).filter((split) => ofSplit(split).length > 0);
   const split = chooseSplit(listing.path, wanted.split, splits, notes);
-  tellBeside('the CIFAR-10 batches', listing, new Set([...batches, classNamesFile]), notes);
+  noteOthers('the CIFAR-10 batches', listing, new Set([...batches, classNamesFile]), notes);
   return {
     kind: 'cifar',
     split,
@@ -158,7 +178,10 @@ async function findCifar(
   };
 }
 
-/** The names of the ten classes, one a line, where the file that comes with CIFAR-10 lies beside the batches. */
+/**
+ * Reads the names of the ten classes, one a line, if the file that comes with CIFAR-10 is next to the
+ * batches.
+ */
 async function cifarClassNames({ path, files }: Listing): Promise<string[] | undefined> {
   if (!files.includes(classNamesFile)) return undefined;
   const text = Buffer.from(await readFileBounded(join(path, classNamesFile), 4096)).toString('utf8');
@@ -172,26 +195,28 @@ async function findImages(listing: Listing, wanted: Wanted, notes: ImageNotes): 
   if (splits.size === 0) {
     if (wanted.split !== undefined) {
       const alone = listing.folders.find((name) => SPLITS.some((known) => SPLIT_FOLDERS[known].test(name)));
-      const what =
+      const found =
         alone === undefined
           ? 'it has no folders train/, test/ and val/'
           : `its folder ${alone}/ lies beside other folders of images, so that all of them are classes`;
-      throw noSplit(path, wanted.split, [], what);
+      throw noSplitError(path, wanted.split, [], found);
     }
     return { ...(await collect(listing, await classFolders([listing]), wanted, notes)), split: undefined };
   }
   const split = chooseSplit(path, wanted.split, [...splits.keys()], notes);
-  tellBeside('the splits', listing, new Set([...splits.values()].map((name) => `${name}/`)), notes);
+  noteOthers('the splits', listing, new Set([...splits.values()].map((name) => `${name}/`)), notes);
   const listings = new Map<Split, Listing>();
   for (const [known, name] of splits) listings.set(known, await listImages(join(path, name)));
-  // A class has the same number in every split, also where one of them has no image of it.
+  // Classes are collected from all splits, so that a class has the same label in each, even if one has no
+  // image of it.
   const classes = await classFolders([...listings.values()]);
   return { ...(await collect(listings.get(split) as Listing, classes, wanted, notes)), split };
 }
 
 /**
- * The split folders by split. One alone beside other folders of images, as in bus/, car/, train/, is a class.
- * @throws PixelCnnError ERR_NO_SPLIT when two folders are the same split.
+ * Finds the subfolders that are splits. If only one subfolder has the name of a split and there are other
+ * folders of images, as in bus/, car/, train/, then it is a class.
+ * @throws PixelCnnError ERR_NO_SPLIT if two folders are the same split, such as val/ and valid/.
  */
 async function splitFolders({ path, folders }: Listing): Promise<Map<Split, string>> {
   const found = new Map<Split, string>();
@@ -216,7 +241,7 @@ async function splitFolders({ path, folders }: Listing): Promise<Map<Split, stri
   return found;
 }
 
-/** Names of the subfolders that hold images, in any of the listings, sorted by code units. */
+/** Returns the names, sorted by code units, of the subfolders that contain images in any of the listings. */
 async function classFolders(listings: readonly Listing[]): Promise<string[]> {
   const names = new Set<string>();
   for (const { path, folders } of listings) {
@@ -225,7 +250,7 @@ async function classFolders(listings: readonly Listing[]): Promise<string[]> {
   return [...names].sort();
 }
 
-/** Images directly in the folder, else those of its class folders. */
+/** Collects the images that are directly in the folder, or, if there are none, those in its class folders. */
 async function collect(
   listing: Listing,
   classNames: string[],
@@ -236,10 +261,10 @@ async function collect(
   const search = new ImageSearch(wanted);
   await search.add(listing);
   if (search.files.length > 0 || classNames.length === 0) {
-    search.tell(listing, notes);
+    search.report(listing, notes);
     const passed = folders.map((name) => `${name}/`);
     if (passed.length > 0)
-      notes.tell(`passed over folders beside the images of ${path}: ${firstNames(passed)}`);
+      notes.add(`passed over folders beside the images of ${path}: ${firstNames(passed)}`);
     return { kind: 'images', files: search.files, classes: undefined, classNames: undefined };
   }
   const deeper: string[] = [];
@@ -249,19 +274,17 @@ async function collect(
     deeper.push(...inside.folders.map((folder) => `${name}/${folder}/`));
     await search.add(inside, label);
   }
-  search.tell(listing, notes);
+  search.report(listing, notes);
   const { files, classes } = search;
-  notes.tell(`classes by folder: ${classNames.length} (${firstNames(classNames, 10)})`);
+  notes.add(`classes by folder: ${classNames.length} (${firstNames(classNames, 10)})`);
   const others = folders.filter((name) => !classNames.includes(name)).map((name) => `${name}/`);
   if (others.length > 0)
-    notes.tell(
-      `left out folders that are no classes, without images directly in them: ${firstNames(others)}`,
-    );
-  if (deeper.length > 0) notes.tell(`left out folders inside of classes: ${firstNames(deeper)}`);
+    notes.add(`left out folders that are no classes, without images directly in them: ${firstNames(others)}`);
+  if (deeper.length > 0) notes.add(`left out folders inside of classes: ${firstNames(deeper)}`);
   const present = new Set(classes.slice(wanted.offset));
   if (present.size < classNames.length) {
     const absent = classNames.filter((_, label) => !present.has(label));
-    notes.tell(`no images of ${absent.length} of ${classNames.length} classes: ${firstNames(absent)}`);
+    notes.add(`no images of ${absent.length} of ${classNames.length} classes: ${firstNames(absent)}`);
   }
   return { kind: 'images', files, classes, classNames };
 }

@@ -1,26 +1,27 @@
-// A contact sheet: the images of a batch side by side in one raster image.
-import { check } from '../errors.js';
+// Draws a contact sheet: the images of a batch side by side in a single image.
+import { check, checkInteger } from '../errors.js';
 import { parseOptions, z } from '../options.js';
-import { checkInteger } from './check-bytes.js';
-import { checkImageBatch, type ImageBatch } from './image-batch.js';
+import { checkImageBatch, type ImageBatch, type RasterImage } from './image-batch.js';
 import { asBytes } from './levels.js';
-import type { RasterImage } from './png.js';
 
 const optionsSchema = z.strictObject({
-  /** Images in a row; default ceil(sqrt(count)). */
+  /** The number of images in a row; default ceil(sqrt(count)). */
   columns: z.int().min(1).max(65_535).optional(),
-  /** Pixels around and between the images, after scaling; default 2. */
+  /** The number of pixels around and between the images, after scaling; default 2. */
   padding: z.int().min(0).max(65_535).default(2),
-  /** Every pixel becomes scale x scale pixels; default 1. */
+  /** Every pixel of an image becomes scale x scale pixels; default 1. */
   scale: z.int().min(1).max(65_535).default(1),
-  /** Byte of the padding and of empty places in every channel; default 255 (white), 128 is mid-grey. */
+  /** The byte of every channel in the padding and in empty places; default 255 (white). 128 is mid-grey. */
   background: z.int().min(0).max(255).default(255),
-  /** Of images that hold levels: how many there are. Levels are spread over black to white; bytes stay as they are. */
+  /**
+   * The number of levels, required for images that hold levels. They are spread over black to white. Images
+   * of bytes are not changed.
+   */
   levels: z.int().min(2).max(256).optional(),
 });
 
 /**
- * What {@link imageGrid} takes.
+ * Options of {@link imageGrid}.
  *
  * @interface
  */
@@ -29,8 +30,8 @@ export type ImageGridOptions = z.input<typeof optionsSchema>;
 const MAXIMUM_BYTES = 2 ** 28;
 
 /**
- * Where images of this shape go: for telling before they are drawn that their grid would be too large.
- * @throws PixelCnnError as {@link imageGrid}, but for the bytes of the images.
+ * Computes the size of the grid and the places in it. Callers that still have to sample the images use it to
+ * find out beforehand whether their grid would be too large.
  */
 export function gridLayout(images: Omit<ImageBatch, 'data'>, options: ImageGridOptions = {}) {
   const { count } = images;
@@ -48,10 +49,10 @@ export function gridLayout(images: Omit<ImageBatch, 'data'>, options: ImageGridO
 }
 
 /**
- * Lays out the images row by row; the result goes straight to encodePng.
- * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_BUFFER_SIZE or ERR_DETACHED for images that are malformed,
- * ERR_INVALID_ARG_VALUE for unknown options and for images of levels without `levels`, ERR_OUT_OF_RANGE for options out
- * of range, images of more than 4 channels, levels of `levels` or more, and a grid of more than 256 MiB.
+ * Arranges the images row by row in a single image, which can be passed to {@link encodePng}. The images may
+ * have up to 4 channels, and the grid may take up to 256 MiB.
+ * @throws PixelCnnError ERR_INVALID_ARG_VALUE if the images hold levels and `levels` is not given,
+ * ERR_OUT_OF_RANGE if the grid is too large or a level is `levels` or more.
  */
 export function imageGrid(images: ImageBatch, options: ImageGridOptions = {}): RasterImage {
   checkImageBatch(images, 'images');
@@ -75,7 +76,7 @@ export function imageGrid(images: ImageBatch, options: ImageGridOptions = {}): R
   return { data: grid, width, height, channels };
 }
 
-/** The images' values as a person sees them. */
+/** Returns the values of the images as bytes from black to white. */
 function shownBytes({ data, values }: ImageBatch, levels: number | undefined): Uint8Array {
   if (values !== 'levels') return data;
   check(levels !== undefined, 'ERR_INVALID_ARG_VALUE', () => {

@@ -1,38 +1,41 @@
-// What was done to images while they were read: each kind told once, with the number of images.
+// Counts the changes that are made to images while they are read, and describes them in sentences.
 
-/** What is done to an image, in this order; resizing and crops come last. */
+/** The stages of reading an image, in order. Notes are listed in the same order. */
 const STAGES = ['read', 'turned', 'channels', 'size'] as const;
 type Stage = (typeof STAGES)[number];
 
-/** Counts what is done to images, by kind. */
+/** Collects notes about a set of images and counts how many images each kind of change was made to. */
 export class ImageNotes {
   readonly #counts = new Map(STAGES.map((stage) => [stage, new Map<string, number>()]));
   readonly #sizes = new Set<string>();
   readonly #plain: string[] = [];
   #resized = 0;
 
-  /** One image was changed so, at this stage. */
-  count(stage: Stage, what: string): void {
+  /** Counts that one image was changed in this way. */
+  count(stage: Stage, change: string): void {
     const counts = this.#counts.get(stage) as Map<string, number>;
-    counts.set(what, (counts.get(what) ?? 0) + 1);
+    counts.set(change, (counts.get(change) ?? 0) + 1);
   }
 
-  /** One image of this size was resized. */
+  /** Counts that one image, which had this size before, was resized. */
   resized(width: number, height: number): void {
     this.#resized += 1;
     this.#sizes.add(`${width}x${height}`);
   }
 
-  /** A sentence about the whole set. */
-  tell(sentence: string): void {
+  /** Adds a sentence about the whole set of images. */
+  add(sentence: string): void {
     this.#plain.push(sentence);
   }
 
-  /** One sentence per kind, in the order in which things are done to an image; `size` is what images were resized to, `total` how many there are. */
+  /**
+   * Returns the notes: first the sentences about the whole set, then one for each kind of change. `total` is
+   * the number of images, and `size` describes the size they were resized to.
+   */
   sentences(total: number, size: string): string[] {
-    const told = (what: string, count: number) => {
-      if (total === 1) return what;
-      return `${what}: ${count === total ? 'all' : `${count} of`} ${total} images`;
+    const counted = (change: string, count: number) => {
+      if (total === 1) return change;
+      return `${change}: ${count === total ? 'all' : `${count} of`} ${total} images`;
     };
     const [only] = this.#sizes;
     const from = this.#sizes.size === 1 ? only : 'various sizes';
@@ -40,13 +43,13 @@ export class ImageNotes {
       ...this.#plain,
       ...[...this.#counts.values()]
         .flatMap((counts) => [...counts])
-        .map(([what, count]) => told(what, count)),
-      ...(this.#resized > 0 ? [told(`resized from ${from} to ${size}`, this.#resized)] : []),
+        .map(([change, count]) => counted(change, count)),
+      ...(this.#resized > 0 ? [counted(`resized from ${from} to ${size}`, this.#resized)] : []),
     ];
   }
 }
 
-/** `a, b, c, …`: the first of many names. */
+/** Lists the first names of many, as in `a, b, c, …`. */
 export function firstNames(names: readonly string[], most = 3): string {
   return names.slice(0, most).join(', ') + (names.length > most ? ', …' : '');
 }

@@ -1,18 +1,18 @@
-// One decoded image made what was asked for: channels, size, crops, each change noted.
+// Converts a decoded image to the channels, size and crops that the options of loadImages ask for.
+import type { RasterImage } from './image-batch.js';
 import {
   checkPixels,
   convertChannels,
   coveringSize,
   cropImage,
   isTransparent,
-  refuseForLevels,
+  levelsError,
   resizeImage,
 } from './image-conversion.js';
 import type { ImageNotes } from './image-notes.js';
 import type { CheckedImageSpec, Colour } from './image-spec.js';
-import type { RasterImage } from './png.js';
 
-/** `64x48 (width x height, cover)` */
+/** Describes the option `resize`, as in `64x48 (width x height, cover)`. */
 export function sizeText({ resize, background }: Pick<CheckedImageSpec, 'resize' | 'background'>): string {
   if (resize === undefined) return '';
   const { width, height, fit } = resize;
@@ -20,26 +20,25 @@ export function sizeText({ resize, background }: Pick<CheckedImageSpec, 'resize'
   return `${width}x${height} (width x height, ${fit}${padded})`;
 }
 
-/** What crops of `count` images are: `cut into 3 crops of 8x8 each: 18 crops of 6 images`; nothing without crops. */
+/** Describes the crops of `count` images, as in `cut into 3 crops of 8x8 each: 18 crops of 6 images`. */
 export function cropsText({ crops, resize }: CheckedImageSpec, count: number): string | undefined {
   if (crops === undefined || resize === undefined) return undefined;
-  const counted = (number: number, what: string) => `${number} ${what}${number === 1 ? '' : 's'}`;
+  const counted = (number: number, noun: string) => `${number} ${noun}${number === 1 ? '' : 's'}`;
   const each = `${counted(crops, 'crop')} of ${resize.width}x${resize.height} each`;
   return `cut into ${each}: ${counted(crops * count, 'crop')} of ${counted(count, 'image')}`;
 }
 
-/** 'white', 'black' or '#rrggbb'. */
+/** Returns 'white', 'black' or '#rrggbb'. */
 function colourText(colour: Colour): string {
   const hex = colour.map((byte) => byte.toString(16).padStart(2, '0')).join('');
   return hex === 'ffffff' ? 'white' : hex === '000000' ? 'black' : `#${hex}`;
 }
 
 /**
- * The pieces to keep of image number `index`, called `name` in errors: itself, or its crops.
- * @throws PixelCnnError ERR_MISSING_PACKAGE; ERR_LIMIT for an image that crops would enlarge too far; IMAGE_RESIZE;
- * ERR_INVALID_ARG_VALUE where `values` 'levels' forbids a change.
+ * Converts image number `index` and returns it, or its crops if the options ask for crops. Errors call the
+ * image `name`.
  */
-export async function conform(
+export async function prepareImage(
   image: RasterImage,
   index: number,
   name: string,
@@ -64,11 +63,11 @@ function withChannels(
   spec: CheckedImageSpec,
   notes: ImageNotes,
 ): RasterImage {
-  // Models take 1, 3 or 4 channels: grey with alpha is shown on the background.
+  // Models take 1, 3 or 4 channels, so grey with alpha (2 channels) becomes grey.
   const channels = spec.channels ?? (image.channels === 2 ? 1 : image.channels);
   if (channels === image.channels) return image;
   if (spec.values === 'levels') {
-    refuseForLevels(
+    throw levelsError(
       `${name} has ${image.channels} channels, and \`channels\` ${channels} would`,
       'leave out `channels`, or convert the images yourself',
     );
@@ -83,7 +82,7 @@ function withChannels(
   return { ...image, data: convertChannels(image.data, image.channels, channels, background), channels };
 }
 
-/** The image, enlarged where a crop does not fit into it. */
+/** Enlarges the image if it is smaller than a crop. */
 async function coverCrop(
   image: RasterImage,
   name: string,
@@ -96,7 +95,7 @@ async function coverCrop(
   const small = `${image.width}x${image.height}`;
   if (values === 'levels') {
     const remedy = 'give a smaller `resize`, the size of a crop, or leave small images out';
-    refuseForLevels(`${name} is ${small}, smaller than a crop of ${crop.width}x${crop.height}`, remedy);
+    throw levelsError(`${name} is ${small}, smaller than a crop of ${crop.width}x${crop.height}`, remedy);
   }
   const enlarged = `${name} is ${small} and, enlarged to cover a crop of ${crop.width}x${crop.height}, has`;
   checkPixels(size, enlarged, 'give a smaller `resize`, the size of a crop, or leave the image out');

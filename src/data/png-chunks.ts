@@ -1,35 +1,40 @@
-// The chunks of a PNG file in order: which are the image, which are passed over, and which refuse the file.
+// Parses the chunks of a PNG file and collects those that make the image.
 import { crc32 } from 'node:zlib';
 import { check, PixelCnnError } from '../errors.js';
 import {
   type CheckedPngLimits,
   checkLimit,
-  type Forgive,
   NOTES,
   type PngHeader,
   parseHeader,
+  type Tolerate,
 } from './png-header.js';
 import { parsePalette, parseTransparency } from './png-palette.js';
 import type { PngPalette } from './png-pixels.js';
 
-/** What of a file makes its image. */
+/** The parts of a file that are needed to decode its image. */
 export interface PngParts {
   header: PngHeader;
   palette: PngPalette;
-  /** The zlib stream. */
+  /** The zlib stream of the scanlines: the data of all IDAT chunks. */
   compressed: Uint8Array;
-  /** False when there is no IEND: the image data are whole only if they unpack to the whole image. */
+  /**
+   * Whether there is an IEND chunk. If not, the image may be cut off, which shows when its data are unpacked.
+   */
   ended: boolean;
-  /** The first eXIf chunk whose checksum fits. */
+  /** The first eXIf chunk with a correct checksum. */
   exif: Uint8Array | undefined;
 }
 
-/** An animation of several images, by its acTL chunk. */
+/** Whether an acTL chunk announces more than one image. */
 function isAnimation(data: Uint8Array): boolean {
   return data.length === 8 && Buffer.from(data).readUInt32BE(0) > 1;
 }
 
-/** Why there is no whole chunk at `at`, whose type would be `type`; `first` is true for the first one. */
+/**
+ * Says why there is no complete chunk at `at`, or returns undefined if there is one. `type` is what the file
+ * has in the place of the chunk's type, and `first` is true for the first chunk.
+ */
 function frameProblem(
   bytes: Uint8Array,
   at: number,
@@ -51,15 +56,15 @@ function frameProblem(
 }
 
 /**
- * Walks the chunks: length, place, checksum and content of each. Costs little more for a chunk than its checksum and
- * keeps none but those of the image.
- * @throws PixelCnnError the PNG_* codes of decodePng, but for those of unpacked data.
+ * Checks the length, order, checksum and content of each chunk and returns the parts of the image. Chunks
+ * that do not belong to the image cost little more time than their checksums, and no memory. `where` is
+ * appended to messages. `tolerate` is called for departures from the standard that viewers accept.
  */
 export function parseChunks(
   bytes: Uint8Array,
   limits: CheckedPngLimits,
   where: string,
-  forgive: Forgive,
+  tolerate: Tolerate,
   note: (text: string) => void,
 ): PngParts {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -85,7 +90,7 @@ export function parseChunks(
     if (problem !== undefined) {
       const message = `${problem.message}${where}`;
       if (parts.length === 0 || type === 'IDAT') throw new PixelCnnError(problem.code, message);
-      forgive(problem.code, message, NOTES.noEnd);
+      tolerate(problem.code, message, NOTES.noEnd);
       break;
     }
     const length = view.getUint32(at);
@@ -94,9 +99,10 @@ export function parseChunks(
     const critical = type.charCodeAt(0) < 97;
     if (!intact) {
       const message = `checksum of chunk ${type} at ${at} does not match${where}`;
-      // tRNS is no critical chunk, but decides pixels, and viewers differ in what they make of a damaged one.
+      // tRNS is no critical chunk, but it changes pixels, and viewers do not agree on how to show a damaged
+      // one.
       if (critical || type === 'tRNS') throw new PixelCnnError('PNG_CRC', message);
-      forgive('PNG_CRC', message, NOTES.checksum);
+      tolerate('PNG_CRC', message, NOTES.checksum);
     }
     const started = header;
     check((type === 'IHDR') === (started === undefined), 'PNG_CHUNK_ORDER', () => {
@@ -109,14 +115,14 @@ export function parseChunks(
       continue;
     }
     if (started === undefined) {
-      header = parseHeader(data, limits, where, forgive);
+      header = parseHeader(data, limits, where, tolerate);
     } else if (type === 'PLTE') {
-      parsePalette(data, started, palette, parts.length > 0, where, forgive);
+      parsePalette(data, started, palette, parts.length > 0, where, tolerate);
     } else if (type === 'tRNS') {
       const late = parts.length > 0;
-      palette.transparency = parseTransparency(data, started, palette, late, where, forgive);
+      palette.transparency = parseTransparency(data, started, palette, late, where, tolerate);
     } else if (type === 'IDAT' && dataEnded) {
-      forgive('PNG_CHUNK_ORDER', `IDAT after ${previous}${where}`, NOTES.trailing);
+      tolerate('PNG_CHUNK_ORDER', `IDAT after ${previous}${where}`, NOTES.trailing);
     } else if (type === 'IDAT') {
       compressedBytes += length;
       checkLimit(
@@ -128,9 +134,9 @@ export function parseChunks(
       );
       parts.push(data);
     } else if (type === 'IEND') {
-      if (length > 0) forgive('PNG_CHUNK_LENGTH', `IEND of ${length} bytes${where}`, NOTES.trailing);
+      if (length > 0) tolerate('PNG_CHUNK_LENGTH', `IEND of ${length} bytes${where}`, NOTES.trailing);
       if (at < bytes.length) {
-        forgive('PNG_TRAILING_DATA', `${bytes.length - at} bytes after IEND${where}`, NOTES.trailing);
+        tolerate('PNG_TRAILING_DATA', `${bytes.length - at} bytes after IEND${where}`, NOTES.trailing);
       }
       ended = true;
     } else if (type === 'acTL' && !dataEnded && isAnimation(data)) {

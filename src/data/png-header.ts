@@ -1,8 +1,8 @@
-// What a PNG file says of itself before its pixels: the limits on it, IHDR, and the notes on what is forgiven.
+// Parses the header (IHDR) of a PNG file and defines the decoder's limits and its notes on what it tolerates.
 import { check, PixelCnnError } from '../errors.js';
 import { z } from '../options.js';
 
-/** What IHDR says. */
+/** The fields of IHDR. */
 export interface PngHeader {
   width: number;
   height: number;
@@ -13,12 +13,15 @@ export interface PngHeader {
   interlaced: boolean;
 }
 
-// The defaults fit a photograph of 48 megapixels, 8000x6000, also of 4 channels of 16 bits that hardly compress, in
-// chunks of 8 KiB as libpng writes them.
-export const limitsSchema = z.strictObject({
+// The defaults allow a photograph of 48 megapixels (8000x6000), even with 4 channels of 16 bits that hardly
+// compress and in chunks of 8 KiB, as libpng writes them.
+export const pngLimits = z.strictObject({
   /** Largest width and height in pixels; default 16,384. */
   maxSide: z.int().min(1).default(16_384),
-  /** Largest unpacked image in bytes, 2 or 4 of each pixel (twice as many with 16 bits per channel); default 384 MiB. */
+  /**
+   * Largest decoded image in bytes; default 384 MiB. A pixel counts as 2 bytes (grey) or 4 (colour), and
+   * twice that with 16 bits per channel.
+   */
   maxBytes: z
     .int()
     .min(1)
@@ -28,51 +31,54 @@ export const limitsSchema = z.strictObject({
     .int()
     .min(1)
     .default(384 * 2 ** 20),
-  /** Most chunks; default 65,536. */
+  /** Largest number of chunks; default 65,536. */
   maxChunks: z
     .int()
     .min(1)
     .default(2 ** 16),
-  /** Refuses what departs from the standard, and 16 bits per channel, in place of a note; default false. */
+  /**
+   * Rejects files that depart from the standard or have 16 bits per channel, instead of adding a note;
+   * default false.
+   */
   strict: z.boolean().default(false),
-  /** Name for error messages. */
+  /** The name of the file in error messages. */
   file: z.string().optional(),
 });
 
 /**
- * What {@link decodePng} takes.
+ * Options of {@link decodePng}.
  *
  * @interface
  */
-export type PngLimits = z.input<typeof limitsSchema>;
+export type PngLimits = z.input<typeof pngLimits>;
 /** The limits with their defaults. */
-export interface CheckedPngLimits extends z.output<typeof limitsSchema> {
-  /** How whoever asked for the image sets a limit, for errors. */
+export interface CheckedPngLimits extends z.output<typeof pngLimits> {
+  /** Writes a limit as the caller would set it, for the remedy of an error. */
   readonly setting: PngSetting;
 }
 
-/** The text of a limit and its value as a caller writes it: `{ maxSide: 17000 }`. */
+/** Writes a limit and its value as a caller would set it, for example `{ maxSide: 17000 }`. */
 export type PngSetting = (name: keyof PngLimits, value: number | boolean) => string;
 
 /**
- * Throws unless `value`, what a file has of something, is within the limit `name`; `needed` is a limit that would do.
- * @throws PixelCnnError PNG_LIMIT.
+ * Throws PNG_LIMIT if `value` exceeds the limit `name`. `finding` says what was found in the file, and the
+ * remedy suggests `needed` as the new limit.
  */
 export function checkLimit(
   limits: CheckedPngLimits,
   name: 'maxSide' | 'maxBytes' | 'maxCompressedBytes' | 'maxChunks',
   value: number,
-  what: () => string,
+  finding: () => string,
   needed = value,
 ): void {
   const limit = limits[name];
   if (value <= limit) return;
-  throw new PixelCnnError('PNG_LIMIT', `${what()}, but ${name} is ${limit}`, {
+  throw new PixelCnnError('PNG_LIMIT', `${finding()}, but ${name} is ${limit}`, {
     remedy: `if the file can be trusted, raise the limit: ${limits.setting(name, needed)}`,
   });
 }
 
-/** What a decoder did to a file, or passed over, that its reader may want to know. */
+/** Sentences about what the decoder changed or ignored and users may want to know. */
 export const NOTES = {
   depth: '16 bits per channel were scaled to 8',
   animation: 'an animation: only its first image was read',
@@ -91,10 +97,13 @@ export const NOTES = {
   rows: 'image data beyond the last row were passed over',
 } as const;
 
-/** Called where a file departs from the standard in a way that viewers forgive: throws when strict, else takes a note. */
-export type Forgive = (code: string, message: string, note: string) => undefined;
+/**
+ * Called when a file departs from the standard in a way that viewers tolerate. Throws if `strict` is set;
+ * otherwise adds `note` to the notes.
+ */
+export type Tolerate = (code: string, message: string, note: string) => undefined;
 
-/** What a PNG file stores of each pixel. */
+/** How a PNG file stores a pixel. */
 type PngKind = Readonly<Pick<PngHeader, 'depth' | 'colorType'>>;
 
 const BIT_DEPTHS = new Map([
@@ -106,8 +115,9 @@ const BIT_DEPTHS = new Map([
 ]);
 
 /**
- * Depth and colour type of the PNG file that starts with `bytes` (33 of them, of which nothing but their place is
- * checked), undefined where they are not the beginning of one.
+ * Reads the depth and colour type of the PNG file that starts with `bytes`, of which there must be at least
+ * 33. Returns undefined if it is no PNG file. The checksum and other fields are not checked: the decoder does
+ * that.
  */
 export function pngKind(bytes: Uint8Array): PngKind | undefined {
   if (bytes.length < 33) return undefined;
@@ -118,15 +128,12 @@ export function pngKind(bytes: Uint8Array): PngKind | undefined {
   return BIT_DEPTHS.get(colorType)?.includes(depth) ? { depth, colorType } : undefined;
 }
 
-/**
- * @throws PixelCnnError PNG_CHUNK_LENGTH, PNG_DIMENSIONS, PNG_COLOR_TYPE, PNG_BIT_DEPTH, PNG_METHOD, PNG_UNSUPPORTED,
- * PNG_LIMIT.
- */
+/** Parses and checks the data of the IHDR chunk, and checks the size of the image against the limits. */
 export function parseHeader(
   data: Uint8Array,
   limits: CheckedPngLimits,
   where: string,
-  forgive: Forgive,
+  tolerate: Tolerate,
 ): PngHeader {
   check(data.length === 13, 'PNG_CHUNK_LENGTH', () => `IHDR has 13 bytes, got ${data.length}${where}`);
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
@@ -149,11 +156,11 @@ export function parseHeader(
     return `compression/filter/interlace must be 0/0/0 or 1, got ${compression}/${filter}/${interlace}${where}`;
   });
   if (depth === 16) {
-    forgive('PNG_UNSUPPORTED', `16 bits per channel, which strict refuses${where}`, NOTES.depth);
+    tolerate('PNG_UNSUPPORTED', `16 bits per channel, which strict refuses${where}`, NOTES.depth);
   }
   const sides = () => `${width}x${height} pixels${where}`;
   checkLimit(limits, 'maxSide', Math.max(width, height), sides);
-  // The scanlines and, with a transparent colour, the decoded pixels of up to 4 channels.
+  // Enough for the scanlines and for the decoded pixels, which a transparent colour gives an alpha channel.
   const channels = colorType === 2 || colorType === 3 || colorType === 6 ? 4 : 2;
   const bytes = width * height * channels * (depth === 16 ? 2 : 1);
   checkLimit(limits, 'maxBytes', bytes, () => `${sides()} may take ${bytes} bytes`);

@@ -1,12 +1,14 @@
-// The PNG chunks PLTE and tRNS: the colours of a palette and what is transparent. What does not fit is forgiven as
-// libpng forgives it, but for entries too many, of which those that fit are used.
+// Parses the PNG chunks PLTE and tRNS: the colours of a palette and what is transparent.
+//
+// Faults that libpng tolerates are tolerated too, with one difference: libpng ignores a tRNS chunk that has
+// more entries than the palette, while the entries that fit are used here.
 import { check } from '../errors.js';
-import { type Forgive, NOTES, type PngHeader } from './png-header.js';
+import { NOTES, type PngHeader, type Tolerate } from './png-header.js';
 import { type PngPalette, samplesPerPixel } from './png-pixels.js';
 
 /**
- * Takes the PLTE chunk `data` into `palette`; `late` says that image data came before it.
- * @throws PixelCnnError PNG_CHUNK_ORDER, PNG_PALETTE.
+ * Puts the colours of the PLTE chunk `data` into `palette`. `late` is true if image data came before the
+ * chunk.
  */
 export function parsePalette(
   data: Uint8Array,
@@ -14,7 +16,7 @@ export function parsePalette(
   palette: PngPalette,
   late: boolean,
   where: string,
-  forgive: Forgive,
+  tolerate: Tolerate,
 ): void {
   const { colorType, depth } = header;
   const indexed = colorType === 3;
@@ -27,21 +29,21 @@ export function parsePalette(
   palette.colors = data.subarray(0, 3 * limit);
   if (indexed) {
     check(valid, 'PNG_PALETTE', () => wrong);
-    if (entries > limit) forgive('PNG_PALETTE', wrong, NOTES.paletteEntries);
+    if (entries > limit) tolerate('PNG_PALETTE', wrong, NOTES.paletteEntries);
     return;
   }
   if (late || palette.transparency !== undefined) {
-    forgive('PNG_CHUNK_ORDER', order, NOTES.palette);
+    tolerate('PNG_CHUNK_ORDER', order, NOTES.palette);
   } else if (!valid) {
-    forgive('PNG_PALETTE', wrong, NOTES.palette);
+    tolerate('PNG_PALETTE', wrong, NOTES.palette);
   } else if (colorType === 0 || colorType === 4) {
-    forgive('PNG_PALETTE', `grey image with a palette${where}`, NOTES.palette);
+    tolerate('PNG_PALETTE', `grey image with a palette${where}`, NOTES.palette);
   }
 }
 
 /**
- * What `palette.transparency` is after the tRNS chunk `data`; `late` says that image data came before it.
- * @throws PixelCnnError PNG_CHUNK_ORDER, PNG_TRNS, where they are not forgiven.
+ * Parses the tRNS chunk `data` and returns the new value of `palette.transparency`. `late` is true if image
+ * data came before the chunk.
  */
 export function parseTransparency(
   data: Uint8Array,
@@ -49,37 +51,37 @@ export function parseTransparency(
   palette: PngPalette,
   late: boolean,
   where: string,
-  forgive: Forgive,
+  tolerate: Tolerate,
 ): Uint8Array | Uint16Array | undefined {
   const { colorType, depth } = header;
   if (late || palette.transparency !== undefined) {
-    forgive('PNG_CHUNK_ORDER', `tRNS must come once, before IDAT${where}`, NOTES.transparencyRepeated);
+    tolerate('PNG_CHUNK_ORDER', `tRNS must come once, before IDAT${where}`, NOTES.transparencyRepeated);
     return palette.transparency;
   }
   if (colorType >= 4) {
     const message = `tRNS in an image with an alpha channel (colour type ${colorType})${where}`;
-    return forgive('PNG_TRNS', message, NOTES.transparencyWithAlpha);
+    return tolerate('PNG_TRNS', message, NOTES.transparencyWithAlpha);
   }
   if (colorType === 3) {
     if (palette.colors === undefined) {
-      return forgive('PNG_TRNS', `tRNS before PLTE${where}`, NOTES.transparency);
+      return tolerate('PNG_TRNS', `tRNS before PLTE${where}`, NOTES.transparency);
     }
     const entries = palette.colors.length / 3;
     const message = `tRNS of ${data.length} entries for a palette of ${entries}${where}`;
-    if (data.length === 0) return forgive('PNG_TRNS', message, NOTES.transparency);
-    if (data.length > entries) forgive('PNG_TRNS', message, NOTES.transparencyEntries);
+    if (data.length === 0) return tolerate('PNG_TRNS', message, NOTES.transparency);
+    if (data.length > entries) tolerate('PNG_TRNS', message, NOTES.transparencyEntries);
     return data.subarray(0, entries);
   }
   const samples = samplesPerPixel(colorType);
   if (data.length !== 2 * samples) {
     const message = `tRNS has ${2 * samples} bytes, got ${data.length}${where}`;
-    return forgive('PNG_TRNS', message, NOTES.transparency);
+    return tolerate('PNG_TRNS', message, NOTES.transparency);
   }
   return Uint16Array.from({ length: samples }, (_, i) => {
     const sample = ((data[2 * i] as number) << 8) | (data[2 * i + 1] as number);
     if (sample >= 2 ** depth) {
       const message = `tRNS sample ${sample} needs more than ${depth} bits${where}`;
-      forgive('PNG_TRNS', message, NOTES.transparencyBits);
+      tolerate('PNG_TRNS', message, NOTES.transparencyBits);
     }
     return sample & (2 ** depth - 1);
   });

@@ -1,16 +1,19 @@
-// From PNG scanlines to pixels: row filters, the Adam7 passes, packed samples, palette and transparency.
+// Converts PNG scanlines to pixels: row filters, Adam7 passes, packed samples, palette and transparency.
 import { check } from '../errors.js';
-import type { RasterImage } from './png.js';
+import type { RasterImage } from './image-batch.js';
 import type { PngHeader } from './png-header.js';
 
 export interface PngPalette {
-  /** (entries, 3) */
+  /** (entries, 3): red, green and blue of each entry. */
   colors?: Uint8Array;
-  /** (entries) alpha of a palette, else one sample per channel: the colour that is transparent. */
+  /**
+   * With a palette (entries): the alpha of each entry. Otherwise one sample per channel: the transparent
+   * colour.
+   */
   transparency?: Uint8Array | Uint16Array | undefined;
 }
 
-/** x0, y0, dx, dy of each pass: the pixels (x0 + i*dx, y0 + j*dy). */
+/** x0, y0, dx and dy of each pass, which contains the pixels (x0 + i*dx, y0 + j*dy). */
 const ADAM7 = [
   [0, 0, 8, 8],
   [4, 0, 8, 8],
@@ -48,12 +51,15 @@ function passes(header: PngHeader): Pass[] {
     .filter(({ columns, rows }) => columns > 0 && rows > 0);
 }
 
-/** Size of the unpacked image data in bytes, filter bytes included. */
+/** Returns the size of the unpacked image data in bytes, including the filter byte of each row. */
 export function scanlineBytes(header: PngHeader): number {
   return passes(header).reduce((sum, { rows, stride }) => sum + rows * (stride + 1), 0);
 }
 
-/** Undoes the filter of one row in place; `above` is the row before it (zeros for the first), `step` a pixel in bytes. */
+/**
+ * Undoes the filter of one row in place. `above` is the row before it (zeros for the first row), and `step`
+ * the number of bytes of a pixel.
+ */
 function unfilter(filter: number, row: Uint8Array, above: Uint8Array, step: number): void {
   const { length } = row;
   if (filter === 1) {
@@ -69,7 +75,7 @@ function unfilter(filter: number, row: Uint8Array, above: Uint8Array, step: numb
       const left = row[i - step]!;
       const up = above[i]!;
       const corner = above[i - step]!;
-      // Paeth: of the three the one nearest to left + up - corner.
+      // Paeth: predict by that of the three neighbours which is nearest to left + up - corner.
       const toLeft = Math.abs(up - corner);
       const toUp = Math.abs(left - corner);
       const toCorner = Math.abs(left + up - 2 * corner);
@@ -78,14 +84,17 @@ function unfilter(filter: number, row: Uint8Array, above: Uint8Array, step: numb
   }
 }
 
-/** What to do to a row of scanlines to get a row of pixels; each returns its argument or an array that it reuses. */
+/**
+ * Converts a row of scanlines to a row of pixels. `convert` returns its argument or an array that the next
+ * call reuses.
+ */
 interface RowConversion {
-  /** Bytes of a pixel after it. */
+  /** Number of bytes of a converted pixel. */
   readonly channels: number;
   convert(row: Uint8Array, columns: number): Uint8Array;
 }
 
-/** The samples of a row, `depth` bits each, one to an element. */
+/** Returns a function that unpacks the samples of a row, `depth` bits each, into one array element each. */
 function sampleReader(header: PngHeader): (row: Uint8Array, count: number) => Uint8Array | Uint16Array {
   const { width, depth, colorType } = header;
   if (depth === 8) return (row) => row;
@@ -107,7 +116,10 @@ function sampleReader(header: PngHeader): (row: Uint8Array, count: number) => Ui
   };
 }
 
-/** Looks up a palette; `unknown` is told of the first pixel without a colour, which becomes black. */
+/**
+ * Converts rows by looking up a palette. Pixels whose index is not in the palette become black; `unknown` is
+ * called once for each such row with the largest index.
+ */
 function paletteConversion(
   header: PngHeader,
   palette: PngPalette,
@@ -139,7 +151,9 @@ function paletteConversion(
   };
 }
 
-/** Scales samples to 0…255; `transparent` is the colour that an alpha channel takes out, if there is one. */
+/**
+ * Scales samples to 0…255. If there is a `transparent` colour, it adds an alpha channel, 0 for that colour.
+ */
 function scalingConversion(header: PngHeader, transparent?: Uint8Array | Uint16Array): RowConversion {
   const { width, depth, colorType } = header;
   const count = samplesPerPixel(colorType);
@@ -156,7 +170,7 @@ function scalingConversion(header: PngHeader, transparent?: Uint8Array | Uint16A
         let differs = false;
         for (let s = 0; s < count; ++s) {
           const sample = samples[i * count + s]!;
-          // In integers round(sample * 255 / 65535), as libpng's png_set_scale_16 does.
+          // For 16 bits this is round(sample * 255 / 65535) in integers, as in png_set_scale_16 of libpng.
           pixels[i * channels + s] = depth === 16 ? (sample * 255 + 32_895) >>> 16 : sample * factor;
           if (transparent && sample !== transparent[s]) differs = true;
         }
@@ -168,9 +182,9 @@ function scalingConversion(header: PngHeader, transparent?: Uint8Array | Uint16A
 }
 
 /**
- * The 8-bit image of `scanlines`, whose filters are undone in place: palette looked up, samples scaled to 0…255, a
- * transparent colour turned into alpha. `unknownColor` is told of a pixel that the palette has no colour for.
- * @throws PixelCnnError PNG_FILTER.
+ * Decodes `scanlines` to an 8-bit image. Filters are undone in place, palettes are looked up, samples are
+ * scaled to 0…255, and a transparent colour becomes an alpha channel. `unknownColor` is called when a pixel
+ * has a colour that is not in the palette.
  */
 export function decodePixels(
   header: PngHeader,

@@ -1,36 +1,30 @@
-// PNG files: an encoder for 8-bit images and a decoder that verifies every checksum and limit and tells what it forgives.
+// Encodes and decodes PNG files.
 import { crc32, deflateSync, type Inflate, inflateSync } from 'node:zlib';
-import { check, PixelCnnError } from '../errors.js';
+import { check, checkInteger, PixelCnnError } from '../errors.js';
 import { parseOptions } from '../options.js';
 import { errorCode } from '../realm.js';
-import { checkBytes, checkInteger, inFile, plainBytes } from './check-bytes.js';
+import { inFile } from '../show.js';
+import { checkBytes, plainBytes } from './check-bytes.js';
 import { exifOrientation } from './exif-orientation.js';
-import type { ImageBatch } from './image-batch.js';
+import type { ImageBatch, RasterImage } from './image-batch.js';
 import { type PngParts, parseChunks } from './png-chunks.js';
-import { type Forgive, limitsSchema, NOTES, type PngLimits, type PngSetting } from './png-header.js';
+import { NOTES, type PngLimits, type PngSetting, pngLimits, type Tolerate } from './png-header.js';
 import { decodePixels, scanlineBytes } from './png-pixels.js';
 
 export type { PngLimits } from './png-header.js';
 
-/** One 8-bit image: `data` is (height, width, channels); channels 1 grey, 2 grey+alpha, 3 RGB, 4 RGBA. */
-export interface RasterImage {
-  data: Uint8Array;
-  width: number;
-  height: number;
-  channels: number;
-}
-
 /** What {@link decodePng} returns. */
 export interface DecodedPng extends RasterImage {
   /**
-   * What was done to the image, or passed over in its file, in plain sentences that are the same for every file:
-   * '16 bits per channel were scaled to 8'. Empty for most.
+   * Sentences about how the image was changed or what was ignored in its file, for example '16 bits per
+   * channel were scaled to 8'. They do not depend on the file, so that callers can count them. Most files
+   * have none.
    */
   readonly notes: readonly string[];
 }
 
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
-const COLOR_TYPES = [0, 4, 2, 6]; // of 1, 2, 3, 4 channels
+const COLOR_TYPES = [0, 4, 2, 6]; // for 1, 2, 3 and 4 channels
 const MAXIMUM_ENCODED_BYTES = 2 ** 30;
 
 function chunk(type: string, data: Uint8Array): Uint8Array {
@@ -44,10 +38,10 @@ function chunk(type: string, data: Uint8Array): Uint8Array {
 }
 
 /**
- * The PNG file of an 8-bit image with 1 (grey), 2 (grey+alpha), 3 (RGB) or 4 (RGBA) channels; no row filter.
- * @throws PixelCnnError ERR_INVALID_ARG_TYPE, ERR_OUT_OF_RANGE, ERR_BUFFER_SIZE (`data` is not height*width*channels
- * bytes), ERR_INVALID_ARG_VALUE (an image whose `values` are levels, which would be shown nearly black), ERR_DETACHED,
- * PNG_LIMIT (more than 1 GiB).
+ * Encodes an 8-bit image of 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA) channels as a PNG file. `data`
+ * is (height, width, channels), at most 1 GiB.
+ * @throws PixelCnnError ERR_INVALID_ARG_VALUE if the `values` of the image are levels, which would look
+ * nearly black.
  */
 export function encodePng(image: RasterImage & Pick<Partial<ImageBatch>, 'values'>): Uint8Array {
   const { data, values } = image;
@@ -88,18 +82,24 @@ export function encodePng(image: RasterImage & Pick<Partial<ImageBatch>, 'values
   return plainBytes(Buffer.concat([new Uint8Array(SIGNATURE), chunk('IHDR', header), idat, end]));
 }
 
-/** True when `bytes` starts with the PNG signature. */
+/** Whether `bytes` starts with the PNG signature. */
 export function isPng(bytes: Uint8Array): boolean {
   return SIGNATURE.every((byte, i) => bytes[i] === byte);
 }
 
-/** Deflate packs at most 258 bytes into 2 bits. */
+/** The largest ratio of unpacked to compressed bytes: deflate codes at most 258 bytes in 2 bits. */
 const MAXIMUM_RATIO = 1032;
-/** So many bytes after the last row are still unpacked, to verify the checksum behind them. */
+/**
+ * The number of bytes after the last row that are still unpacked, in order to verify the checksum behind
+ * them.
+ */
 const SURPLUS_BYTES = 2 ** 16;
 
-/** Unpacks the zlib stream of an image of `size` bytes, filter bytes included; little more than that is ever unpacked. */
-function inflateScanlines(parts: PngParts, size: number, where: string, forgive: Forgive): Uint8Array {
+/**
+ * Unpacks the zlib stream of an image of `size` bytes, including filter bytes. It never unpacks much more
+ * than that, so a small file cannot take gigabytes.
+ */
+function inflateScanlines(parts: PngParts, size: number, where: string, tolerate: Tolerate): Uint8Array {
   const { compressed, ended } = parts;
   const code = ended ? 'PNG_ZLIB' : 'PNG_TRUNCATED';
   const short = (cause?: unknown) => {
@@ -108,48 +108,48 @@ function inflateScanlines(parts: PngParts, size: number, where: string, forgive:
     const text = `${compressed.length} bytes of image data do not unpack to ${size} bytes${where}${reason}`;
     return new PixelCnnError(code, text, { cause });
   };
-  if (size > compressed.length * MAXIMUM_RATIO) throw short(); // before memory is asked for
+  if (size > compressed.length * MAXIMUM_RATIO) throw short(); // before any memory is allocated
   let result: { buffer: Buffer; engine: Inflate };
   try {
-    // `info` is what @types/node does not know: it adds the engine, which counts the bytes it consumed. A chunk larger
-    // than the data makes them one buffer, not copied once more.
+    // `info`, which @types/node does not declare, adds the engine to the result. It counts the bytes that it
+    // consumed. With a chunk size above the size of the data, zlib returns a single buffer, which need not be
+    // copied again.
     result = inflateSync(compressed, {
       maxOutputLength: size + SURPLUS_BYTES,
       chunkSize: Math.max(64, size + 1),
       info: true,
     }) as unknown as typeof result;
   } catch (cause) {
-    // What zlib throws has a code; memory that cannot be had says nothing of the file.
+    // An error without a code comes from a failed memory allocation, for which the file is not to blame.
     throw errorCode(cause) === undefined ? cause : short(cause);
   }
   const { buffer, engine } = result;
   if (buffer.length < size) throw short();
   const got = `${engine.bytesWritten} of ${compressed.length} bytes unpack to ${buffer.length} of ${size}${where}`;
-  if (buffer.length > size) forgive('PNG_ZLIB', got, NOTES.rows);
-  if (engine.bytesWritten < compressed.length) forgive('PNG_ZLIB', got, NOTES.trailing);
+  if (buffer.length > size) tolerate('PNG_ZLIB', got, NOTES.rows);
+  if (engine.bytesWritten < compressed.length) tolerate('PNG_ZLIB', got, NOTES.trailing);
   return plainBytes(buffer);
 }
 
 /**
- * Decodes a PNG of 1, 2, 4, 8 or 16 bits per channel, interlaced or not, to 8 bits: samples are scaled to 0…255 and
- * rounded, palettes become RGB, a tRNS chunk adds an alpha channel; gamma, colour profiles, the EXIF orientation
- * (loadImages turns images, this does not) and all images of an animation but the first are ignored.
+ * Decodes a PNG file of 1, 2, 4, 8 or 16 bits per channel, interlaced or not, to an 8-bit image. Samples are
+ * scaled to 0…255 and rounded, palettes become RGB, and a tRNS chunk adds an alpha channel. Gamma, colour
+ * profiles and the EXIF orientation are ignored (loadImages does turn images), and so are all images of an
+ * animation but the first.
  *
- * Reads what viewers show, also where a file departs from the standard beside its image (bytes after the end, a wrong
- * checksum of an ancillary chunk, a palette in a grey image, …), and says so in `notes`; with `strict: true` it refuses
- * that. An image that is not whole, or of which a checksum does not fit, is always refused.
- * @throws PixelCnnError for bytes or limits of the wrong type or range, unknown limits, or ERR_DETACHED; PNG_SIGNATURE,
- * PNG_TRUNCATED, PNG_CRC, PNG_CHUNK_TYPE, PNG_CHUNK_LENGTH, PNG_CHUNK_ORDER, PNG_CRITICAL_CHUNK, PNG_DIMENSIONS,
- * PNG_COLOR_TYPE, PNG_BIT_DEPTH, PNG_METHOD, PNG_PALETTE, PNG_MISSING_DATA, PNG_ZLIB, PNG_FILTER, PNG_LIMIT (names the
- * limit); only when strict PNG_TRNS, PNG_TRAILING_DATA, PNG_UNSUPPORTED (16 bits).
+ * It also reads files that depart from the standard without damage to the image (bytes after the end, a wrong
+ * checksum of an ancillary chunk, a palette in a grey image), as viewers do, and says so in `notes`. With
+ * `strict: true` it rejects them. It always rejects an image that is incomplete or has a wrong checksum.
+ * @throws PixelCnnError with a code PNG_*, which says what is wrong with the file. PNG_LIMIT names the limit
+ * to raise.
  */
 export function decodePng(bytes: Uint8Array, limits: PngLimits = {}): DecodedPng {
   return decodeOrientedPng(bytes, limits).image;
 }
 
 /**
- * The same, and the EXIF orientation, 1 to 8, that the file states for the image; it is not applied. `setting` is how
- * errors say to set a limit.
+ * Decodes a PNG file as {@link decodePng} does and also returns the EXIF orientation, 1 to 8, that the file
+ * states. It is not applied to the image. `setting` writes limits in the remedies of errors.
  */
 export function decodeOrientedPng(
   bytes: Uint8Array,
@@ -157,7 +157,7 @@ export function decodeOrientedPng(
   setting: PngSetting = (name, value) => `{ ${name}: ${value} }`,
 ): { image: DecodedPng; orientation: number } {
   checkBytes(bytes, 'bytes');
-  const bounds = { ...parseOptions('decodePng', limitsSchema, limits), setting };
+  const bounds = { ...parseOptions('decodePng', pngLimits, limits), setting };
   const where = inFile(bounds.file);
   const present = Math.min(bytes.length, 8);
   check(
@@ -170,18 +170,18 @@ export function decodeOrientedPng(
   );
   check(present === 8, 'PNG_TRUNCATED', () => `a PNG signature has 8 bytes, got ${bytes.length}${where}`);
   const notes = new Set<string>();
-  const forgive: Forgive = (code, message, note) => {
+  const tolerate: Tolerate = (code, message, note) => {
     if (bounds.strict)
       throw new PixelCnnError(code, message, { remedy: `leave out ${setting('strict', true)}` });
     notes.add(note);
   };
-  const parts = parseChunks(bytes, bounds, where, forgive, (text) => notes.add(text));
+  const parts = parseChunks(bytes, bounds, where, tolerate, (text) => notes.add(text));
   const { header, palette, exif } = parts;
-  const scanlines = inflateScanlines(parts, scanlineBytes(header), where, forgive);
+  const scanlines = inflateScanlines(parts, scanlineBytes(header), where, tolerate);
   const image = decodePixels(header, scanlines, palette, where, (index) => {
     const entries = (palette.colors?.length ?? 0) / 3;
     const message = `a pixel has colour ${index} of a palette of ${entries}${where}`;
-    forgive('PNG_PALETTE', message, NOTES.unknownColor);
+    tolerate('PNG_PALETTE', message, NOTES.unknownColor);
   });
   const orientation = exif === undefined ? 1 : exifOrientation(exif);
   return { image: { ...image, notes: [...notes] }, orientation };

@@ -1,4 +1,4 @@
-// Bounded reads of regular files: a folder, a pipe or a device is refused, and so is a file above the limit.
+// Reads regular files up to a size limit. Refuses folders, pipes and devices, which could block or never end.
 import { constants, type FileHandle, open, readdir } from 'node:fs/promises';
 import { check, systemError } from '../errors.js';
 import { errorCode } from '../realm.js';
@@ -22,10 +22,7 @@ async function readAll(handle: FileHandle, path: string, maxBytes: number): Prom
   return bytes;
 }
 
-/**
- * The names in a folder, sorted by code units: the same order on every machine.
- * @throws PixelCnnError the errno of the failed call.
- */
+/** Lists the names in a folder, sorted by code units, which gives the same order on every machine. */
 export async function listFolder(path: string): Promise<string[]> {
   try {
     return (await readdir(path)).sort();
@@ -35,8 +32,8 @@ export async function listFolder(path: string): Promise<string[]> {
 }
 
 /**
- * The first `length` bytes of a file and its size; undefined for what is no regular file, or a link to nothing.
- * @throws PixelCnnError the errno of the failed call.
+ * Reads the first `length` bytes of a file and its size in bytes. Returns undefined if it is no regular file
+ * or a symbolic link whose target is missing.
  */
 export async function readFileStart(
   path: string,
@@ -53,20 +50,19 @@ export async function readFileStart(
       await handle.close();
     }
   } catch (cause) {
-    // A name that a folder lists and that opens nothing is a link to nothing.
+    // The name was listed in a folder, so what is missing is the target of a symbolic link.
     if (errorCode(cause) === 'ENOENT') return undefined;
     throw systemError(`cannot read ${path}`, cause);
   }
 }
 
 /**
- * The bytes of a regular file, copied (never mapped: a mapped file that shrinks kills the process).
- * @throws PixelCnnError ERR_NOT_A_FILE, ERR_LIMIT (more than `maxBytes`, default 4 GiB - 1), ERR_IO, else the errno of
- * the failed call (ENOENT, EACCES, …).
+ * Reads a regular file of at most `maxBytes` (default 4 GiB - 1). The bytes are copied and not mapped into
+ * memory, because a mapped file that shrinks kills the process.
  */
 export async function readFileBounded(path: string, maxBytes: number = 2 ** 32 - 1): Promise<Uint8Array> {
   try {
-    // Without O_NONBLOCK opening a pipe that nobody writes to would wait for ever.
+    // Without O_NONBLOCK, opening a pipe that nobody writes to would wait forever.
     const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
       return await readAll(handle, path, maxBytes);

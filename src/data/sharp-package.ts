@@ -1,4 +1,4 @@
-// The optional package sharp: finding it, and the part of it that is used here.
+// Loads the optional package sharp and declares the part of its API that is used here.
 import { pathToFileURL } from 'node:url';
 import { PixelCnnError } from '../errors.js';
 import { resolveInstalled } from './installed-package.js';
@@ -17,7 +17,7 @@ export interface SharpMetadata {
 
 export interface SharpImage {
   metadata(): Promise<SharpMetadata>;
-  /** Without an angle: as the EXIF orientation says. */
+  /** Without an angle, turns the image as its EXIF orientation says. */
   rotate(): SharpImage;
   resize(
     width: number,
@@ -34,8 +34,8 @@ export interface SharpImage {
 export type Sharp = (input: Uint8Array, options?: object) => SharpImage;
 
 /**
- * sharp as found from the working directory, else from this package.
- * @throws PixelCnnError ERR_MISSING_PACKAGE: not there, or there and it does not start.
+ * Loads sharp from the working directory, or else from this package.
+ * @throws PixelCnnError ERR_MISSING_PACKAGE if it is not installed, or is installed and cannot be loaded.
  */
 export async function loadSharp(purpose: string): Promise<Sharp> {
   const file = resolveInstalled('sharp', purpose, 'ERR_MISSING_PACKAGE');

@@ -1,7 +1,8 @@
 // Opens devices, allocates their memory and submits the programs that they run.
 import { checkCopy, copyMark, thisCopy } from '../copies.js';
 import { allEnded, check, PixelCnnError } from '../errors.js';
-import { parseOptions, show, z } from '../options.js';
+import { parseOptions, z } from '../options.js';
+import { show } from '../show.js';
 import { CallQueue, type DeviceLimits, limitsSchema } from './limits.js';
 import { callNative, type NativeArena, type NativeDevice, type NativeProgram, native } from './native.js';
 import { choosePrecision, type Precision, precisions } from './precision.js';

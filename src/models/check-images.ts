@@ -1,20 +1,22 @@
-// Checks images that a caller gives to a model: reads every field once, then compares it with what the model takes.
+// Checks images that a caller passes to a model: their fields, channels and values.
 import { plainBytes } from '../data/check-bytes.js';
 import { checkImageBatch, type ImageBatch, type ImageValues } from '../data/image-batch.js';
 import { levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
 import type { PixelCnnConfig } from './config.js';
 
-/** The parts of a model that images are checked against. */
+/** The part of a model that images are checked against. */
 interface ImageModel {
   readonly config: PixelCnnConfig;
-  /** Whether the model was trained on bytes or levels; undefined if that is unknown. */
+  /** What the numbers of the training images were. Undefined if that is not known. */
   readonly values: ImageValues | undefined;
 }
 
 /**
- * Returns the images as an object with plain fields. Their memory is still the caller's: it is not copied. `name` is the
- * argument that errors name, e.g. `logits: images`.
+ * Returns the images if the model can take them, and throws otherwise. Each field of the caller's object is
+ * read only once, but the pixels are not copied. `name` begins the message, e.g. `logits: images`.
+ * @throws PixelCnnError ERR_IMAGE_CHANNELS, or ERR_IMAGE_VALUES if the images hold bytes and the model needs
+ * levels or the other way round.
  */
 export function checkImages(name: string, images: unknown, model: ImageModel): ImageBatch {
   const read = readOnce(name, images);
@@ -27,14 +29,15 @@ export function checkImages(name: string, images: unknown, model: ImageModel): I
   return read;
 }
 
-/** Copies the memory of checked images, so that the caller cannot change it any more. */
+/** Copies the pixels, so that the caller cannot change them during an asynchronous call. */
 export function copyImages(images: ImageBatch): ImageBatch {
   return { ...images, data: plainBytes(images.data).slice() };
 }
 
 /**
- * Refuses numbers that are not what the model takes, and numbers that look like levels but do not say so: taken as bytes
- * they would all become level 0, whose likelihood is excellent and meaningless.
+ * Throws if the numbers of the images are not what the model takes. It also throws if `values` is not given
+ * and the numbers look like levels: read as bytes they would all be level 0 or nearly so, which gives a high
+ * and meaningless likelihood.
  */
 function checkValues(name: string, images: ImageBatch, model: ImageModel): void {
   const { levels } = model.config;
@@ -80,7 +83,7 @@ function largestOf(data: Uint8Array): number {
   return data.reduce((most, value) => Math.max(most, value), 0);
 }
 
-/** Reads each field once, because a getter may throw or return another value the next time. */
+/** Reads each field once, because a getter of the caller may throw or give another value the next time. */
 function readOnce(name: string, images: unknown): unknown {
   if (typeof images !== 'object' || images === null) return images;
   try {

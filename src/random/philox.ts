@@ -1,24 +1,31 @@
-// Philox4x32-10, the counter-based random generator of Salmon et al. 2011: same words here, in C++ and in CUDA.
-import { checkInteger } from '../data/check-bytes.js';
-import { check } from '../errors.js';
-import { show } from '../options.js';
+// Implements Philox4x32-10, the counter-based random generator of Salmon et al. 2011.
+//
+// native/ and cuda/ implement it too and give the same words, so that every backend draws the same numbers.
+import { check, checkInteger } from '../errors.js';
+import { show } from '../show.js';
 
 const MULTIPLIER_0 = 0xd2511f53;
 const MULTIPLIER_1 = 0xcd9e8d57;
 const WEYL_0 = 0x9e3779b9;
 const WEYL_1 = 0xbb67ae85;
 const ROUNDS = 10;
-/** Last counter word of the shuffle, so that it shares no random word with other uses of a seed. */
+/**
+ * The last counter word of the shuffle. Each use of a seed has another one, so that no two share random
+ * words.
+ */
 const SHUFFLE_STREAM = 3;
 
-/** High word of the 64-bit product of two uint32; every intermediate stays below 2^53. */
+/**
+ * Returns the high word of the 64-bit product of two uint32. Every intermediate is below 2^53 and therefore
+ * exact.
+ */
 function multiplyHigh(a: number, b: number): number {
   return Math.floor((a * (b >>> 16) + Math.floor((a * (b & 0xffff)) / 65536)) / 65536);
 }
 
 /**
- * The four random uint32 of `counter` (4 words) under `key` (2 words), written to `out` and returned.
- * Give the same `out` every time to allocate nothing.
+ * Computes the four random uint32 of `counter` (4 words) under `key` (2 words), writes them to `out` and
+ * returns it. Callers in a loop pass the same `out` each time to avoid allocations.
  */
 export function philox(
   counter: ArrayLike<number>,
@@ -50,16 +57,14 @@ export function philox(
   return out;
 }
 
-/** A random word as a float in [0, 1) with 24 bits: exact in float32, the same on every backend. */
+/**
+ * Converts a random word to a float in [0, 1). It has 24 bits, so float32 holds it exactly on every backend.
+ */
 export function uniform(word: number): number {
   return (word >>> 8) * 2 ** -24;
 }
 
-/**
- * The Philox key [low word, high word] of a seed in [0, 2^64).
- * @throws PixelCnnError ERR_INVALID_ARG_TYPE (not a number or bigint), ERR_OUT_OF_RANGE (a number must be a safe
- * integer).
- */
+/** Returns the Philox key [low word, high word] of a seed: a bigint in [0, 2^64) or a safe integer >= 0. */
 export function seedKey(seed: number | bigint): [number, number] {
   const value: unknown = seed;
   check(typeof value === 'number' || typeof value === 'bigint', 'ERR_INVALID_ARG_TYPE', () => {
@@ -75,10 +80,10 @@ export function seedKey(seed: number | bigint): [number, number] {
 }
 
 /**
- * A random order of 0…count-1 for one epoch: Fisher-Yates from the end, where place i draws
- * floor(word · (i+1) / 2^32) from counter (i, 0, epoch, 3). Depends on (count, seed, epoch) alone.
- * @throws PixelCnnError ERR_OUT_OF_RANGE (count in [0, 2^32), epoch in [0, 2^32), seed as in seedKey),
- * ERR_INVALID_ARG_TYPE.
+ * Shuffles 0…count-1 for one epoch. The result depends only on `count`, `seed` and `epoch`, each in [0, 2^32)
+ * but the seed, which is as in {@link seedKey}. It is a Fisher-Yates shuffle from the end, in which place i
+ * is swapped with place floor(word * (i + 1) / 2^32), where `word` is the first word of counter (i, 0, epoch,
+ * 3).
  */
 export function permutation(count: number, seed: number | bigint, epoch: number): Uint32Array {
   const length = checkInteger(count, 'count', 0, 2 ** 32 - 1);

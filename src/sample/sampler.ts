@@ -8,7 +8,8 @@ import { checkImages, copyImages } from '../models/check-images.js';
 import type { Model } from '../models/model.js';
 import { chooseWeights, withWeights } from '../models/weights.js';
 import { frontSteps } from '../ops/front.js';
-import { parseOptions, show, type z } from '../options.js';
+import { parseOptions, type z } from '../options.js';
+import { show } from '../show.js';
 import { draw, type Job, type SampledImages, type SampleFrame } from './draw.js';
 import { frontOf } from './front-sampler.js';
 import {

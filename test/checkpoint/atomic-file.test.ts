@@ -1,4 +1,4 @@
-// writeFileAtomic with every system call made to fail in turn: the old file stays and nothing is left behind.
+// Makes every system call of writeFileAtomic fail in turn and tests that the old file stays.
 import {
   chmod,
   mkdtemp,
@@ -30,14 +30,14 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 interface Faults {
-  /** This call (counted from 0) fails with `code`. */
+  /** The number, from 0, of the call that fails with `code`. */
   failAt?: number;
   code?: string;
-  /** Bytes that one write takes at most. */
+  /** The largest number of bytes that one write accepts. */
   shortWrite?: number;
 }
 
-/** The real file system, with its calls recorded and the planned faults. */
+/** Wraps the real file system so that its calls are recorded and fail as planned. */
 function faultySystem(faults: Faults): { system: AtomicFileSystem; calls: string[] } {
   const calls: string[] = [];
   const step = (name: string) => {

@@ -1,4 +1,4 @@
-// Files that are no safetensors, given for a model: each is called what it is; a damaged safetensors file keeps its code.
+// Tests that files of other formats that are given as a model are named.
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { decodeModel } from '../../src/checkpoint/model-file.js';
@@ -12,7 +12,7 @@ import { encodePng } from '../../src/index.js';
 import { codeOf } from '../helpers/damage.js';
 
 const latin1 = (text: string) => Buffer.from(text, 'latin1');
-/** A local header of a zip, as it begins a file, and some bytes of the entry. */
+/** Makes the start of a zip file: a local header and some bytes of the entry. */
 const zipEntry = (name: string, rest = '') => {
   const header = Buffer.alloc(30);
   header.write('PK\x03\x04', 0, 'latin1');
@@ -108,7 +108,7 @@ describe('is called what it is', () => {
   });
 });
 
-/** A valid file whose header is `bytes` long, so that its first bytes are those of a length we choose. */
+/** Makes a valid file whose header has `bytes` bytes. That number is also what the file starts with. */
 function fileWithHeaderOf(bytes: number): Uint8Array {
   const tensors = new Map<string, SafetensorsTensor>([
     ['x', { dtype: 'F32', shape: [1], data: new Uint8Array(4) }],

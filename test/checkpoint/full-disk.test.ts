@@ -1,4 +1,4 @@
-// Saving that waits for space, and what the error of a full disk says.
+// Tests saving that waits for space, and the error for a full disk.
 import { mkdtemp, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ const errno = (code: string) => Object.assign(new Error(`${code}: planted`), { c
 const full = new FullDiskError('a/b', 1000, 200, errno('ENOSPC'));
 const times = { retry: 10, tell: 40, end: 120 };
 
-/** Saves that fail `failures` times. */
+/** Returns a function that fails `failures` times before it saves. */
 function failing(failures: number, error: Error = full) {
   let calls = 0;
   return {
@@ -54,7 +54,7 @@ describe('saveOrWait', () => {
       const controller = new AbortController();
       const disk = failing(failures);
       const options = { signal: controller.signal, tell: () => controller.abort() };
-      // The usual times: without the signal, this would take seconds.
+      // With the default times, this would take seconds if the signal did not end the waiting.
       const start = performance.now();
       expect(await saveOrWait(disk.save, options).catch((error: unknown) => error)).toBe(expected);
       expect(disk.calls).toBe(2);

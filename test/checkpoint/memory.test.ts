@@ -1,4 +1,4 @@
-// No malformed file makes the reader take more memory: peak growth over the whole corpus and the long cases ≤ 64 MB.
+// Tests that no malformed file makes the reader take more than 64 MB of memory.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ beforeAll(async () => {
     file: string;
     code?: string;
   }[];
-  // What the reader accepts and what it leaves to the model is not a model: the code of that follows from the shapes.
+  // The reader accepts some of the files, but they are no models: the error then comes from their shapes.
   for (const { file, code } of manifest) add(corpus + file, code === 'CKPT_NONFINITE' ? undefined : code);
 
   const header = (json: string, data = 0) => {

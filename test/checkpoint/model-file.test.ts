@@ -1,4 +1,4 @@
-// Model files: everything that can be wrong with one beyond its being safetensors, every truncation, every bit flip.
+// Tests model files with wrong contents, with every truncation and with every bit flip.
 import { describe, expect, it } from 'vitest';
 import { decodeModel, encodeModel, type ModelFile, weightsIn } from '../../src/checkpoint/model-file.js';
 import {
@@ -34,7 +34,7 @@ async function arrays(seed: number, prefix = ''): Promise<NamedArrays> {
   return new Map([...parameters].map(([name, value]) => [prefix + name, value]));
 }
 
-/** A checkpoint as a training run saves it. */
+/** Makes a checkpoint like those of a training run. */
 const checkpoint: ModelFile = {
   config,
   imageSize: { height: 4, width: 4 },
@@ -49,14 +49,14 @@ const checkpoint: ModelFile = {
 };
 const valid = encodeModel(checkpoint);
 
-/** A reader of checkpoints, as resuming uses it. */
+/** Reads a checkpoint as resuming does. */
 function read(bytes: Uint8Array): void {
   trainingState(decodeModel(bytes, {}, 'a.safetensors'), 'a.safetensors');
 }
 
 type Edit = (tensors: Map<string, SafetensorsTensor>, metadata: Record<string, string>) => void;
 
-/** The checkpoint, changed, with a checksum that fits. */
+/** Returns the checkpoint with a change and a correct checksum. */
 function edited(edit: Edit): Uint8Array {
   const { metadata, tensors } = parseSafetensors(valid.slice());
   edit(tensors, metadata);
@@ -283,14 +283,14 @@ describe('a PyTorch state dict', () => {
     const tensors = new Map([...parseSafetensors(valid).tensors].filter(([name]) => name.startsWith('net.')));
     const weight = tensors.get('net.0.weight')!;
     const last = weight.data.slice();
-    last.fill(255, last.length - 4); // NaN at the last tap of the last filter
+    last.fill(255, last.length - 4); // a NaN in the last weight of the last filter
     tensors.set('net.0.weight', { ...weight, data: last });
     const { parameters } = decodeModel(encodeSafetensors(tensors), { levels: 2 });
     expect(parameters.get('net.0.weight')!.data.at(-1)).toBe(0);
   });
 });
 
-/** Reads as if the file had no checksum: puts the one that fits in its place first. */
+/** Decodes a file after correcting its checksum, as if it had none. */
 function readWithoutHash(damaged: Uint8Array): void {
   const bytes = damaged.slice();
   const at = Buffer.from(bytes).indexOf(`"${CHECKSUM_KEY}":"`) + CHECKSUM_KEY.length + 4;

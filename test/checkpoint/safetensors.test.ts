@@ -1,4 +1,4 @@
-// The safetensors reader against the corpus of malformed files, generated cases, truncations and bit flips.
+// Tests the safetensors reader with malformed files, truncations and bit flips.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -23,7 +23,7 @@ interface CorpusCase {
   code?: string;
 }
 
-/** A file of `header` and `dataBytes` zero bytes. */
+/** Makes a file of `header` and `dataBytes` zero bytes. */
 function fileOf(header: string | Uint8Array, dataBytes = 0, headerBytes?: bigint): Uint8Array {
   const json = Buffer.from(header);
   const prefix = Buffer.alloc(8);
@@ -166,7 +166,7 @@ describe('encodeSafetensors', () => {
   });
 
   it('refuses a file that no reader could hold, before it takes any memory', () => {
-    const data = new Uint8Array(2 ** 30); // not touched, so not in memory either
+    const data = new Uint8Array(2 ** 30); // its pages are never touched, so they take no memory
     const tensors = ['a', 'b', 'c', 'd'].map((name): [string, SafetensorsTensor] => {
       return [name, { dtype: 'U8', shape: [2 ** 30], data }];
     });
@@ -212,7 +212,8 @@ describe('damage', () => {
   });
 
   it('with a checksum refuses every bit flip of the whole file', () => {
-    // The key itself may be hit: whoever wrote the checksum looks for it, as model files do.
+    // A flipped bit in the key of the checksum hides it from this reader. decodeModel requires a checksum
+    // instead.
     const readSealed = (file: Uint8Array) => {
       const { metadata } = parseSafetensors(file);
       check(metadata[CHECKSUM_KEY] !== undefined, 'CKPT_CHECKSUM', () => 'no checksum');

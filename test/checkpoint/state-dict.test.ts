@@ -1,4 +1,4 @@
-// PyTorch state dicts: names under any prefix, mask buffers, and what else may be in them; what is inferred is told, what is another model is refused by name.
+// Tests reading PyTorch state dicts: names, mask buffers, notes, and refusals of other models.
 import { describe, expect, it } from 'vitest';
 import { decodeModel, encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors, type SafetensorsTensor } from '../../src/checkpoint/safetensors.js';
@@ -22,7 +22,7 @@ const valuesOf = ({ data }: SafetensorsTensor) => new Float32Array(data.slice().
 const grey = { channels: 1, hiddenChannels: 4, layers: 3, levels: 2, kernelSize: 3 };
 const rgb = { channels: 3, hiddenChannels: 7, layers: 4, levels: 5, kernelSize: 5 };
 
-/** The layers of a configuration with weights that are random everywhere, as PyTorch has them before any mask. */
+/** Makes the layers of a configuration with random weights, not masked, as PyTorch stores them. */
 function network(options: typeof grey, seed = 1) {
   const random = new TestRandom(seed);
   const { channels, hiddenChannels: h, layers, levels, kernelSize } = options;
@@ -40,7 +40,7 @@ function network(options: typeof grey, seed = 1) {
 type Layer = ReturnType<typeof network>[number];
 type Tap = [o: number, c: number, r: number, s: number];
 
-/** Values for every weight (K, C, R, S) of a layer. */
+/** Computes a value for every weight (K, C, R, S) of a layer. */
 function perTap({ shape: { k, c, size } }: Layer, value: (...tap: Tap) => number): Float32Array {
   return Float32Array.from({ length: k * c * size * size }, (_, i) => {
     const filter = Math.floor(i / size ** 2);
@@ -60,7 +60,7 @@ function dictOf(layers: readonly Layer[], nameOf: (i: number) => string = sequen
     ]),
   );
 }
-/** The same with the buffer `mask` of every layer. */
+/** Makes the same state dict with a buffer `mask` for every layer. */
 function withMasks(
   dict: Dict,
   layers: readonly Layer[],
@@ -90,7 +90,7 @@ const expectNotes = (notes: readonly string[], ...patterns: RegExp[]) => {
   for (const pattern of patterns) expect(notes.filter((note) => pattern.test(note))).toHaveLength(1);
 };
 
-/** Checks weights (masked by the oracle's masks, and by `also`) and biases. */
+/** Checks the biases and the weights, which must be masked by the masks of the oracle and by `also`. */
 function expectParameters(
   decoded: ReturnType<typeof decode>['parameters'],
   layers: readonly Layer[],
@@ -129,7 +129,7 @@ describe('names', () => {
     ['numbers that end alike', (i) => `net.${[5, 15, 105, 995][i]}`, "prefix 'net.'"],
   ])('%s', (_, nameOf, prefix) => {
     const layers = network(rgb);
-    // Files list tensors in any order: "10" before "2".
+    // Files list tensors in any order, for example "10" before "2".
     const dict = new Map([...dictOf(layers, nameOf)].sort(([a], [b]) => (a < b ? -1 : 1)));
     const { config, parameters, layerNames, notes, average, imageSize, training } = decode(dict);
     expect(config).toEqual(rgb);
@@ -362,7 +362,7 @@ describe('mask buffers', () => {
   ])('that allow more are refused: %s', (_, maskFor, message) => {
     const dict = masked(maskFor);
     expect(refusal(dict)).toMatchObject({ code: 'CKPT_MASK', message: expect.stringMatching(message) });
-    // The mask is what counts, not that the weights under it are 0 by now.
+    // The mask decides, even if the weights that it allows happen to be 0.
     for (const [name, tensor] of dict) if (name.endsWith('.weight')) dict.set(name, zeros(...tensor.shape));
     expect(refusal(dict).code).toBe('CKPT_MASK');
   });
@@ -405,7 +405,7 @@ describe('mask buffers', () => {
 
   it('missing in one layer make it a plain convolution, which may not use what ours forbids', () => {
     const dict = masked(ownMask);
-    dict.delete('net.4.mask'); // 1x1: mask B of one channel forbids nothing
+    dict.delete('net.4.mask'); // the layer is 1x1, where mask B of one channel forbids nothing
     expectParameters(decode(dict).parameters, layers);
     dict.delete('net.2.mask');
     expect(refusal(dict)).toMatchObject({
@@ -420,10 +420,10 @@ describe('mask buffers', () => {
 describe('masks of RGB that are not ours', () => {
   const layers = network(rgb);
   const centre = 2;
-  /** Positions alone: the channels of a pixel are drawn independently of each other. */
+  /** A mask that depends only on positions, so that the channels of a pixel are independent of each other. */
   const spatial = (layer: Layer) =>
     perTap(layer, (_, __, r, s) => maskOf({ ...layer.shape, c: 1, k: 1, groups: 1 }, 0, 0, r, s));
-  /** Channel groups taken in turn, o mod 3, as many implementations do. */
+  /** A mask whose channel groups alternate (o mod 3), as in many implementations. */
   const inTurn = (layer: Layer) =>
     perTap(layer, (o, c, r, s) => {
       if (r !== (layer.shape.size - 1) / 2 || s !== r) return maskOf(layer.shape, o, c, r, s);

@@ -1,4 +1,4 @@
-// The IDX and CIFAR-10 readers on good files and on every row of the bad-input table (reliability.md §2.3).
+// Tests the IDX and CIFAR-10 readers with valid files and with the bad-input table (reliability.md §2.3).
 import { constants, crc32, deflateRawSync, gzipSync, inflateRawSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { parseCifar } from '../../src/data/cifar.js';
@@ -99,7 +99,7 @@ describe('parseIdx', () => {
         ).toMatch(/^IDX_/);
         continue;
       }
-      // The format has no checksum; gzip adds one.
+      // IDX has no checksum, but gzip adds one.
       const { data, ...shape } = idxImages(parseIdx(damaged));
       const differing = Array.from(data.keys()).filter((i) => data[i] !== expected.data[i]);
       expect([shape, differing]).toEqual([{ ...expected, data: undefined }, [(bit >> 3) - 16]]);
@@ -125,7 +125,10 @@ describe('decodeIdx', () => {
     copy[at < 0 ? copy.length + at : at]! ^= mask;
     return copy;
   };
-  /** `packed` with `flags` in its header and `fields` behind it; cut after `rest` bytes more. */
+  /**
+   * Returns `packed` with other `flags` in its header and `fields` after the header, cut off `rest` bytes
+   * later.
+   */
   const withHeader = (flags: number, fields: number[], rest?: number) => {
     const start = Buffer.from(packed.subarray(0, 10));
     start[3] = flags;
@@ -176,7 +179,8 @@ describe('decodeIdx', () => {
   });
 
   it('I16: unpacks little of a bomb behind data that unpack to nothing', () => {
-    // Empty stored blocks, 5 bytes each, which are more than the first prefixes, then 256 MiB of zeros.
+    // Empty stored blocks of 5 bytes, which fill the first prefixes that are tried, and then 256 MiB of
+    // zeros.
     const nothing = Buffer.alloc(5 * 20_000, Uint8Array.of(0, 0, 0, 0xff, 0xff));
     const block = deflateRawSync(Buffer.alloc(2 ** 20), { finishFlush: constants.Z_FULL_FLUSH });
     const bomb = Buffer.concat([packed.subarray(0, 10), nothing, ...Array<Buffer>(256).fill(block)]);
@@ -199,7 +203,7 @@ describe('decodeIdx', () => {
   });
 
   it('I16: stops unpacking 10 GB at the stated size', () => {
-    // One deflate block of 1 MiB, over and over: 10 MB that unpack to 10 GB.
+    // One deflate block of 1 MiB is repeated: 10 MB that unpack to 10 GB.
     const zeros = Buffer.alloc(2 ** 20);
     const block = deflateRawSync(zeros, { finishFlush: constants.Z_FULL_FLUSH });
     const header = deflateRawSync(images, { finishFlush: constants.Z_FULL_FLUSH });
@@ -259,7 +263,7 @@ describe('decodeIdx', () => {
   it('would notice a reader that does not verify the checksum', () => {
     const small = gzipSync(idxFile(8, [1, 4, 4], 16), { level: 0 });
     const careless = (bytes: Uint8Array) => inflateRawSync(bytes.subarray(10)).subarray(16);
-    // Behind the stored pixels are the checksum and the size, 4 bytes each.
+    // The stored pixels are followed by the checksum and the size, 4 bytes each.
     const pixels = Array.from({ length: 8 * 16 }, (_, i) => 8 * (small.length - 24) + i);
     const wrong = pixels.filter((bit) => !careless(withBitFlipped(small, bit)).equals(careless(small)));
     expect(wrong).toEqual(pixels);

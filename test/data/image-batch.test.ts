@@ -1,4 +1,4 @@
-// ImageBatch checks, selection, slices and contact sheets.
+// Tests the checks, selections and slices of image batches, and contact sheets.
 import { describe, expect, it } from 'vitest';
 import { checkImageBatch, type ImageBatch, selectImages, sliceImages } from '../../src/data/image-batch.js';
 import { gridLayout, imageGrid } from '../../src/data/image-grid.js';

@@ -1,4 +1,4 @@
-// Folders as people have them: splits, classes, what is left out, and files that are something else.
+// Tests loading folders with splits, classes, files that are left out, and files of other formats.
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -14,9 +14,9 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** An image of one pixel. */
+/** Encodes an image of one pixel. */
 const dot = (value: number) => encodePng({ data: Uint8Array.of(value), width: 1, height: 1, channels: 1 });
-/** Writes files: a number is a PNG of that byte. */
+/** Writes files. A number stands for a PNG of one pixel with that value. */
 async function fill(files: Readonly<Record<string, number | string | Uint8Array>>): Promise<void> {
   for (const [name, content] of Object.entries(files)) {
     const path = join(folder, name);
@@ -238,7 +238,7 @@ describe('classes', () => {
       'left out folders inside of classes: cat/more/, dog/a/, dog/b/',
     ];
     expect(images.notes).toEqual(['classes by folder: 2 (cat, dog)', ...deeper]);
-    // Also where reading ends before it comes to them.
+    // They are named even if `limit` ends the reading before.
     expect((await load('', { limit: 1 })).notes).toEqual(expect.arrayContaining(deeper));
   });
 
@@ -332,14 +332,14 @@ describe('files', () => {
   });
 
   it('called .bin whose size is that of CIFAR-10 records are still what their bytes say', async () => {
-    const size = 16 * 3073; // 48 images of 32x32 behind 16 bytes of header
+    const size = 16 * 3073; // 48 images of 32x32 after a header of 16 bytes
     const levels = new Uint8Array(size);
     levels.set([0, 0, 8, 3, 0, 0, 0, 48, 0, 0, 0, 32, 0, 0, 0, 32]);
     for (let i = 16; i < size; ++i) levels[i] = i % 7;
     const padded = (bytes: Uint8Array) => Buffer.concat([bytes, Buffer.alloc(3073 - bytes.length)]);
     const [shorter, wrong] = [levels.slice(), levels.slice()];
-    shorter[7] = 47; // then it is CIFAR-10 as far as one can see
-    wrong.set([0, 0, 8, 3, 1]); // and neither does the size fit
+    shorter[7] = 47; // the IDX header no longer fits the size, so the file counts as CIFAR-10
+    wrong.set([0, 0, 8, 3, 1]); // the size does not fit this IDX header either
     wrong[5 * 3073] = 10;
     await fill({ 'i/x.bin': levels, 'shorter.bin': shorter, 'wrong.bin': wrong, 'p/x.bin': padded(dot(9)) });
     const { count, height, width, channels, data } = await load('i/x.bin');

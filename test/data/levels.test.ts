@@ -1,4 +1,4 @@
-// Levels to bytes and back, for every number of levels.
+// Tests the conversion of levels to bytes and back for every number of levels.
 import { describe, expect, it } from 'vitest';
 import { asBytes, bytesOfLevels, levelOfByte } from '../../src/data/levels.js';
 

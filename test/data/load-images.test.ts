@@ -1,4 +1,4 @@
-// loadImages: names, files, folders, options and what it says when something is missing.
+// Tests loadImages with names, files, folders and options, and its errors when something is missing.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -40,7 +40,7 @@ const write = async (name: string, bytes: Uint8Array | string) => {
   return path;
 };
 
-/** `count` images of 2x2 whose bytes are 10 * image + pixel, as IDX. */
+/** Encodes `count` images of 2x2, whose bytes are 10 * image + pixel, as IDX. */
 function idxImagesFile(count: number): Uint8Array {
   const data = Array.from({ length: 4 * count }, (_, i) => 10 * (i >> 2) + (i & 3));
   return Uint8Array.of(0, 0, 8, 3, 0, 0, 0, count, 0, 0, 0, 2, 0, 0, 0, 2, ...data);
@@ -302,13 +302,13 @@ describe('named data sets', () => {
 describe('convertChannels', () => {
   it('converts between grey, RGB and alpha', () => {
     expect(Array.from(convertChannels(Uint8Array.of(10, 20, 30, 255, 255, 255), 3, 1))).toEqual([18, 255]);
-    // 10 at 99/255 on white: 255 - 245 * 99 / 255.
+    // The value 10 with alpha 99 on white becomes 255 - 245 * 99 / 255.
     expect(Array.from(convertChannels(Uint8Array.of(10, 99), 2, 3))).toEqual([160, 160, 160]);
     expect(Array.from(convertChannels(Uint8Array.of(10, 99), 2, 1, [0, 0, 0]))).toEqual([4]);
     expect(Array.from(convertChannels(Uint8Array.of(10, 99), 2, 4))).toEqual([10, 10, 10, 99]);
     expect(Array.from(convertChannels(Uint8Array.of(1, 2, 3, 255), 4, 3))).toEqual([1, 2, 3]);
     expect(Array.from(convertChannels(Uint8Array.of(1, 2, 3, 0), 4, 3, [7, 8, 9]))).toEqual([7, 8, 9]);
-    // Red under half of black, on blue: (128, 0, 127) is of luma 53.
+    // Half transparent red on blue is (128, 0, 127), whose luma is 53.
     expect(Array.from(convertChannels(Uint8Array.of(255, 0, 0, 128), 4, 1, [0, 0, 255]))).toEqual([53]);
     expect(() => convertChannels(new Uint8Array(5), 5, 3)).toThrow(
       expect.objectContaining({ code: 'IMAGE_SHAPE' }),

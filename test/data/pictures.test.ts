@@ -1,4 +1,4 @@
-// Pictures as people have them: orientation, grey, transparency, sizes, crops, levels, and what is told of it.
+// Tests how loadImages converts pictures: orientation, grey, transparency, sizes, crops, levels, notes.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -40,7 +40,7 @@ function chunk(type: string, data: Uint8Array): Buffer {
   return bytes;
 }
 
-/** A PNG with an eXIf chunk of this orientation, before or after the pixels. */
+/** Makes a PNG with an eXIf chunk of this orientation before or after the pixels. */
 function pngTurned(data: Uint8Array, orientation: number, after: boolean): Uint8Array {
   const exif = Uint8Array.of(
     ...[0x4d, 0x4d, 0, 42, 0, 0, 0, 8, 0, 1, 0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0, 0, 0, 0, 0],
@@ -49,7 +49,7 @@ function pngTurned(data: Uint8Array, orientation: number, after: boolean): Uint8
   return Buffer.concat([data.subarray(0, at), chunk('eXIf', exif), data.subarray(at)]);
 }
 
-/** A PNG of rows that are written as they are. */
+/** Makes a PNG whose rows are written without a change. */
 function rawPng(
   width: number,
   height: number,
@@ -70,7 +70,7 @@ function rawPng(
 
 describe('EXIF orientation', () => {
   const pixels = [1, 2, 3, 4, 5, 6];
-  /** What sharp makes of it: the reference. */
+  /** Decodes the file with sharp, as the reference. */
   const upright = async (orientation: number) => {
     const tiff = await raw(pixels, 3, 1)
       .toColourspace('b-w')
@@ -126,7 +126,7 @@ describe('EXIF orientation', () => {
 
   it('passes over a damaged EXIF block, as its note says', async () => {
     const bytes = pngTurned(png(pixels, 3, 1), 3, false);
-    bytes[33 + 8 + 25]! ^= 1; // the last byte of the block, far from the orientation
+    bytes[33 + 8 + 25]! ^= 1; // the last byte of the EXIF block, which is not part of the orientation
     const { data, notes } = await loadImages(write('damaged.png', bytes));
     expect(Array.from(data)).toEqual(pixels);
     expect(notes).toEqual([NOTES.checksum]);
@@ -157,7 +157,7 @@ describe('EXIF orientation', () => {
     const damaged = Buffer.from(exifOf(6));
     damaged[damaged.length - 1]! ^= 1;
     const [start, rest, end] = [image.subarray(0, 33), image.subarray(33, -12), image.subarray(-12)];
-    // Where a chunk has no type, the image is whole and reading ends.
+    // Reading ends at a chunk without a valid type, but the image is complete by then.
     const broken = Uint8Array.of(0, 0, 0, 0, 0x31, 0x32, 0x33, 0x34, 0, 0, 0, 0);
     const turnedNote = 'turned as the EXIF orientation says';
     const cases: [string, Uint8Array[], width: number][] = [
@@ -176,17 +176,17 @@ describe('EXIF orientation', () => {
   });
 });
 
-/** A TIFF of one row of grey samples of 32-bit floating point. */
+/** Makes a TIFF file of one row of grey samples in 32-bit floating point. */
 function floatTiff(samples: readonly number[]): Uint8Array {
   const data = Buffer.from(Float32Array.from(samples).buffer);
   const tags = [
     [256, samples.length], // width
     [257, 1], // height
-    [258, 32], // bits a sample
+    [258, 32], // bits of a sample
     [259, 1], // not compressed
     [262, 1], // 0 is black
-    [273, 8], // where the samples are
-    [277, 1], // samples a pixel
+    [273, 8], // offset of the samples
+    [277, 1], // samples of a pixel
     [278, 1], // rows in a strip
     [279, data.length],
     [339, 3], // floating point
@@ -367,7 +367,7 @@ describe('transparency', () => {
 });
 
 describe('sizes', () => {
-  /** Left half 0, right half 200, 8 wide and 4 high. */
+  /** 8 pixels wide and 4 high; the left half is 0 and the right half 200. */
   const wide = () =>
     write(
       'wide.png',
@@ -476,7 +476,7 @@ describe('sizes', () => {
 });
 
 describe('crops', () => {
-  /** 16x12 with a number of its own in every pixel. */
+  /** 16x12 pixels, each with another value. */
   const numbered = (add: number) =>
     png(
       Array.from({ length: 192 }, (_, i) => (i + add) % 256),
@@ -508,7 +508,7 @@ describe('crops', () => {
     expect(places.slice(0, 6)).not.toEqual(places.slice(6));
     expect(images.notes.at(-1)).toBe('cut into 6 crops of 5x4 each: 12 crops of 2 images');
     expect((await loadImages(spec)).data).toEqual(images.data);
-    // Places belong to the image, whichever part is read.
+    // The places of crops depend on the number of the image in the whole set, not in the part that is read.
     expect((await loadImages({ ...spec, offset: 1, limit: 1 })).data).toEqual(images.data.slice(120));
   });
 

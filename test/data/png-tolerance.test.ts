@@ -1,5 +1,7 @@
-// What every viewer shows although it departs from the standard: the right pixels and a note, refused when strict; and
-// 16 bits per channel. Expected pixels are written out; libpng 1.6.58 shows the same ones, but where a row says so.
+// Tests PNG files that depart from the standard but that viewers show, and files of 16 bits per channel.
+//
+// The decoder must give the right pixels and a note, and refuse the file when strict. libpng 1.6.58 gives the
+// expected pixels too, except where a comment says otherwise.
 import { deflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { decodePng } from '../../src/data/png.js';
@@ -19,11 +21,11 @@ const text = (checksum?: number) => chunk('tEXt', [65, 0, 66], checksum);
 const animation = (images: number) => chunk('acTL', [0, 0, 0, images, 0, 0, 0, 0]);
 const frame = [chunk('fcTL', new Uint8Array(26)), chunk('fdAT', [0, 0, 0, 1, ...zlib])];
 
-/** Name, file, channels and pixels, notes, code of the strict decoder. */
+/** For each case: name, file, channels, pixels, notes, and the error code of the strict decoder. */
 type Row = [string, Uint8Array, number[], string[], string];
 
 const rows: Row[] = [
-  // After the image.
+  // Faults after the image.
   [
     'bytes after IEND',
     png(GREY, ROW, IEND, Buffer.from('x')),
@@ -55,7 +57,7 @@ const rows: Row[] = [
     'PNG_CHUNK_LENGTH',
   ],
   ['zeros in place of IEND', png(GREY, ROW, Buffer.alloc(500)), [1, 1, 2], [NOTES.noEnd], 'PNG_CHUNK_TYPE'],
-  // Checksums and places of chunks that do not hold the image.
+  // Wrong checksums and places of chunks that do not contain the image.
   [
     'a wrong checksum of tEXt',
     png(GREY, text(1), ROW, text(2), IEND),
@@ -78,7 +80,7 @@ const rows: Row[] = [
     'PNG_CHUNK_ORDER',
   ],
   ['two IDAT apart', png(GREY, ROW, text(), ROW, ROW, IEND), [1, 1, 2], [NOTES.trailing], 'PNG_CHUNK_ORDER'],
-  // Palettes.
+  // Faults of palettes.
   ['a palette in a grey image', png(GREY, PLTE, ROW, IEND), [1, 1, 2], [NOTES.palette], 'PNG_PALETTE'],
   [
     'a palette of 4 bytes in a grey image',
@@ -150,7 +152,8 @@ const rows: Row[] = [
     [NOTES.unknownColor],
     'PNG_PALETTE',
   ],
-  // Transparency. libpng drops the whole of a tRNS chunk that is longer than the palette: 3 channels.
+  // Faults of transparent colours. libpng ignores a tRNS chunk that is longer than the palette, which gives 3
+  // channels.
   [
     'tRNS longer than PLTE',
     png(INDEXED, PLTE, chunk('tRNS', [...Array(255).fill(7), 99]), idat([0, 0, 2]), IEND),
@@ -241,7 +244,7 @@ const rows: Row[] = [
     [NOTES.transparencyRepeated],
     'PNG_CHUNK_ORDER',
   ],
-  // Image data.
+  // Faults of the image data.
   [
     '4 bytes behind the zlib stream',
     png(GREY, chunk('IDAT', [...zlib, 0, 0, 0, 0]), IEND),
@@ -266,7 +269,7 @@ const rows: Row[] = [
     [NOTES.palette, NOTES.checksum, NOTES.trailing, NOTES.rows],
     'PNG_PALETTE',
   ],
-  // 16 bits.
+  // Files of 16 bits per channel.
   [
     '16-bit grey',
     png(ihdr(2, 1, 16, 0), idat([0, 0x12, 0x34, 0xff, 0x7f]), IEND),
@@ -295,7 +298,7 @@ const rows: Row[] = [
     [NOTES.depth],
     'PNG_UNSUPPORTED',
   ],
-  // Both pixels scale to 1; one of them is transparent.
+  // Both pixels are scaled to 1, but only one of them is transparent.
   [
     '16-bit grey with tRNS',
     png(ihdr(2, 1, 16, 0), chunk('tRNS', [1, 1]), idat([0, 1, 1, 1, 2]), IEND),
@@ -329,7 +332,7 @@ describe('what viewers show', () => {
     const texts = Object.values(NOTES);
     expect(new Set(texts).size).toBe(texts.length);
     for (const note of texts) expect(note).toMatch(/^(16 bits|[a-z])[^.\n]*$/);
-    // Every note is expected of some file above or below.
+    // Every note must be expected of some file above or below.
     const seen = new Set(rows.flatMap(([, , , notes]) => notes));
     expect(texts.filter((note) => !seen.has(note))).toEqual([NOTES.animation]);
   });
@@ -443,7 +446,7 @@ it('scales every 16-bit value to the nearest of 8 bits', () => {
 });
 
 it('reads interlaced 16-bit images like the others', () => {
-  // Pass by pass the pixels of a 3x3 image with the value 257 * (1 + their index).
+  // The pixels of a 3x3 image, pass by pass. Each has the value 257 * (1 + its index).
   const passes = [[[0]], [], [], [[2]], [[6, 8]], [[1], [7]], [[3, 4, 5]]];
   const scanlines = passes.flat().flatMap((row) => [0, ...row.flatMap((i) => [i + 1, i + 1])]);
   const image = decodePng(png(ihdr(3, 3, 16, 0, 0, 0, 1), idat(scanlines), IEND));

@@ -1,9 +1,10 @@
-// The PNG encoder and decoder: round trips, every colour type, and the bad-input table (reliability.md §2.4), strict and
-// tolerant. What the tolerant decoder reads is in png-tolerance.test.ts.
+// Tests the PNG encoder and decoder, also with the bad-input table (reliability.md §2.4).
+//
+// The files that only the tolerant decoder reads are in png-tolerance.test.ts.
 import { crc32, deflateSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { decodePng, encodePng, type PngLimits } from '../../src/data/png.js';
-import { limitsSchema, NOTES, pngKind } from '../../src/data/png-header.js';
+import { NOTES, pngKind, pngLimits } from '../../src/data/png-header.js';
 import { PixelCnnError } from '../../src/errors.js';
 import { philox } from '../../src/random/philox.js';
 import { codeOf, expectTruncationsRefused, readWithFlips } from '../helpers/damage.js';
@@ -25,7 +26,7 @@ function noise(length: number, seed: number): Uint8Array {
   return data;
 }
 
-/** Colour type 2 rows of 3 pixels with each of the five filters, made from `pixels` (5, 3, 3). */
+/** Filters `pixels` (5, 3, 3) of colour type 2, each of the five rows with another filter. */
 function filteredRows(pixels: Uint8Array): number[] {
   const at = (y: number, x: number) => (y < 0 || x < 0 ? 0 : (pixels[9 * y + x] as number));
   const predict = (filter: number, y: number, x: number): number => {
@@ -157,7 +158,7 @@ describe('decoding', () => {
   });
 });
 
-/** Rows and columns of each Adam7 pass of an 8x8 image. */
+/** The numbers of rows and columns in each Adam7 pass of an 8x8 image. */
 const ADAM7_ROWS = [
   [1, 1],
   [1, 1],
@@ -175,12 +176,12 @@ const changed = (bytes: Uint8Array, at: number, value: number) =>
   Object.assign(Uint8Array.from(bytes), { [at]: value });
 
 type Case = [string, Uint8Array, string];
-/** P01–P04: every byte of the signature damaged. */
+/** P01–P04: each byte of the signature is damaged in turn. */
 const SIGNATURE_CASES = Array.from(
   SIGNATURE,
   (byte, i): Case => [`P01–P04 signature byte ${i}`, changed(good, i, byte ^ 1), 'PNG_SIGNATURE'],
 );
-/** P18: every pair of colour type and depth that the standard lacks, of depths it has. */
+/** P18: every pair of a colour type and a depth that the standard does not allow together. */
 const PAIRS = [
   [2, 1, 2, 4],
   [3, 16],
@@ -195,7 +196,7 @@ const PAIRS = [
     ];
   }),
 );
-/** P26: every wrong filter in the second row, and in the first row of every Adam7 pass of an 8x8 image. */
+/** P26: every invalid filter in the second row, and in the first row of every Adam7 pass of an 8x8 image. */
 const FILTERS: Case[] = [
   ...Array.from({ length: 251 }, (_, i): Case => {
     return [`P26 filter ${i + 5}`, png(ihdr(2, 2), idat([0, 1, 2, i + 5, 3, 4]), IEND), 'PNG_FILTER'];
@@ -214,10 +215,13 @@ const FILTERS: Case[] = [
     ];
   }),
 ];
-/** A zlib stream whose first symbol copies 3 bytes from before the start (fixed code: length 3, distance 1). */
+/**
+ * A zlib stream whose first symbol copies 3 bytes from before the start (in the fixed code: length 3,
+ * distance 1).
+ */
 const FAR_BACK = [0x78, 0x01, 0x03, 0x02, 0x00, 0x00, 0x00, 0x00, 0x01];
 
-/** What the tolerant decoder reads, with the pixels that png-tolerance.test.ts expects. */
+/** The cases that the tolerant decoder reads, with the pixels that png-tolerance.test.ts expects. */
 const READ = new Set([
   'P20 more entries than the depth can name',
   'P20 index past the end',
@@ -235,7 +239,10 @@ const READ = new Set([
   'P25 bytes after the stream',
   'P31 16 bits',
 ]);
-/** What it refuses for another reason: the image data of two pixels are not those of the header. */
+/**
+ * The cases that the tolerant decoder refuses for another reason: the image data of two pixels do not fit the
+ * header.
+ */
 const OTHER_CODES = new Map([['P31 16-bit RGBA', 'PNG_ZLIB']]);
 
 describe('bad input', () => {
@@ -307,8 +314,8 @@ describe('bad input', () => {
     ['P25 bytes after the stream', png(ihdr(2, 1), chunk('IDAT', [...zlib, 0]), IEND), 'PNG_ZLIB'],
     ['P25 empty IDAT', png(ihdr(2, 1), chunk('IDAT', []), IEND), 'PNG_ZLIB'],
     ...FILTERS,
-    // Unpacking stops one byte after what the stated size needs, so this is more data than rows need; a stated size
-    // above the limit is never unpacked.
+    // These are more data than the rows of the stated size need. Unpacking stops soon after that size, and a
+    // stated size above the limit is not unpacked at all.
     [
       'P27 bomb of a small image',
       png(ihdr(2, 1), chunk('IDAT', deflateSync(Buffer.alloc(2 ** 24))), IEND),
@@ -364,7 +371,7 @@ describe('bad input', () => {
   });
 
   it('reads an image of 48 megapixels by default, also one that hardly compresses, in chunks of 8 KiB', () => {
-    const limits = limitsSchema.parse({});
+    const limits = pngLimits.parse({});
     const scanlines = 6000 * (8000 * 8 + 1);
     expect(limits.maxSide).toBeGreaterThanOrEqual(8000);
     expect(limits.maxBytes).toBeGreaterThanOrEqual(8000 * 6000 * 8);
@@ -399,7 +406,7 @@ describe('bad input', () => {
   });
 });
 
-/** Small files of every kind that the decoder reads. */
+/** Small files, one of every kind that the decoder reads. */
 const SMALL_FILES = new Map<string, Buffer>([
   ['RGB, encoded here', Buffer.from(encodePng({ data: noise(300, 3), width: 10, height: 10, channels: 3 }))],
   ['RGBA, encoded here', Buffer.from(encodePng({ data: noise(60, 4), width: 3, height: 5, channels: 4 }))],
@@ -445,7 +452,11 @@ const SMALL_FILES = new Map<string, Buffer>([
   ],
 ]);
 
-/** The image alone; a transparent colour that was lost, its chunk of another name now, is told: counts as refused. */
+/**
+ * Decodes a file to the image alone. A flipped bit can change the type of the tRNS chunk, so that the
+ * transparent colour is lost. The note about the wrong checksum reports this, so such a file counts as
+ * refused.
+ */
 function readTolerant(bytes: Uint8Array) {
   const { notes, ...image } = decodePng(bytes);
   const lost = image.channels !== 2 && image.channels !== 4;
@@ -467,7 +478,7 @@ describe('P35: damage', () => {
     (name, bytes) => {
       const { notes, ...whole } = decodePng(bytes);
       expect(notes).toEqual([]);
-      // Where there is no transparent colour, nothing but the same pixels will do.
+      // A file without a transparent colour must give exactly the same pixels.
       const read = name.includes('transparen')
         ? readTolerant
         : (file: Uint8Array) => ({ ...decodePng(file), notes: undefined });
@@ -483,7 +494,7 @@ describe('P35: damage', () => {
         if (code === 'accept') withoutEnd.push(length);
         else expect(code).toMatch(/^PNG_/);
       }
-      // The image data and their checksum are whole; of what follows any part may be missing.
+      // The image data and their checksum are complete, and any part of what follows may be missing.
       const dataEnd = bytes.lastIndexOf('IDAT');
       const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(dataEnd - 4);
       const first = dataEnd + 4 + length + 4;
@@ -493,7 +504,7 @@ describe('P35: damage', () => {
   );
 
   it('would show a decoder that does not verify checksums', () => {
-    // It sets those that fit before it decodes.
+    // The decoder sets the limits that fit before it decodes.
     const careless = (bytes: Uint8Array) => {
       const copy = Buffer.from(bytes);
       for (let at = 8; at + 12 <= copy.length; ) {

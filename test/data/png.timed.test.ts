@@ -1,5 +1,4 @@
-// The time of the PNG decoder: it ends early where a file has too much of anything (reliability.md §2.4, P29), and
-// photographs take no longer than they must.
+// Tests the time of the PNG decoder for oversized files (reliability.md §2.4, P29) and photographs.
 import { crc32, deflateSync } from 'node:zlib';
 import { expect, it } from 'vitest';
 import { decodePng, encodePng } from '../../src/data/png.js';
@@ -12,10 +11,10 @@ it('P29: refuses a million chunks fast', async () => {
   const empty = Buffer.alloc(12);
   empty.write('tEXt', 4, 'latin1');
   empty.writeUInt32BE(crc32(empty.subarray(4, 8)), 8);
-  // Behind the signature and IHDR.
+  // The offset after the signature and IHDR.
   const bytes = Buffer.concat([good.subarray(0, 33), Buffer.alloc(12e6, empty), good.subarray(33)]);
   expect(codeOf(() => decodePng(good))).toBe('accept');
-  // 50 ms on an idle machine; the reading of all chunks takes a second.
+  // It takes 50 ms on an idle machine. Reading all chunks would take a second.
   await expectWithin(300, 'refusing a million chunks', async (stopwatch) => {
     expect(await stopwatch(() => codeOf(() => decodePng(bytes)))).toBe('PNG_LIMIT');
   });
@@ -33,7 +32,8 @@ it('decodes a photograph of 48 megapixels, in chunks of 8 KiB, by default', asyn
   });
   const bytes = png(ihdr(width, height, 8, 2), ...parts, IEND);
   expect(parts.length).toBeGreaterThan(1000);
-  // 0.5 s on an idle machine; with a call for each sample it takes three times as long.
+  // It takes 0.5 s on an idle machine. With a function call for each sample it would take three times as
+  // long.
   await expectWithin(1500, 'decoding 48 megapixels', async (stopwatch) => {
     const image = await stopwatch(() => decodePng(bytes));
     expect([image.width, image.height, image.channels, image.notes]).toEqual([width, height, 3, []]);

@@ -1,4 +1,4 @@
-// Paths that are no plain files, or no longer: refused with a code, never waited for, never read without end.
+// Tests that paths which are no regular files are refused and never block.
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, open, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -48,7 +48,7 @@ describe('readFileBounded', () => {
   });
 
   it('a file that shrinks while it is read is an error or what it was', async () => {
-    const size = 2 ** 28; // sparse; read in several pieces
+    const size = 2 ** 28; // a sparse file that is read in several pieces
     await (await open(at('shrinking'), 'w')).close();
     const outcomes = new Set<string>();
     for (const delay of [0, 1, 5, 20, 60]) {

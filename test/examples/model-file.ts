@@ -1,9 +1,9 @@
-// The file of a small model that has learnt nothing: enough for tests of what is around it.
+// Makes the file of a small untrained model for tests of the example server.
 import { join } from 'node:path';
 import { openDevice, PixelCNN } from 'pixelcnn';
 import { temporaryFolder } from '../helpers/temporary-folder.js';
 
-/** Writes the file into a folder that is removed when the test file ends. */
+/** Writes the file to a folder that is removed when the test file ends. */
 export async function modelFile(): Promise<string> {
   await using device = await openDevice();
   await using model = await PixelCNN.create(device, { levels: 2, hiddenChannels: 16, layers: 4 });

@@ -1,4 +1,4 @@
-// The example server with a planted fault: node planted-server.mjs FAULT MODEL_FILE
+// Starts the example server with a planted fault. Usage: node planted-server.mjs FAULT MODEL_FILE
 import { ModelHost } from '../../examples/server/dist/model-host.js';
 import { buildServer } from '../../examples/server/dist/server.js';
 

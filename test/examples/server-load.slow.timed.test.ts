@@ -1,5 +1,6 @@
-// The example server under load, shortly (examples/server/dist/check/load.js is the long run), and proof that each
-// kind of failure would be seen.
+// Puts the example server, and servers with planted faults, under load for a short time.
+//
+// examples/server/dist/check/load.js is the long run.
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type LoadOptions, runLoad, violations } from '../../examples/server/src/check/load-run.js';
@@ -8,7 +9,7 @@ import { besideIdleLoop } from '../helpers/idle-loop.mjs';
 import { modelFile } from './model-file.js';
 
 const planted = fileURLToPath(new URL('planted-server.mjs', import.meta.url));
-/** Twice and more of what the long run allows: the clients are on the same two cores. */
+/** More than twice what the long run allows, because the clients share the two cores with the server. */
 const limits = { delay: 60, memory: 64 };
 let file = '';
 
@@ -31,13 +32,13 @@ async function loadOf(fault: string, options: Partial<LoadOptions>): Promise<str
   const { answered, aborted, probe, residentMemory, latency, refusalLatency } = report;
   const told = { answered, aborted, probe, idle, residentMemory, latency, refusalLatency };
   console.info(fault, JSON.stringify(told));
-  // Above what an idle event loop was delayed beside the load.
+  // The delay is measured relative to that of an idle event loop at the same time.
   return violations(report, { ...limits, delay: Math.round(limits.delay + idle.p99) });
 }
 
 describe('under load', () => {
   it('200 clients, some leaving early, some talking nonsense: every request is answered once', async () => {
-    // Time alone is judged by the best of three: a busy machine delays any process.
+    // Only times are judged by the best of three runs, because a busy machine delays any process.
     let found: string[] = [];
     for (let attempt = 0; attempt < 3; attempt += 1) {
       found = await loadOf('none', {});

@@ -1,4 +1,4 @@
-// The example server's page in headless Chromium: it shows the training, draws as the server streams, and completes.
+// Tests the page of the example server in headless Chromium.
 /// <reference lib="dom" />
 
 import type { Browser, Page } from 'playwright-core';
@@ -13,8 +13,9 @@ const app = buildServer(host);
 let browser: Browser;
 let page: Page;
 let address = '';
-/** What the page said went wrong, and where it went. */
+/** The errors that the page reported. */
 const errors: string[] = [];
+/** The origins of all its requests. */
 const hosts = new Set<string>();
 
 beforeAll(async () => {
@@ -33,7 +34,7 @@ afterAll(async () => {
 });
 
 const status = (text: string) => page.locator('#status[data-state=done]', { hasText: text });
-/** The colours of the middles of all pixels of the canvas, as text. */
+/** Returns the colours at the middle of each pixel of the canvas as a text. */
 const colours = () =>
   page.evaluate(() => {
     const canvas = document.querySelector<HTMLCanvasElement>('#canvas')!;
@@ -64,7 +65,7 @@ it('draws a digit step by step as it is streamed', async () => {
       await page.evaluate(() => Number(document.querySelector<HTMLElement>('#canvas')!.dataset.step)),
     );
   }
-  // At 60 steps per second, 109 or more are shown over two seconds; a loaded machine shows fewer.
+  // At 60 steps per second, at least 109 are shown in two seconds. A busy machine shows fewer.
   expect(steps.size).toBeGreaterThan(5);
   const { data } = await host.model.sample({ seed: 5, temperature: 0.85 });
   const shown = (await colours()).flat();
@@ -99,7 +100,7 @@ it('completes what a person erased and keeps the rest', async () => {
   expect(await page.locator('#completions canvas').count()).toBe(8);
   const after = await colours();
   expect(after.slice(0, 18)).toEqual(before.slice(0, 18));
-  // Every erased pixel has a value now, in the colours of what the model completed.
+  // Every erased pixel now has a value, in the colours of completed pixels.
   after.flat().forEach((colour, i) => {
     expect(colour === before.flat()[i]).toBe(known[i] === 1);
   });
@@ -121,7 +122,7 @@ it('tells of a failure amid a stream, and goes on telling', async () => {
   await page.click('#draw');
   const failure = page.locator('#status[data-state=error]', { hasText: 'the deadline has passed' });
   await failure.waitFor();
-  await page.waitForTimeout(300); // in which the frame would have been shown
+  await page.waitForTimeout(300); // long enough for the frame to be shown
   expect(await failure.count()).toBe(1);
 });
 

@@ -1,4 +1,4 @@
-// The example server's answers: what each route gives, and what it refuses.
+// Tests the answers of each route of the example server, and what it refuses.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BoundedQueue } from '../../examples/server/src/bounded-queue.js';
 import { ModelHost } from '../../examples/server/src/model-host.js';
@@ -194,7 +194,7 @@ describe('BoundedQueue', () => {
     await expect(queue.enter(forever)).rejects.toMatchObject({ statusCode: 429 });
     expect([queue.running, queue.waiting]).toEqual([2, 2]);
     places[0]![Symbol.dispose]();
-    // Giving a place back twice gives it back once.
+    // Disposing a place twice must free it only once.
     places[0]![Symbol.dispose]();
     await waiting[0];
     expect(order).toEqual([0]);

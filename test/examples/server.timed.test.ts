@@ -1,4 +1,4 @@
-// No work of the example server outlives the client that asked for it.
+// Tests that the example server ends its work for a client that leaves.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ModelHost } from '../../examples/server/src/model-host.js';
@@ -26,12 +26,12 @@ describe('a client that leaves', () => {
     const running = async () => (await server.inject({ url: '/healthz' })).json().queue.running;
     await expectWithin(700, 'freeing the place', async (stopwatch) => {
       const controller = new AbortController();
-      // Some seconds of work.
+      // This request takes some seconds.
       const leaving = request({ count: 64, height: 256, width: 256 }, controller.signal).then((answer) =>
         answer.text(),
       );
       while ((await running()) === 0) await sleep(5);
-      // 64 images of 256x256 take longer than this by far.
+      // 64 images of 256x256 would take much longer than this.
       await stopwatch(async () => {
         controller.abort();
         await expect(leaving).rejects.toThrow();

@@ -1,7 +1,11 @@
-// A mutation fuzzer for the readers of untrusted files. Ours, because the one coverage-guided fuzzer that npm installs
-// without a download, jazzer.js 4.0.0, has an addon for glibc 2.38 and newer, and Debian 12 has 2.36. In place of
-// coverage it keeps inputs whose outcome (accepted as what, or which check refused) is new.
-// Usage: node test/fuzz/fuzz.mjs TARGET SEED EXECUTIONS SECONDS, whichever of the last two comes first. Prints JSON.
+// Fuzzes a reader of untrusted files with mutations of valid files.
+//
+// We have a fuzzer of our own because jazzer.js 4.0.0, the only coverage-guided one that npm installs without
+// a download, needs glibc 2.38, and Debian 12 has 2.36. Instead of coverage, it looks at outcomes (what was
+// read, or which check failed) and keeps inputs with a new one.
+//
+// Usage: node test/fuzz/fuzz.mjs TARGET SEED EXECUTIONS SECONDS. Ends after that many executions or seconds.
+// Prints JSON.
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { idxTarget } from './idx-target.mjs';
 import { Random } from './mutations.mjs';
@@ -19,10 +23,10 @@ const inputBytes = 8192;
 if (isMainThread) watch();
 else await fuzz(workerData);
 
-/** Runs the fuzzer in a worker and tells of it, also when it hangs, exits or runs out of memory. */
+/** Runs the fuzzer in a worker and reports on it, even if it hangs, exits or runs out of memory. */
 function watch() {
   const [target, seed, executions, seconds] = process.argv.slice(2);
-  // What the worker is at: number of executions, length of the input, and the input itself.
+  // The state of the worker: the number of executions, the length of the input, and the input itself.
   const shared = new SharedArrayBuffer(16 + inputBytes);
   const state = new Int32Array(shared, 0, 4);
   const worker = new Worker(new URL(import.meta.url), {
@@ -58,7 +62,7 @@ function watch() {
 }
 
 async function fuzz({ target: name, seed, executions, seconds, shared }) {
-  Error.stackTraceLimit = 0; // most of the time would go into stacks that nobody reads
+  Error.stackTraceLimit = 0; // creating stack traces, which nobody reads, would take most of the time
   const target = targets[name];
   const state = new Int32Array(shared, 0, 4);
   const current = new Uint8Array(shared, 16);
@@ -73,7 +77,7 @@ async function fuzz({ target: name, seed, executions, seconds, shared }) {
   for (; count < executions; count += 1) {
     const input =
       count < pool.length ? pool[count] : target.mutate(random, random.pick(pool), random.pick(pool));
-    const bytes = new Uint8Array(input); // a copy at offset 0, as files are read
+    const bytes = new Uint8Array(input); // a copy at offset 0, like the bytes of a file
     current.set(bytes.subarray(0, inputBytes));
     state[1] = bytes.length;
     state[0] = count;
@@ -90,7 +94,7 @@ async function fuzz({ target: name, seed, executions, seconds, shared }) {
       pool.push(Buffer.from(bytes));
     }
     if (count % 256 !== 0) continue;
-    // node:zlib frees what a failed call held only when the event loop turns.
+    // node:zlib frees the memory of a failed call only when the event loop runs.
     await new Promise(setImmediate);
     if (usage() - base > memoryBytes) {
       return parentPort.postMessage({ problem: `memory grew by more than ${memoryBytes} bytes` });

@@ -1,4 +1,4 @@
-// The reader of IDX files for the fuzzer, plain and gzip, in one member or several.
+// Lets the fuzzer test the reader of IDX files, plain and gzip, in one member or several.
 import { crc32, gunzipSync, gzipSync } from 'node:zlib';
 import { decodeIdx, idxImages, parseIdx } from '../../dist/data/idx.js';
 import { mutateBytes } from './mutations.mjs';
@@ -13,7 +13,9 @@ function idxFile(type, shape, data) {
 
 const elementBytes = { uint8: 1, int8: 1, int16: 2, int32: 4, float32: 4, float64: 8 };
 
-/** One or two gzip members of `bytes`, some with more in their headers, some with bytes behind them. */
+/**
+ * Compresses `bytes` into one or two gzip members, some with more in their headers or with bytes after them.
+ */
 function gzipFile(random, bytes, other) {
   const cut = random.oneIn(3) ? random.below(bytes.length + 1) : bytes.length;
   const parts = [bytes.subarray(0, cut), bytes.subarray(cut)].filter((part, i) => i === 0 || part.length > 0);
@@ -26,7 +28,10 @@ function gzipFile(random, bytes, other) {
   return Buffer.concat(members);
 }
 
-/** A gzip member with some of the fields that its header may have, the checksum of it right more often than not. */
+/**
+ * Makes a gzip member with some of the optional fields of its header. The checksum of the header is usually
+ * correct.
+ */
 function withFields(random, member) {
   const flags = random.below(32) & 30;
   const header = Buffer.from(member.subarray(0, 10));
@@ -40,7 +45,9 @@ function withFields(random, member) {
   return Buffer.concat([...fields, sum, member.subarray(10)]);
 }
 
-/** What node:zlib, another reader of several members, unpacks; undefined where it refuses. */
+/**
+ * Unpacks a file with node:zlib, which also reads several members. Returns undefined if it refuses the file.
+ */
 function unpack(bytes) {
   try {
     return gunzipSync(bytes, { maxOutputLength: 2 ** 16 });
@@ -49,7 +56,7 @@ function unpack(bytes) {
   }
 }
 
-/** `decode` is the reader, or one in its place. */
+/** Makes the target. `decode` is the reader or, in a test of the fuzzer, one with a planted defect. */
 export const idxTarget = (decode = decodeIdx) => ({
   limit: 2048,
   seeds() {

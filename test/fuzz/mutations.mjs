@@ -1,6 +1,6 @@
-// Random numbers that follow from a seed, and changes to bytes and texts that know nothing of a format.
+// Makes random changes of bytes and texts of any format, which depend only on a seed.
 
-/** sfc32: the same draws for the same seed on every machine. */
+/** A generator of random numbers (sfc32) that gives the same ones for a seed on every machine. */
 export class Random {
   #a;
   #b = 0x9e3779b9;
@@ -21,12 +21,12 @@ export class Random {
     return result >>> 0;
   }
 
-  /** An integer in [0, limit). */
+  /** Returns an integer in [0, limit). */
   below(limit) {
     return this.word() % limit;
   }
 
-  /** True with probability 1 / n. */
+  /** Returns true with probability 1 / n. */
   oneIn(n) {
     return this.word() % n === 0;
   }
@@ -39,7 +39,10 @@ export class Random {
 const integers = [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 127, 128, 255, 256, 257, 32_767, 65_535, 65_536];
 const edges = [2 ** 24, 2 ** 27, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1];
 
-/** One to four changes of a file. `other` is a file to take parts from; the result has at most `limit` bytes. */
+/**
+ * Makes one to four changes in a file. Parts of `other` may be inserted. The result has at most `limit`
+ * bytes.
+ */
 export function mutateBytes(random, bytes, other, limit) {
   let result = bytes;
   for (let changes = 1 + random.below(4); changes > 0; changes -= 1)
@@ -68,13 +71,13 @@ function mutateOnce(random, bytes, other) {
     case 4:
       copy[at] += random.pick([1, 255, 2, 254, 16]);
       return copy;
-    case 5: // remove
+    case 5: // remove a part
       return Buffer.concat([copy.subarray(0, at), copy.subarray(at + length)]);
-    case 6: // repeat
+    case 6: // repeat a part
       return Buffer.concat([copy.subarray(0, at + length), copy.subarray(at)]);
-    case 7: // insert of another file
+    case 7: // insert a part of the other file
       return Buffer.concat([copy.subarray(0, at), pieceOf(random, other), copy.subarray(at)]);
-    case 8: // overwrite with part of another file
+    case 8: // overwrite with a part of the other file
       return Buffer.concat([copy.subarray(0, at), pieceOf(random, other), copy.subarray(at + length)]);
     default: // truncate
       return random.oneIn(4) ? copy.subarray(0, at) : copy;
@@ -89,7 +92,9 @@ function pieceOf(random, bytes) {
 
 const numberTexts = ['0', '-1', '-0', '1.5', '1e3', '2147483648', '9007199254740993', '18446744073709551616'];
 
-/** One to four changes of a text by tokens of its language: words swapped, removed, repeated, numbers changed. */
+/**
+ * Makes one to four changes in a text by its tokens: swaps, removes or repeats words, and changes numbers.
+ */
 export function mutateText(random, text, words) {
   const tokens = text.match(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?|\s+|./gs) ?? [''];
   for (let changes = 1 + random.below(4); changes > 0; changes -= 1) {

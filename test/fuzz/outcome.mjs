@@ -1,18 +1,20 @@
-// What a reader made of an input: a word for the fuzzer, or an error that is a finding. A target of the fuzzer has
-// `seeds` to start from, `mutate`, which keeps a format's frame whole more often than not, and `run`.
+// Classifies what a reader did with an input: an outcome is a word, and a finding is an error.
+//
+// A target of the fuzzer has `seeds` to start from, `mutate`, which usually keeps the frame of the format
+// valid, and `run`.
 import { PixelCnnError } from '../../dist/errors.js';
 
-/** Bytes without meaning, the same every time. */
+/** Bytes without meaning that are the same every time. */
 export const bytesOf = (length, step = 7) => Uint8Array.from({ length }, (_, i) => (i * step) % 251);
 
-/** Runs `read`; a typed error is an outcome, any other error a finding. */
+/** Runs `read`. A PixelCnnError is an outcome, and any other error is a finding. */
 export function outcomeOf(read, verify) {
   let value;
   try {
     value = read();
   } catch (error) {
     if (!(error instanceof PixelCnnError)) throw error;
-    // The text without its values tells the checks of one code apart.
+    // The message without its values distinguishes checks that throw the same code.
     const text = error.message.replace(
       / got .*|"(?:[^"\\]|\\.)*"|'[^']*'|(?:chunk|after|with) \w+|\S*\d\S*/gs,
       '',

@@ -1,5 +1,7 @@
-// Readers with a defect each, which the fuzzer must find: the IDX reader, but for arrays of rank 4 or for several gzip
-// members, and the PNG decoder, but where it forgives something.
+// Plants defects that the fuzzer must find.
+//
+// The IDX readers fail for arrays of rank 4 or for several gzip members, and the PNG decoder where it
+// tolerates a fault.
 import { decodeIdx } from '../../dist/data/idx.js';
 import { decodePng } from '../../dist/data/png.js';
 import { NOTES } from '../../dist/data/png-header.js';

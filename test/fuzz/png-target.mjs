@@ -1,4 +1,4 @@
-// The decoder of PNG files for the fuzzer, tolerant and strict on every input.
+// Lets the fuzzer test the decoder of PNG files, both tolerant and strict on every input.
 import { crc32, deflateSync, inflateSync } from 'node:zlib';
 import { decodeOrientedPng, decodePng, encodePng } from '../../dist/data/png.js';
 import { NOTES } from '../../dist/data/png-header.js';
@@ -32,7 +32,7 @@ function joinPng(chunks) {
 
 const chunkOf = (type, data) => ({ type: Buffer.from(type), data: Buffer.from(data) });
 
-/** An image of `rows` bytes, filter bytes included. */
+/** Makes a PNG file whose image data are `rows`, including filter bytes. */
 function pngSeed(width, height, [depth, color, interlace], rows, before = []) {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width);
@@ -50,7 +50,7 @@ function sameImage(a, b) {
   return sameShape && Buffer.compare(a.data, b.data) === 0;
 }
 
-/** `decode` is the decoder, or one in its place. */
+/** Makes the target. `decode` is the decoder or, in a test of the fuzzer, one with a planted defect. */
 /** An EXIF block with one entry: orientation 6. */
 const exif = Buffer.from('4d4d002a00000008000101120003000000010006000000000000', 'hex');
 
@@ -104,7 +104,7 @@ export const pngTarget = (decode = decodePng) => ({
     }
     return this.mutateEnd(random, joinPng(chunks), other).subarray(0, this.limit);
   },
-  /** Often as it is, else cut off, with bytes behind it, or with a wrong checksum. */
+  /** Returns the file unchanged, or sometimes cut off, with bytes after it, or with a wrong checksum. */
   mutateEnd(random, file, other) {
     switch (random.below(12)) {
       case 0:
@@ -117,7 +117,7 @@ export const pngTarget = (decode = decodePng) => ({
         return file;
     }
   },
-  /** One of the first chunks with another checksum. */
+  /** Changes the checksum of one of the first chunks. */
   breakChecksum(random, file) {
     const copy = Buffer.from(file);
     let at = 8;

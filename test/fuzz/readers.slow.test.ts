@@ -1,5 +1,4 @@
-// The readers of untrusted files under the fuzzer, for PIXELCNN_FUZZ_SECONDS (default 10) each; and readers with a
-// defect, which it must find.
+// Fuzzes each reader of untrusted files for PIXELCNN_FUZZ_SECONDS (default 10), and planted defects.
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,4 @@
-// The reader of safetensors files and of models in them, for the fuzzer.
+// Lets the fuzzer test the reader of safetensors files and of the models in them.
 import { readdirSync, readFileSync } from 'node:fs';
 import { decodeModel, encodeModel } from '../../dist/checkpoint/model-file.js';
 import { encodeSafetensors, parseSafetensors } from '../../dist/checkpoint/safetensors.js';
@@ -58,7 +58,7 @@ function joinSafetensors(header, data) {
   const prefix = Buffer.alloc(8);
   prefix.writeBigUInt64LE(BigInt(text.length));
   const bytes = Buffer.concat([prefix, text, data]);
-  // A checksum that fits, or nothing behind it would ever be reached.
+  // Correct the checksum, because otherwise no check after it would ever be reached.
   const key = '"pixelcnn.sha256":"';
   const at = bytes.indexOf(key);
   if (at > 0 && at + key.length + 64 < 8 + text.length) {
@@ -71,7 +71,7 @@ function joinSafetensors(header, data) {
 const config = parseConfig('fuzz', { hiddenChannels: 1, layers: 2, levels: 2, kernelSize: 1 });
 const parameters = await initialParameters(layerConfigs(config), 1);
 
-/** A state dict of PyTorch under `prefix`, with what `more` adds for each layer. */
+/** Makes a PyTorch state dict under `prefix`, with the tensors that `more` adds for each layer. */
 function stateDict(prefix, more) {
   const tensors = new Map();
   for (const [index, { name, c, k, kernelSize }] of layerConfigs(foreign).entries()) {
@@ -92,7 +92,7 @@ const foreign = parseConfig('fuzz', { hiddenChannels: 2, layers: 3, levels: 2, k
 const foreignParameters = await initialParameters(layerConfigs(foreign), 2);
 const bytesOfFloats = (data) =>
   new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
-/** Positions before the centre alone: mask A, and stricter than mask B. */
+/** Allows only the positions before the centre, as mask A does. It is stricter than mask B. */
 const mask = (size) => {
   const data = Uint8Array.from({ length: size * size }, (_, at) => Number(at < (size * size - 1) / 2));
   return ['*.mask', { dtype: 'BOOL', shape: [size, size], data }];

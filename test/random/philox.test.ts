@@ -1,4 +1,4 @@
-// Philox4x32-10 against the known answers of Random123, and what is built on it.
+// Tests Philox4x32-10 with the known answers of Random123, and the functions that are built on it.
 import { describe, expect, it } from 'vitest';
 import { permutation, philox, seedKey, uniform } from '../../src/random/philox.js';
 
@@ -111,7 +111,7 @@ describe('permutation', () => {
     const expected = draws / 24;
     const squares = [...counts.values()].reduce((sum, count) => sum + (count - expected) ** 2 / expected, 0);
     expect(counts.size).toBe(24);
-    expect(squares).toBeLessThan(49.7); // p = 0.001
+    expect(squares).toBeLessThan(49.7); // exceeded by chance with a probability of 0.001
   });
 
   it('takes 0 and 1 images and refuses bad counts', () => {

@@ -1,8 +1,8 @@
-// The page: draws a digit as the server streams it, lets a person erase part of it, and has the rest completed.
+// Runs the page: shows digits while they are drawn, lets the visitor erase a part, and asks for completions.
 import { drawingMask, Picture } from './picture.js';
 import { ask, healthOf, stream } from './requests.js';
 
-/** Completions to ask for. */
+/** The number of completions to ask for. */
 const completionCount = 8;
 const drawnCount = 8;
 
@@ -14,7 +14,7 @@ const speed = /** @type {HTMLInputElement} */ (element('speed'));
 const seed = /** @type {HTMLInputElement} */ (element('seed'));
 
 let picture = new Picture(28, 28, 1);
-/** Aborts what is being drawn, when something else begins. */
+/** Aborts the current action when another one begins. */
 let current = new AbortController();
 
 /** @param {string} id */
@@ -147,7 +147,7 @@ async function complete() {
 }
 
 /**
- * Shows all completions as they were drawn, pixel after pixel, the most likely one on the canvas too.
+ * Shows how all completions were drawn, pixel after pixel. The most likely one is shown on the canvas too.
  * @param {{ picture: Picture, nats: number }[]} found
  * @param {Picture} asked
  * @param {AbortSignal} signal
@@ -165,7 +165,7 @@ async function playCompletions(found, asked, signal) {
   });
   element('completions').replaceChildren(...tiles);
   const order = asked.unknownPixels();
-  // A step of the sampler draws several pixels; so does a step here.
+  // A step of the sampler draws several pixels, and so does a step here.
   const perStep = Math.max(1, Math.ceil(order.length / 100));
   const steps = Math.ceil(order.length / perStep);
   const playing = play(
@@ -194,25 +194,28 @@ async function playCompletions(found, asked, signal) {
   });
 }
 
-// ── What drawing and completing share
+// ── Shared by drawing and completing
 
-/** Ends what is going on; undefined while the model is not ready. @param {string} what */
-function begin(what) {
+/**
+ * Aborts the current action and begins another. Returns undefined if the model is not ready.
+ * @param {string} text
+ */
+function begin(text) {
   if (!ready) return undefined;
   current.abort();
   current = new AbortController();
-  say(what, 'busy');
+  say(text, 'busy');
   return current.signal;
 }
 
-/** Runs an action of a button and tells when it fails. @param {() => Promise<void>} action */
+/** Runs the action of a button and shows its error if it fails. @param {() => Promise<void>} action */
 async function run(action) {
   try {
     await action();
   } catch (error) {
-    // Something else began.
+    // The visitor began something else.
     if (error instanceof DOMException && error.name === 'AbortError') return;
-    // What is still to be played would write over the message.
+    // Stop the animation, which would overwrite the message.
     current.abort();
     say(error instanceof Error ? error.message : String(error), 'error');
   }
@@ -220,13 +223,14 @@ async function run(action) {
 
 function settings() {
   const chosen = seed.value.trim();
-  // The server would choose one too; those of the page are short enough to be typed again.
+  // The server could choose a seed too, but those of the page are short enough to type.
   const random = Math.floor(Math.random() * 100_000);
   return { temperature: Number(temperature.value), seed: chosen === '' ? random : Number(chosen) };
 }
 
 /**
- * Calls `step` with 0, 1, 2 … at the chosen speed while fewer than `available()` have been shown.
+ * Plays an animation at the chosen speed: calls `step` with 0, 1, 2, … up to `available()`, which may still
+ * grow. Numbers are skipped if the display is slower than that speed.
  * @param {() => number} available
  * @param {(at: number) => void} step
  * @param {AbortSignal} signal
@@ -251,7 +255,8 @@ function play(available, step, signal) {
     };
     requestAnimationFrame(tick);
   });
-  // Whoever awaits it hears of a failure; when the stream failed first, nobody does.
+  // The caller awaits `done`, but not if the stream failed before. The rejection would then count as
+  // unhandled.
   done.catch(() => undefined);
   return {
     done,
@@ -298,7 +303,7 @@ function touch(event) {
   const column = Math.floor(((event.clientX - box.left) / box.width) * picture.width);
   const row = Math.floor(((event.clientY - box.top) / box.height) * picture.height);
   const tool = /** @type {HTMLInputElement} */ (document.querySelector('[name=tool]:checked')).value;
-  // The eraser is 4 pixels wide, the pen 2, about as wide as the strokes of MNIST.
+  // The pen is 2 pixels wide, like the strokes of MNIST, and the eraser 4.
   if (tool === 'erase') picture.erase(row - 1, column - 1, 4);
   else picture.write(row, column, 2);
   show();

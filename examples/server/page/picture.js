@@ -1,6 +1,6 @@
-// A picture on the page: pixels, what is known of each, and how that looks.
+// Defines a picture whose pixels may be known or unknown, and paints it on a canvas.
 
-/** What is known of a pixel. */
+/** The states of a pixel. */
 const known = 0;
 const unknown = 1;
 const completed = 2;
@@ -22,9 +22,9 @@ export class Picture {
     this.height = height;
     this.width = width;
     this.channels = channels;
-    /** Rows of pixels of `channels` bytes. */
+    /** (height, width, channels) */
     this.data = new Uint8Array(height * width * channels);
-    /** One of the four above for each pixel. */
+    /** One of the four states for each pixel. */
     this.state = new Uint8Array(height * width);
   }
 
@@ -39,7 +39,7 @@ export class Picture {
     return btoa(String.fromCharCode(...this.data));
   }
 
-  /** One byte per pixel, not 0 where it is known. */
+  /** Encodes one byte for each pixel, which is 0 where the pixel is unknown. */
   encodeKnown() {
     return btoa(String.fromCharCode(...this.state.map((state) => (state === unknown ? 0 : 1))));
   }
@@ -55,12 +55,12 @@ export class Picture {
     return this.state.includes(unknown);
   }
 
-  /** Indices of the pixels that are not known, in reading order. */
+  /** Returns the indices of the unknown pixels, row by row. */
   unknownPixels() {
     return [...this.state.keys()].filter((pixel) => this.state[pixel] === unknown);
   }
 
-  /** Takes completed pixels for known ones. */
+  /** Makes completed pixels known ones. */
   settle() {
     this.state = this.state.map((state) => (state === unknown ? unknown : known));
   }
@@ -81,7 +81,10 @@ export class Picture {
     this.data.fill(0, first * this.width * this.channels);
   }
 
-  /** @param {number} row @param {number} column @param {number} size @param {number} state @param {number} byte */
+  /**
+   * @param {number} row @param {number} column @param {number} size
+   * @param {number} state @param {number} byte
+   */
   #square(row, column, size, state, byte) {
     for (let i = Math.max(0, row); i < Math.min(this.height, row + size); i += 1) {
       for (let j = Math.max(0, column); j < Math.min(this.width, column + size); j += 1) {
@@ -92,7 +95,10 @@ export class Picture {
     }
   }
 
-  /** This picture as the completion of `asked`. @param {Picture} asked */
+  /**
+   * Returns this picture as a completion of `asked`: pixels that are unknown there are completed.
+   * @param {Picture} asked
+   */
   completing(asked) {
     const picture = this.copy();
     picture.state = asked.state.map((state) => (state === unknown ? completed : state));
@@ -100,7 +106,8 @@ export class Picture {
   }
 
   /**
-   * This completion while it is drawn: of what `asked` lacks, the pixels `until` are there, the last of them fresh.
+   * Returns this completion of `asked` at a moment while it is drawn: of the unknown pixels, only `until` are
+   * there, and the last `freshCount` of them are fresh.
    * @param {Picture} asked @param {number[]} until @param {number} freshCount
    */
   revealed(asked, until, freshCount) {
@@ -112,7 +119,7 @@ export class Picture {
     return picture;
   }
 
-  /** Paints all of it, each pixel `cell` wide. @param {HTMLCanvasElement} canvas @param {number} cell */
+  /** Paints the picture, each pixel `cell` wide. @param {HTMLCanvasElement} canvas @param {number} cell */
   paint(canvas, cell) {
     const { width, height } = this;
     if (canvas.width !== width * cell || canvas.height !== height * cell) {
@@ -160,8 +167,8 @@ export class Picture {
 }
 
 /**
- * What is known of a picture after `step` of `steps` of the sampler, which draws the pixels of row i and column j in
- * step j + slope * i: several at once, each from those before it.
+ * Returns the states of the pixels after `step` of `steps` of the sampler. It draws the pixel of row i and
+ * column j in step j + slope * i, which is several pixels in each step.
  * @param {Picture} picture @param {number} step @param {number} steps
  */
 export function drawingMask({ height, width }, step, steps) {

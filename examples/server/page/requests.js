@@ -1,4 +1,4 @@
-// Talking to the server: JSON requests, and events read from the answer of a POST (EventSource can only GET).
+// Sends JSON requests to the server and reads events from the answer to a POST, which EventSource cannot do.
 
 /** @param {string} path @param {object} body @param {AbortSignal} signal @param {string} accept */
 async function post(path, body, signal, accept) {
@@ -23,7 +23,8 @@ export async function ask(path, body, signal) {
 }
 
 /**
- * Calls `onFrame` with the data of each event `frame` and returns that of `done`; throws the message of `error`.
+ * Calls `onFrame` with the data of each event `frame` and returns the data of the event `done`. Throws an
+ * Error with the message of the event `error`.
  * @param {string} path @param {object} body @param {AbortSignal} signal @param {(frame: any) => void} onFrame
  */
 export async function stream(path, body, signal, onFrame) {

@@ -1,19 +1,19 @@
-// A bounded queue: a few requests run, a fixed number waits in order, and the rest are refused at once.
+// Lets a few requests run at a time and a fixed number wait, and refuses any more at once.
 import { HttpError } from './http-error.js';
 
 export interface QueueLimits {
-  /** Requests that run at the same time. */
+  /** The number of requests that run at the same time. */
   readonly running: number;
-  /** Requests that wait for a place. */
+  /** The number of requests that may wait. */
   readonly waiting: number;
 }
 
 export class BoundedQueue {
   readonly #limits: QueueLimits;
-  /** What the waiting requests are woken with, first come first served. */
+  /** Functions that wake the waiting requests, oldest first. */
   readonly #waiting: (() => void)[] = [];
   #running = 0;
-  /** Moving average of the time a place is held. */
+  /** Moving average of the time that a request runs. */
   #meanMilliseconds = 100;
 
   constructor(limits: QueueLimits) {
@@ -29,8 +29,9 @@ export class BoundedQueue {
   }
 
   /**
-   * Waits for a place to run; disposing the result gives it to the next.
-   * @throws HttpError 429 with Retry-After when too many wait already; the signal's reason when aborted while waiting.
+   * Waits until the request may run. The caller must dispose the result when the request has ended.
+   * @throws HttpError 429 with Retry-After if too many requests wait already; the reason of `signal` if it is
+   * aborted.
    */
   async enter(signal: AbortSignal): Promise<Disposable> {
     signal.throwIfAborted();
@@ -70,7 +71,7 @@ export class BoundedQueue {
         held = false;
         this.#meanMilliseconds += 0.1 * (performance.now() - start - this.#meanMilliseconds);
         const next = this.#waiting.shift();
-        // The place goes to the next one without ever being free.
+        // The next request takes over this place. If it were freed first, a new request could take it.
         if (next === undefined) this.#running -= 1;
         else next();
       },

@@ -1,10 +1,11 @@
-// When work for a request should end early: the client has gone, or the time it may take is over.
+// Creates signals that end the work for a request early, when its client leaves or it takes too long.
 import type { FastifyReply } from 'fastify';
 import { HttpError } from './http-error.js';
 
 /**
- * A signal that is aborted when the connection closes before the answer was sent, or after `milliseconds`.
- * Not Fastify's `request.signal`: in Node.js a request is closed as soon as its body has been read.
+ * Returns a signal that is aborted after `milliseconds`, or when the connection closes before the answer was
+ * sent. Fastify's `request.signal` cannot be used for this: Node.js closes a request as soon as its body has
+ * been read.
  */
 export function cancellationSignal(reply: FastifyReply, milliseconds: number): AbortSignal {
   const controller = new AbortController();

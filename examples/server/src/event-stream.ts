@@ -1,15 +1,16 @@
-// Server-sent events: the canvas as it fills, written as fast as the client reads and no faster.
+// Streams the image while it is drawn as server-sent events, no faster than the client reads them.
 import { Readable } from 'node:stream';
 import type { SampledImages, SampleFrame } from 'pixelcnn';
 import { HttpError } from './http-error.js';
 import { base64Images, imagesAnswer } from './requests.js';
 
-/** Milliseconds that a client has to take the last event once the signal is aborted. */
+/** Milliseconds that a client has to read the last event after the signal was aborted. */
 const grace = 1000;
 
 /**
- * An event `frame` for each frame and, at last, `done` with the data of the plain answer, or `error` at the deadline. A
- * client that reads nothing cannot hold its place in the queue: its stream is destroyed soon after the signal is aborted.
+ * Returns a stream with an event `frame` for each frame and a last event: `done` with the same data as an
+ * answer without a stream, or `error` at the deadline. The stream is destroyed soon after `signal` was
+ * aborted, so that a client that reads nothing does not keep its place in the queue.
  */
 export function sampleEvents(
   frames: AsyncGenerator<SampleFrame, SampledImages>,
@@ -36,11 +37,11 @@ async function* eventTexts(frames: AsyncGenerator<SampleFrame, SampledImages>): 
       yield eventText('frame', { step, steps, images: base64Images(images.data, images.count) });
     }
   } catch (error) {
-    // Of anything but a deadline the client learns by the end of the connection, and the log by this error.
+    // Any other error ends the connection, and its details are only for the log.
     if (!(error instanceof HttpError)) throw error;
     yield eventText('error', { code: error.code, message: error.message });
   } finally {
-    // Without it the sampler would keep what it holds when the client leaves halfway.
+    // If the client left early, the sampler has not ended and would keep its memory.
     await frames.return(undefined as never);
   }
 }

@@ -1,8 +1,8 @@
-// What a request may fail with, and the one form in which failures are answered.
+// Defines the errors of requests and answers all of them in one form.
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { PixelCnnError } from 'pixelcnn';
 
-/** A failure with its HTTP status, a stable code for programs and a sentence for people. */
+/** An error with its HTTP status, a stable code for programs and a sentence for people. */
 export class HttpError extends Error {
   readonly statusCode: number;
   readonly code: string;
@@ -18,7 +18,10 @@ export class HttpError extends Error {
   }
 }
 
-/** Answers `{ error: { code, message } }`. Of a failure that is not the client's it tells nothing but that it happened. */
+/**
+ * Answers `{ error: { code, message } }`. If the client did not cause the error, the answer contains no
+ * details, because they could reveal something about the server.
+ */
 export function answerError(error: Error, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const statusCode = statusOf(error);
   if (error instanceof HttpError && error.retryAfterSeconds !== undefined) {
@@ -33,7 +36,7 @@ export function answerError(error: Error, request: FastifyRequest, reply: Fastif
   return reply.code(statusCode).send({ error: body });
 }
 
-/** Codes of PixelCnnError that the content of a request can cause. */
+/** The codes of PixelCnnError that the content of a request can cause. */
 const clientCodes = new Set([
   'ERR_INVALID_ARG_TYPE',
   'ERR_INVALID_ARG_VALUE',
@@ -45,6 +48,6 @@ const clientCodes = new Set([
 
 function statusOf(error: Error): number {
   if (error instanceof PixelCnnError) return clientCodes.has(error.code) ? 400 : 500;
-  // HttpError and Fastify's own errors carry their status.
+  // HttpError and the errors of Fastify have a status.
   return 'statusCode' in error && typeof error.statusCode === 'number' ? error.statusCode : 500;
 }

@@ -1,4 +1,4 @@
-// Starts the server: reads the flags, listens at once, loads or trains the model, and ends in order on a signal.
+// Starts the server: it listens at once, then loads or trains the model, and shuts down cleanly on a signal.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ModelHost, type TrainingProgress } from './model-host.js';
@@ -35,7 +35,7 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
   process.on(name, async () => {
     if (ending) process.exit(1);
     ending = true;
-    // Requests in progress are answered first.
+    // This waits until the requests in progress were answered.
     await app.close();
     await host[Symbol.asyncDispose]();
     process.exit(0);
@@ -44,7 +44,10 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
 
 const trained = fileURLToPath(new URL('../.cache/mnist.safetensors', import.meta.url));
 try {
-  await host.start(flags.model ?? trained, { trainIfMissing: flags.model === undefined, tell });
+  await host.start(flags.model ?? trained, {
+    trainIfMissing: flags.model === undefined,
+    onProgress: showProgress,
+  });
   process.stdout.write(`ready: open ${address} in a browser\n`);
 } catch (error) {
   if (!ending) {
@@ -53,8 +56,11 @@ try {
   }
 }
 
-/** The first start's training, on the terminal: a line that is rewritten, or one line in a while. */
-function tell({ step, totalSteps, nats }: TrainingProgress): void {
+/**
+ * Shows the progress of training in one line that is rewritten on a terminal, and in a new line now and then
+ * elsewhere.
+ */
+function showProgress({ step, totalSteps, nats }: TrainingProgress): void {
   const last = step === totalSteps;
   if (step % (process.stdout.isTTY ? 10 : 100) !== 0 && !last) return;
   const percent = Math.floor((100 * step) / totalSteps);

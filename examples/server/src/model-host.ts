@@ -1,4 +1,4 @@
-// The model the server answers with: loaded from a file, or trained on MNIST first when there is none yet.
+// Provides the model of the server: loads it from a file or, at the first start, trains it on MNIST.
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
@@ -9,11 +9,11 @@ import { HttpError } from './http-error.js';
 export interface TrainingProgress {
   readonly step: number;
   readonly totalSteps: number;
-  /** Of the last batch, -log p per image. */
+  /** The loss of the last batch: -log p of an image in nats. */
   readonly nats: number;
 }
 
-/** Steps of training: under a minute on two cores, enough for digits one can read. */
+/** The number of training steps, which take under a minute on two cores and suffice for readable digits. */
 const defaultSteps = 1300;
 
 export class ModelHost implements AsyncDisposable {
@@ -21,7 +21,7 @@ export class ModelHost implements AsyncDisposable {
   #model: PixelCNN | undefined;
   #progress: TrainingProgress | undefined;
 
-  /** The model. @throws HttpError 503 with Retry-After while there is none. */
+  /** The model. @throws HttpError 503 with Retry-After while it is not ready. */
   get model(): PixelCNN {
     if (this.#model === undefined) {
       throw new HttpError(503, 'ERR_NOT_READY', 'the model is not ready yet', 5);
@@ -29,22 +29,29 @@ export class ModelHost implements AsyncDisposable {
     return this.#model;
   }
 
-  /** Loads the model of `file`; with `trainIfMissing` makes that file first where there is none. */
+  /**
+   * Loads the model from `file`. With `trainIfMissing`, trains a model first and saves it there if the file
+   * is missing.
+   */
   async start(
     file: string,
-    options: { trainIfMissing?: boolean; steps?: number; tell?: (progress: TrainingProgress) => void } = {},
+    options: {
+      trainIfMissing?: boolean;
+      steps?: number;
+      onProgress?: (progress: TrainingProgress) => void;
+    } = {},
   ): Promise<void> {
     if (options.trainIfMissing && !existsSync(file)) {
       this.#device = await openDevice();
-      await this.#train(this.#device, file, options.steps ?? defaultSteps, options.tell);
+      await this.#train(this.#device, file, options.steps ?? defaultSteps, options.onProgress);
       await this.#device.dispose();
     }
-    // One processor is left to the event loop.
+    // Leave one processor to the event loop.
     this.#device = await openDevice({ threads: Math.max(1, availableParallelism() - 1) });
     this.#model = await PixelCNN.load(this.#device, file);
   }
 
-  /** What /healthz tells of the model. */
+  /** Returns the state of the model for /healthz. */
   health(): object {
     if (this.#model !== undefined) {
       const { config, imageSize, device } = this.#model;
@@ -64,7 +71,7 @@ export class ModelHost implements AsyncDisposable {
     device: Device,
     file: string,
     steps: number,
-    tell: ((progress: TrainingProgress) => void) | undefined,
+    onProgress: ((progress: TrainingProgress) => void) | undefined,
   ): Promise<void> {
     const { data, model: shape, training } = presets['mnist-demo'];
     const images = await loadImages(data);
@@ -72,7 +79,7 @@ export class ModelHost implements AsyncDisposable {
     for await (const event of train(model, images, { ...training, steps })) {
       if (event.type !== 'step') continue;
       this.#progress = { step: event.step, totalSteps: event.totalSteps, nats: event.nats };
-      tell?.(this.#progress);
+      onProgress?.(this.#progress);
     }
     await mkdir(dirname(file), { recursive: true });
     await model.save(file, { weights: 'ema' });

@@ -1,39 +1,44 @@
-// The bodies of requests and answers: JSON, with each image as the base64 of its bytes.
+// Defines the JSON bodies of requests and answers, in which each image is the base64 text of its bytes.
 import type { ImageBatch, PixelCNN, SampledImages } from 'pixelcnn';
 import { z } from 'zod';
 import { HttpError } from './http-error.js';
 
 export interface RequestLimits {
-  /** Images per request. */
+  /** The number of images in a request. */
   readonly maxCount: number;
-  /** Height and width of an image. */
+  /** The height and width of an image in pixels. */
   readonly maxSide: number;
 }
 
-/** Schemas of the request bodies. */
+/** Returns the schemas of the request bodies. */
 export function requestSchemas({ maxCount, maxSide }: RequestLimits) {
   const side = z.int().min(1).max(maxSide).optional();
-  /** Default: the size of the images the model was trained on. */
+  /** The default is the size of the images that the model was trained on. */
   const size = { height: side, width: side };
   const drawing = {
-    /** Same seed, same images. Random when omitted; the answer tells which. */
+    /** The same seed gives the same images. By default it is random; the answer contains it. */
     seed: z.int().min(0).optional(),
-    /** Divides the logits; 0 takes the most likely level. */
+    /** The logits are divided by it. With 0 each pixel gets its most likely level. */
     temperature: z.number().min(0).max(10).default(1),
   };
-  /** Base64 of height * width * channels bytes each. */
+  /** Each image is the base64 text of height * width * channels bytes. */
   const images = z.array(z.base64()).min(1).max(maxCount);
   return {
     sample: z.strictObject({
       count: z.int().min(1).max(maxCount).default(1),
       ...size,
       ...drawing,
-      /** For event streams: an event after this many steps of the sampler. Default: about 40 events. */
+      /**
+       * For event streams: the number of steps of the sampler between two events. By default there are about
+       * 40 events.
+       */
       stepsPerFrame: z.int().min(1).max(65536).optional(),
     }),
     complete: z.strictObject({
       images,
-      /** For each image base64 of height * width bytes, non-zero where the pixel is known. */
+      /**
+       * For each image, the base64 text of height * width bytes, which are not 0 where the pixel is known.
+       */
       known: images,
       ...size,
       ...drawing,
@@ -47,7 +52,9 @@ export type SampleRequest = z.output<Schemas['sample']>;
 export type CompleteRequest = z.output<Schemas['complete']>;
 export type LogLikelihoodRequest = z.output<Schemas['logLikelihood']>;
 
-/** The images of a request for this model. @throws HttpError 400 unless every image has the right number of bytes. */
+/**
+ * Decodes the images of a request. @throws HttpError 400 unless every image has the right number of bytes.
+ */
 export function imagesOf(request: LogLikelihoodRequest, model: PixelCNN): ImageBatch {
   const height = request.height ?? model.imageSize?.height;
   const width = request.width ?? model.imageSize?.width;
@@ -56,11 +63,15 @@ export function imagesOf(request: LogLikelihoodRequest, model: PixelCNN): ImageB
   }
   const { channels } = model.config;
   const data = bytesOf('images', request.images, height * width * channels);
-  // What a visitor draws are bytes, however dark; without this, an image that looks like levels would be refused.
+  // Visitors always draw bytes. Without `values`, the model would refuse a very dark image, which looks like
+  // levels.
   return { data, count: request.images.length, height, width, channels, values: 'bytes' };
 }
 
-/** Which pixels of the images are known. @throws HttpError 400 unless there is one byte per pixel of each image. */
+/**
+ * Decodes which pixels are known. @throws HttpError 400 unless there is one byte for each pixel of each
+ * image.
+ */
 export function knownOf(request: CompleteRequest, { count, height, width }: ImageBatch): Uint8Array {
   if (request.known.length !== count) {
     throw new HttpError(
@@ -88,12 +99,12 @@ function bytesOf(name: string, texts: readonly string[], bytes: number): Uint8Ar
   return data;
 }
 
-/** The answer that holds images. */
+/** Returns the body of an answer with images. */
 export function imagesAnswer({ seed, weights, count, height, width, channels, data }: SampledImages) {
   return { seed: Number(seed), weights, height, width, channels, images: base64Images(data, count) };
 }
 
-/** `count` images of equal size as base64. */
+/** Encodes `count` images of equal size as base64 texts. */
 export function base64Images(data: Uint8Array, count: number): string[] {
   const bytes = data.length / count;
   const { buffer, byteOffset } = data;

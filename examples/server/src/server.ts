@@ -1,4 +1,4 @@
-// The server: its routes, and what every request passes through.
+// Builds the Fastify server with its routes.
 import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify';
@@ -20,7 +20,7 @@ import {
 } from './requests.js';
 
 export interface ServerOptions extends RequestLimits, QueueLimits {
-  /** Milliseconds after which a request is given up. */
+  /** Milliseconds after which the work for a request is aborted. */
   readonly deadline: number;
   readonly logger: FastifyServerOptions['logger'];
 }
@@ -28,14 +28,14 @@ export interface ServerOptions extends RequestLimits, QueueLimits {
 const defaults: ServerOptions = {
   maxCount: 64,
   maxSide: 64,
-  // Two, so that the device has the next step at hand when one ends.
+  // With two requests, the device always has a step to run while the other request is between two steps.
   running: 2,
   waiting: 64,
   deadline: 30_000,
   logger: false,
 };
 
-/** A Fastify server over the model of `host`, which may still be training. */
+/** Builds a server for the model of `host`, which may still be training. */
 export function buildServer(host: ModelHost, options: Partial<ServerOptions> = {}): FastifyInstance {
   const settings = { ...defaults, ...options };
   const { deadline, logger } = settings;
@@ -112,7 +112,7 @@ export function buildServer(host: ModelHost, options: Partial<ServerOptions> = {
   return app;
 }
 
-/** The page and what it loads, read once. */
+/** Adds the page and the files that it loads. They are read only once. */
 function addPage(app: FastifyInstance): void {
   const files = {
     '/': ['index.html', 'text/html; charset=utf-8'],
@@ -138,7 +138,7 @@ function invalidRequest(error: z.ZodError): HttpError {
   return new HttpError(400, 'ERR_INVALID_REQUEST', `${where}${issue?.message}`);
 }
 
-/** Exact as a JSON number. */
+/** Returns a seed below 2^48, which a number in JSON holds exactly. */
 function randomSeed(): number {
   return randomInt(2 ** 48 - 1);
 }

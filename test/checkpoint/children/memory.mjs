@@ -1,5 +1,7 @@
-// Loads files as models and reports what they came to and how much the peak of the process's memory grew. argv: paths;
-// with --trust-header first it behaves as a reader that allocates what the header length says before it looks further.
+// Loads files as models and reports the results and the growth of the peak memory. Arguments: paths of files.
+//
+// With --trust-header as the first argument, it behaves like a reader that allocates the stated length of the
+// header before any check.
 import { readFile } from 'node:fs/promises';
 import { openDevice, PixelCNN, PixelCnnError } from '../../../dist/index.js';
 

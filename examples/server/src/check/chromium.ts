@@ -1,20 +1,23 @@
-// Headless Chromium for looking at the page: Debian's own, driven by playwright-core, without a request of its own.
+// Launches Debian's headless Chromium through playwright-core, with all its background requests disabled.
 import { existsSync } from 'node:fs';
 import { type Browser, chromium } from 'playwright-core';
 
 const executable = '/usr/bin/chromium';
 
-/** Whether there is a Chromium to launch. */
+/** Whether Chromium is installed. */
 export function hasChromium(): boolean {
   return existsSync(executable);
 }
 
-/** Launches it with an empty profile; it looks nothing up and updates nothing. */
+/**
+ * Launches Chromium with an empty profile. It looks for no updates and sends no requests but those of the
+ * page.
+ */
 export function launchChromium(): Promise<Browser> {
   return chromium.launch({
     executablePath: executable,
     args: [
-      // Root, as in a container, cannot use the sandbox.
+      // The sandbox does not work for root, which is the user in containers.
       '--no-sandbox',
       '--disable-gpu',
       '--disable-quic',

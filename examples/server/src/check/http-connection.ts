@@ -1,4 +1,4 @@
-// One keep-alive HTTP/1.1 connection at the level of bytes, so that an answer too many or too few cannot hide.
+// Speaks HTTP/1.1 over one connection byte by byte, so that missing or surplus answers are noticed.
 import { connect, type Socket } from 'node:net';
 
 export interface Answer {
@@ -7,7 +7,7 @@ export interface Answer {
   readonly body: string;
 }
 
-/** Why an answer did not come. */
+/** The error for an answer that did not come. */
 export class NoAnswer extends Error {}
 
 export class HttpConnection {
@@ -41,7 +41,7 @@ export class HttpConnection {
     });
   }
 
-  /** Bytes that belong to no request. */
+  /** The number of received bytes that answer no request. */
   get surplus(): number {
     return this.#waiting === undefined ? this.#received.length : 0;
   }
@@ -50,7 +50,10 @@ export class HttpConnection {
     this.#socket.write(text);
   }
 
-  /** The next whole answer. @throws NoAnswer when the connection closes or `milliseconds` pass before. */
+  /**
+   * Waits for the next answer. @throws NoAnswer if the connection closes or `milliseconds` pass before it is
+   * complete.
+   */
   answer(milliseconds: number): Promise<Answer> {
     return new Promise<Answer>((resolve, reject) => {
       const timer = setTimeout(
@@ -91,7 +94,10 @@ export class HttpConnection {
   }
 }
 
-/** The answer at the beginning of `bytes` and its length; undefined while it is not complete. */
+/**
+ * Parses the answer at the start of `bytes` and returns its length too. Returns undefined while it is
+ * incomplete.
+ */
 function parseAnswer(bytes: Buffer): { answer: Answer; bytes: number } | undefined {
   const headEnd = bytes.indexOf('\r\n\r\n');
   if (headEnd < 0) return undefined;
@@ -112,7 +118,7 @@ function parseAnswer(bytes: Buffer): { answer: Answer; bytes: number } | undefin
 
 interface Body {
   readonly text: string;
-  /** Where the next answer begins. */
+  /** The offset of the next answer. */
   readonly end: number;
 }
 

@@ -1,4 +1,4 @@
-// A load run: many clients at once, some of them leaving early or sending nonsense, and what became of the server.
+// Puts a server under the load of many clients, some of which leave early or send nonsense.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HttpConnection, NoAnswer } from './http-connection.js';
 import type { ProbeReport, ServerProcess } from './server-process.js';
@@ -6,11 +6,11 @@ import { type Exchange, Traffic } from './traffic.js';
 
 export interface LoadOptions {
   readonly clients: number;
-  /** Seconds before anything of the server's process is measured. */
+  /** Seconds of load before the measurement begins. */
   readonly warmUp: number;
   /** Seconds of measurement. */
   readonly seconds: number;
-  /** Share of the requests whose client leaves before the answer. */
+  /** The share of requests whose client leaves before the answer. */
   readonly aborting: number;
   readonly malformed: number;
   /** Milliseconds after which an answer counts as missing. */
@@ -21,31 +21,31 @@ export interface LoadReport {
   readonly options: LoadOptions;
   readonly running: boolean;
   readonly probe: ProbeReport | undefined;
-  /** MiB of resident memory, from the end of the warm-up on. */
+  /** Resident memory in MiB during the measurement. */
   readonly residentMemory: {
     readonly first: number;
     readonly least: number;
     readonly most: number;
     readonly last: number;
   };
-  /** Right answers by kind of request; those of status 429 apart. */
+  /** The number of correct answers by kind of request. Answers of status 429 are counted separately. */
   readonly answered: Readonly<Record<Exchange['kind'] | 'queue full', number>>;
   readonly aborted: number;
   readonly unanswered: number;
-  /** Answers that nobody asked for. */
+  /** The number of answers without a request. */
   readonly surplus: number;
   readonly wrong: number;
-  /** The first few of what was wrong. */
+  /** The first few descriptions of what was wrong. */
   readonly complaints: readonly string[];
-  /** Milliseconds from request to answer, of right answers. */
+  /** Milliseconds from request to answer for correct answers. */
   readonly latency: { readonly p50: number; readonly p99: number };
   readonly refusalLatency: { readonly p50: number; readonly p99: number };
 }
 
 export interface LoadLimits {
-  /** 99th percentile of the event loop's delay in milliseconds. */
+  /** The largest allowed 99th percentile of the event loop's delay, in milliseconds. */
   readonly delay: number;
-  /** MiB between the least and the most resident memory. */
+  /** The largest allowed difference between the least and the most resident memory, in MiB. */
   readonly memory: number;
 }
 
@@ -81,7 +81,7 @@ export async function runLoad(server: ServerProcess, options: LoadOptions): Prom
   };
 }
 
-/** What a report shows to be wrong with the server; empty when nothing is. */
+/** Lists the faults of the server that a report shows. */
 export function violations(report: LoadReport, limits: LoadLimits): string[] {
   const found = [...report.complaints];
   if (!report.running) found.push('the server ended');
@@ -137,7 +137,7 @@ class Clients {
     this.#stopped = true;
   }
 
-  /** One client: a request after another, each on the connection of the one before where that is still open. */
+  /** Runs one client, which sends one request after another and reuses its connection while that is open. */
   async client(): Promise<void> {
     let connection: HttpConnection | undefined;
     while (!this.#stopped) {
@@ -153,19 +153,19 @@ class Clients {
         connection = undefined;
       }
     }
-    // A second answer may come late.
+    // Wait for a surplus answer, which may come late.
     await sleep(200);
     if (connection !== undefined && connection.surplus > 0) this.#surplus += 1;
     connection?.destroy();
   }
 
-  /** Sends one request and takes its answer; false when the connection has had its day. */
+  /** Sends one request and waits for its answer. Returns whether the connection can be used again. */
   async #exchange(connection: HttpConnection): Promise<boolean> {
     const kind = this.#random();
     const { aborting, malformed, patience } = this.#options;
     if (kind < aborting) {
       const { text } = this.#traffic.wellFormed();
-      // Some leave before they have said all they wanted to say.
+      // Some clients leave before they have sent the whole request.
       connection.send(kind < aborting / 4 ? text.slice(0, -10) : text);
       await sleep(40 * this.#random());
       this.#aborted += 1;
@@ -188,7 +188,7 @@ class Clients {
         this.#answered[exchange.kind] += 1;
         if (answer.status === 200) this.#latencies.push(milliseconds);
       }
-      // Impatient: nobody waits the seconds that Retry-After asks for.
+      // The clients are impatient and do not wait the seconds that Retry-After asks for.
       await sleep((answer.status === 429 ? 200 : 10) * this.#random());
       const last = exchange.last || answer.headers.get('connection') === 'close';
       if (!last && connection.surplus > 0) {
@@ -228,7 +228,7 @@ function percentiles(values: readonly number[]): { p50: number; p99: number } {
   return { p50: at(0.5), p99: at(0.99) };
 }
 
-/** Numbers in [0, 1) that are the same in every run (mulberry32). */
+/** Returns a generator of numbers in [0, 1) that are the same in every run (mulberry32). */
 function randomNumbers(seed: number): () => number {
   let state = seed;
   return () => {

@@ -1,4 +1,4 @@
-// The load run from the command line: starts the server, puts it under load, prints a report, fails where it did.
+// Runs the load test from the command line: starts the server, puts it under load, and prints a report.
 import { parseArgs } from 'node:util';
 import { runLoad, violations } from './load-run.js';
 import { ServerProcess } from './server-process.js';

@@ -1,4 +1,4 @@
-// Loaded into a server before its own code: measures the delay of its event loop and counts unhandled rejections.
+// Measures the delay of the event loop and counts unhandled rejections in the process that loads it.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 const resolution = 1;
@@ -10,7 +10,10 @@ process.on('unhandledRejection', (reason) => {
   process.stderr.write(`unhandled rejection: ${reason instanceof Error ? reason.stack : reason}\n`);
 });
 
-/** The histogram holds the time between ticks, which is `resolution` when nothing is late. */
+/**
+ * Converts a value of the histogram, the time between two ticks, to a delay. Without delay it is
+ * `resolution`.
+ */
 const milliseconds = (nanoseconds: number) => Math.max(0, nanoseconds / 1e6 - resolution);
 
 process.on('message', (message) => {
@@ -29,5 +32,5 @@ process.on('message', (message) => {
     });
   }
 });
-// The channel to the parent must not keep a server alive that is done.
+// The channel to the parent process must not keep the server alive when it wants to end.
 process.channel?.unref();

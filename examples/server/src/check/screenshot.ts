@@ -1,4 +1,4 @@
-// Makes a picture of the page with a completed digit. Usage: node examples/server/dist/check/screenshot.js OUT.png
+// Makes a screenshot of the page with a completed digit. Usage: node examples/server/dist/check/screenshot.js OUT.png
 import { launchChromium } from './chromium.js';
 import { ServerProcess } from './server-process.js';
 

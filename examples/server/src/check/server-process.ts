@@ -1,18 +1,18 @@
-// A server in a process of its own, and what that process tells of itself while it is under load.
+// Runs a server in a separate process and measures that process while it is under load.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 
-/** What the probe has seen since it was last asked to begin. */
+/** What the probe has measured since it was last told to begin. */
 export interface ProbeReport {
   /** Delay of the event loop in milliseconds. */
   readonly delay: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly unhandledRejections: number;
 }
 
-/** The compiled file, also for a test that runs this one from its source. */
+/** Returns the path of a compiled file. It also works in tests, which run this file from its source. */
 const built = (name: string) => fileURLToPath(new URL(`../../dist/${name}`, import.meta.url));
-/** Of Linux, in bytes. */
+/** The size of a memory page on Linux in bytes. */
 const pageSize = 4096;
 
 export class ServerProcess implements AsyncDisposable {
@@ -27,8 +27,9 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /**
-   * Starts `script`, which prints `listening on ADDRESS`, and waits until its /healthz says it is ready.
-   * @throws Error when it ends before, with what it wrote to stderr.
+   * Starts `script`, which must print `listening on ADDRESS`, and waits until its /healthz says that it is
+   * ready.
+   * @throws Error with the text that the server wrote to stderr, if it ends before.
    */
   static async start(args: readonly string[], script: string = built('main.js')): Promise<ServerProcess> {
     const child = spawn(process.execPath, ['--import', built('check/probe.js'), script, ...args], {
@@ -61,7 +62,7 @@ export class ServerProcess implements AsyncDisposable {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** Resident memory in bytes. */
+  /** Reads the resident memory of the process in bytes. */
   async residentBytes(): Promise<number> {
     const statm = await readFile(`/proc/${this.#child.pid}/statm`, 'utf8');
     return Number(statm.split(' ')[1]) * pageSize;
@@ -72,12 +73,12 @@ export class ServerProcess implements AsyncDisposable {
     this.#child.send('begin');
   }
 
-  /** What was measured since {@link begin}. */
+  /** Returns what was measured since {@link begin}. */
   report(): Promise<ProbeReport> {
     return new Promise((resolve, reject) => {
       this.#child.once('message', (message) => resolve(message as ProbeReport));
       void this.#ended.then((why) => reject(new Error(why)));
-      // Of a process that has gone tells #ended.
+      // If the process has ended, sending fails. #ended reports that, so the error is ignored here.
       this.#child.send('report', () => undefined);
     });
   }
@@ -91,7 +92,7 @@ export class ServerProcess implements AsyncDisposable {
     }
   }
 
-  /** Ends it in order; one that does not end within half a minute is killed. Tells how it ended. */
+  /** Stops the server and returns how it ended. If it does not end within half a minute, it is killed. */
   async stop(): Promise<string> {
     this.#child.kill('SIGTERM');
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), 30_000);

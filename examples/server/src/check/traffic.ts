@@ -1,31 +1,31 @@
-// What the clients of a load run send, and what a right answer to it is.
+// Makes the requests of the load test and checks the answers to them.
 import type { Answer } from './http-connection.js';
 
 export interface Exchange {
   readonly kind: 'sample' | 'stream' | 'complete' | 'log-likelihood' | 'malformed';
-  /** The request, byte for byte. */
+  /** The bytes of the request. */
   readonly text: string;
-  /** What is wrong with an answer; undefined for a right one. */
+  /** Says what is wrong with an answer. Returns undefined for a correct one. */
   readonly complaint: (answer: Answer) => string | undefined;
-  /** The connection is of no use afterwards. */
+  /** Whether the connection cannot be used again afterwards. */
   readonly last: boolean;
 }
 
-/** Few seeds, so that every answer can be compared with an earlier one. */
+/** There are few seeds, so that most answers can be compared with an earlier one to the same request. */
 const seedCount = 8;
 const pixels = 28 * 28;
 
 export class Traffic {
   readonly #random: () => number;
-  /** The first answer to each request: the same request must always get the same one. */
+  /** The first answer to each request. The same request must always get the same answer. */
   readonly #answers = new Map<string, string>();
 
-  /** `random` gives numbers in [0, 1). */
+  /** `random` must return numbers in [0, 1). */
   constructor(random: () => number) {
     this.#random = random;
   }
 
-  /** A request that deserves an answer of images or likelihoods. */
+  /** Makes a valid request for images or likelihoods. */
   wellFormed(): Exchange {
     const seed = Math.floor(this.#random() * seedCount);
     const at = this.#random();
@@ -44,7 +44,7 @@ export class Traffic {
     return this.#exchange('log-likelihood', '/log-likelihood', { images, ...size });
   }
 
-  /** A request that deserves a refusal. */
+  /** Makes a request that the server must refuse. */
   malformed(): Exchange {
     const { request, status, last } = malformed[Math.floor(this.#random() * malformed.length)]!;
     const complaint = (answer: Answer) =>
@@ -77,7 +77,7 @@ export class Traffic {
   }
 }
 
-/** The data of the event that ends a stream. */
+/** Returns the data of the last event of a stream. */
 function lastEvent(body: string): string | undefined {
   return /event: done\ndata: (.*)\n\n$/.exec(body)?.[1];
 }
