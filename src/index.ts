@@ -41,7 +41,6 @@ export { PixelCNN } from './pixelcnn.js';
 export type { OpTrace } from './program/program.js';
 export type { SampledImages, SampleFrame } from './sample/draw.js';
 export type { CompleteOptions, SampleOptions, SampleStreamOptions } from './sample/options.js';
-export type { SkippedCheckpoint } from './train/checkpoint-folder.js';
 export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluate.js';
 export type {
   CheckpointEvent,
@@ -51,6 +50,7 @@ export type {
   ResumeEvent,
   SampleEvent,
   SamplingEvent,
+  SkippedCheckpoint,
   StepEvent,
   TrainEvent,
   TrainingLoss,
@@ -60,8 +60,9 @@ export type {
   WaitingForDiskEvent,
   WarningEvent,
 } from './train/events.js';
-export type { Protocol, TrainOptions } from './train/options.js';
+export type { TrainOptions } from './train/options.js';
 export { type Preset, type PresetName, presets } from './train/presets.js';
 export type { ProgressEvent } from './train/progress-event.js';
+export type { Protocol } from './train/protocol.js';
 export { train } from './train/trainer.js';
 export type { TrainingRun } from './train/training-run.js';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { PixelCnnError } from './errors.js';
 import { isAbortSignal } from './realm.js';
 import { show } from './show.js';
-import { nearest } from './suggestion.js';
+import { didYouMean } from './suggestion.js';
 
 export { z };
 
@@ -45,11 +45,8 @@ export function parseOptions<S extends z.ZodObject>(
   // already.
   if (issue.code === 'unrecognized_keys' && issue.path.length === 0) {
     const key = issue.keys[0] ?? '';
-    const suggestion = nearest(key, Object.keys(schema.shape));
-    throw new PixelCnnError(
-      'ERR_INVALID_ARG_VALUE',
-      `${caller}: unknown option '${key}'${suggestion === undefined ? '' : `, did you mean '${suggestion}'?`}`,
-    );
+    const hint = didYouMean(key, Object.keys(schema.shape));
+    throw new PixelCnnError('ERR_INVALID_ARG_VALUE', `${caller}: unknown option '${key}'${hint}`);
   }
   throw new PixelCnnError(
     codeOf(issue),

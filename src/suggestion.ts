@@ -17,6 +17,15 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best;
 }
 
+/**
+ * Returns `, did you mean 'x'?` for the candidate nearest to `word`, written after `prefix`, or an empty text if none is
+ * near.
+ */
+export function didYouMean(word: string, candidates: readonly string[], prefix = ''): string {
+  const best = nearest(word, candidates);
+  return best === undefined ? '' : `, did you mean '${prefix}${best}'?`;
+}
+
 /** Returns ` (did you mean 'x'?)` for the candidate nearest to `word`, or an empty text if none is near. */
 export function suggestion(word: string, candidates: readonly string[]): string {
   const best = nearest(word.slice(0, 40), candidates);

@@ -1,4 +1,4 @@
-// What a folder already holds of a run: whether a new one may begin there, and whether that one can be continued.
+// Checks whether a new run may begin in a folder, and whether the run that the folder holds can be resumed.
 import { join } from 'node:path';
 import { PixelCnnError } from '../errors.js';
 import { newestCheckpoint, stepsIn } from '../train/checkpoint-folder.js';
@@ -7,7 +7,7 @@ import { readMetrics } from './metrics.js';
 import { checkpointsFolder, exists, metricsFile, modelFiles, summaryFile } from './run-folder.js';
 import type { Terminal } from './terminal.js';
 
-/** @throws UsageError if a run has been here: a new one would write over its files. */
+/** @throws UsageError if the folder holds a run, whose files a new run would overwrite. */
 export async function checkNoRun(path: string): Promise<void> {
   const found = await filesOf(path);
   if (found.length === 0) return;
@@ -17,9 +17,11 @@ export async function checkNoRun(path: string): Promise<void> {
 }
 
 /**
- * A run begins anew only where none has saved anything. One that was interrupted before its first checkpoint loses
- * nothing but the metrics of those steps, which is told.
- * @throws PixelCnnError ERR_NO_CHECKPOINT for a run whose checkpoints are gone: beginning anew would write over the rest.
+ * Accepts a folder whose run has a checkpoint to resume from, and one whose run has saved nothing yet. The
+ * latter begins anew and loses only the metrics of the steps before it was interrupted, which is noted on the
+ * terminal.
+ * @throws PixelCnnError ERR_NO_CHECKPOINT for a run whose checkpoints are gone, because beginning anew would
+ * overwrite its other files.
  */
 export async function checkResumable(path: string, terminal: Terminal): Promise<void> {
   const found = await filesOf(path);
@@ -45,7 +47,7 @@ async function filesOf(path: string): Promise<string[]> {
   return names.filter((_, i) => there[i]);
 }
 
-/** Whether there is one to resume from; all being damaged is the run's own error. */
+/** Whether there is a checkpoint. If all are damaged, train() reports that. */
 async function hasCheckpoint(folder: string): Promise<boolean> {
   if (!(await exists(folder))) return false;
   if ((await stepsIn(folder)).length > 0) return true;

@@ -1,4 +1,4 @@
-// A series of points in bounded memory: means over neighbouring points, twice as many to each whenever they are too many.
+// Keeps a series of points in bounded memory, by replacing neighbouring points by their means when there are too many.
 import type { Point } from './chart.js';
 
 interface Bucket {
@@ -10,7 +10,7 @@ interface Bucket {
 export class BoundedSeries {
   readonly #limit: number;
   #buckets: Bucket[] = [];
-  /** Points of a full bucket. */
+  /** Number of points that a full bucket is the mean of; it doubles when there are too many buckets. */
   #size = 1;
 
   /** Keeps at most `limit` points. */

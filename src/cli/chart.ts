@@ -1,15 +1,15 @@
-// A line chart as SVG: a few named series over training steps.
+// Draws a line chart as SVG: a few named series over training steps.
 
 export type Point = readonly [x: number, y: number];
 
 export interface Series {
   readonly name: string;
   readonly color: string;
-  /** (step, value), steps increasing. */
+  /** (step, value), with increasing steps. */
   readonly points: readonly Point[];
-  /** Dots on the points and a wide line, for series of few points. */
+  /** Draws dots on the points and a wide line, for series of few points. */
   readonly dots?: boolean;
-  /** Drawn thin and pale, and not named: background to another series. */
+  /** Draws the series thin, pale and without a name, as background to another series. */
   readonly faint?: boolean;
 }
 
@@ -18,7 +18,7 @@ const height = 450;
 const area = { left: 70, right: 24, top: 52, bottom: 54 };
 const grey = '#5f6670';
 
-/** The whole SVG document, readable on a white background that it brings along. */
+/** Returns the whole SVG document, with a white background so that it is readable anywhere. */
 export function lineChart(options: {
   title: string;
   xLabel: string;
@@ -79,7 +79,7 @@ export function lineChart(options: {
   ].join('\n');
 }
 
-/** Names at the top right, with the last value of each series. */
+/** Writes the name and the last value of each series at the top right. */
 function legend(series: readonly Series[]): string[] {
   return series.map(({ name, color, points }, i) => {
     const at = { x: width - area.right - 190, y: area.top + 14 + 20 * i };
@@ -106,7 +106,10 @@ function escapeXml(content: string): string {
   return content.replace(/[&<>"]/g, (character) => entities[character]!);
 }
 
-/** From the lowest value up to what 95 % of the values stay below: the first steps must not flatten the rest. */
+/**
+ * From the lowest value to the 95th percentile, so that the high losses of the first steps do not flatten the
+ * rest.
+ */
 function valueRange(series: readonly Series[]): [number, number] {
   const values = series.flatMap(({ points }) => points.map(([, value]) => value)).sort((a, b) => a - b);
   if (values.length === 0) return [0, 1];
@@ -119,7 +122,7 @@ function scale(from: readonly [number, number], to: readonly [number, number]): 
   return (value) => to[0] + ((value - from[0]) / (from[1] - from[0])) * (to[1] - to[0]);
 }
 
-/** About `count` round numbers; the outer ones enclose [low, high], but start at `low` itself if it is 0. */
+/** About `count` round numbers that enclose [low, high]; if `low` is 0, the last one may lie below `high`. */
 function ticks(low: number, high: number, count: number): number[] {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));

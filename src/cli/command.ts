@@ -1,8 +1,8 @@
-// A command: one schema that is its flags, its config file and the type of its options.
+// Defines commands, whose one schema gives flags, config file and type of the options, and runs them.
 import { readFile } from 'node:fs/promises';
 import { PixelCnnError } from '../errors.js';
 import { parseOptions, type z } from '../options.js';
-import { nearest } from '../suggestion.js';
+import { didYouMean } from '../suggestion.js';
 import { UsageError } from './failure.js';
 import { flagsOf, kebab, parseFlags } from './flags.js';
 
@@ -10,22 +10,22 @@ export interface Command<S extends z.ZodObject = z.ZodObject> {
   readonly name: string;
   readonly summary: string;
   readonly schema: S;
-  /** Key that an argument without a flag stands for. */
+  /** Key of the option that an argument without a flag sets. */
   readonly positional?: string;
-  /** Options of the library that have another key in this command, for errors that name them. */
+  /** Options of the library that have another key in this command; errors of the library name the former. */
   readonly synonyms?: Readonly<Record<string, string>>;
-  /** Headings of the help text and the keys under them; the rest comes under "Options". */
+  /** Headings of the help text and the keys listed under them; the others are listed under "Options". */
   readonly groups?: Readonly<Record<string, readonly string[]>>;
   readonly examples: readonly string[];
   /** Text below the options. */
   readonly notes?: string;
-  /** Values below those of flags and config file, above the schema's defaults. */
+  /** Returns values that flags and config file override, and that override the schema's defaults. */
   base?(given: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>>;
   /** Returns the exit code. */
   run(options: z.output<S>): Promise<number>;
 }
 
-/** Reads arguments and runs the command; undefined when help was asked for. */
+/** Reads the arguments and runs the command. Returns its exit code, or undefined if help was asked for. */
 export async function runCommand(command: Command, args: readonly string[]): Promise<number | undefined> {
   const flags = flagsOf(command.schema);
   const { values, configFile, help } = parseFlags(command.name, flags, args, command.positional);
@@ -39,13 +39,13 @@ export async function runCommand(command: Command, args: readonly string[]): Pro
   return command.run(readOptions(command, merged));
 }
 
-/** Checks options, naming the flag in errors. @throws UsageError. */
+/** Checks the options. @throws UsageError that names the flag. */
 function readOptions<S extends z.ZodObject>(command: Command<S>, options: unknown): z.output<S> {
   try {
     return parseOptions(command.name, command.schema, options);
   } catch (cause) {
     if (!(cause instanceof PixelCnnError)) throw cause;
-    // `resize.width:` is the width in --resize.
+    // The library names an option `resize.width:`, which is `--resize width:` here.
     const message = cause.message.replace(/^(\S+: )(\w+)((?:\.\w+)*):/, (_, head, key, rest) => {
       return `${head}--${kebab(key)}${rest.replaceAll('.', ' ')}:`;
     });
@@ -69,9 +69,7 @@ async function readConfigFile(
     throw new UsageError(`${caller}: ${file} must hold a JSON object`, caller);
   for (const key of Object.keys(config)) {
     if (keys.includes(key)) continue;
-    const guess = nearest(key, keys);
-    const hint = guess === undefined ? '' : `, did you mean '${guess}'?`;
-    throw new UsageError(`${caller}: unknown key '${key}' in ${file}${hint}`, caller);
+    throw new UsageError(`${caller}: unknown key '${key}' in ${file}${didYouMean(key, keys)}`, caller);
   }
   return config as Record<string, unknown>;
 }

@@ -1,4 +1,4 @@
-// What several commands share: options of the device and of the output, opening the device.
+// Defines what several commands share: options of device, model and output, and opening device and model.
 import { type Device, openDevice } from '../device/device.js';
 import { widestLimits } from '../device/limits.js';
 import { type Precision, precisions } from '../device/precision.js';
@@ -47,7 +47,7 @@ export interface DeviceFlags {
   readonly precision: 'auto' | Precision;
 }
 
-/** Opens the device and says on stderr which, and why not another. */
+/** Opens the device, and notes on stderr which it is and why others were rejected. */
 export async function openNamedDevice(options: DeviceFlags, terminal: Terminal): Promise<Device> {
   const { device: backend, gpu, threads, precision } = options;
   const index = backend === 'cpu' ? 0 : gpu;
@@ -75,13 +75,16 @@ export interface ModelFlags extends DeviceFlags {
   readonly quiet: boolean;
 }
 
-/** Which file a model is from and which of its weights are used. */
+/** The file that a model is loaded from, and the weights that are used. */
 export interface ModelSource {
   readonly model: string;
   readonly weights: Weights;
 }
 
-/** Opens device and model, says which file and weights are used, runs `body`, and closes both whatever happens. */
+/**
+ * Opens device and model, notes which file and weights are used, runs `body`, and closes both even if it
+ * fails.
+ */
 export async function withModel<T>(
   command: string,
   options: ModelFlags,
@@ -102,7 +105,9 @@ export async function withModel<T>(
   }
 }
 
-/** Ends when the process is asked to: for work without a state worth saving. */
+/**
+ * A signal that SIGINT, SIGTERM and SIGHUP abort, for commands that have nothing to save when they end early.
+ */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -111,7 +116,7 @@ export function interruptSignal(): AbortSignal {
   return controller.signal;
 }
 
-/** The person ended the command. */
+/** The user, or the system, ended the command by a signal. */
 export class Interrupted extends Error {
   readonly signalName: NodeJS.Signals;
 

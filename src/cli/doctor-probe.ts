@@ -1,4 +1,4 @@
-// The checks of `pixelcnn doctor` that run native code, in a process of their own: a crash there is a finding too.
+// Runs the checks of `pixelcnn doctor` that call native code, in a child process whose crash is reported as well.
 import { openDevice } from '../device/device.js';
 import { callNative, native } from '../device/native.js';
 import { changedFiles, findBinary } from '../device/native-binary.js';
@@ -8,7 +8,10 @@ import { isLiveTap } from '../ops/masked-conv2d.js';
 import { PixelCNN } from '../pixelcnn.js';
 import type { Finding } from './commands/doctor.js';
 
-/** Runs a check and prints its finding as a line of JSON, at once: what comes after it may crash. */
+/**
+ * Runs a check and prints its finding as a line of JSON at once, because the next check may crash the
+ * process.
+ */
 async function probe(name: string, body: () => Promise<string>, failure: 'failed' | 'note' = 'failed') {
   let finding: Finding;
   try {
@@ -23,7 +26,7 @@ async function probe(name: string, body: () => Promise<string>, failure: 'failed
   return finding.state === 'ok';
 }
 
-/** Which file is loaded, and whether it is what was published. */
+/** Finds the file that is loaded, and compares its checksum with that of the published file. */
 async function checkBinary(): Promise<string> {
   const file = findBinary();
   const changed = changedFiles(file);
@@ -38,7 +41,7 @@ async function checkBinary(): Promise<string> {
   );
 }
 
-/** The masked convolution against loops written from its formula. */
+/** Compares the masked convolution with loops that follow its formula. */
 async function checkConvolution(backend: 'cpu' | 'cuda'): Promise<string> {
   const shape = { n: 1, h: 5, w: 6, c: 3, k: 6, kernelSize: 3, maskType: 'B' as const, channelGroups: 3 };
   const { h, w, c, k, kernelSize } = shape;
@@ -106,7 +109,7 @@ async function describe(backend: 'cpu' | 'cuda', index = 0): Promise<string> {
   return `${name}, ${instructionSet}, ${backend === 'cpu' ? `${threads} threads` : precision}`;
 }
 
-/** Every GPU, what there is of cuDNN, and a convolution on the first. None of it is needed on the CPU. */
+/** Checks every GPU, cuDNN, and a convolution on the first GPU. A machine without them works on its CPU. */
 async function checkGpus(): Promise<void> {
   const usable = await probe('gpu 0', () => describe('cuda'), 'note');
   for (let index = 1; usable && index < 16; index += 1) {

@@ -1,9 +1,9 @@
-// Errors as a person reads them: what happened, what to do, the code; and the exit code.
+// Prints errors for the user (what happened, what to do, the code) and chooses the exit code.
 import { PixelCnnError } from '../errors.js';
 import { type OutputLoss, stderr } from './output-stream.js';
 import { paint } from './terminal.js';
 
-/** The command line is wrong; exit code 2. */
+/** Reports a wrong command line; its exit code is 2. */
 export class UsageError extends PixelCnnError {
   constructor(message: string, command?: string, options: { remedy?: string; cause?: unknown } = {}) {
     const help = command === undefined ? 'pixelcnn --help' : `pixelcnn ${command} --help`;
@@ -14,8 +14,8 @@ export class UsageError extends PixelCnnError {
 const issues = 'the project, with this text and the output of `npx pixelcnn doctor`';
 
 /**
- * Prints the error on stderr and returns the exit code: 2 for a wrong command line, 1 for everything else. `worded` turns
- * names of options into those of the command.
+ * Prints the error on stderr and returns the exit code: 2 for a wrong command line, 1 for everything else.
+ * `worded` replaces the library's names of options by flags.
  */
 export function reportFailure(error: unknown, worded: (text: string) => string): 1 | 2 {
   const paintError = (style: Parameters<typeof paint>[1], text: string) => paint(process.stderr, style, text);
@@ -32,10 +32,10 @@ export function reportFailure(error: unknown, worded: (text: string) => string):
   return error instanceof UsageError ? 2 : 1;
 }
 
-/** All went well but for output that did not arrive: EX_IOERR of sysexits.h. */
+/** Exit code if all went well, except that output did not reach its reader: EX_IOERR of sysexits.h. */
 const lostOutputCode = 74;
 
-/** Says on stderr, where that is possible, what did not arrive, and `rest`. Returns the exit code. */
+/** Prints on stderr, if that still works, which output was lost, followed by `rest`. Returns the exit code. */
 export function reportLostOutput(losses: readonly OutputLoss[], rest: string): typeof lostOutputCode {
   const sentences = losses.map(({ sentence }) => sentence).join('; ');
   const error = paint(process.stderr, ['red', 'bold'], 'error:');
@@ -43,7 +43,7 @@ export function reportLostOutput(losses: readonly OutputLoss[], rest: string): t
   return lostOutputCode;
 }
 
-/** An error of the operating system, e.g. a file that is not there: nothing to report as a bug. */
+/** Whether an error comes from the operating system (e.g. a missing file), so that it is no bug in pixelcnn. */
 function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'syscall' in error && 'code' in error && typeof error.code === 'string';
 }

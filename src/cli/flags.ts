@@ -1,15 +1,15 @@
-// Flags from a schema and values from flags: `batchSize` is `--batch-size N`, its type and text those of the schema.
+// Derives the flags of a command from its schema (`batchSize` is `--batch-size N`), and reads their values.
 import { parseArgs } from 'node:util';
 import { z } from '../options.js';
-import { nearest } from '../suggestion.js';
+import { didYouMean } from '../suggestion.js';
 import { UsageError } from './failure.js';
 
 export interface Flag {
-  /** As in the schema and in config files. */
+  /** Name in the schema and in config files. */
   readonly key: string;
-  /** As on the command line, without the dashes. */
+  /** Name on the command line, without the dashes. */
   readonly name: string;
-  /** Types of JSON Schema that a value may have. */
+  /** The types of JSON Schema that a value may have. */
   readonly types: readonly string[];
   readonly choices: readonly string[] | undefined;
   readonly default: unknown;
@@ -25,17 +25,20 @@ interface Property {
   readonly description?: string;
 }
 
-/** A flag without a value. */
+/** Whether a flag takes no value. */
 export function isSwitch({ types }: Flag): boolean {
   return types.every((type) => type === 'boolean');
 }
 
-/** `--no-NAME` is false: of a switch, and of a value that may be left out although a preset has it. */
+/**
+ * Whether `--no-NAME` sets the flag to false: for switches, and for values that a preset has and the user may
+ * drop.
+ */
 export function isNegatable({ types }: Flag): boolean {
   return types.includes('boolean');
 }
 
-/** One flag per key of the schema. */
+/** Returns one flag for each key of the schema. */
 export function flagsOf(schema: z.ZodObject): Flag[] {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' });
   return Object.entries(properties).map(([key, value]) => {
@@ -63,8 +66,9 @@ export interface ParsedFlags {
 }
 
 /**
- * Reads the arguments of command `caller`; `positional` is the key that an argument without a flag stands for.
- * @throws UsageError for unknown flags (with a suggestion), missing or malformed values and stray arguments.
+ * Reads the arguments of the command `caller`; `positional` is the key that an argument without a flag sets.
+ * @throws UsageError for unknown flags (with a suggestion), missing or malformed values and unexpected
+ * arguments.
  */
 export function parseFlags(
   caller: string,
@@ -114,7 +118,7 @@ export function parseFlags(
       values[flag.key] = booleanOf(caller, name, value);
       continue;
     }
-    // Without this, `--out --json` would write to a file called --json.
+    // Without this check, `--out --json` would write to a file called --json.
     const missing = value === undefined || (!token.inlineValue && value.startsWith('--'));
     if (missing) throw new UsageError(`${caller}: --${name} needs a value`, caller);
     if (flag === undefined) configFile = value;
@@ -131,13 +135,12 @@ function booleanOf(caller: string, name: string, value: string | undefined): boo
 
 function readValue(caller: string, flag: Flag, text: string): string | number {
   if (flag.choices !== undefined && !flag.choices.includes(text)) {
-    const guess = nearest(text, flag.choices);
-    const hint = guess === undefined ? '' : `, did you mean '${guess}'?`;
+    const hint = didYouMean(text, flag.choices);
     const choices = flag.choices.join(', ');
     throw new UsageError(`${caller}: --${flag.name} must be one of ${choices}, got '${text}'${hint}`, caller);
   }
   const isText = flag.types.includes('string');
-  // A size such as 0x8 is no hexadecimal number.
+  // Number() would take a size such as 0x8 for a hexadecimal number.
   const number = text.trim() === '' || /^0[xob]/i.test(text) ? Number.NaN : Number(text);
   if (flag.types.some((type) => type === 'number' || type === 'integer')) {
     if (Number.isFinite(number)) return number;
@@ -148,7 +151,6 @@ function readValue(caller: string, flag: Flag, text: string): string | number {
 
 function unknownFlag(caller: string, rawName: string, flags: readonly Flag[]): UsageError {
   const names = flags.flatMap((flag) => (isNegatable(flag) ? [flag.name, `no-${flag.name}`] : [flag.name]));
-  const guess = nearest(rawName.replace(/^-+/, ''), [...names, 'config', 'help']);
-  const hint = guess === undefined ? '' : `, did you mean '--${guess}'?`;
+  const hint = didYouMean(rawName.replace(/^-+/, ''), [...names, 'config', 'help'], '--');
   return new UsageError(`${caller}: unknown option '${rawName}'${hint}`, caller);
 }

@@ -1,4 +1,4 @@
-// Help texts, made from the commands and their schemas.
+// Makes help texts from the commands and their schemas, and puts flags into the library's error texts.
 import type { Command } from './command.js';
 import { type Flag, flagsOf, isSwitch } from './flags.js';
 import { paint } from './terminal.js';
@@ -75,13 +75,13 @@ function describe(flag: Flag): string {
   return parts.join(' ');
 }
 
-/** Texts of the schema name other options by their keys; here they are flags. */
+/** Replaces the keys of other options in a text of the schema by their flags. */
 function withFlagNames(text: string, flags: readonly Flag[]): string {
   const names = new Map(flags.filter(({ key, name }) => key !== name).map(({ key, name }) => [key, name]));
   return text.replace(/\b[a-z]+[A-Z]\w*/g, (word) => (names.has(word) ? `--${names.get(word)}` : word));
 }
 
-/** An error of the library names its options as `key`; here those that the command has are flags. */
+/** Replaces each `key` in an error text of the library by the command's flag, if it has one. */
 export function errorText(text: string, command: Command | undefined): string {
   if (command === undefined) return text;
   const names = new Map(flagsOf(command.schema).map(({ key, name }) => [key, name]));

@@ -1,4 +1,4 @@
-// How commands read images: the options for it, and reading with progress and notes.
+// Defines the options by which commands read images, and reads them with progress and notes.
 import type { ImageBatch } from '../data/image-batch.js';
 import { fits, imageOptionsSchema, specOfText } from '../data/image-spec.js';
 import { type LoadedImages, loadImages } from '../data/load-images.js';
@@ -9,7 +9,10 @@ import { type Terminal, thousands } from './terminal.js';
 
 const { limit, channels, resize, crops, background, values, pngLimits } = imageOptionsSchema.shape;
 
-/** Options of every command that reads images; `fit` is a flag of its own, in the API it is part of `resize`. */
+/**
+ * The options of every command that reads images. `--fit` is a separate flag here, but part of `resize` in
+ * the API.
+ */
 export const imageOptions = {
   limit: limit.describe('use the first N images only'),
   channels: channels.describe(
@@ -44,14 +47,18 @@ export const imagesText =
   'mnist, mnist:test, fashion-mnist, an IDX or CIFAR-10 file, an image, or a folder of images, whose subfolders are ' +
   'classes; :test, :train or :val after a folder takes that split of it';
 
-/** What images for a model hold where no flag says it: levels if it was trained on those, else they are looked at. */
+/**
+ * Says whether images for a model hold bytes or levels. Without a flag they hold levels if the model was
+ * trained on levels; otherwise undefined, and they are checked when they are used.
+ */
 export function valuesFor(model: PixelCNN, { values }: Pick<ImageFlags, 'values'>): ImageFlags['values'] {
   return values ?? (model.values === 'levels' ? 'levels' : undefined);
 }
 
 /**
- * Refuses images of a split that nobody named: what a number is of must not be left to a default.
- * @throws UsageError.
+ * Checks that the user named a split if the data have splits, because a result must not depend on a default
+ * split.
+ * @throws UsageError if none was named.
  */
 export async function checkNamedSplit(flag: string, text: string, images: LoadedImages): Promise<void> {
   if (images.split === undefined || (await specOfText(text)).split !== undefined) return;
@@ -60,12 +67,15 @@ export async function checkNamedSplit(flag: string, text: string, images: Loaded
   });
 }
 
-/** What the images of a batch are: those of the data, or `crops` of them. */
+/** Whether the images of a batch are whole images or crops. */
 export function unitOf({ crops }: Pick<ImageFlags, 'crops'>): 'images' | 'crops' {
   return crops === undefined ? 'images' : 'crops';
 }
 
-/** `60,000 images`, or `18 crops of 6 images`, for a batch of `count`; with a size `18 crops of 8x8x1 from 6 images`. */
+/**
+ * Describes a batch of `count` images: `60,000 images`, `18 crops of 6 images` or, with a size, `18 crops of
+ * 8x8x1 from 6 images`.
+ */
 export function countText(count: number, { crops }: Pick<ImageFlags, 'crops'>, size?: string): string {
   const ofSize = size === undefined ? '' : ` of ${size}`;
   if (crops === undefined) return `${thousands(count)} images${ofSize}`;
@@ -73,13 +83,13 @@ export function countText(count: number, { crops }: Pick<ImageFlags, 'crops'>, s
   return `${thousands(count)} crops${ofSize} ${size === undefined ? 'of' : 'from'} ${whole}`;
 }
 
-/** `28x28x1`, height x width x channels. */
+/** Height x width x channels, e.g. `28x28x1`. */
 export function sizeOf({ height, width, channels }: ImageBatch): string {
   return `${height}x${width}x${channels}`;
 }
 
-/** Says so where images have another size than those that the model was trained on: their numbers do not compare. */
-export function tellOtherSize(name: string, images: ImageBatch, model: PixelCNN, terminal: Terminal): void {
+/** Notes if images have another size than those of the training, because their losses are not comparable. */
+export function noteOtherSize(name: string, images: ImageBatch, model: PixelCNN, terminal: Terminal): void {
   const { imageSize } = model;
   if (imageSize === undefined) return;
   if (imageSize.height === images.height && imageSize.width === images.width) return;
@@ -90,7 +100,7 @@ export function tellOtherSize(name: string, images: ImageBatch, model: PixelCNN,
   );
 }
 
-/** Images by the text of a flag, with progress; tells what was done to them. */
+/** Reads the images that the text of a flag names. Shows progress, and notes what was done to the images. */
 export async function readImages(
   text: string,
   options: ImageFlags,

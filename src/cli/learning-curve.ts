@@ -1,9 +1,9 @@
-// The learning curve of a run: bits per dimension of training and validation over steps.
+// Draws the learning curve of a run: bits per dimension of training and validation over steps.
 import { BoundedSeries } from './bounded-series.js';
 import { lineChart, type Point } from './chart.js';
 import type { MetricsLine } from './metrics.js';
 
-/** Points of a line: more would not be seen. */
+/** Most points of a line; more could not be seen. */
 const resolution = 400;
 
 export class LearningCurve {
@@ -41,7 +41,10 @@ export class LearningCurve {
   }
 }
 
-/** Means over the neighbours: few at the start, where the loss falls fast, up to 2 % of the points on either side. */
+/**
+ * Replaces each value by the mean of its neighbours: few at the start, where the loss falls fast, then up to
+ * 2 % of the points on either side.
+ */
 function smooth(points: readonly Point[]): Point[] {
   return points.map(([step], i) => {
     const reach = Math.round(Math.min(0.1 * i, 0.02 * points.length));

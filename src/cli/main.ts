@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-// The command line: finds the command, runs it and turns errors into messages and exit codes.
+// Starts the command line: finds the command, runs it, and turns errors into messages and exit codes.
 import { constants } from 'node:os';
-import { nearest } from '../suggestion.js';
+import { didYouMean } from '../suggestion.js';
 import { packageVersion } from '../version.js';
 import { type Command, runCommand } from './command.js';
 import { benchCommand } from './commands/bench.js';
@@ -28,7 +28,7 @@ const commands = [
   buildCommand,
 ] as readonly Command[];
 
-/** The command that runs or has run, not merely shown its help. */
+/** The command that runs or has run; undefined if only its help is shown. */
 let running: Command | undefined;
 
 async function main(args: readonly string[]): Promise<number> {
@@ -46,9 +46,7 @@ async function main(args: readonly string[]): Promise<number> {
   const command = commands.find((candidate) => candidate.name === wanted);
   if (command === undefined) {
     const names = commands.map((candidate) => candidate.name);
-    const guess = nearest(wanted, names);
-    const hint = guess === undefined ? '' : `, did you mean '${guess}'?`;
-    throw new UsageError(`unknown command '${wanted}'${hint}`);
+    throw new UsageError(`unknown command '${wanted}'${didYouMean(wanted, names)}`);
   }
   running = command;
   const code = name === 'help' ? undefined : await runCommand(command, rest);
@@ -58,11 +56,11 @@ async function main(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-/** The exit code `code`, or another one where output did not reach its reader although all else went well. */
+/** Returns `code`, or another exit code if all went well but output did not reach its reader. */
 async function exitCode(code: number): Promise<number> {
   await stdout.flush();
   await stderr.flush();
-  // Only a run that tells as it goes is worth a word when its reader leaves: `pixelcnn inspect … | head` is no error.
+  // A reader that leaves early is an error only for a training run: `pixelcnn inspect … | head` is none.
   const run = running?.name === trainCommand.name;
   const losses = [stdout, stderr].flatMap(({ loss }) =>
     loss === undefined || (loss.code === 'EPIPE' && !run) ? [] : [loss],

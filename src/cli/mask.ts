@@ -1,19 +1,21 @@
-// The mask of `complete`: which pixels are known, from an image file.
+// Reads the mask of `pixelcnn complete`, an image that says which pixels are known.
 import { luma } from '../data/image-conversion.js';
 import { PixelCnnError } from '../errors.js';
 import { type ImageFlags, readImages } from './image-options.js';
 import type { Terminal } from './terminal.js';
 
-/** Bytes from here on count as white, or as opaque. */
+/** Bytes of at least this count as white, or as opaque. */
 const half = 128;
-/** Bytes so near to 0 or 255 are black or white that was smoothed or compressed. */
+/** Bytes within this distance of 0 or 255 count as black or white that was smoothed or compressed. */
 const nearly = 16;
 
 /**
- * 1 where a pixel is known: white, or where the alpha channel is in use, which some pixel below half shows, opaque, as
- * image editors write it. Read with the size options of the images, so that it fits them. A mask that leaves nothing to
- * draw, or nothing known, is told.
- * @throws PixelCnnError IMAGE_SHAPE for another size or several images, ERR_MASK for a mask that can mean two things.
+ * Returns 1 for each pixel that is known, else 0 (height, width). White pixels are known; but if the alpha
+ * channel is in use (some pixel is less than half opaque), opaque pixels are, as image editors write masks.
+ * The size options of the images apply to the mask as well, so that it fits them. A mask that leaves nothing
+ * to draw, or nothing known, is noted.
+ * @throws PixelCnnError IMAGE_SHAPE for another size or several images; ERR_MASK for a mask without white, or
+ * one whose colour and alpha contradict each other.
  */
 export async function readMask(
   file: string,
@@ -21,7 +23,7 @@ export async function readMask(
   options: ImageFlags,
   terminal: Terminal,
 ): Promise<Uint8Array> {
-  // Crops of the images have no place in the whole mask: it has the size of a crop then.
+  // Crops lie at different places of the images, so with `crops` the mask must have the size of a crop.
   const { resize, fit, pngLimits } =
     options.crops === undefined ? options : { ...options, resize: undefined, fit: undefined };
   const mask = await readImages(file, { resize, fit, pngLimits, channels: 4 }, terminal);
@@ -45,7 +47,7 @@ export async function readMask(
   return known;
 }
 
-/** `grey` is 0 black to 255 white of each pixel. */
+/** `grey` holds the brightness of each pixel, from 0 for black to 255 for white. */
 function knownByColour(grey: Uint8Array, file: string): Uint8Array {
   const brightest = grey.reduce((most, value) => Math.max(most, value), 0);
   if (brightest > 0 && brightest < half) {
@@ -63,7 +65,10 @@ function knownByAlpha(grey: Uint8Array, alpha: Uint8Array, file: string, termina
   return alpha.map((value) => (value >= half ? 1 : 0));
 }
 
-/** Opaque black in a mask that is black and white besides: its colour says to be drawn, its alpha says known. */
+/**
+ * Refuses a mask whose opaque pixels are black and white: by its colour, an opaque black pixel is to be
+ * drawn, by its alpha it is known.
+ */
 function checkContradiction(grey: Uint8Array, alpha: Uint8Array, file: string): void {
   const opaque = grey.filter((_, i) => alpha[i]! >= half);
   const blackAndWhite = opaque.every((value) => value <= nearly || value >= 255 - nearly);

@@ -1,33 +1,35 @@
-// metrics.jsonl: one JSON object per line, appended as the run goes, cut where a resumed run begins.
+// Writes metrics.jsonl: one JSON object per line, appended during the run, cut where a resumed run begins.
 import { type FileHandle, open } from 'node:fs/promises';
 import { writeFileAtomic } from '../checkpoint/atomic-file.js';
 import { fullDiskError } from '../checkpoint/full-disk.js';
 import { systemError } from '../errors.js';
 
-/** A line of the file; what else it has depends on its type. */
+/** The fields that are read of a line of the file; its other fields depend on its type. */
 export interface MetricsLine {
   readonly type: string;
   readonly step: number;
   readonly bitsPerDim?: number | null;
 }
 
-/** Steps, both included. */
+/** A range of steps; `first` and `last` are included. */
 export interface StepRange {
   readonly first: number;
   readonly last: number;
 }
 
-/** Bytes. */
+/** Most bytes of a line. */
 const longestLine = 2 ** 16;
-/** Characters of lines that wait for room on a full disk; what comes on top of them is lost. */
+/** Most characters of lines that wait for space on a full disk; further lines are lost. */
 const mostWaiting = 2 ** 24;
 
 export class MetricsFile {
   readonly #path: string;
   readonly #file: FileHandle;
-  /** Steps up to that of {@link open} that the file should have lines of and has none: their disk was full. */
+  /**
+   * Steps up to that given to {@link open} whose lines are missing from the file, because the disk was full.
+   */
   readonly gap: StepRange | undefined;
-  /** Bytes of whole lines in the file; what a failed write left after them is written over. */
+  /** Bytes of complete lines in the file. The next write overwrites what a failed one left after them. */
   #size: number;
   #pending: { readonly text: string; readonly step: number }[] = [];
   /** Characters in #pending. */
@@ -44,8 +46,8 @@ export class MetricsFile {
   }
 
   /**
-   * Opens the file and tells `keep` its lines. Lines after `step`, written by a run that ended without a checkpoint,
-   * are removed, and so is half a line that a crash left at the end.
+   * Opens the file and passes its lines to `keep`. Removes lines after `step`, which a run wrote that ended
+   * without a checkpoint of them, and an incomplete line that a crash left at the end.
    */
   static async open(
     path: string,
@@ -72,7 +74,10 @@ export class MetricsFile {
     }
   }
 
-  /** Appends a line. Lines go to the file at once, as many together as have come up meanwhile. */
+  /**
+   * Appends a line. It is written at once, or together with others as soon as the write in progress has
+   * ended.
+   */
   append(line: MetricsLine): void {
     const text = `${JSON.stringify(line)}\n`;
     if (this.#waiting + text.length > mostWaiting) {
@@ -82,13 +87,13 @@ export class MetricsFile {
     }
     this.#pending.push({ text, step: line.step });
     this.#waiting += text.length;
-    // What a full disk has refused is tried again at the next flush, not with every line.
+    // After a write that failed on a full disk, the next flush tries again, not every further line.
     if (this.#failure === undefined) this.#writing ??= this.#write();
   }
 
   /**
-   * Makes all lines durable, those included that could not be written before.
-   * @throws PixelCnnError the errno of a failed call; the lines stay for a later flush.
+   * Makes all lines durable, including those that could not be written before. If it fails, the lines are
+   * kept for a later flush.
    */
   async flush(): Promise<void> {
     await this.#writing;
@@ -102,7 +107,7 @@ export class MetricsFile {
     }
   }
 
-  /** Steps whose lines are not in the file, not all at least, because they cannot be written; undefined while all goes well. */
+  /** Steps some of whose lines could not be written; undefined if there are none. */
   get missing(): StepRange | undefined {
     const waiting = this.#failure === undefined ? [] : this.#pending.map(({ step }) => step);
     const steps = [...waiting.slice(0, 1), ...waiting.slice(-1), ...Object.values(this.#lost ?? {})];
@@ -111,7 +116,7 @@ export class MetricsFile {
 
   async close(): Promise<void> {
     await this.#writing;
-    await this.#write(); // what could not be written before may be now
+    await this.#write(); // the disk may have space again
     await this.#file.close();
   }
 
@@ -137,7 +142,7 @@ export class MetricsFile {
   }
 }
 
-/** The last step that a file of metrics tells of, 0 without any, and whether it tells of a checkpoint. */
+/** Finds the last step in a file of metrics (0 if there is none), and whether the run saved a checkpoint. */
 export async function readMetrics(path: string): Promise<{ lastStep: number; saved: boolean }> {
   const found = { lastStep: 0, saved: false };
   const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
@@ -166,7 +171,10 @@ async function openOrCreate(path: string): Promise<FileHandle> {
   }
 }
 
-/** The whole lines of a file and where each ends. A piece without end, longer than any line of ours, ends them. */
+/**
+ * Yields the complete lines of a file and the position in bytes where each ends. It stops at text without a
+ * line end that is longer than any line of metrics.
+ */
 async function* linesOf(file: FileHandle): AsyncGenerator<{ text: string; end: number }> {
   const buffer = Buffer.alloc(longestLine);
   let position = 0;
@@ -185,7 +193,9 @@ async function* linesOf(file: FileHandle): AsyncGenerator<{ text: string; end: n
   }
 }
 
-/** Undefined for what is no line of metrics: after a power cut a file may hold anything where nothing was durable. */
+/**
+ * Undefined if it is no line of metrics: after a power cut, the part that was not durable may hold anything.
+ */
 function parseLine(line: string): MetricsLine | undefined {
   try {
     const value = JSON.parse(line) as Partial<MetricsLine> | null;

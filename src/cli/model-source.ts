@@ -1,4 +1,4 @@
-// The safetensors file that a command's model is in: the file itself, or the one to take from the folder of a run.
+// Finds the safetensors file of a command's model: the given file, or the best choice from the folder of a run.
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeModel } from '../checkpoint/model-file.js';
@@ -10,9 +10,11 @@ import { checkpointsFolder, exists, modelFiles, readRunConfig, readSummary } fro
 import type { Terminal } from './terminal.js';
 
 /**
- * The file that `path` stands for. In the folder of a run that is the model with the average if the run has one, else the
- * one with the raw weights; while neither is there, the newest whole checkpoint. `weights` asks for either.
- * @throws PixelCnnError ERR_NO_MODEL for a folder without any of them; ERR_NO_CHECKPOINT if all checkpoints are damaged.
+ * Returns `path` if it is a file. If it is the folder of a run, returns the model with averaged weights if
+ * the run has one, else that with the raw weights; if there is neither, the newest complete checkpoint.
+ * `weights` asks for one of the two.
+ * @throws PixelCnnError ERR_NO_MODEL for a folder without any of them; ERR_NO_CHECKPOINT if all checkpoints
+ * are damaged.
  */
 export async function findModelFile(
   path: string,
@@ -21,12 +23,12 @@ export async function findModelFile(
 ): Promise<string> {
   const isFolder = await stat(path).then(
     (found) => found.isDirectory(),
-    () => false, // reading it says what is wrong
+    () => false, // reading the path reports the error
   );
   if (!isFolder) return path;
   for (const file of await modelsOf(path, weights)) {
     if (!(await exists(file))) continue;
-    await tellOfNewer(path, file, terminal);
+    await noteNewerCheckpoint(path, file, terminal);
     return file;
   }
   for (const folder of [join(path, checkpointsFolder), path]) {
@@ -36,27 +38,28 @@ export async function findModelFile(
       terminal.note(`skipped checkpoint ${damaged}: ${reason}`, 'yellow');
     if (found !== undefined) return found.path;
   }
-  // A model of other weights than are asked for: what uses it says so.
+  // Only a model with other weights than asked for is left; the caller refuses it with an error that says so.
   for (const file of await modelsOf(path, undefined)) if (await exists(file)) return file;
   throw new PixelCnnError('ERR_NO_MODEL', `${path} is a folder without a model or a checkpoint in it`, {
     remedy: await remedyFor(path),
   });
 }
 
-/** The models that a finished run has saved, the one to prefer first. */
+/** Paths of the models that a finished run saves, the preferred one first. */
 async function modelsOf(path: string, weights: Weights | undefined): Promise<string[]> {
   if (weights !== undefined) return [join(path, modelFiles[weights])];
-  // A run that was resumed without an average may still have the model of one that it had before.
+  // A run that was resumed without an average may still hold an averaged model of its earlier part.
   const { emaDecay } = (await readRunConfig(path)) ?? {};
   const wanted: readonly Weights[] = emaDecay === 0 ? ['raw'] : ['ema', 'raw'];
   return wanted.map((held) => join(path, modelFiles[held]));
 }
 
 /**
- * A run that was resumed after its end has models of that end until it ends again. The model itself says of which step it
- * is; one of an earlier release does not, and is of the end that the summary tells of.
+ * Notes if a model is not that of the newest checkpoint: a run that was resumed after its end keeps its old
+ * models until it ends again. A model says of which step it is. One of an earlier release does not; its step
+ * is that of the summary.
  */
-async function tellOfNewer(path: string, file: string, terminal: Terminal): Promise<void> {
+async function noteNewerCheckpoint(path: string, file: string, terminal: Terminal): Promise<void> {
   const newest = await newestStep(join(path, checkpointsFolder)).catch(() => undefined);
   if (newest === undefined) return;
   const { steps, stopped } = (await readSummary(path)) ?? {};
@@ -68,7 +71,7 @@ async function tellOfNewer(path: string, file: string, terminal: Terminal): Prom
   terminal.note(`${file} ${relation} the run: its newest checkpoint is ${newest.path}`, 'yellow');
 }
 
-/** Names what lies a folder below, where somebody gave the folder of all runs. */
+/** Names the runs in a folder, for a user who gave the folder of all runs. */
 async function remedyFor(path: string): Promise<string> {
   const names = (await readdir(path)).map((name) => join(path, name));
   const runs: string[] = [];

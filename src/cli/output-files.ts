@@ -1,4 +1,4 @@
-// Files that commands write: whole or not at all, in folders that are made if need be.
+// Writes the files of commands, each completely or not at all, and creates the folders that they need.
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { writeFileAtomic } from '../checkpoint/atomic-file.js';
@@ -15,6 +15,7 @@ export const gridScale = z
   .default(2)
   .describe('every pixel of the grid becomes N x N pixels');
 
+/** Writes a file atomically, and creates its folder if it does not exist. */
 export async function writeOutput(path: string, content: string | Uint8Array): Promise<void> {
   await mkdir(dirname(path), { recursive: true }).catch((cause: unknown) => {
     throw systemError(`cannot make the folder of ${path}`, cause);
@@ -22,7 +23,7 @@ export async function writeOutput(path: string, content: string | Uint8Array): P
   await writeFileAtomic(path, typeof content === 'string' ? Buffer.from(content) : content);
 }
 
-/** A PNG of all images side by side, on mid-grey so that the edges of white and of black images show. */
+/** Writes all images side by side as PNG, on mid-grey so that the edges of white and of black images show. */
 export async function writeGrid(
   path: string,
   images: ImageBatch,

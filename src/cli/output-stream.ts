@@ -1,13 +1,13 @@
-// stdout and stderr as commands write them: a stream that fails goes silent, and nothing ends because of it.
+// Writes to stdout and stderr. A stream that fails is no longer written to, and the command goes on without it.
 import { closeSync, fstatSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 
-/** Bytes that may wait for a slow reader. What comes while more are waiting is left out, so that memory stays bounded. */
+/** Most bytes that may wait for a slow reader. Further lines are left out, so that memory stays bounded. */
 const longestQueue = 2 ** 24;
 
-/** Why not everything has reached its reader. */
+/** Says why output did not reach its reader. */
 export interface OutputLoss {
-  /** Of the system's error, e.g. ENOSPC or EPIPE; ERR_SLOW_READER for lines that were left out. */
+  /** Code of the system's error, e.g. ENOSPC or EPIPE, or ERR_SLOW_READER for lines that were left out. */
   readonly code: string;
   readonly sentence: string;
 }
@@ -28,7 +28,7 @@ export class OutputStream {
     stream.on('error', (error) => this.#fail(error));
   }
 
-  /** Writes whole lines, unless the stream has failed before. */
+  /** Writes complete lines, unless the stream has failed before. */
   write(text: string): void {
     if (this.#failure !== undefined) return;
     if (this.#stream.writableLength > longestQueue) {
@@ -36,7 +36,7 @@ export class OutputStream {
       return;
     }
     try {
-      // Node ignores that a nearly full disk takes only a part of what is written to a file.
+      // Node would ignore that a nearly full disk takes only a part of a write to a file.
       if (this.#synchronous) writeWhole(this.#descriptor, text);
       else this.#stream.write(text);
     } catch (error) {
@@ -44,7 +44,7 @@ export class OutputStream {
     }
   }
 
-  /** Resolves when all that was written has reached its reader or the stream has failed. */
+  /** Resolves when everything written has reached its reader, or the stream has failed. */
   async flush(): Promise<void> {
     if (this.#failure !== undefined || this.#synchronous) return;
     await new Promise<void>((resolve) => this.#stream.write('', () => resolve()));
@@ -81,7 +81,10 @@ function writeWhole(descriptor: number, text: string): void {
 
 const terminals = [0, 1, 2].filter(isatty);
 
-/** Before the process ends: Node aborts when it cannot put back the settings of a terminal, but not of a closed file. */
+/**
+ * To be called before the process ends. Node aborts if it cannot restore the settings of a terminal that is
+ * gone, but skips one that is closed.
+ */
 export function leaveLostTerminals(): void {
   for (const descriptor of terminals) if (!isatty(descriptor)) closeSync(descriptor);
 }

@@ -1,13 +1,13 @@
-// Training progress as a person follows it: one live line on a terminal, else a line every few seconds.
+// Shows progress to the user: one line that changes in place on a terminal, else a line every few seconds.
 import type { ChoosingEvent, StepEvent } from '../train/events.js';
 import { duration, type Terminal, thousands } from './terminal.js';
 
 /** Milliseconds between lines when stderr is not a terminal. */
 const lineInterval = 5000;
-/** Seconds over which the rate is smoothed, and steps over which the loss is: it must not depend on the clock. */
+/** The rate is smoothed over seconds, but the loss over steps, so that it does not depend on the clock. */
 const smoothing = { seconds: 5, steps: 50 };
 
-/** Shows how far something is: in place on a terminal, else a line every few seconds. */
+/** A line of progress: it changes in place on a terminal; elsewhere a line is printed every few seconds. */
 export class ProgressLine {
   readonly #terminal: Terminal;
   #lineAt = Number.NEGATIVE_INFINITY;
@@ -16,7 +16,7 @@ export class ProgressLine {
     this.#terminal = terminal;
   }
 
-  /** The last line is always shown. */
+  /** Shows `line`. On a stream that is no terminal, only the last line is certain to be shown. */
   show(line: string, last = false): void {
     if (this.#terminal.interactive) {
       this.#terminal.live(line);
@@ -29,18 +29,18 @@ export class ProgressLine {
   }
 }
 
-/** Shows how far `what` is: `evaluating: 1,200 of 10,000 images  12%  40 s left`. */
-export function countedProgress(line: ProgressLine, what: string, unit: string) {
-  // Its rate is that since its first picture: what came before includes preparations.
+/** Shows how far `task` is: `evaluating: 1,200 of 10,000 images  12%  40 s left`. */
+export function countedProgress(line: ProgressLine, task: string, unit: string) {
+  // The rate counts from the first call, because the time before it includes preparations.
   let first: { at: number; done: number } | undefined;
   return ({ done, of }: { done: number; of: number }): void => {
-    if (done === of) return; // the result comes next
+    if (done === of) return; // the result is printed next
     const at = performance.now();
     if (first === undefined || done < first.done) first = { at, done };
     const left = ((at - first.at) / 1000) * ((of - done) / (done - first.done));
     const share = Math.floor((100 * done) / of);
     const rest = Number.isFinite(left) ? `  ${duration(left)} left` : '';
-    line.show(`${what}: ${thousands(done)} of ${thousands(of)} ${unit}  ${share}%${rest}`);
+    line.show(`${task}: ${thousands(done)} of ${thousands(of)} ${unit}  ${share}%${rest}`);
   };
 }
 
@@ -66,7 +66,7 @@ export class TrainingProgress {
   step(event: StepEvent): void {
     const secondsPerImage = 1 / event.imagesPerSecond;
     const weight = (secondsPerImage * this.#batchSize) / smoothing.seconds;
-    // The first step of a process also compiles its program.
+    // The first step of a process is left out, because it also compiles its program.
     if (this.#warm) this.#secondsPerImage.add(secondsPerImage, weight);
     this.#warm = true;
     if (!event.skipped) this.#loss.add(event.bitsPerDim, 1 / smoothing.steps);
@@ -74,7 +74,7 @@ export class TrainingProgress {
     this.line.show(this.#textOf(event), event.step === event.totalSteps);
   }
 
-  /** The first step takes longer, and why. */
+  /** Shows why the first step takes longer. */
   choosing({ made, of }: ChoosingEvent): void {
     this.line.show(`choosing convolutions, ${made} of ${of}`);
   }
@@ -93,17 +93,17 @@ export class TrainingProgress {
   }
 }
 
-/** Epochs of the whole run, the last of which may end early. */
+/** Number of epochs of the whole run, the last of which may be incomplete. */
 export function epochsOf({ totalSteps, stepsPerEpoch }: StepEvent): number {
   return Math.ceil(totalSteps / stepsPerEpoch);
 }
 
-/** A moving average without the pull of a start value. */
+/** An exponential moving average that has no bias towards a start value. */
 class MovingAverage {
   #sum = 0;
   #weight = 0;
 
-  /** `share` is the weight of this value in units of the smoothing. */
+  /** `share` is how far this value moves the average, as a fraction of the smoothing length. */
   add(value: number, share: number): void {
     if (!Number.isFinite(value) || !Number.isFinite(share)) return;
     const keep = Math.exp(-share);

@@ -1,4 +1,4 @@
-// The folder of a training run: its config, metrics, samples, curve, summary and checkpoints.
+// Reads and writes the folder of a training run: config, metrics, samples, curve and summary.
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { makeFolder, removeTemporaries } from '../checkpoint/atomic-file.js';
@@ -11,7 +11,7 @@ import { MetricsFile, type MetricsLine, type StepRange } from './metrics.js';
 import { writeGrid, writeOutput } from './output-files.js';
 
 export const runsFolder = 'runs';
-/** Within the folder of a run: the models that it saves at its end, and its checkpoints. */
+/** Names of the models that a run saves in its folder at its end. */
 export const modelFiles: Readonly<Record<Weights, string>> = {
   raw: 'model.safetensors',
   ema: 'model-ema.safetensors',
@@ -44,12 +44,12 @@ export class RunFolder {
   }
 
   /**
-   * Starts the metrics, or continues them after `step`. The run holds its folder's lock. Returns steps before that the
-   * metrics should tell of and do not.
+   * Starts the metrics, or continues them after `step`. To be called when the run holds its folder's lock.
+   * Returns steps up to `step` whose metrics are missing, if any.
    */
   async begin(step: number): Promise<StepRange | undefined> {
     await removeTemporaries(this.path);
-    await removeTemporaries(this.#samples).catch(() => undefined); // not there before the first sample
+    await removeTemporaries(this.#samples).catch(() => undefined); // the folder does not exist before the first sample
     const file = join(this.path, metricsFile);
     this.#metrics = await MetricsFile.open(file, step, (line) => this.#curve.add(line));
     return this.#metrics.gap;
@@ -69,13 +69,16 @@ export class RunFolder {
     this.#curve.add(line);
   }
 
-  /** Makes the metrics durable and draws the curve anew. */
+  /** Makes the metrics durable and draws the curve again. */
   async flush(): Promise<void> {
     await this.#metrics?.flush();
     if (!this.#curve.empty) await writeOutput(join(this.path, 'curve.svg'), this.#curve.svg());
   }
 
-  /** Writes a grid of images of so many levels; `epoch` counts from 1 in its name. */
+  /**
+   * Writes a grid of images of a model of `levels`, named after `epoch`, which counts from 1. Returns its
+   * path.
+   */
   async writeSamples(epoch: number, images: ImageBatch, levels: number): Promise<string> {
     const path = join(this.#samples, `epoch-${String(epoch).padStart(3, '0')}.png`);
     await writeGrid(path, images, { levels, scale: images.width <= 64 ? 2 : 1 });
@@ -95,7 +98,7 @@ export class RunFolder {
   }
 }
 
-/** The config of a run, or undefined where there is none. */
+/** Reads the config of a run; undefined if there is none. */
 export async function readRunConfig(path: string): Promise<Record<string, unknown> | undefined> {
   const file = join(path, 'config.json');
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
@@ -112,7 +115,7 @@ export async function readRunConfig(path: string): Promise<Record<string, unknow
   throw new PixelCnnError('ERR_RUN_CONFIG', `${file} is not the config of a run`);
 }
 
-/** What a run wrote at its end; undefined where it has not, or not whole. */
+/** Reads the summary that a run writes at its end; undefined if there is none, or it is incomplete. */
 export async function readSummary(path: string): Promise<Record<string, unknown> | undefined> {
   const text = await readFile(join(path, summaryFile), 'utf8').catch(() => '');
   try {
@@ -126,7 +129,11 @@ export async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined;
 }
 
-/** The folder of the newest run that newRunPath named after `stem`, or of any run. @throws UsageError if there is none. */
+/**
+ * Finds the folder of the newest run that {@link newRunPath} named after `stem` or, without `stem`, of the
+ * newest run.
+ * @throws UsageError if there is none.
+ */
 export async function newestRun(stem: string | undefined): Promise<string> {
   const names = await readdir(runsFolder).catch(() => [] as string[]);
   const found = await Promise.all(
@@ -146,7 +153,7 @@ export async function newestRun(stem: string | undefined): Promise<string> {
   });
 }
 
-/** `runs/mnist-20251123-224501` */
+/** Names the folder of a new run after `stem` and the time, e.g. `runs/mnist-20251123-224501`. */
 export function newRunPath(stem: string): string {
   const time = new Date()
     .toISOString()
@@ -156,12 +163,16 @@ export function newRunPath(stem: string): string {
   return join(runsFolder, `${stem}-${time}`);
 }
 
-/** `mnist-demo-20251123-224501` is named after `mnist-demo`, not after `mnist`. */
+/**
+ * Whether `name` is `stem` and a time: `mnist-demo-20251123-224501` is named after `mnist-demo`, not `mnist`.
+ */
 function isNamedAfter(stem: string, name: string): boolean {
   return name.startsWith(`${stem}-`) && /^\d{8}-\d{6}$/.test(name.slice(stem.length + 1));
 }
 
-/** A name for runs of these images: the end of the path, without what file names should not have. */
+/**
+ * A name for runs on these images: the end of their path, without characters that file names should not have.
+ */
 export function stemOf(data: string): string {
   return (
     basename(data)

@@ -1,17 +1,17 @@
-// The signals that end `pixelcnn train`: the first saves and ends the run, the next ends a wait or the process.
+// Handles the signals that end `pixelcnn train`: the first saves and ends the run, the next ends a wait or the process.
 import { constants } from 'node:os';
 import { type FullDiskError, saveOrWait } from '../checkpoint/full-disk.js';
 import type { TrainingRun } from '../train/training-run.js';
 import { Interrupted } from './common.js';
 
-/** Milliseconds in which a second signal counts as the first. */
+/** A second signal within so many milliseconds counts as part of the first. */
 const repeatInterval = 500;
 
-/** What is said about signals. */
+/** Called to inform the user of what a signal does. */
 export interface StopWords {
-  /** The first signal has come. */
+  /** The first signal ends the run. */
   stopping(name: string): void;
-  /** A signal has ended the waiting for space on a full disk. */
+  /** A signal ends the wait for space on a full disk. */
   givingUp(name: string): void;
   /** The process ends now. */
   exiting(name: string): void;
@@ -19,8 +19,8 @@ export interface StopWords {
 
 export class StopRequest {
   readonly #controller = new AbortController();
-  // SIGHUP comes from a terminal that is closed or a connection that is lost. SIGUSR1 or SIGUSR2 is what batch systems
-  // are told to send before they end a job; Windows knows neither.
+  // SIGHUP comes when a terminal is closed or a connection is lost. Batch systems can be set to send SIGUSR1 or
+  // SIGUSR2 before they end a job; Windows knows neither.
   readonly #names = [
     'SIGINT',
     'SIGTERM',
@@ -30,7 +30,7 @@ export class StopRequest {
   #handler: ((name: NodeJS.Signals) => void) | undefined;
   #received: NodeJS.Signals | undefined;
   #receivedAt = 0;
-  /** Ends the waiting of {@link saveOrWait}. */
+  /** Ends the wait of {@link saveOrWait}; undefined while it does not wait. */
   #wait: AbortController | undefined;
 
   attach(run: TrainingRun, words: StopWords): void {
@@ -43,10 +43,10 @@ export class StopRequest {
     for (const name of this.#names) process.off(name, this.#handler);
   }
 
-  /** Saves; a full disk is waited for until the next signal. */
+  /** Saves. On a full disk it waits for space until the next signal, and calls `report` with the error. */
   async saveOrWait<Result>(
     save: () => Promise<Result>,
-    tell: (error: FullDiskError) => void,
+    report: (error: FullDiskError) => void,
   ): Promise<Result> {
     const wait = new AbortController();
     try {
@@ -54,7 +54,7 @@ export class StopRequest {
         signal: wait.signal,
         tell: (error) => {
           this.#wait = wait;
-          tell(error);
+          report(error);
         },
       });
     } finally {
@@ -62,7 +62,7 @@ export class StopRequest {
     }
   }
 
-  /** Aborts what comes after training. */
+  /** Aborted by the first signal, for work after training. */
   get signal(): AbortSignal {
     return this.#controller.signal;
   }
@@ -74,10 +74,10 @@ export class StopRequest {
   #handle(name: NodeJS.Signals, run: TrainingRun, words: StopWords): void {
     const now = performance.now();
     const again = this.#received !== undefined;
-    // Under npx one Ctrl-C comes twice: from the terminal and from npm.
+    // Under npx one Ctrl-C arrives twice: from the terminal and from npm.
     if (again && now - this.#receivedAt < repeatInterval) return;
     const waiting = this.#wait !== undefined || run.waitsForDisk;
-    // Terminal and shell both tell of a hangup, and nobody is there any more who is in a hurry.
+    // A hangup comes from both the terminal and the shell, and no user is left who asks to end sooner.
     if (name === 'SIGHUP' && (again || waiting)) {
       this.#received ??= name;
       return;

@@ -1,8 +1,8 @@
-// What summary.json says when a run ends: what this part of the run found out, and of the same step what earlier parts did.
+// Decides what summary.json says when a run ends, from this part of the run and from earlier parts of the same step.
 
 type Summary = Readonly<Record<string, unknown>>;
 
-/** What a part of a run that took no step has not measured. */
+/** The fields that a part of a run cannot measure if it takes no step. */
 const measured = [
   'lossOf',
   'nats',
@@ -14,20 +14,21 @@ const measured = [
   'imagesPerSecond',
 ] as const;
 
-/** How a part of a run has ended. */
+/** How this part of the run has ended: the fields that the decision needs. */
 export interface EndedPart {
   readonly steps: number;
   readonly stopped: boolean;
   readonly lossOf: string;
   readonly validation?: object | undefined;
-  /** Undefined without a test evaluation, null where it did not end. */
+  /** Undefined without a test evaluation, null if the evaluation was interrupted or failed. */
   readonly test?: object | null;
 }
 
 /**
- * The summary to write, given `before`, the one that stands in the folder. `complete` says that this one ended as `before`
- * does and has nothing to add but a test evaluation: all else is kept then, times and options included. A summary of
- * another step says nothing of this end.
+ * Returns the summary to write; `before` is the summary in the folder, and `news` says whether this part had
+ * a step, an epoch or a validation. `complete` is true if the run had already ended as `before` says and this
+ * part adds at most a test evaluation: then all else is kept, including times and options. A summary of
+ * another step is ignored.
  */
 export function summaryOf(
   before: Summary | undefined,

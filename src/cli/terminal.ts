@@ -1,10 +1,10 @@
-// What the command line prints: results on stdout; notes and one live line on stderr.
+// Prints for the command line: results on stdout; notes and one line that changes in place on stderr.
 import { styleText } from 'node:util';
 import { stderr, stdout } from './output-stream.js';
 
 export type Style = Parameters<typeof styleText>[0];
 
-/** Colour where a person reads: FORCE_COLOR and NO_COLOR decide, else whether the stream is a terminal. */
+/** Whether to print colours: FORCE_COLOR and NO_COLOR decide, else whether the stream is a terminal. */
 function hasColour(stream: NodeJS.WriteStream): boolean {
   const { FORCE_COLOR, NO_COLOR, TERM } = process.env;
   if (FORCE_COLOR !== undefined) return FORCE_COLOR !== '0' && FORCE_COLOR !== 'false';
@@ -16,11 +16,11 @@ export function paint(stream: NodeJS.WriteStream, style: Style, text: string): s
 }
 
 const clearLine = '\r\u001b[2K';
-/** Milliseconds between two pictures of the live line: at most 20 a second. */
+/** Fewest milliseconds between two updates of the live line: at most 20 a second. */
 const liveInterval = 50;
 
 export class Terminal {
-  /** JSON lines on stdout and nothing on stderr but errors. */
+  /** Whether to print JSON lines on stdout, and only errors on stderr. */
   readonly json: boolean;
   readonly #quiet: boolean;
   #liveShown = false;
@@ -36,12 +36,15 @@ export class Terminal {
     return !this.#quiet && process.stderr.isTTY === true;
   }
 
-  /** A line for the reader, on stderr. */
+  /** Prints a line for the user on stderr, unless --quiet or --json is given. */
   note(text: string, style?: Style): void {
     if (!this.#quiet) this.#line(text, style);
   }
 
-  /** A line about something that goes wrong while the work goes on, on stderr whatever the options. */
+  /**
+   * Prints a line about something that goes wrong while the work goes on, on stderr even with --quiet or
+   * --json.
+   */
   problem(text: string): void {
     this.#line(text, 'yellow');
   }
@@ -51,7 +54,7 @@ export class Terminal {
     stderr.write(`${style === undefined ? text : paint(process.stderr, style, text)}\n`);
   }
 
-  /** Draws the line that changes in place, unless it was drawn a moment ago. */
+  /** Updates the line that changes in place, unless that was done a moment ago. */
   live(text: string): void {
     const now = performance.now();
     if (!this.interactive || now - this.#liveAt < liveInterval) return;
@@ -60,31 +63,32 @@ export class Terminal {
     stderr.write(clearLine + text.slice(0, Math.max(20, (process.stderr.columns || 80) - 1)));
   }
 
+  /** Removes the line that changes in place. */
   clear(): void {
     if (this.#liveShown) stderr.write(clearLine);
     this.#liveShown = false;
     this.#liveAt = 0;
   }
 
-  /** The result: `text` on stdout or, with --json, `record` as one line of JSON. */
+  /** Prints the result on stdout: `text` or, with --json, `record` as one line of JSON. */
   result(text: string, record: object): void {
     this.clear();
     if (this.json) this.record(record);
     else stdout.write(`${text}\n`);
   }
 
-  /** One line of JSON on stdout, if asked for. */
+  /** Prints one line of JSON on stdout if --json is given. */
   record(record: object): void {
     if (this.json) stdout.write(`${JSON.stringify(record)}\n`);
   }
 }
 
-/** `1,234,567` */
+/** Writes an integer as `1,234,567`. */
 export function thousands(value: number): string {
   return value.toLocaleString('en-US', { maximumFractionDigits: 0 });
 }
 
-/** `80 ms`, `42 s`, `3 min 12 s`, `2 h 05 min` */
+/** Writes a time as `80 ms`, `42 s`, `3 min 12 s` or `2 h 05 min`. */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return '–';
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
@@ -95,7 +99,7 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
 }
 
-/** Rows of cells as aligned columns; columns in `right` are flush right. */
+/** Aligns rows of cells in columns; those whose numbers are in `right` are flush right. */
 export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(...rows.map((row) => (row[column] ?? '').length)),

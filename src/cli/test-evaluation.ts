@@ -1,28 +1,28 @@
-// The evaluation of the test images at the end of `pixelcnn train`.
+// Reads the test images of `pixelcnn train` and evaluates the model on them at the end of the run.
 import { type ImageBatch, sliceImages } from '../data/image-batch.js';
 import type { Split } from '../data/image-spec.js';
 import type { PixelCNN } from '../pixelcnn.js';
 import { evaluate } from '../train/evaluate.js';
 import type { ProgressEvent } from '../train/progress-event.js';
-import type { TrainFlags } from './commands/train.js';
 import { UsageError } from './failure.js';
 import { checkNamedSplit, countText, readImages, unitOf } from './image-options.js';
 import { countedProgress, ProgressLine } from './progress.js';
 import { type Terminal, thousands } from './terminal.js';
+import type { TrainFlags } from './train-flags.js';
 
 export interface TestImages {
-  /** As the flag says. */
+  /** The text of the flag. */
   readonly data: string;
   readonly images: ImageBatch;
-  /** Which of the data's splits they are, where there are splits. */
+  /** The split of the data that they are, if the data have splits. */
   readonly split: Split | undefined;
-  /** Images of the data, or crops of them, of which the first are evaluated. */
+  /** Number of images (or crops) in the data, the first of which are evaluated. */
   readonly of: number;
-  /** What was done to the images. */
+  /** Sentences that say what was done to the images. */
   readonly notes: readonly string[];
 }
 
-/** The images of --test, or undefined where there are none to evaluate. */
+/** Reads the images of --test; undefined without that flag. */
 export async function readTestImages(
   options: TrainFlags,
   terminal: Terminal,
@@ -33,13 +33,13 @@ export async function readTestImages(
   if (test === undefined || test === false) return undefined;
   const images = await readImages(test, { ...options, limit: undefined }, terminal);
   await checkNamedSplit('test', test, images);
-  // The limit counts images, each of which has all of its crops.
+  // The limit counts whole images, each with all of its crops.
   const count = testLimit === undefined ? images.count : Math.min(testLimit * crops, images.count);
   const { split, notes } = images;
   return { data: test, images: sliceImages(images, 0, count), split, of: images.count, notes };
 }
 
-/** Evaluates, says the result with its number of images, and returns what the summary holds of it. */
+/** Evaluates the images, notes the result with their number, and returns what the summary says about it. */
 export async function evaluateTest(
   model: PixelCNN,
   test: TestImages,

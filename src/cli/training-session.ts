@@ -1,4 +1,4 @@
-// One training run from the command line: images, device, model, training, the files at its end.
+// Runs `pixelcnn train`: reads images, opens the device, creates and trains the model, and saves the files at the end.
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemError } from '../errors.js';
@@ -9,7 +9,6 @@ import { PixelCNN } from '../pixelcnn.js';
 import { hyperparameters } from '../train/options.js';
 import { train } from '../train/trainer.js';
 import { checkNoRun, checkResumable } from './begun-run.js';
-import type { TrainFlags } from './commands/train.js';
 import { Interrupted, openNamedDevice } from './common.js';
 import { checkNamedSplit, countText, readImages, sizeOf } from './image-options.js';
 import { countParameters } from './parameter-count.js';
@@ -18,8 +17,12 @@ import { Session } from './session.js';
 import { StopRequest } from './stop-request.js';
 import { Terminal, thousands } from './terminal.js';
 import { evaluateTest, readTestImages } from './test-evaluation.js';
+import type { TrainFlags } from './train-flags.js';
 
-/** Trains as the options say. Returns the exit code. `worded` turns names of options into those of the command. */
+/**
+ * Trains as the options say. Returns the exit code. `worded` replaces the library's names of options by
+ * flags.
+ */
 export async function runTraining(options: TrainFlags, worded: (text: string) => string): Promise<number> {
   const path = options.out ?? newRunPath(options.preset ?? stemOf(options.data));
   const terminal = new Terminal(options);
@@ -53,7 +56,7 @@ export async function runTraining(options: TrainFlags, worded: (text: string) =>
       kernelSize,
       seed,
     });
-    // Found now rather than after hours of training.
+    // Images that do not fit are refused now rather than after hours of training.
     if (test !== undefined)
       checkImages('train: --test', test.images, {
         config: model.config,
@@ -87,11 +90,10 @@ export async function runTraining(options: TrainFlags, worded: (text: string) =>
         samples: options.samples,
         checkpointFolder: folder.checkpoints,
         resume: options.resume,
+        onEvent: session.receive,
       });
-      run.beforeCheckpoint(() => session.flush());
-      stop.attach(run, session.stopWords);
-      for await (const event of run) await session.handle(event);
-      const summary = await run;
+      stop.attach(run, session.report.stopWords);
+      const summary = await session.follow(run);
       let saved: readonly string[] = [];
       const tested: { test?: object | null; interrupted?: string } = {};
       let failure: unknown;
@@ -110,7 +112,7 @@ export async function runTraining(options: TrainFlags, worded: (text: string) =>
             tested.interrupted = interrupted
               ? `test evaluation interrupted by ${error.signalName}`
               : `test evaluation failed: ${String(error)}`;
-            if (!interrupted) failure = error; // thrown when the summary is written
+            if (!interrupted) failure = error; // it is thrown after the summary is written
           }
         }
       }
@@ -122,14 +124,17 @@ export async function runTraining(options: TrainFlags, worded: (text: string) =>
       stop.detach();
       terminal.clear();
       await folder.close();
-      session.tellMissingMetrics();
+      session.report.missingMetrics();
     }
   } finally {
     await device.dispose();
   }
 }
 
-/** Saves a file for each set of weights that the model holds, and removes that of a set which it does not hold any more. */
+/**
+ * Saves a file for each set of weights that the model holds, and removes files of an earlier part of the run
+ * with a set that it does not hold any more. Returns the paths of the saved files.
+ */
 async function saveModel(model: PixelCNN, folder: string): Promise<string[]> {
   const saved: string[] = [];
   for (const weights of model.weights) {
@@ -147,7 +152,7 @@ async function saveModel(model: PixelCNN, folder: string): Promise<string[]> {
   return saved;
 }
 
-/** How many of the images, or of their crops, are held out, or why none are. */
+/** Says how many of the images, or of their crops, are held out, or why none are. */
 function heldOutText(count: number, share: number, options: Pick<TrainFlags, 'crops'>): string {
   const held = Math.floor(count * share);
   const percent = `${100 * share} % of ${countText(count, options)}`;

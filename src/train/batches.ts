@@ -1,11 +1,18 @@
-// Which images a step sees: everything follows from (seed, epoch, position), nothing from a generator's state.
-import type { ImageBatch } from '../data/image-batch.js';
-import { permutation } from '../random/philox.js';
+// Decides which images a step sees: all follows from seed, epoch and step, so that a run can be resumed.
+import { checkBytes } from '../data/check-bytes.js';
+import { type ImageBatch, selectImages } from '../data/image-batch.js';
+import { asBytes } from '../data/levels.js';
+import { permutation, seedKey } from '../random/philox.js';
+import type { TrainSettings } from './options.js';
+import type { Batch } from './training-step.js';
 
-/** Epoch number that the validation split's permutation uses; no run reaches it. */
+/** Epoch number of the permutation that splits off the validation images; no run has that many epochs. */
 const splitEpoch = 2 ** 32 - 1;
 
-/** Indices of the images to train on and of those held out: `validation` of them, a function of the seed. */
+/**
+ * Splits the indices of `count` images into those to train on and those to validate with. `validation` is the
+ * share of the latter. The split depends on the seed alone.
+ */
 export function splitIndices(
   count: number,
   validation: number,
@@ -18,22 +25,67 @@ export function splitIndices(
   return { training: order.slice(held).sort(), validation: order.slice(0, held).sort() };
 }
 
-/** Batch `position` of an epoch: dataset indices in the epoch's shuffled order; the last batch may be smaller. */
-export function batchIndices(shuffled: Uint32Array, position: number, batchSize: number): Uint32Array {
-  return shuffled.slice(position * batchSize, (position + 1) * batchSize);
+/** The images of a run: those it trains on, in batches, and those it validates with. */
+export class TrainingImages {
+  readonly dataset: ImageBatch;
+  /** Undefined in a run without validation. */
+  readonly validation: ImageBatch | undefined;
+  readonly stepsPerEpoch: number;
+  /** Indices into the dataset. */
+  readonly #training: Uint32Array;
+  readonly #batchSize: number;
+  readonly #seed: number;
+  readonly #levels: number;
+  /** The training indices in the order of the epoch `#shuffledEpoch`. */
+  #shuffled: Uint32Array = new Uint32Array(0);
+  #shuffledEpoch = -1;
+
+  /** `levels` are the model's. */
+  constructor(dataset: ImageBatch, levels: number, settings: TrainSettings) {
+    const { batchSize, seed, validation } = settings;
+    const split = splitIndices(dataset.count, validation.share, seed);
+    const heldOut = split.validation.length > 0 ? selectImages(dataset, split.validation) : undefined;
+    this.dataset = dataset;
+    this.validation = validation.images ?? heldOut;
+    this.stepsPerEpoch = Math.ceil(split.training.length / batchSize);
+    this.#training = split.training;
+    this.#batchSize = batchSize;
+    this.#seed = seed;
+    this.#levels = levels;
+  }
+
+  /** The epoch that a step belongs to; both count from 0. */
+  epochOf(step: number): number {
+    return Math.floor(step / this.stepsPerEpoch);
+  }
+
+  /** The batch of a step, counted from 0. The last batch of an epoch may be smaller than the others. */
+  batch(step: number): Batch {
+    const epoch = this.epochOf(step);
+    if (epoch !== this.#shuffledEpoch) {
+      this.#shuffled = shuffledIndices(this.#training, this.#seed, epoch);
+      this.#shuffledEpoch = epoch;
+    }
+    const first = (step % this.stepsPerEpoch) * this.#batchSize;
+    const index = this.#shuffled.slice(first, first + this.#batchSize);
+    // The dataset is too large to copy, so the caller may have transferred it to another thread meanwhile.
+    checkBytes(this.dataset.data, 'train: dataset.data');
+    const bytes = asBytes(gatherValues(this.dataset, index), this.dataset.values, this.#levels);
+    return { bytes, count: index.length, binarisation: { key: seedKey(this.#seed), epoch, index } };
+  }
 }
 
 /** The training indices in the order of one epoch. */
-export function shuffledIndices(training: Uint32Array, seed: number, epoch: number): Uint32Array {
+function shuffledIndices(training: Uint32Array, seed: number, epoch: number): Uint32Array {
   return permutation(training.length, seed, epoch).map((i) => training[i]!);
 }
 
-/** The bytes, or levels, of the images at `indices`, one after the other. */
-export function gatherValues(images: ImageBatch, indices: Uint32Array): Uint8Array {
+/** The bytes, or levels, of the images at `indices`, one image after the other. */
+function gatherValues(images: ImageBatch, indices: Uint32Array): Uint8Array {
   const size = images.height * images.width * images.channels;
-  const bytes = new Uint8Array(indices.length * size);
+  const values = new Uint8Array(indices.length * size);
   indices.forEach((index, i) => {
-    bytes.set(images.data.subarray(index * size, (index + 1) * size), i * size);
+    values.set(images.data.subarray(index * size, (index + 1) * size), i * size);
   });
-  return bytes;
+  return values;
 }

@@ -1,4 +1,4 @@
-// The checkpoints of a run: step-00000100.safetensors …, the last N of them, and best.safetensors.
+// Keeps the checkpoints of a run in a folder: the last N step-XXXXXXXX.safetensors, and best.safetensors.
 import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder, removeTemporaries, writeFileAtomic } from '../checkpoint/atomic-file.js';
@@ -6,6 +6,7 @@ import { FullDiskError } from '../checkpoint/full-disk.js';
 import { decodeModel, type ModelFile } from '../checkpoint/model-file.js';
 import { readFileBounded } from '../data/read-file.js';
 import { PixelCnnError, systemError } from '../errors.js';
+import type { SkippedCheckpoint } from './events.js';
 import { FolderLock } from './folder-lock.js';
 import { trainingState } from './training-state.js';
 
@@ -14,17 +15,11 @@ const stepFile = /^step-(\d{8,})\.safetensors$/;
 
 const nameOf = (step: number) => `step-${String(step).padStart(8, '0')}.safetensors`;
 
-/** A checkpoint that was passed over, and why. */
-export interface SkippedCheckpoint {
-  readonly path: string;
-  readonly reason: string;
-}
-
 export class CheckpointFolder {
   readonly #path: string;
   readonly #keepLast: number;
   readonly #lock: FolderLock;
-  /** The best checkpoint, where it was found to be the newest. */
+  /** Path of the best checkpoint if it is newer than all step checkpoints: see {@link continueFrom}. */
   #standIn: string | undefined;
 
   private constructor(path: string, keepLast: number, lock: FolderLock) {
@@ -34,8 +29,8 @@ export class CheckpointFolder {
   }
 
   /**
-   * Creates the folder if need be, locks it and removes what a crash left half written.
-   * @throws PixelCnnError ERR_FOLDER_LOCKED, or the errno of a failed call.
+   * Creates the folder if it does not exist, locks it and removes files that a crash left half written.
+   * @throws PixelCnnError ERR_FOLDER_LOCKED while another run holds the lock.
    */
   static async open(path: string, keepLast: number): Promise<CheckpointFolder> {
     let lock: FolderLock | undefined;
@@ -50,28 +45,29 @@ export class CheckpointFolder {
     }
   }
 
-  /** Lets others use the folder. */
+  /** Releases the folder's lock. */
   close(): Promise<void> {
     return this.#lock.release();
   }
 
   /**
-   * Saves a checkpoint durably as the best one. Returns its path, and the step checkpoints that had to make room for it
-   * on a full disk. It is saved before {@link saveStep}: a run cut short in between finds it best again.
+   * Saves a checkpoint durably as the best one. Returns its path, and the step checkpoints that were removed
+   * to make room for it on a full disk. Call it before {@link saveStep}, so that a run which is killed
+   * between the two finds the best checkpoint when it resumes.
    */
   async saveBest(bytes: Uint8Array): Promise<{ path: string; removed: string[] }> {
     return this.#write(bestFile, bytes);
   }
 
-  /** The same as the checkpoint of a step, then removes the oldest beyond the last N. */
+  /** Saves a checkpoint durably as that of a step, then removes all step checkpoints but the last N. */
   async saveStep(step: number, bytes: Uint8Array): Promise<{ path: string; removed: string[] }> {
     const written = await this.#write(nameOf(step), bytes);
-    // What cannot be removed now goes with a later save; this one has succeeded.
+    // The save has succeeded; a file that cannot be removed now is removed with a later save.
     await this.#removeOldest().catch(() => undefined);
     return written;
   }
 
-  /** As {@link newestCheckpoint}. */
+  /** Finds the newest checkpoint of this folder, as {@link newestCheckpoint} does. */
   async newest(): Promise<NewestCheckpoint> {
     const newest = await newestCheckpoint(this.#path);
     if (newest.found?.path === join(this.#path, bestFile)) this.#standIn = newest.found.path;
@@ -79,9 +75,9 @@ export class CheckpointFolder {
   }
 
   /**
-   * Makes `step` the newest checkpoint of the folder: damaged newer ones are renamed to NAME.damaged, so that they
-   * neither count as checkpoints to keep nor come up again.
-   * @throws PixelCnnError ERR_FOLDER_IN_USE if there are newer ones that are not damaged.
+   * Makes the checkpoint of `step` the newest of the folder. Damaged newer ones are renamed to NAME.damaged,
+   * so that they neither count among the last N nor are tried again.
+   * @throws PixelCnnError ERR_FOLDER_IN_USE if there are newer checkpoints that are not damaged.
    */
   async continueFrom(step: number, damaged: readonly SkippedCheckpoint[]): Promise<void> {
     for (const { path } of damaged) await rename(path, `${path}.damaged`);
@@ -97,14 +93,14 @@ export class CheckpointFolder {
     );
   }
 
-  /** Writes the step that stands in the best checkpoint only. The run can go on without. */
+  /** Writes the step checkpoint that an interrupted save left out. The run can go on if that fails. */
   async #completeSave(step: number): Promise<void> {
     if (this.#standIn === undefined) return;
     const bytes = await readFileBounded(this.#standIn);
     await this.#write(nameOf(step), bytes).catch(() => undefined);
   }
 
-  /** Writes a file. On a full disk the oldest checkpoints make room for it, one at a time. */
+  /** Writes a file. On a full disk it removes the oldest checkpoints, one at a time, until the file fits. */
   async #write(name: string, bytes: Uint8Array): Promise<{ path: string; removed: string[] }> {
     const path = join(this.#path, name);
     const removed: string[] = [];
@@ -121,7 +117,10 @@ export class CheckpointFolder {
     }
   }
 
-  /** The oldest checkpoint, if removing old ones can help and the newest, which stays, is whole. */
+  /**
+   * The oldest checkpoint, if removing old ones frees enough space and the newest, which is kept, is
+   * complete.
+   */
   async #dispensable({ missing = 0 }: FullDiskError): Promise<string | undefined> {
     try {
       const [newest, ...older] = await stepsIn(this.#path);
@@ -131,7 +130,7 @@ export class CheckpointFolder {
       await readTrainingCheckpoint(newest.path);
       return older.at(-1)!.path;
     } catch {
-      return undefined; // where anything is in doubt, nothing is removed
+      return undefined; // remove nothing if any of this is uncertain
     }
   }
 
@@ -142,15 +141,15 @@ export class CheckpointFolder {
 
 export interface NewestCheckpoint {
   readonly found: { readonly path: string; readonly file: ModelFile } | undefined;
-  /** Newer ones that are not complete. */
+  /** Newer checkpoints, which are damaged. */
   readonly skipped: SkippedCheckpoint[];
 }
 
 /**
- * The newest complete checkpoint in a folder, if there is any. It may be the best one, where a save was cut short or
- * the disk had no room for the other file.
- * @throws PixelCnnError ERR_NO_CHECKPOINT if all are damaged; CKPT_VERSION or the errno of a failed read, when a
- * checkpoint may well be whole and only cannot be read now or by this release.
+ * Finds the newest complete checkpoint in a folder. It is best.safetensors if a save was interrupted between
+ * its two files, or if the disk had no room for the second one.
+ * @throws PixelCnnError ERR_NO_CHECKPOINT if all are damaged. A checkpoint that cannot be read at the moment,
+ * or not by this release (CKPT_VERSION), is not passed over as damaged: its error is thrown.
  */
 export async function newestCheckpoint(folder: string): Promise<NewestCheckpoint> {
   const skipped: SkippedCheckpoint[] = [];
@@ -174,13 +173,13 @@ export async function newestCheckpoint(folder: string): Promise<NewestCheckpoint
   );
 }
 
-/** The newest step that a folder holds a checkpoint of, and where. */
+/** The step and the path of the newest checkpoint in a folder, whether or not it is complete. */
 export async function newestStep(folder: string): Promise<{ path: string; step: number } | undefined> {
   const [best, newest] = [await bestIn(folder), (await stepsIn(folder))[0]];
   return best !== undefined && best.step > (newest?.step ?? -1) ? best : newest;
 }
 
-/** The best checkpoint in a folder and its step, if there is one that is not damaged. */
+/** The best checkpoint in a folder and its step; undefined if there is none or it is damaged. */
 async function bestIn(folder: string): Promise<{ path: string; file: ModelFile; step: number } | undefined> {
   const path = join(folder, bestFile);
   try {
@@ -201,19 +200,19 @@ export async function stepsIn(folder: string): Promise<{ path: string; step: num
   return found.sort((a, b) => b.step - a.step);
 }
 
-/** Bytes that a file takes on its disk, in whole blocks of 512 where the system tells them. */
+/** Bytes that a file takes on its disk, in whole blocks of 512 bytes if the system reports blocks. */
 async function spaceOf(path: string): Promise<number> {
   const { size, blocks } = await stat(path);
   return Math.max(size, blocks * 512);
 }
 
-/** Whether a checkpoint is at fault, and not the system it is read on. */
+/** Whether an error is due to the checkpoint's content, and not to the system that it is read on. */
 function isDamage(error: unknown): boolean {
   if (!(error instanceof PixelCnnError) || error.code === 'CKPT_VERSION') return false;
   return /^CKPT_|^ERR_/.test(error.code) || error.code === 'EIO';
 }
 
-/** Reads a checkpoint that train() can resume from. @throws PixelCnnError CKPT_*, or the errno of a failed read. */
+/** Reads and checks a checkpoint that train() can resume from. */
 export async function readTrainingCheckpoint(path: string): Promise<ModelFile> {
   const file = decodeModel(await readFileBounded(path), {}, path);
   trainingState(file, path);

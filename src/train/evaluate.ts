@@ -1,4 +1,4 @@
-// Likelihood of a whole dataset, no image dropped, under a named protocol.
+// Evaluates the likelihood of a whole dataset, without dropping an image, under a named protocol.
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { check } from '../errors.js';
 import { checkImages, copyImages } from '../models/check-images.js';
@@ -9,8 +9,8 @@ import { algorithms } from '../ops/masked-conv2d.js';
 import { parseOptions, signalOption, z } from '../options.js';
 import { checkModel, type PixelCNN } from '../pixelcnn.js';
 import { seedKey } from '../random/philox.js';
-import { type Protocol, protocols } from './options.js';
 import { type ProgressEvent, twiceASecond } from './progress-event.js';
+import { type Protocol, protocols } from './protocol.js';
 
 export const evaluateSchema = z.strictObject({
   protocol: z
@@ -27,13 +27,13 @@ export const evaluateSchema = z.strictObject({
     .default('direct')
     .describe('masked convolution: auto, winograd, or direct, which is exactly causal'),
   signal: signalOption.optional(),
-  /** Called with `progress` events, twice a second at most; a last one says that all images are done. */
+  /** Called with `progress` events, at most twice a second, and once when all images are done. */
   onEvent: z
     .custom<(event: ProgressEvent) => void>((value) => typeof value === 'function', 'expected a function')
     .optional(),
 });
 /**
- * What {@link evaluate} takes.
+ * The options of {@link evaluate}.
  *
  * @interface
  */
@@ -47,14 +47,18 @@ export interface Evaluation {
   readonly images: number;
   readonly protocol: Protocol;
   readonly weights: Weights;
-  /** Mean nats of each draw; one for protocols without chance. */
+  /** Mean nats per image of each draw; protocols that draw nothing have one value. */
   readonly natsPerDraw: readonly number[];
 }
 
 /**
- * Evaluates every image of `dataset`. Protocols `threshold` and `dynamic` need a model of 2 levels.
- * @throws PixelCnnError as {@link PixelCNN.logLikelihood}; ERR_INVALID_ARG_VALUE also for a protocol that does not fit
- * the model; or what `onEvent` throws.
+ * Computes the mean negative log-likelihood of all images of `dataset` (N, H, W, channels). The protocols
+ * `threshold` and `dynamic` need a model of 2 levels.
+ *
+ * It fails as {@link PixelCNN.logLikelihood} does: mostly with ERR_IMAGE_CHANNELS or ERR_IMAGE_VALUES for
+ * images that do not fit the model, and with ERR_NO_SUCH_WEIGHTS for weights that it does not hold; also with
+ * ERR_INVALID_ARG_VALUE for a protocol that does not fit the model, and with whatever `onEvent` throws. See
+ * docs/errors.md.
  */
 export async function evaluate(
   model: PixelCNN,
@@ -63,7 +67,8 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const internals = checkModel('evaluate', model);
   const parsed = parseOptions('evaluate', evaluateSchema, options);
-  chooseWeights('evaluate', internals, parsed.weights); // refused at once, chosen again when its turn has come
+  // Refuses at once; the choice is made again when the call's turn comes.
+  chooseWeights('evaluate', internals, parsed.weights);
   const given = checkImages('evaluate: images', dataset, internals);
   return model.device.calls.run('evaluate', given, parsed.signal, (signal) => {
     const copy = copyImages(given);
@@ -73,7 +78,10 @@ export async function evaluate(
   });
 }
 
-/** @internal Binarisation is of binary models, and of bytes. */
+/**
+ * @internal Refuses to binarise images for a model of more than 2 levels, and images that hold levels
+ * already.
+ */
 export function checkProtocol(
   caller: string,
   protocol: Protocol,
@@ -88,7 +96,7 @@ export function checkProtocol(
   });
 }
 
-/** @internal */
+/** @internal Evaluates images that are checked, with the weights that were chosen. */
 export async function evaluateImages(
   model: Model,
   images: ImageBatch,
@@ -99,15 +107,15 @@ export async function evaluateImages(
   const natsPerDraw: number[] = [];
   const passes = protocol === 'dynamic' ? draws : 1;
   const of = passes * images.count;
-  const tell = (done: number) => options.onEvent?.({ type: 'progress', done, of });
-  const tellRarely = twiceASecond(tell);
+  const report = (done: number) => options.onEvent?.({ type: 'progress', done, of });
+  const reportRarely = twiceASecond(report);
   for (let draw = 0; draw < passes; draw += 1) {
-    const onImages = (done: number) => tellRarely(draw * images.count + done, of);
+    const onImages = (done: number) => reportRarely(draw * images.count + done, of);
     const binarisation = protocol === 'dynamic' ? { key: seedKey(seed), epoch: draw } : undefined;
     const nats = await runNats(model, images, { ...options, binarisation, onImages });
     natsPerDraw.push(nats.reduce((sum, value) => sum + value, 0) / images.count);
   }
-  tell(of);
+  report(of);
   const nats = natsPerDraw.reduce((sum, value) => sum + value, 0) / natsPerDraw.length;
   const bitsPerDim = nats / (images.height * images.width * images.channels * Math.LN2);
   return { nats, bitsPerDim, images: images.count, protocol, weights, natsPerDraw };

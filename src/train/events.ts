@@ -1,31 +1,33 @@
-// What a training run tells: its events and its summary.
+// Defines the events and the summary of a training run.
 import type { Weights } from '../models/weights.js';
 import type { SampledImages } from '../sample/draw.js';
-import type { SkippedCheckpoint } from './checkpoint-folder.js';
-import type { Protocol } from './options.js';
+import type { Protocol } from './protocol.js';
 
-/** A loss and what it is of. */
+/** A training loss, with the split, the weights and the protocol that it belongs to. */
 export interface TrainingLoss {
-  /** Mean of -log p per image, each before its step, in nats. NaN where every step was skipped. */
+  /**
+   * Mean of -log p per image, in nats, each image with the weights before its step. NaN if every step was
+   * skipped.
+   */
   readonly nats: number;
   /** nats / (H * W * channels * ln 2). */
   readonly bitsPerDim: number;
   readonly split: 'train';
-  /** Steps are taken with the raw weights, also where their average is kept. */
+  /** Steps use the raw weights, even if the run also keeps their average. */
   readonly weights: 'raw';
   readonly protocol: Protocol;
 }
 
-/** The loss is of the step's batch. */
+/** Reports a step; the loss is that of its batch. */
 export interface StepEvent extends TrainingLoss {
   readonly type: 'step';
   /** Steps done in the whole run, from 1. */
   readonly step: number;
-  /** From 0. */
+  /** Counted from 0. */
   readonly epoch: number;
   readonly learningRate: number;
   readonly gradientNorm: number;
-  /** The gradient was not finite and the weights stayed as they were. */
+  /** Whether the gradient was not finite, so that the weights stayed as they were. */
   readonly skipped: boolean;
   /** Images per second since the previous step. */
   readonly imagesPerSecond: number;
@@ -33,58 +35,69 @@ export interface StepEvent extends TrainingLoss {
   readonly totalSteps: number;
 }
 
-/** The loss is of the epoch's images, without those of skipped steps. */
+/** Reports the end of an epoch; the loss is the mean over its images, without those of skipped steps. */
 export interface EpochEvent extends TrainingLoss {
   readonly type: 'epoch';
   readonly epoch: number;
   readonly step: number;
 }
 
+/** Reports the validation after an epoch. */
 export interface ValidationEvent {
   readonly type: 'validation';
   readonly epoch: number;
   readonly step: number;
-  /** Mean of -log p per image after the step, in nats; of one draw for protocol `dynamic`. */
+  /** Mean of -log p per image with the weights after the step, in nats; one draw under protocol `dynamic`. */
   readonly nats: number;
   /** nats / (H * W * channels * ln 2). */
   readonly bitsPerDim: number;
   readonly images: number;
   readonly split: 'validation';
-  /** `ema` in a run with an `emaDecay` above 0, else `raw`. */
+  /** `ema` in a run with an `emaDecay` above 0, otherwise `raw`. */
   readonly weights: Weights;
   readonly protocol: Protocol;
-  /** The best so far of these images, weights and protocol. */
+  /** Whether this is the best validation so far with these images, weights and protocol. */
   readonly best: boolean;
 }
 
+/** Reports that a checkpoint was saved. */
 export interface CheckpointEvent {
   readonly type: 'checkpoint';
   readonly step: number;
   readonly path: string;
-  /** Older checkpoints that had to go because the disk was full, although they were to be kept. */
+  /** Older checkpoints that were to be kept, but were removed because the disk was full. */
   readonly removed: readonly string[];
 }
 
 /**
- * A checkpoint could not be saved. The one before is as it was, and the run goes on; its last save must succeed. After a
- * `checkpoint` event of the same step it is the second file of that step alone which could not be written.
+ * Reports that a checkpoint could not be saved. The previous checkpoint is unchanged and the run goes on;
+ * only its last save must succeed. After a `checkpoint` event of the same step, only the second file of that
+ * step (its step checkpoint beside best.safetensors) could not be written.
  */
 export interface CheckpointFailedEvent {
   readonly type: 'checkpointFailed';
   readonly step: number;
-  /** Of the error, e.g. ENOSPC. */
+  /** Code of the error, e.g. ENOSPC. */
   readonly code: string;
   readonly message: string;
 }
 
+/** A checkpoint that was passed over because it is damaged; `reason` is a sentence. */
+export interface SkippedCheckpoint {
+  readonly path: string;
+  readonly reason: string;
+}
+
+/** Reports that the run continues from a checkpoint. */
 export interface ResumeEvent {
   readonly type: 'resume';
   readonly step: number;
   readonly path: string;
-  /** Newer checkpoints that could not be used. */
+  /** Newer checkpoints, which are damaged. */
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
+/** Brings the images that were drawn after an epoch. */
 export interface SampleEvent {
   readonly type: 'sample';
   readonly epoch: number;
@@ -93,49 +106,55 @@ export interface SampleEvent {
 }
 
 /**
- * The first step of a batch size is waiting for the device to find out how each convolution is fastest: on a GPU with
- * cuDNN, once per shape, GPU and version of cuDNN and driver, as long as the user's cache folder keeps the choices. Told
- * when another convolution is done, twice a second at most.
+ * Reports that the first step of a batch size waits for the device to find the fastest algorithm of each
+ * convolution. A GPU with cuDNN does so once per shape, GPU, and version of cuDNN and driver; the user's
+ * cache folder keeps the choices. The event comes when another convolution is done, at most twice a second.
  */
 export interface ChoosingEvent {
   readonly type: 'choosing';
   /** Steps done. */
   readonly step: number;
-  /** Convolutions of the step that are chosen for, and all of them. */
+  /** Convolutions of the step whose algorithm is chosen, out of `of`. */
   readonly made: number;
   readonly of: number;
 }
 
-/** Something about the run that its owner will hardly want, and that nothing else tells. */
+/** Warns of something about the run that is probably not intended. */
 export interface WarningEvent {
   readonly type: 'warning';
   readonly step: number;
-  /** OTHER_VALIDATION: a resumed run validates other images or weights than before, and its best starts anew. */
+  /**
+   * WARMUP_LONGER_THAN_RUN: the run ends before its learning rate is reached. OTHER_VALIDATION: a resumed run
+   * validates with other images or weights than before, so that the search for the best starts anew.
+   */
   readonly code: 'WARMUP_LONGER_THAN_RUN' | 'OTHER_VALIDATION';
   readonly message: string;
 }
 
-/** How far the validation after an epoch is. Told twice a second at most; a fast one tells nothing. */
+/** Reports how far the validation after an epoch is, at most twice a second and not before half a second. */
 export interface ValidatingEvent {
   readonly type: 'validating';
   readonly step: number;
-  /** Images. */
-  readonly done: number;
-  readonly of: number;
-}
-
-/** How far the drawing of samples after an epoch is. Told twice a second at most; a fast one tells nothing. */
-export interface SamplingEvent {
-  readonly type: 'sampling';
-  readonly step: number;
-  /** Steps of the sampler. */
+  /** Images evaluated, out of `of`. */
   readonly done: number;
   readonly of: number;
 }
 
 /**
- * The last checkpoint waits for space on a full disk, for ten minutes at most: told at first and then once a minute.
- * {@link TrainingRun.stop} or the signal ends the waiting, with one last try.
+ * Reports how far the drawing of samples after an epoch is, at most twice a second and not before half a
+ * second.
+ */
+export interface SamplingEvent {
+  readonly type: 'sampling';
+  readonly step: number;
+  /** Steps of the sampler, out of `of`. */
+  readonly done: number;
+  readonly of: number;
+}
+
+/**
+ * Reports that the last checkpoint waits for space on a full disk: at once, then once a minute, for ten
+ * minutes at most. {@link TrainingRun.stop} or the signal ends the wait with one last try.
  */
 export interface WaitingForDiskEvent {
   readonly type: 'waitingForDisk';
@@ -144,9 +163,9 @@ export interface WaitingForDiskEvent {
   readonly code: string;
   readonly message: string;
   readonly path: string;
-  /** Size of the file. */
+  /** Size of the file to be written. */
   readonly bytes: number;
-  /** Bytes that the disk has too few; undefined where it is a quota or the number of files that is short. */
+  /** Bytes that the disk lacks; undefined if a quota or the number of files is what is used up. */
   readonly missing: number | undefined;
 }
 
@@ -168,16 +187,16 @@ export interface TrainSummary extends TrainingLoss {
   readonly steps: number;
   readonly epochs: number;
   /**
-   * What the loss is of: the last epoch that was completed or, without one, the last step; `none`, and NaN, if no step
-   * was needed.
+   * Whether the loss is that of the last complete epoch or, if there is none, of the last step; `none` (and a
+   * loss of NaN) if the run took no step.
    */
   readonly lossOf: 'epoch' | 'step' | 'none';
   readonly skippedSteps: number;
   readonly seconds: number;
-  /** Ended by {@link TrainingRun.stop}. */
+  /** Whether {@link TrainingRun.stop} ended the run. */
   readonly stopped: boolean;
-  /** The last one: of an earlier step than the weights where the run ended within an epoch. */
+  /** The last validation. It belongs to an earlier step than the weights if the run ended within an epoch. */
   readonly validation: ValidationEvent | undefined;
-  /** The newest checkpoint. */
+  /** Path of the newest checkpoint. */
   readonly checkpoint: string | undefined;
 }

@@ -1,4 +1,4 @@
-// The lock of a checkpoint folder: two runs in one folder would remove each other's checkpoints.
+// Locks a checkpoint folder, because two runs in one folder would remove each other's checkpoints.
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { constants, copyFile, link, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
@@ -9,17 +9,23 @@ import { PixelCnnError, systemError } from '../errors.js';
 
 const fileName = 'run.lock';
 const renewalMilliseconds = 10_000;
-/** A lock of another machine that was not renewed for so long belongs to nobody. */
+/** A lock of another machine that was not renewed for this long is taken to be left over. */
 const staleMilliseconds = 60_000;
 
-/** Who holds a lock. Node has no lock that ends with its process, so the file must say enough to tell. */
+/**
+ * Identifies the process that holds a lock. Node has no lock that ends with its process, so the file must say
+ * enough to decide whether its owner still runs.
+ */
 interface Owner {
   readonly pid: number;
-  /** When the process started, in the kernel's units; tells it from a later one of the same number. */
+  /**
+   * Start time of the process in the kernel's units; it distinguishes the process from a later one with the
+   * same pid.
+   */
   readonly started: string | null;
-  /** Machine, its boot and its process namespace: where `pid` means something. */
+  /** Machine, its boot and its process namespace, within which `pid` has a meaning. */
   readonly place: string;
-  /** Tells locks of one process apart. */
+  /** Random; it distinguishes several locks of one process. */
   readonly nonce: string;
 }
 
@@ -35,9 +41,9 @@ export class FolderLock {
   }
 
   /**
-   * Locks a folder until `release` or the end of the process, however it ends: the lock of a process that is gone is
-   * taken over at once, that of another machine when it was not renewed for a minute.
-   * @throws PixelCnnError ERR_FOLDER_LOCKED, or the errno of a failed call.
+   * Locks a folder until `release` or the end of the process, even a crash: the lock of a process that no
+   * longer runs is taken over at once, and that of another machine if it was not renewed for a minute.
+   * @throws PixelCnnError ERR_FOLDER_LOCKED while another run holds the lock.
    */
   static async acquire(folder: string): Promise<FolderLock> {
     const path = join(folder, fileName);
@@ -57,7 +63,9 @@ export class FolderLock {
     return new FolderLock(path, text);
   }
 
-  /** Never fails: a lock that cannot be removed is one of a process that will be gone. */
+  /**
+   * Never fails: a lock that cannot be removed now is left over when this process ends, and then taken over.
+   */
   async release(): Promise<void> {
     clearInterval(this.#renewal);
     if ((await textOf(this.#path)) === this.#text) await rm(this.#path).catch(() => undefined);
@@ -69,7 +77,10 @@ export class FolderLock {
   }
 }
 
-/** Gives `path` the content of `source`, whole at once where there are hard links; false if it exists already. */
+/**
+ * Creates `path` with the content of `source`, atomically if the file system has hard links. Returns false if
+ * `path` exists already.
+ */
 async function createExclusively(source: string, path: string): Promise<boolean> {
   const exists = (error: NodeJS.ErrnoException) => error.code === 'EEXIST';
   try {
@@ -85,8 +96,9 @@ async function createExclusively(source: string, path: string): Promise<boolean>
 }
 
 /**
- * Puts `own` in the place of a lock whose owner is gone; false if that lock is no longer there. Of many that try at
- * once, the one whose guard is there does it: without a guard, one could remove the new lock of another.
+ * Replaces a lock whose owner no longer runs by the file `own`. Returns false if that lock is no longer
+ * there. If several processes try at once, only the one that creates the guard file replaces the lock:
+ * without the guard, one process could remove the new lock of another.
  * @throws PixelCnnError ERR_FOLDER_LOCKED if the lock is in use, or another process is taking it over.
  */
 async function takeOver(folder: string, path: string, own: string): Promise<boolean> {
@@ -94,13 +106,14 @@ async function takeOver(folder: string, path: string, own: string): Promise<bool
   if (stale === undefined) return false;
   const guard = `${path}.guard`;
   if (!(await createExclusively(own, guard))) {
-    // Left by a process that was killed while it took over; otherwise this throws.
+    // A guard whose owner still runs makes staleText throw; a stale one is left from a process that was
+    // killed here.
     if ((await staleText(folder, guard)) !== undefined) await rm(guard, { force: true });
     return false;
   }
   try {
     if ((await textOf(path)) !== stale) return false;
-    // In one step, so that there is no moment without a lock.
+    // Renaming is atomic, so there is no moment without a lock.
     await rename(own, path);
     return true;
   } finally {
@@ -109,7 +122,7 @@ async function takeOver(folder: string, path: string, own: string): Promise<bool
 }
 
 /**
- * What a lock says whose owner is gone; undefined where there is none.
+ * The content of a lock whose owner no longer runs; undefined if there is no lock.
  * @throws PixelCnnError ERR_FOLDER_LOCKED if it is in use.
  */
 async function staleText(folder: string, path: string): Promise<string | undefined> {
@@ -158,9 +171,9 @@ function isRunning({ pid, started }: Owner): boolean {
   return started === null || startOf(pid) === started;
 }
 
-/** When a process started; undefined for one that has ended and where the system does not tell. */
+/** Start time of a process; undefined if it has ended, or if the system does not say. */
 function startOf(pid: number): string | undefined {
-  // The fields after the name: state, …, and as the 20th the start in clock ticks since boot.
+  // The fields after the process name begin with its state; the 20th is its start in clock ticks since boot.
   const fields = read(() => readFileSync(`/proc/${pid}/stat`, 'utf8'))
     ?.replace(/^.*\) /s, '')
     .split(' ');
@@ -173,7 +186,7 @@ function place(): string {
   return [hostname(), boot, processes].filter((part) => part !== undefined).join(' ');
 }
 
-/** The result of `call`, or undefined where the system has no such file. */
+/** The result of `call`, or undefined if the system has no such file. */
 function read(call: () => string): string | undefined {
   try {
     return call();

@@ -1,9 +1,9 @@
-// The learning rate of a step: linear warm-up, then constant, cosine or stepwise decay.
+// Computes the learning rate of a step: linear warm-up, then constant, cosine or stepwise decay.
 
 export interface Schedule {
   readonly schedule: 'constant' | 'cosine' | 'step';
   readonly learningRate: number;
-  /** Below 1: a share of the run. */
+  /** A number of steps or, if below 1, a share of the run. */
   readonly warmupSteps: number;
   readonly decaySteps: number;
   readonly decayFactor: number;
@@ -14,7 +14,10 @@ export function warmupStepsOf({ warmupSteps }: Pick<Schedule, 'warmupSteps'>, to
   return warmupSteps < 1 ? Math.round(warmupSteps * totalSteps) : warmupSteps;
 }
 
-/** Learning rate of step `step` (from 0) in a run of `totalSteps`. Cosine decay: Loshchilov & Hutter 2017, to 0. */
+/**
+ * Learning rate of step `step`, counted from 0, in a run of `totalSteps`. The cosine schedule falls to 0
+ * (Loshchilov and Hutter 2017).
+ */
 export function learningRateAt(schedule: Schedule, step: number, totalSteps: number): number {
   const { learningRate } = schedule;
   const warmupSteps = warmupStepsOf(schedule, totalSteps);

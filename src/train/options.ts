@@ -1,12 +1,9 @@
-// Everything that train() can be told, as one schema: TypeScript type, CLI flags and config file follow from it.
+// Defines the options of train() as one schema, from which the TypeScript type, CLI flags and config file follow.
 import type { ImageBatch } from '../data/image-batch.js';
 import { algorithms } from '../ops/masked-conv2d.js';
 import { signalOption, z } from '../options.js';
 import type { TrainEvent } from './events.js';
-
-/** How bytes become levels (docs/levels.md): by their size, binarised at 128, or Bernoulli(byte / 255) redrawn every epoch. */
-export const protocols = ['levels', 'threshold', 'dynamic'] as const;
-export type Protocol = (typeof protocols)[number];
+import { protocols } from './protocol.js';
 
 export const hyperparameters = {
   epochs: z
@@ -72,24 +69,28 @@ export const hyperparameters = {
 
 export const trainSchema = z.strictObject({
   ...hyperparameters,
-  /** A share of the images to hold out, or other images. Validated after every epoch. */
+  /** The images to validate with after every epoch: a share of the dataset to hold out, or other images. */
   validation: z
     .union([
       z.number().min(0).max(0.5),
       z.custom<ImageBatch>((value) => typeof value === 'object' && value !== null, 'expected an ImageBatch'),
     ])
     .default(0),
-  /** Folder for checkpoints. None are written without it. */
+  /** Folder for checkpoints. Without it none are written. */
   checkpointFolder: z.string().min(1).optional(),
-  /** Continue from the newest complete checkpoint of the folder, if there is one; or from this file. */
+  /**
+   * true continues from the newest complete checkpoint of the folder, if there is one; a path, from that
+   * file.
+   */
   resume: z.union([z.boolean(), z.string().min(1)]).default(false),
-  /** Images to draw after every epoch, for `sample` events. */
+  /** Number of images to draw after every epoch, for `sample` events. */
   samples: z.int().min(0).max(1024).default(0),
-  /** Ends the run after the step in progress; it rejects with the signal's reason. */
+  /** When aborted, ends the run after the step in progress; the run rejects with the signal's reason. */
   signal: signalOption.optional(),
   /**
-   * Called with every event, in order and as it happens, for those who do not iterate the run. What it throws ends the run
-   * as a signal does: after the step in progress, without a checkpoint of it, and the run rejects with that error.
+   * Called with every event, in order and at once: an alternative to iterating the run. If it throws, the run
+   * ends as with a signal: after the step in progress, without a checkpoint of that step, and the run rejects
+   * with the error.
    */
   onEvent: z
     .custom<(event: TrainEvent) => void>((value) => typeof value === 'function', 'expected a function')
@@ -97,9 +98,20 @@ export const trainSchema = z.strictObject({
 });
 
 /**
- * What {@link train} takes.
+ * The options of {@link train}.
  *
  * @interface
  */
 export type TrainOptions = z.input<typeof trainSchema>;
-export type TrainSettings = z.output<typeof trainSchema>;
+
+/** The images that a run validates with: a share of its dataset, or images that were given for it. */
+export interface ValidationSource {
+  /** Share of the dataset to hold out; 0 where `images` were given. Part of a checkpoint. */
+  readonly share: number;
+  readonly images: ImageBatch | undefined;
+}
+
+/** The options of a run after train() has checked them. */
+export type TrainSettings = Omit<z.output<typeof trainSchema>, 'validation'> & {
+  readonly validation: ValidationSource;
+};

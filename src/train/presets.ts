@@ -1,22 +1,22 @@
-// Named starting points for training: data, model and hyperparameters that go together.
+// Defines presets: named starting points for training whose data, model and hyperparameters go together.
 import type { PixelCnnOptions } from '../models/config.js';
 import type { hyperparameters, TrainOptions } from './options.js';
 
 export interface Preset {
   readonly description: string;
-  /** For loadImages; without it the data must be given. */
+  /** Images to train on, as loadImages takes them; without it the user must name the data. */
   readonly data?: string;
-  /** Images for a final evaluation. */
+  /** Images for the evaluation at the end, as loadImages takes them. */
   readonly test?: string;
-  /** Image channels follow from the data. */
+  /** The number of image channels follows from the data. */
   readonly model: Readonly<Omit<PixelCnnOptions, 'channels'>>;
   readonly training: Readonly<Pick<TrainOptions, keyof typeof hyperparameters>>;
-  /** Share of the training images to hold out. */
+  /** Share of the training images to hold out for validation. */
   readonly validation: number;
 }
 
-// The warm-up is a share of the run, so that a preset that is cut short still leaves it behind: 500 of the 26,000 steps
-// of mnist-binary.
+// The warm-up is a share of the run (500 of the 26,000 steps of mnist-binary), so that it also ends in a run
+// that is made shorter than the preset.
 const adam = { schedule: 'cosine', warmupSteps: 500 / 26_000, emaDecay: 0.999 } as const;
 
 export const presets = {

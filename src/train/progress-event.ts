@@ -1,22 +1,22 @@
-// How far work over many images is, told twice a second at most.
+// Reports how far work over many images is, at most twice a second.
 
-/** How far an evaluation is. */
+/** Reports how far an evaluation is. */
 export interface ProgressEvent {
   readonly type: 'progress';
-  /** Images that are done, those of every draw counted, and all of them. */
+  /** Images that are done, out of `of`; every draw counts its images again. */
   readonly done: number;
   readonly of: number;
 }
 
 const everyMilliseconds = 500;
 
-/** Passes numbers on to `tell`: the first after half a second, then two a second at most. */
-export function twiceASecond(tell: (done: number, of: number) => void): (done: number, of: number) => void {
-  let toldAt = performance.now();
+/** Passes numbers on to `report`: the first after half a second, then at most two a second. */
+export function twiceASecond(report: (done: number, of: number) => void): (done: number, of: number) => void {
+  let reportedAt = performance.now();
   return (done, of) => {
     const now = performance.now();
-    if (now - toldAt < everyMilliseconds) return;
-    toldAt = now;
-    tell(done, of);
+    if (now - reportedAt < everyMilliseconds) return;
+    reportedAt = now;
+    report(done, of);
   };
 }

@@ -1,4 +1,4 @@
-// Saving a run: a failure on the way is told and the run goes on; the last save waits for space and has the last word.
+// Saves a run: a failed save is reported and the run goes on, but the last save waits for space and must succeed.
 import { FullDiskError, saveOrWait } from '../checkpoint/full-disk.js';
 import { PixelCnnError } from '../errors.js';
 import type { CheckpointFolder } from './checkpoint-folder.js';
@@ -13,12 +13,15 @@ export class RunSaver {
   /** The newest checkpoint and its step. */
   #checkpoint: string | undefined;
   #savedStep: number;
-  /** Validation of the best checkpoint that was saved. */
+  /** Validation loss, in nats, of the best checkpoint that was saved. */
   #savedBest: number | null;
-  /** A validation that was the best so far, whose checkpoint could not be saved. */
+  /** The validation that was the best so far, if its checkpoint could not be saved. */
   #unsavedBest: { step: number; nats: number } | undefined;
 
-  /** `checkpoint` is what the run continues from; `encode` gives the bytes of a checkpoint of where the run is. */
+  /**
+   * `checkpoint` is the path of the checkpoint that the run continues from, and `encode` returns the bytes of a
+   * checkpoint of the run as it is.
+   */
   constructor(
     run: TrainingRun,
     folder: CheckpointFolder,
@@ -35,18 +38,18 @@ export class RunSaver {
     this.#savedBest = position.bestNats;
   }
 
-  /** The newest checkpoint. */
+  /** Path of the newest checkpoint. */
   get checkpoint(): string | undefined {
     return this.#checkpoint;
   }
 
-  /** Validations to come are not to be compared with those so far. */
+  /** Forgets the best validation, because later ones are not comparable with it. */
   forgetBest(): void {
     this.#savedBest = null;
     this.#unsavedBest = undefined;
   }
 
-  /** Saves, or tells that it failed: a full disk must not end a run that may save again later. */
+  /** Saves, or reports that it failed: a full disk must not end a run that may be able to save later. */
   async trySave(best: boolean): Promise<boolean> {
     const position = this.#position;
     try {
@@ -57,7 +60,7 @@ export class RunSaver {
       const { code, message } = error;
       const { step, bestNats } = position;
       if (best && bestNats !== null) this.#unsavedBest = { step, nats: bestNats };
-      // The next validation must beat what is on the disk.
+      // best.safetensors was not written, so the next validation is compared with the last best that was saved.
       position.bestNats = this.#savedBest;
       this.#run.emit({ type: 'checkpointFailed', step, code, message });
       return false;
@@ -65,8 +68,9 @@ export class RunSaver {
   }
 
   /**
-   * The last save waits for space on a full disk, until the run is told again to stop or `signal` is aborted.
-   * @throws PixelCnnError that says which steps are lost.
+   * Saves when the run has ended. On a full disk it waits for space until the run is stopped once more or
+   * `signal` is aborted.
+   * @throws PixelCnnError whose message says which steps are lost.
    */
   async saveLast(signal: AbortSignal | undefined): Promise<void> {
     const { step } = this.#position;
@@ -84,13 +88,14 @@ export class RunSaver {
       });
     } catch (error) {
       if (!(error instanceof PixelCnnError) || error.code === 'ERR_DISPOSED') throw error;
-      throw this.#lastWord(error);
+      throw this.#lossError(error);
     } finally {
       this.#run.waitsForDisk = false;
     }
   }
 
-  #lastWord(cause: PixelCnnError): PixelCnnError {
+  /** The error of a failed last save. It says which steps are lost and what holds the steps before. */
+  #lossError(cause: PixelCnnError): PixelCnnError {
     const [first, last] = [this.#savedStep + 1, this.#position.step];
     const lost =
       first > last
@@ -107,8 +112,8 @@ export class RunSaver {
   }
 
   /**
-   * The run is saved once either file holds its step: where the best one does, the disk may lack room for the other, which
-   * a resumed run writes.
+   * Writes the step checkpoint, and best.safetensors before it if this is the best. The run is saved once
+   * either file holds its step: if the disk has room for the best one only, a resumed run writes the other.
    */
   async #write(file: Uint8Array, best: boolean): Promise<void> {
     await this.#run.readyForCheckpoint();

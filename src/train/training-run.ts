@@ -1,14 +1,17 @@
-// The handle of a training run: awaited for its summary, iterated for its events, told to stop.
+// Defines the handle of a training run, which is awaited for its summary, iterated for its events, and stopped.
 import type { TrainEvent, TrainSummary } from './events.js';
 
-/** Events kept for a consumer that is slow, comes late or never comes, and those among them that hold images. */
+/**
+ * Most events kept for a consumer that is slow, comes late or never comes, and most of them that hold images.
+ */
 const [maxEvents, maxSampleEvents] = [4096, 16];
 
 /**
  * A run in progress: await it for the summary, iterate it for its events.
  *
- * Training never waits for a consumer: of the events not taken yet it keeps 4,096, 16 of them with samples, and drops,
- * when there are more, the oldest sample, the oldest step event or, where none is a step event, the oldest of all.
+ * Training never waits for a consumer. It keeps the last 4,096 events that were not taken yet, at most 16 of
+ * them with samples. When there are more, it drops the oldest sample event, the oldest step event or, if
+ * there is none, the oldest event of all.
  */
 export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<TrainEvent> {
   readonly #summary: Promise<TrainSummary>;
@@ -17,10 +20,6 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
   #wake: (() => void)[] = [];
   readonly #stop = new AbortController();
   readonly #giveUp = new AbortController();
-  /** The loop over the events has handled all of them, or has ended. */
-  #idle = false;
-  #ended = false;
-  #whenIdle: (() => void)[] = [];
   #beforeCheckpoint: (() => Promise<void>) | undefined;
   readonly #onEvent: ((event: TrainEvent) => void) | undefined;
   readonly #thrown = new AbortController();
@@ -32,29 +31,29 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
       this.#done = true;
       this.#notify();
     });
-    // Whoever awaits or iterates the run gets its error; nobody doing so must not end the process.
+    // The caller gets the error by awaiting or iterating the run; if nobody does, it must not end the process.
     this.#summary.catch(() => undefined);
   }
 
   /**
-   * Ends the run within a step, with a checkpoint if it has a folder. The summary says `stopped`. While that checkpoint
-   * waits for space on a full disk (see {@link WaitingForDiskEvent}), a further call ends the waiting: the run then
-   * rejects with an error that says which steps are lost.
+   * Ends the run after the step in progress, with a checkpoint if it has a folder. The summary then says
+   * `stopped`. If that checkpoint waits for space on a full disk (see {@link WaitingForDiskEvent}), a second
+   * call ends the wait, and the run rejects with an error that says which steps are lost.
    */
   stop(): void {
     this.#stop.abort();
     if (this.waitsForDisk) this.#giveUp.abort();
   }
 
-  /** @internal The last checkpoint waits for space on a full disk. */
+  /** @internal Whether the last checkpoint waits for space on a full disk. */
   waitsForDisk = false;
 
-  /** @internal Aborted by a {@link stop} while the last checkpoint waits. */
+  /** @internal Aborted by {@link stop} while the last checkpoint waits. */
   get giveUpSignal(): AbortSignal {
     return this.#giveUp.signal;
   }
 
-  /** @internal Aborted by what `onEvent` throws, which is its reason. */
+  /** @internal Aborted when `onEvent` throws; its reason is the error. */
   get thrownSignal(): AbortSignal {
     return this.#thrown.signal;
   }
@@ -65,8 +64,8 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
   }
 
   /**
-   * @internal Has every checkpoint wait for the loop over the events to handle those before it, and then for `call`:
-   * what is written about a run is there before a checkpoint that a resumed run continues after.
+   * @internal Has `call` awaited before each checkpoint. The command line writes its metrics to the disk
+   * there, so that they are never older than a checkpoint which a resumed run continues after.
    */
   beforeCheckpoint(call: () => Promise<void>): void {
     this.#beforeCheckpoint = call;
@@ -74,15 +73,12 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
 
   /** @internal Resolves when a checkpoint may be saved. */
   async readyForCheckpoint(): Promise<void> {
-    if (this.#beforeCheckpoint === undefined) return;
-    if (!this.#idle) await new Promise<void>((resolve) => this.#whenIdle.push(resolve));
-    await this.#beforeCheckpoint();
+    await this.#beforeCheckpoint?.();
   }
 
-  /** @internal */
+  /** @internal Calls `onEvent` and queues the event for iteration. */
   emit(event: TrainEvent): void {
     this.#call(event);
-    if (!this.#ended) this.#idle = false;
     this.#events.push(event);
     const samples = event.type === 'sample' ? this.#events.filter(({ type }) => type === 'sample') : [];
     if (samples.length > maxSampleEvents) this.#events.splice(this.#events.indexOf(samples[0]!), 1);
@@ -93,7 +89,10 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
     this.#notify();
   }
 
-  /** An error of the caller's must not be taken for one of whatever tells the event: it ends the run, as a signal does. */
+  /**
+   * An error that `onEvent` throws must not surface in the code that emits the event; it ends the run as a
+   * signal does.
+   */
   #call(event: TrainEvent): void {
     if (this.#thrown.signal.aborted) return;
     try {
@@ -111,32 +110,22 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
     return this.#summary.then(onFulfilled, onRejected);
   }
 
-  /** Events not taken yet, then those to come; ends with the run and throws what it rejects with. */
+  /**
+   * Yields the events not taken yet, then those to come. Ends with the run, and throws the error of one that
+   * rejects.
+   */
   async *[Symbol.asyncIterator](): AsyncGenerator<TrainEvent, void> {
-    try {
-      for (;;) {
-        const event = this.#events.shift();
-        if (event !== undefined) {
-          yield event;
-        } else if (this.#done) {
-          await this.#summary;
-          return;
-        } else {
-          this.#becomeIdle();
-          await new Promise<void>((resolve) => this.#wake.push(resolve));
-        }
+    for (;;) {
+      const event = this.#events.shift();
+      if (event !== undefined) {
+        yield event;
+      } else if (this.#done) {
+        await this.#summary;
+        return;
+      } else {
+        await new Promise<void>((resolve) => this.#wake.push(resolve));
       }
-    } finally {
-      this.#ended = true;
-      this.#becomeIdle();
     }
-  }
-
-  #becomeIdle(): void {
-    this.#idle = true;
-    const waiting = this.#whenIdle;
-    this.#whenIdle = [];
-    for (const resolve of waiting) resolve();
   }
 
   #notify(): void {

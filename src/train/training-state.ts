@@ -1,4 +1,4 @@
-// The state of a run as it stands in a checkpoint, and the checks that a resumed run is the same run.
+// Converts the state of a run to and from a checkpoint, and checks that a resumed run is the same run.
 import { createHash } from 'node:crypto';
 import type { ModelFile } from '../checkpoint/model-file.js';
 import { checkBytes } from '../data/check-bytes.js';
@@ -11,20 +11,23 @@ import { z } from '../options.js';
 import type { TrainSettings } from './options.js';
 import type { OptimizerSnapshot } from './training-step.js';
 
-/** Adam's, each with the names of the parameters. */
+/** Adam's moments; each has an array for every parameter, under the parameter's name. */
 const moments = ['moment1', 'moment2'] as const;
 
 /** Where a run is. Shuffle, binarisation and learning rate follow from `step` and the settings. */
 export interface RunPosition {
   step: number;
-  /** Sums over the epoch so far. */
+  /** Sum of -log p, in nats, and number of the images of the epoch so far, without those of skipped steps. */
   epochNats: number;
   epochImages: number;
-  /** Best validation so far. */
+  /** Best validation loss so far, in nats per image. */
   bestNats: number | null;
-  /** The images, weights and protocol of that validation; undefined without one, and in checkpoints of earlier releases. */
+  /**
+   * Identifies the images, weights and protocol of that validation. Undefined without one, and in checkpoints
+   * of earlier releases.
+   */
   bestOf: string | undefined;
-  /** Of the dataset. */
+  /** Digest of the dataset, see {@link digestOf}. */
   digest: string;
 }
 
@@ -35,7 +38,7 @@ const stateSchema = z.strictObject({
   epochImages: count,
   bestNats: z.number().nullable(),
   bestOf: z.string().optional(),
-  /** Of the optimizer on the device: norm of the last gradient, steps taken, steps skipped, unused. */
+  /** The optimizer's state on the device: norm of the last gradient, steps taken, steps skipped, unused. */
   counters: z.tuple([z.number(), count, count, z.number()]),
   seed: count,
   batchSize: z.int().min(1),
@@ -44,16 +47,15 @@ const stateSchema = z.strictObject({
   dataset: z.string(),
 });
 
-/** Settings that decide which image a step sees: a resumed run must have the same. */
+/** The settings that decide which images a step sees; a resumed run must have the same. */
 function identity(settings: TrainSettings, dataset: string) {
-  const { seed, batchSize, protocol } = settings;
-  const validation = typeof settings.validation === 'number' ? settings.validation : 0;
-  return { seed, batchSize, protocol, validation, dataset };
+  const { seed, batchSize, protocol, validation } = settings;
+  return { seed, batchSize, protocol, validation: validation.share, dataset };
 }
 
 /**
- * SHA-256 over the images' shape, whether they are levels, and their values, a piece at a time so that the event loop
- * keeps turning.
+ * SHA-256 (its first 32 hexadecimal digits) of the images' shape, whether they hold levels, and their values.
+ * It is computed in pieces, so that the event loop goes on meanwhile.
  */
 export async function digestOf(dataset: ImageBatch, name: string): Promise<string> {
   const hash = createHash('sha256');
@@ -64,12 +66,12 @@ export async function digestOf(dataset: ImageBatch, name: string): Promise<strin
     hash.update(dataset.data.subarray(start, start + piece));
     await new Promise(setImmediate);
   }
-  // Images transferred away meanwhile would end early.
+  // If the caller transferred the images to another thread meanwhile, only a part of them was hashed.
   checkBytes(dataset.data, `train: ${name}`);
   return hash.digest('hex').slice(0, 32);
 }
 
-/** The checkpoint of a run. */
+/** Makes the checkpoint of a run at `position`. */
 export function toCheckpoint(
   config: PixelCnnConfig,
   position: RunPosition,
@@ -82,7 +84,8 @@ export function toCheckpoint(
   for (const moment of moments) {
     for (const [name, value] of snapshot[moment]) arrays.set(`${moment}.${name}`, value);
   }
-  // The norm is an output of a step, not state; of a skipped step it is not finite, which JSON cannot say.
+  // The norm is an output of a step and no state. After a skipped step it is not finite, which JSON cannot
+  // express.
   const counters = [0, ...snapshot.counters.slice(1)];
   const state = { ...where, counters, ...identity(settings, digest) };
   checkState(state, `the run at step ${position.step}`);
@@ -112,9 +115,8 @@ function checkState(state: unknown, where: string): z.output<typeof stateSchema>
 }
 
 /**
- * What a checkpoint says of its run and its optimizer.
- * @throws PixelCnnError CKPT_NO_TRAINING_STATE, CKPT_TRAINING_STATE, CKPT_MISSING_TENSOR, CKPT_UNKNOWN_TENSOR,
- * CKPT_SHAPE, CKPT_NONFINITE.
+ * Reads and checks the state of the run and of its optimizer in a checkpoint.
+ * @throws PixelCnnError CKPT_NO_TRAINING_STATE for the file of a model, which has no state to resume from.
  */
 export function trainingState(file: ModelFile, path: string) {
   const { config, weights, parameters, average, training } = file;
@@ -141,16 +143,16 @@ export function trainingState(file: ModelFile, path: string) {
 }
 
 /**
- * The position and the optimizer of the run that a checkpoint is of.
- * @throws PixelCnnError as {@link trainingState}; CKPT_MISMATCH when it is of another model, dataset or run.
+ * Reads from a checkpoint where its run was and the state of its optimizer. `digest` is that of the dataset.
+ * @throws PixelCnnError CKPT_MISMATCH if the checkpoint is of another model, dataset or run.
  */
-export async function fromCheckpoint(
+export function fromCheckpoint(
   file: ModelFile,
   path: string,
   config: PixelCnnConfig,
   settings: TrainSettings,
-  dataset: ImageBatch,
-): Promise<{ position: RunPosition; snapshot: OptimizerSnapshot }> {
+  digest: string,
+): { position: RunPosition; snapshot: OptimizerSnapshot } {
   const { state, snapshot } = trainingState(file, path);
   for (const [name, value] of Object.entries(config)) {
     const stored = file.config[name as keyof PixelCnnConfig];
@@ -160,7 +162,6 @@ export async function fromCheckpoint(
       () => `${path} is of a model with \`${name}\` ${stored}, this one has ${value}`,
     );
   }
-  const digest = await digestOf(dataset, 'dataset.data');
   check(state.dataset === digest, 'CKPT_MISMATCH', () => {
     return `${path} is of a run on other images, or on these prepared otherwise: their number, size or content has changed`;
   });

@@ -182,8 +182,10 @@ describe('resume', () => {
     ['seed', { seed: 6 }],
     ['batchSize', { batchSize: 8 }],
     ['protocol', { protocol: 'threshold' as const }],
+    ['validation', { validation: 0.2 }],
+    ['validation', { validation: dataset() }],
   ])('refuses a run with another %s', async (name, change) => {
-    const own = join(folder, `mismatch-${name}`);
+    const own = await mkdtemp(join(folder, `mismatch-${name}-`));
     await run(5, own);
     const model = await PixelCNN.create(device, config);
     const resumed = train(model, dataset(), {
@@ -232,6 +234,8 @@ describe('resume', () => {
     const file = await readTrainingCheckpoint(newest);
     const { arrays, state } = file.training!;
     expect(state.bestOf).toEqual(expect.any(String));
+    // The share of the dataset that is held out: none where other images are validated with.
+    expect(state.validation).toBe(0);
     await writeFile(newest, encodeModel({ ...file, training: { arrays, state: { ...state, bestNats: 0 } } }));
     const best = async () => (await readTrainingCheckpoint(join(own, 'best.safetensors'))).training!.state;
 

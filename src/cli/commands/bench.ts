@@ -1,4 +1,4 @@
-// `pixelcnn bench`: how fast this machine trains and samples.
+// Defines `pixelcnn bench`, which measures how fast this machine trains and samples.
 import { configSchema } from '../../models/config.js';
 import { z } from '../../options.js';
 import { measureForward, measureSampling, measureTrainingStep, type Timing } from '../bench.js';

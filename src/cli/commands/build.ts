@@ -1,4 +1,4 @@
-// `pixelcnn build`: the native part from source, for machines that no prebuilt binary fits.
+// Defines `pixelcnn build`, which builds the native part from source on machines that no prebuilt binary fits.
 import { execFile } from 'node:child_process';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
@@ -32,7 +32,7 @@ export const buildCommand: Command<typeof schema> = {
 
   async run(options) {
     const terminal = new Terminal(options);
-    await requireTools();
+    await checkTools();
     const work = join(packageRoot, 'build', 'from-source');
     await rm(work, { recursive: true, force: true });
     await mkdir(join(work, 'headers'), { recursive: true });
@@ -69,8 +69,8 @@ export const buildCommand: Command<typeof schema> = {
   },
 };
 
-/** @throws PixelCnnError ERR_BUILD_TOOLS, with all that is missing. */
-async function requireTools(): Promise<void> {
+/** @throws PixelCnnError ERR_BUILD_TOOLS that names all missing tools. */
+async function checkTools(): Promise<void> {
   const has = (command: string) => execute(command, ['--version']).then(Boolean, () => false);
   const hasMake = (await has('make')) || (await has('ninja'));
   const missing = [
@@ -84,14 +84,14 @@ async function requireTools(): Promise<void> {
   throw new PixelCnnError('ERR_BUILD_TOOLS', message, { remedy });
 }
 
-/** The packages of headers in the versions that pixelcnn is developed with. */
+/** The packages of headers, in the versions that pixelcnn is developed with. */
 async function headerPackages(): Promise<string[]> {
   const text = await readFile(join(packageRoot, 'package.json'), 'utf8');
   const { devDependencies } = JSON.parse(text) as { devDependencies: Record<string, string> };
   return headers.map((name) => `${name}@${devDependencies[name]}`);
 }
 
-/** @throws PixelCnnError ERR_BUILD_FAILED with the end of the command's output. */
+/** Runs a command. @throws PixelCnnError ERR_BUILD_FAILED with the end of the command's output. */
 async function run(title: string, command: string, args: readonly string[]): Promise<void> {
   try {
     await execute(command, args, { maxBuffer: 2 ** 28 });

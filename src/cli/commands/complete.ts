@@ -1,4 +1,4 @@
-// `pixelcnn complete`: draws the hidden part of images several times over.
+// Defines `pixelcnn complete`, which draws the unknown part of images, several times for each image.
 import { type ImageBatch, selectImages, sliceImages } from '../../data/image-batch.js';
 import { gridLayout } from '../../data/image-grid.js';
 import { asBytes, levelOfByte } from '../../data/levels.js';
@@ -8,13 +8,13 @@ import { z } from '../../options.js';
 import { randomSeed } from '../../sample/sampler.js';
 import type { Command } from '../command.js';
 import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel } from '../common.js';
-import { imageOptions, imagesText, readImages, tellOtherSize, valuesFor } from '../image-options.js';
+import { imageOptions, imagesText, noteOtherSize, readImages, valuesFor } from '../image-options.js';
 import { readMask } from '../mask.js';
 import { gridScale, writeGrid } from '../output-files.js';
 import { duration } from '../terminal.js';
 
 const sides = ['top', 'bottom', 'left', 'right'] as const;
-// How many images are read is `count` here.
+// In this command the number of images to read is called `count`, not `limit`.
 const { limit: _, ...readingOptions } = imageOptions;
 const schema = z.strictObject({
   model: modelOption,
@@ -55,7 +55,7 @@ const schema = z.strictObject({
 });
 type Options = z.output<typeof schema>;
 
-/** Byte of hidden pixels in the grid. */
+/** The byte that shows unknown pixels in the grid. */
 const hidden = 96;
 
 export const completeCommand: Command<typeof schema> = {
@@ -75,9 +75,9 @@ export const completeCommand: Command<typeof schema> = {
     return withModel('complete', options, async (model, terminal, source) => {
       const wanted = { ...options, limit: options.count, values: valuesFor(model, options) };
       const read = await readImages(options.images, wanted, terminal, signal);
-      tellOtherSize(options.images, read, model, terminal);
+      noteOtherSize(options.images, read, model, terminal);
       const { levels } = model.config;
-      // Checked as they were read: rounded to levels, images of levels would all be black, and pass.
+      // Checked before rounding: images of levels that were read as bytes would become all black, and pass.
       const given = checkImages('complete: images', read, model.internals());
       const originals = quantised(sliceImages(given, 0, Math.min(options.count, read.count)), levels);
       const { count, height, width, channels } = originals;
@@ -86,7 +86,7 @@ export const completeCommand: Command<typeof schema> = {
           ? sideMask(options, height, width)
           : await readMask(options.mask, originals, options, terminal);
       const grid = { columns: completions + 2, scale };
-      // Completing may take hours: what cannot be written is refused before.
+      // Completing may take hours, so a grid that cannot be written is refused before.
       gridLayout({ count: count * grid.columns, height, width, channels }, grid);
       const seed = options.seed ?? randomSeed();
       const began = performance.now();
@@ -123,19 +123,19 @@ export const completeCommand: Command<typeof schema> = {
   },
 };
 
-/** The images with every byte rounded to a level of the model, so that known and drawn pixels look alike. */
+/** Rounds every byte to a level of the model, so that known and drawn pixels look alike. */
 function quantised(images: ImageBatch, levels: number): ImageBatch {
   if (images.values === 'levels') return images;
   const level = images.data.map((byte) => levelOfByte(byte, levels));
   return { ...images, data: asBytes(level, 'levels', levels) };
 }
 
-/** The images as a person sees them, levels spread over black to white. */
+/** Converts levels to bytes from black to white, for the grid. */
 function shown(images: ImageBatch, levels: number): ImageBatch {
   return { ...images, data: asBytes(images.data, images.values, levels), values: 'bytes' };
 }
 
-/** 1 where a pixel of one image is known. */
+/** Returns 1 for each pixel of an image that is known by --keep and --fraction, else 0 (height, width). */
 function sideMask({ keep, fraction }: Options, height: number, width: number): Uint8Array {
   const rows = Math.round(fraction * height);
   const columns = Math.round(fraction * width);
@@ -157,7 +157,7 @@ function repeat(bytes: Uint8Array, times: number): Uint8Array {
   return all;
 }
 
-/** A row per image: the original, what is known of it, and its completions. */
+/** Makes a row for each image: the original, its known part, and its completions. */
 function rowsOf(
   originals: ImageBatch,
   known: Uint8Array,

@@ -1,4 +1,4 @@
-// `pixelcnn doctor`: what this machine is, whether pixelcnn works on it, and what to do where it does not.
+// Defines `pixelcnn doctor`, which describes this machine, checks that pixelcnn works on it, and says what to fix.
 import { spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import os from 'node:os';
@@ -14,7 +14,7 @@ import { paint, Terminal } from '../terminal.js';
 /** One line of the report. */
 export interface Finding {
   readonly name: string;
-  /** `note` is for what is missing but not needed. */
+  /** `note` is for something that is missing but not needed. */
   readonly state: 'ok' | 'note' | 'failed';
   readonly text: string;
   readonly fix?: string;
@@ -69,7 +69,10 @@ function libc(): string {
   return glibc === undefined ? 'not glibc' : `glibc ${glibc}`;
 }
 
-/** What the machine has, what this process may use, and the quota of its control group. */
+/**
+ * Counts the processors of the machine and those that this process may use, and reads its control group's
+ * quota.
+ */
 async function processors(): Promise<string> {
   const quota = await readFile('/sys/fs/cgroup/cpu.max', 'utf8').catch(() => 'max');
   const [share, period] = quota.trim().split(' ').map(Number);
@@ -83,7 +86,7 @@ async function gpuDriver(): Promise<Finding> {
   return { name: 'gpu driver', state: 'ok', text: text.split('\n')[0]! };
 }
 
-/** The findings of the child process, and its crash if it comes to one. */
+/** Runs doctor-probe.ts in a child process. Returns its findings, and a further one if it crashes. */
 async function probeNative(): Promise<Finding[]> {
   const file = fileURLToPath(new URL('../doctor-probe.js', import.meta.url));
   const child = spawn(process.execPath, [...process.execArgv, file], { stdio: ['ignore', 'pipe', 'pipe'] });

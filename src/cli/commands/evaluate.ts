@@ -1,4 +1,4 @@
-// `pixelcnn evaluate`: the likelihood of a dataset under a named protocol.
+// Defines `pixelcnn evaluate`, which computes the likelihood of a dataset under a named protocol.
 import { z } from '../../options.js';
 import { evaluate, evaluateSchema } from '../../train/evaluate.js';
 import type { Command } from '../command.js';
@@ -6,9 +6,9 @@ import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel }
 import {
   imageOptions,
   imagesText,
+  noteOtherSize,
   readImages,
   sizeOf,
-  tellOtherSize,
   unitOf,
   valuesFor,
 } from '../image-options.js';
@@ -40,7 +40,7 @@ export const evaluateCommand: Command<typeof schema> = {
     return withModel('evaluate', options, async (model, terminal, source) => {
       const wanted = { ...options, values: valuesFor(model, options) };
       const images = await readImages(options.data, wanted, terminal, signal);
-      tellOtherSize(options.data, images, model, terminal);
+      noteOtherSize(options.data, images, model, terminal);
       const onEvent = countedProgress(new ProgressLine(terminal), 'evaluating', unitOf(options));
       const settings = { protocol, weights: source.weights, draws, seed, algorithm, signal, onEvent };
       const result = await evaluate(model, images, settings);

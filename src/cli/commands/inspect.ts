@@ -1,4 +1,4 @@
-// `pixelcnn inspect`: what a safetensors file holds, pixelcnn's or any other.
+// Defines `pixelcnn inspect`, which shows the content of a safetensors file, of pixelcnn or of others.
 import { type DecodedModel, decodeModel, weightsIn, weightsKey } from '../../checkpoint/model-file.js';
 import { CHECKSUM_KEY, parseSafetensors, type SafetensorsTensor } from '../../checkpoint/safetensors.js';
 import { readFileBounded } from '../../data/read-file.js';
@@ -36,7 +36,7 @@ export const inspectCommand: Command<typeof schema> = {
     const { metadata, tensors } = parseSafetensors(bytes, { file, allowNonfinite: true });
     const checksum = metadata[CHECKSUM_KEY] === undefined ? 'none' : 'ok';
     const found = modelIn(bytes, file);
-    // A state dict has names of its own.
+    // The layers of a state dict have other names than those of pixelcnn's files.
     const names = found.model?.layerNames ?? [];
     const configs = found.model === undefined ? [] : layerConfigs(found.model.config);
     const layers = configs.map((layer, i) => ({ ...layer, name: names[i]! }));
@@ -89,7 +89,7 @@ function weightsText(weights: readonly Weights[], recorded: boolean): string {
   return recorded ? text : `${text}: the file does not say which, so that its weights count as raw`;
 }
 
-/** The model in the file, or why it holds none that pixelcnn knows. */
+/** Returns the model in the file, or the reason why pixelcnn cannot read one from it. */
 function modelIn(bytes: Uint8Array, file: string): { model?: DecodedModel; reason?: string } {
   try {
     return { model: decodeModel(bytes, {}, file) };
@@ -107,7 +107,7 @@ function describeTensor(name: string, tensor: SafetensorsTensor, layers: readonl
     dtype,
     shape,
     elements: shape.reduce((product, size) => product * size, 1),
-    /** Weights that the mask leaves alive. */
+    /** Number of weights that the mask does not set to zero. */
     live: layer === undefined ? null : countLayer(layer).live - layer.k,
   };
 }

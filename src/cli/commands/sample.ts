@@ -1,4 +1,4 @@
-// `pixelcnn sample`: draws images, as one grid and as files of their own.
+// Defines `pixelcnn sample`, which draws images and writes them as one grid and, if asked for, as separate files.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ImageBatch, sliceImages } from '../../data/image-batch.js';
@@ -61,10 +61,11 @@ export const sampleCommand: Command<typeof schema> = {
       const grid = { scale, levels, ...(columns !== undefined && { columns }) };
       const { height = model.imageSize?.height, width = model.imageSize?.width } = options;
       const size = { ...(height !== undefined && { height }), ...(width !== undefined && { width }) };
-      // Drawing may take hours: what cannot be written is refused before. Without a size it is drawing that refuses.
+      // Drawing may take hours, so a grid that cannot be written is refused before. model.sampleStream()
+      // refuses a missing size.
       if (height !== undefined && width !== undefined)
         gridLayout({ count, height, width, channels: model.config.channels }, grid);
-      // A seed that can be typed again.
+      // The seed is printed, so a random one is chosen here.
       const shared = {
         ...size,
         seed: seed ?? randomSeed(),
@@ -106,20 +107,20 @@ export const sampleCommand: Command<typeof schema> = {
   },
 };
 
-/** What a PNG of levels shows. */
+/** Explains how levels are shown in a PNG. */
 function shownLevels(levels: number): string {
   return `levels 0 to ${levels - 1} are shown spread over black to white; model.sample() gives the levels themselves`;
 }
 
-/** Images per call: few enough that the copies which frames are cost little. */
+/** Images per call. Each frame copies all images of the call, so more of them would cost time. */
 const perCall = 64;
 
-/** Draws the images a part at a time, telling the share that is done. */
+/** Draws the images in parts of `perCall` and reports after each step the share that is done, from 0 to 1. */
 async function draw(
   model: PixelCNN,
   shared: SampleStreamOptions,
   range: { readonly firstIndex: number; readonly count: number },
-  tell: (share: number) => void,
+  report: (share: number) => void,
 ): Promise<ImageBatch> {
   const { firstIndex, count } = range;
   const parts: ImageBatch[] = [];
@@ -128,7 +129,7 @@ async function draw(
     const frames = model.sampleStream({ ...shared, count: part, firstIndex: firstIndex + first });
     let next = await frames.next();
     for (; !next.done; next = await frames.next()) {
-      tell((first + (part * next.value.step) / next.value.steps) / count);
+      report((first + (part * next.value.step) / next.value.steps) / count);
     }
     parts.push(next.value);
   }
