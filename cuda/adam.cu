@@ -1,5 +1,5 @@
-// Gradient norm and the Adam update over the flat parameter arena (Kingma & Ba 2015; decoupled decay as in
-// Loshchilov & Hutter 2019).
+// Computes the gradient norm and the Adam update of all parameters, which lie in one flat arena (Kingma &
+// Ba 2015; decoupled decay as in Loshchilov & Hutter 2019).
 #include "launch.h"
 #include "reduce.h"
 
@@ -8,12 +8,12 @@ namespace pixelcnn::cuda {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
-// Elements of one partial sum: fixed, so that the norm has the same bits on every GPU.
+// Elements of one partial sum. The number is fixed, so that the norm has the same bits on every GPU.
 constexpr int kChunk = 16 * kThreads;
 
 int chunks(int32_t count) { return static_cast<int>((int64_t{count} + kChunk - 1) / kChunk); }
 
-// sums[block] = the sum of the squares of one chunk. The square of a float is exact in double.
+// Sets sums[block] to the sum of the squares of one chunk. The square of a float is exact in double.
 __global__ void __launch_bounds__(kThreads)
     square_sums_kernel(const float* __restrict__ gradients, double* __restrict__ sums, int count) {
   const int64_t begin = int64_t{blockIdx.x} * kChunk;
@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
-// One block: state[0] = the root of the sum of the partial sums.
+// Sets state[0] to the root of the sum of the partial sums. One block runs it.
 __global__ void __launch_bounds__(kThreads)
     norm_kernel(const double* __restrict__ sums, double* __restrict__ state, int count) {
   double sum = 0;
@@ -35,17 +35,17 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) state[0] = sqrt(sum);
 }
 
-// The scalars of one update, made by one thread from the hyperparameters and the state.
+// Holds the scalars of one update, which one thread computes from the hyperparameters and the state.
 struct AdamStep {
-  float scale;  // of the gradients
+  float scale;  // multiplies the gradients
   float beta1, beta2;
   float step, inverse_root, epsilon;  // p -= step * m / (sqrt(v) * inverse_root + epsilon)
   float decay, average_decay;
   int32_t skip;
 };
 
-// Counts the step and prepares its scalars. The only kernel that writes the state, so the flat kernel may run
-// with any number of blocks.
+// Counts the step and computes its scalars. Only this kernel writes the state, so that the update kernel
+// can run with any number of blocks.
 __global__ void prepare_kernel(const float* __restrict__ hyper, double* __restrict__ state,
                                AdamStep* __restrict__ prepared) {
   const double norm = state[0];
@@ -83,7 +83,8 @@ __device__ inline void update(const AdamStep& step, float gradient, float& param
   average = step.average_decay > 0 ? average + (1 - step.average_decay) * (parameter - average) : parameter;
 }
 
-// Four parameters per thread. The tensors of an op begin at multiples of 256 bytes.
+// Updates four parameters per thread. They can be loaded as vectors, because an op's tensors begin at
+// multiples of 256 bytes.
 __global__ void __launch_bounds__(kThreads)
     adam_kernel(const AdamStep* __restrict__ prepared, const float* __restrict__ gradients,
                 float* __restrict__ parameters, float* __restrict__ moment1, float* __restrict__ moment2,

@@ -1,4 +1,5 @@
-// The one function that libpixelcnn_cuda.so exports, and the table it returns: no exception leaves it.
+// Exports the one function of libpixelcnn_cuda.so. It returns a table of functions, none of which lets an
+// exception out.
 #include <cstring>
 #include <exception>
 #include <new>
@@ -6,7 +7,7 @@
 #include "backend.h"
 #include "cudnn/report.h"
 
-// NVIDIA packs this header apart from the compiler, so a toolkit may lack it.
+// NVIDIA packages this header separately from the compiler, so a toolkit may lack it.
 #if defined(__CUDACC__) && __has_include(<nvtx3/nvToolsExt.h>)
 #include <nvtx3/nvToolsExt.h>
 #define PIXELCNN_NVTX 1
@@ -22,7 +23,7 @@ void report(CudaStatus* status, const Error& error) {
   std::strncpy(status->remedy, error.remedy().c_str(), sizeof status->remedy - 1);
 }
 
-// Calls body(); what it throws becomes the status and a value of zero.
+// Calls body(). If it throws, fills the status and returns a value of zero.
 template <class Body>
 auto guarded(CudaStatus* status, const Body& body) -> decltype(body()) {
   try {
@@ -37,7 +38,7 @@ auto guarded(CudaStatus* status, const Body& body) -> decltype(body()) {
   return decltype(body())();
 }
 
-// The same on a device that the calling thread makes its own.
+// The same, after making the device the calling thread's current one.
 template <class Body>
 auto on_device(CudaDevice* device, CudaStatus* status, const Body& body) -> decltype(body()) {
   return guarded(status, [&] {
@@ -47,14 +48,14 @@ auto on_device(CudaDevice* device, CudaStatus* status, const Body& body) -> decl
     } catch (const Error& error) {
       device->leave_failed(error);
       throw;
-    } catch (const std::exception& error) {  // out of host memory
+    } catch (const std::exception& error) {  // host memory ran out
       device->leave_failed(Error("ERR_INTERNAL", error.what()));
       throw;
     }
   });
 }
 
-// A named range around an op, for profilers.
+// Gives an op a named range, which profilers show.
 class Range {
  public:
 #ifdef PIXELCNN_NVTX
@@ -88,7 +89,7 @@ const CudaFunctions kFunctions = {
       return on_device(device, status, [&] { return device->fence(); });
     },
     .reached = [](CudaDevice* device, uint64_t fence, CudaStatus* status) -> int32_t {
-      // Not on_device: an error is left to `wait`, which meets it again and tells it to whoever waits.
+      // Does not use on_device: `wait` meets the same error again, and handles it for the run that waits.
       return guarded(status, [&] { return device->reached(fence) ? 1 : 0; });
     },
     .wait = [](CudaDevice* device, uint64_t fence,
@@ -110,7 +111,7 @@ const CudaFunctions kFunctions = {
     },
     .cancel_recording = [](CudaDevice* device, CudaReplay* replay, const char* error,
                            CudaStatus* status) -> int32_t {
-      // Not on_device: where the device is lost, the error that lost it is the one to tell.
+      // Does not use on_device: if the device is lost, the caller must throw the original error.
       return guarded(status, [&] { return device->cancel_recording(*replay, error) ? 1 : 0; });
     },
     .recording =
@@ -130,9 +131,9 @@ const CudaFunctions kFunctions = {
           std::strncpy(out->message, "this build leaves cuDNN out", sizeof out->message - 1);
 #endif
         },
-    .packed_bytes = [](const MaskedConv2dShape* shape,
+    .packed_bytes = [](const FilterShape* shape,
                        Direction direction) { return cuda::packed_bytes(*shape, direction); },
-    .packs_alike = 1,
+    .packs_once = 1,
     .supports = [](const CudaDevice* device, Precision precision) -> int32_t {
       return device->supports(precision) ? 1 : 0;
     },

@@ -1,5 +1,5 @@
-// Life of a GPU device: opened and used by its executor thread, closed by dispose; what is released later
-// goes with the object.
+// Opens and closes a GPU, and allocates its memory. The executor thread uses the device until it is
+// closed.
 #include <cstring>
 #include <exception>
 #include <map>
@@ -24,7 +24,7 @@ std::string version_text(int version) {
   return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-// The number of GPUs; throws ERR_BACKEND_UNAVAILABLE where there is no driver, no GPU, or none to be seen.
+// Returns the number of GPUs. Throws ERR_BACKEND_UNAVAILABLE if there is no driver or no visible GPU.
 int device_count() {
   int driver = 0, runtime = 0, count = 0;
   PIXELCNN_CUDA(cudaDriverGetVersion(&driver));
@@ -53,22 +53,8 @@ int device_count() {
   return count;
 }
 
-// What devices of one GPU do one at a time, in the whole process: capture programs, search for plans, and
-// open and close cuDNN. CUDA forbids some calls to all threads while a stream of the GPU is captured. Steps
-// of another device may run beside a search, which then times them too.
-std::mutex& mutex_of_gpu(int index) {
-  struct Gpus {
-    std::mutex mutex;
-    std::map<int, std::mutex> gpus;
-  };
-  // Never destroyed: other threads may still use it while the process ends.
-  static Gpus& all = *std::make_unique<Gpus>().release();
-  const std::lock_guard lock(all.mutex);
-  return all.gpus[index];
-}
-
 #ifdef PIXELCNN_WITH_CUDNN
-// Null where there is no driver: nothing is there to run it on.
+// Returns null if there is no driver, because cuDNN could not run then.
 std::shared_ptr<const cuda::CudnnLibrary> cudnn_before_cuda() {
   if (dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) == nullptr) return nullptr;
   return cuda::load_cudnn();
@@ -81,6 +67,17 @@ void copy_text(char (&to)[kSize], const std::string& text) {
 }
 
 }  // namespace
+
+std::mutex& mutex_of_gpu(int index) {
+  struct Gpus {
+    std::mutex mutex;
+    std::map<int, std::mutex> gpus;
+  };
+  // Never destroyed, because other threads may still use it while the process ends.
+  static Gpus& all = *std::make_unique<Gpus>().release();
+  const std::lock_guard lock(all.mutex);
+  return all.gpus[index];
+}
 
 CudaDevice::CudaDevice(int32_t index, CudaDeviceInfo& info)
     : index_(index), graphs_(!is_set("PIXELCNN_GRAPHS", "0")), synchronous_(is_set("PIXELCNN_SYNC", "1")) {
@@ -126,7 +123,7 @@ CudaDevice::CudaDevice(int32_t index, CudaDeviceInfo& info)
   info.compute_capability = gpu_.compute_capability;
 }
 
-// The process may be ending and CUDA with it: whatever fails here has nobody to tell.
+// Ignores errors: the process may be ending, and CUDA with it, and nobody could handle them.
 void CudaDevice::close() {
   static_cast<void>(cudaSetDevice(index_));
   if (stream_ != nullptr) static_cast<void>(cudaStreamSynchronize(stream_.get()));
@@ -171,7 +168,7 @@ void CudaDevice::release_replay(CudaReplay* replay) {
   released_replays_.emplace_back(replay);
 }
 
-// cudaFree waits for the device, so nothing that is enqueued loses its memory.
+// The stream is synchronised first, so that no enqueued work loses its memory.
 void CudaDevice::free_released() {
   std::vector<void*> memory;
   std::vector<std::unique_ptr<CudaReplay>> replays;
@@ -203,84 +200,9 @@ std::unique_lock<std::mutex> CudaDevice::plan_alone() {
   return lock;
 }
 
-bool CudaDevice::replay(CudaReplay& replay) {
-  if (replay.graph == nullptr) return false;
-  if (replay.workspace != workspace_) {
-    // Another program needed a larger workspace since: capture again.
-    PIXELCNN_CUDA(cudaStreamSynchronize(stream_.get()));
-    replay.graph.reset();
-    return false;
-  }
-  PIXELCNN_CUDA(cudaGraphLaunch(replay.graph.get(), stream_.get()));
-  return true;
-}
-
-// Nothing has run of a program that could not be captured. True if it can run op by op; false if the GPU
-// itself has failed.
-bool CudaDevice::refuse(CudaReplay& replay, const std::string& reason) {
-  lost_ = cuda::is_sticky(cudaStreamQuery(stream_.get()));
-  static_cast<void>(cudaGetLastError());
-  if (lost_) return false;
-  replay.refusal = reason;
-  const std::lock_guard lock(refusals_mutex_);
-  ++refusals_;
-  last_refusal_ = reason;
-  return true;
-}
-
-void CudaDevice::begin_recording(CudaReplay& replay) {
-  if (!graphs_ || synchronous_ || !replay.has_run || !replay.refusal.empty()) return;
-  capture_ = std::unique_lock(mutex_of_gpu(index_));
-  const cudaError_t status = cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal);
-  replay.capturing = status == cudaSuccess;
-  if (replay.capturing) return;
-  capture_.unlock();
-  if (!refuse(replay, cudaGetErrorString(status))) cuda::check_cuda(status, "cudaStreamBeginCapture");
-}
-
-bool CudaDevice::end_recording(CudaReplay& replay) {
-  replay.has_run = true;
-  if (!replay.capturing) return true;
-  replay.capturing = false;
-  cudaGraph_t captured = nullptr;
-  cudaError_t status = cudaStreamEndCapture(stream_.get(), &captured);
-  capture_.unlock();
-  const cuda::CapturedGraph graph(captured);
-  cudaGraphExec_t executable = nullptr;
-  if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, captured, 0);
-  replay.graph.reset(executable);
-  if (status == cudaSuccess) status = cudaGraphLaunch(executable, stream_.get());
-  if (status == cudaSuccess) {
-    replay.workspace = workspace_;
-    return true;
-  }
-  replay.graph.reset();
-  if (!refuse(replay, cudaGetErrorString(status))) cuda::check_cuda(status, "cudaGraphLaunch");
-  return false;
-}
-
-bool CudaDevice::cancel_recording(CudaReplay& replay, const std::string& error) {
-  if (!replay.capturing) return true;
-  replay.capturing = false;
-  cudaGraph_t captured = nullptr;
-  static_cast<void>(cudaStreamEndCapture(stream_.get(), &captured));
-  capture_.unlock();
-  const cuda::CapturedGraph graph(captured);
-  return !refuse(replay, error);
-}
-
 bool CudaDevice::reached(uint64_t fence) {
   PIXELCNN_CUDA(cudaSetDevice(index_));
   return staging_->reached(fence);
-}
-
-std::string CudaDevice::recording() const {
-  if (!graphs_) return "op by op: PIXELCNN_GRAPHS=0";
-  if (synchronous_) return "op by op: PIXELCNN_SYNC=1";
-  const std::lock_guard lock(refusals_mutex_);
-  if (refusals_ == 0) return "graphs";
-  return "graphs, but op by op where programs cannot be captured (" + std::to_string(refusals_) +
-         " so far): " + last_refusal_;
 }
 
 void CudaDevice::enter() {
@@ -292,11 +214,12 @@ void CudaDevice::enter() {
 }
 
 void CudaDevice::leave_failed(const Error& error) {
-  if (capture_.owns_lock()) return;  // cancel_recording follows
+  if (capture_.owns_lock()) return;  // cancel_recording is called next and cleans up
   if (staging_ != nullptr) staging_->abandon();
   if (error.code() != "ERR_CUDA") return;
   static_cast<void>(cudaGetLastError());
-  // Its own stream alone: to wait for the whole GPU is an error while another device captures.
+  // Waits for this device's own stream only: waiting for the whole GPU is an error while another device
+  // captures.
   lost_ = cuda::is_sticky(cudaStreamSynchronize(stream_.get()));
 }
 

@@ -1,5 +1,5 @@
-// A GPU: its stream, memory, copies and recorded runs. What native/backend.h asks of a backend, op by op in
-// the files named after the ops.
+// Defines an opened GPU: its stream, memory, copies and recorded programs. The ops themselves are in the
+// files named after them.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -17,18 +17,23 @@
 
 namespace pixelcnn {
 
-// A program's second run is captured into a graph, which later runs launch.
+// A program's second run is captured into a CUDA graph, which later runs launch.
 struct CudaReplay {
   cuda::GraphExecutable graph;
-  std::byte* workspace = nullptr;  // that the graph was captured with
+  std::byte* workspace = nullptr;  // the workspace that the graph was captured with
   bool has_run = false;
   bool capturing = false;
-  std::string refusal;  // why it cannot be captured and is run op by op for good; empty where it can
+  std::string refusal;  // why the program cannot be captured and always runs op by op; empty if it can
 };
+
+// Devices of one GPU hold this lock, in the whole process, while they capture programs, search for plans,
+// or open and close cuDNN, because CUDA forbids some calls on all threads while a stream of the GPU is
+// captured. Training steps of another device may run during a search for plans, which then times them too.
+std::mutex& mutex_of_gpu(int index);
 
 class CudaDevice {
  public:
-  // Called before the process uses CUDA for the first time, it tries cuDNN in a child (cudnn_loader.h).
+  // Tries cuDNN in a child process, if the process has not used CUDA before (cudnn/loader.h).
   CudaDevice(int32_t index, CudaDeviceInfo& info);
   ~CudaDevice() { close(); }
   CudaDevice(const CudaDevice&) = delete;
@@ -39,7 +44,7 @@ class CudaDevice {
   void write(void* device, const void* host, int64_t bytes) { staging_->write(device, host, bytes); }
   void read(void* host, const void* device, int64_t bytes) { staging_->read(host, device, bytes); }
   void reserve_workspace(int64_t bytes);
-  // Gives back all memory; what is released later goes with the device.
+  // Frees all memory. What is released later is freed with the device object.
   void close();
   uint64_t fence() { return staging_->fence(); }
   bool reached(uint64_t fence);
@@ -48,10 +53,10 @@ class CudaDevice {
   void release_replay(CudaReplay* replay);
   bool replay(CudaReplay& replay);
   void begin_recording(CudaReplay& replay);
-  // False, as in Backend: what was recorded cannot be made a graph, and nothing of it has run.
+  // Returns false if the recording cannot be made into a graph; none of its ops has run then.
   bool end_recording(CudaReplay& replay);
   bool cancel_recording(CudaReplay& replay, const std::string& error);
-  // Any thread: how programs are run again, "graphs" or why op by op.
+  // Returns "graphs", or why programs run op by op. Any thread may call it.
   std::string recording() const;
 
   bool supports(Precision precision) const { return cuda::supports(gpu_.compute_capability, precision); }
@@ -70,9 +75,9 @@ class CudaDevice {
     if (synchronous_) PIXELCNN_CUDA(cudaStreamSynchronize(stream_.get()));
   }
 
-  // Makes the GPU that of the calling thread. Throws ERR_DEVICE_LOST once the device is lost.
+  // Makes this GPU the calling thread's current one. Throws ERR_DEVICE_LOST once the device is lost.
   void enter();
-  // After a call that failed: forgets what it left half done and finds out whether the device still works.
+  // Called after a call that failed: drops unfinished copies and finds out whether the device still works.
   void leave_failed(const Error& error);
 
  private:
@@ -97,7 +102,7 @@ class CudaDevice {
   int refusals_ = 0;
   std::string last_refusal_;
 
-  // Any thread may release; the executor thread frees.
+  // Any thread may release memory; the executor thread frees it.
   std::mutex released_mutex_;
   std::vector<void*> released_;
   std::vector<std::unique_ptr<CudaReplay>> released_replays_;

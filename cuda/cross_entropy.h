@@ -1,5 +1,5 @@
-// Softmax cross-entropy of logits in memory: nats of every image and, over the logits, their gradient. Each
-// logit is read once.
+// Computes the softmax cross-entropy of logits in memory, and overwrites the logits with their gradient.
+// Each logit is read once.
 #pragma once
 #include "launch.h"
 #include "reduce.h"
@@ -8,22 +8,22 @@
 namespace pixelcnn::cuda {
 
 constexpr int kCrossEntropyThreads = 256, kCrossEntropyWarps = kCrossEntropyThreads / 32, kPasses = 8;
-constexpr int kCrossEntropyBlocks = 3;  // per multiprocessor of any GPU
+constexpr int kCrossEntropyBlocks = 3;  // on a multiprocessor of any GPU
 static_assert(blocks_per_multiprocessor(75, kCrossEntropyThreads, int{sizeof(double)} * kCrossEntropyWarps) >=
               kCrossEntropyBlocks);
-constexpr int kHeld = 8;  // logits held by a lane
+constexpr int kHeld = 8;  // logits that one lane holds
 
-// How rows (the logits of one pixel and channel) are shared out. A row is held by the fewest lanes, a power
-// of 2, that can; a block takes kPasses rounds of rows of one image. All of it follows from the image's
-// shape, so that its nats have the same bits in any batch and on any GPU.
+// Shares out rows; a row is the logits of one pixel and channel. Each row is held by the fewest lanes, a
+// power of 2, that can hold it, and a block takes kPasses rounds of rows of one image. All of this depends
+// only on the shape of an image, so that its nats have the same bits in any batch and on any GPU.
 struct LogitRows {
   int64_t per_image;
   int levels;
   int lanes;
   int per_warp;
   int64_t per_block;
-  int blocks;   // per image
-  float scale;  // of the gradient
+  int blocks;   // for one image
+  float scale;  // multiplies the gradient
 
   template <class Op>
   explicit LogitRows(const Op& op)
@@ -38,8 +38,8 @@ struct LogitRows {
   }
 };
 
-// The part of a row of `levels` logits (0 for a row that is not there) that a lane holds: neighbours where
-// rows are a multiple of 16 bytes, else every `lanes`-th logit.
+// The part of a row of `levels` logits that one lane holds: neighbours if rows are a multiple of 16 bytes,
+// else every `lanes`-th logit. `levels` is 0 for a row that does not exist.
 template <class T, bool kVector>
 struct RowPart {
   int levels, lanes, lane;
@@ -47,7 +47,7 @@ struct RowPart {
   __device__ int index(int i) const { return kVector ? lane * kHeld + i : lane + i * lanes; }
   __device__ int owner(int level) const { return kVector ? level / kHeld : level % lanes; }
 
-  // -inf beyond the row's end.
+  // Fills logits beyond the row's end with -inf.
   __device__ void load(const T* row, float (&value)[kHeld]) const {
     if constexpr (kVector) {
       constexpr int kCount = 16 / sizeof(T);
@@ -78,13 +78,14 @@ struct RowPart {
   }
 };
 
-// The fast exponential is exact enough where its result is rounded to 16 bits.
+// The fast exponential is exact enough if its result is rounded to 16 bits.
 template <class T>
 __device__ inline float exponential(float x) {
   return sizeof(T) == 2 ? __expf(x) : expf(x);
 }
 
-// Nats of a block's rows to sums[block]; with kGradient the logits become (softmax - one hot) * scale.
+// Sets sums[block] to the nats of a block's rows. With kGradient it overwrites the logits with (softmax -
+// one hot) * scale.
 template <class T, bool kVector, bool kGradient>
 __global__ void __launch_bounds__(kCrossEntropyThreads, kCrossEntropyBlocks)
     cross_entropy_kernel(T* __restrict__ logits, const uint8_t* __restrict__ level, double* __restrict__ sums,
@@ -95,7 +96,7 @@ __global__ void __launch_bounds__(kCrossEntropyThreads, kCrossEntropyBlocks)
   double nats = 0;
   for (int pass = 0; pass < kPasses; ++pass) {
     const int64_t first = begin + int64_t{pass * kCrossEntropyWarps + warp} * rows.per_warp;
-    if (first >= rows.per_image) break;  // the whole warp
+    if (first >= rows.per_image) break;  // true for all lanes of a warp
     const int64_t in_image = first + lane / rows.lanes;
     const bool inside = in_image < rows.per_image;
     const RowPart<T, kVector> part = {inside ? rows.levels : 0, rows.lanes, lane % rows.lanes};
@@ -133,7 +134,7 @@ __global__ void __launch_bounds__(kCrossEntropyThreads, kCrossEntropyBlocks)
   if (threadIdx.x == 0) sums[blockIdx.x] = nats;
 }
 
-// nats[image] = the sum of its blocks. One warp per image.
+// Sets nats[image] to the sum of its blocks. One warp handles one image.
 static __global__ void __launch_bounds__(32)
     image_nats_kernel(const double* __restrict__ sums, double* __restrict__ nats, int blocks) {
   double sum = 0;

@@ -1,10 +1,10 @@
-// Division of indices by a divisor that is known at the launch: one multiplication and one shift.
+// Divides indices by a divisor that is known at the launch, with one multiplication and one shift.
 #pragma once
 #include "gpu.h"
 
 namespace pixelcnn::cuda {
 
-// n / divisor for n < 2^31 (Granlund & Montgomery 1994, "Division by invariant integers using
+// Computes n / divisor for n < 2^31 (Granlund & Montgomery 1994, "Division by invariant integers using
 // multiplication").
 class Divider {
  public:
@@ -17,7 +17,7 @@ class Divider {
     const auto dividend = static_cast<uint32_t>(n);
     return static_cast<int>((__umulhi(dividend, multiplier_) + dividend) >> shift_);
   }
-  // The quotient; n becomes the remainder.
+  // Returns the quotient and sets n to the remainder.
   __device__ int divide(int& n) const {
     const int result = quotient(n);
     n -= result * static_cast<int>(divisor_);

@@ -1,27 +1,27 @@
-// The pixels of the sampler's front: (i, j) with j + slope * i = t = step + ahead in every image, in tensors
-// that carry their own zero border.
+// Finds the pixels of the sampler's front, (i, j) with j + slope * i = t = position + ahead, in tensors
+// that include their own zero border.
 #pragma once
 #include "masked_conv2d.h"
 
 namespace pixelcnn::cuda {
 
-// Image by image. None for a t outside the images.
+// The pixels of the front, image by image. There are none for a t outside the images.
 class FrontPixels {
  public:
-  // The pixels of a front are not side by side, so taps have few of them in common.
+  // The pixels of a front are not neighbours in memory, so their taps share few cache lines.
   static constexpr Cache kCache = Cache::kL2;
 
-  FrontPixels(const FrontShape& front, int n, int h, int w, const int32_t* step, int ahead)
-      : step_(step), ahead_(ahead), n_(n), h_(h), w_(w), pad_(front.pad), slope_(front.slope) {}
+  FrontPixels(const FrontShape& front, int n, int h, int w, const int32_t* position, int ahead)
+      : position_(position), ahead_(ahead), n_(n), h_(h), w_(w), pad_(front.pad), slope_(front.slope) {}
 
-  // Of the longest front.
+  // The number of pixels of the longest front.
   int64_t most() const { return int64_t{n_} * (blocks_of(w_, slope_) < h_ ? blocks_of(w_, slope_) : h_); }
 
-  int64_t all() const { return int64_t{n_} * (pad_ + h_) * pitch(); }  // pixels in memory, border included
+  int64_t all() const { return int64_t{n_} * (pad_ + h_) * pitch(); }  // pixels in memory, with the border
 
   __device__ void begin() {
-    // A sum beyond the largest int becomes negative: none.
-    t_ = static_cast<int>(static_cast<unsigned>(*step_) + static_cast<unsigned>(ahead_));
+    // A sum beyond the largest int wraps to a negative number, which has no front.
+    t_ = static_cast<int>(static_cast<unsigned>(*position_) + static_cast<unsigned>(ahead_));
     first_row_ = rows_ = 0;
     if (t_ < 0 || t_ > w_ - 1 + slope_ * (h_ - 1)) return;
     first_row_ = t_ < w_ ? 0 : (t_ - w_) / slope_ + 1;
@@ -35,19 +35,19 @@ class FrontPixels {
     const int row = first_row_ + static_cast<int>(index) - image * rows_, column = t_ - slope_ * row;
     return (int64_t{image} * (pad_ + h_) + pad_ + row) * pitch() + pad_ + column;
   }
-  // Every tap finds the image or its border, so the bounds refuse none.
+  // Every tap reaches the image or its border, so no bounds exclude it.
   __device__ Place at(int64_t index) const {
     return index < count() ? Place{pixel(index), 0} : Place::nowhere();
   }
 
-  // Where pixel `index` lies in tensors without a border.
+  // The place of pixel `index` in tensors without a border.
   __device__ int64_t dense(int index) const {
     const int image = index / rows_, row = first_row_ + index - image * rows_;
     return (int64_t{image} * h_ + row) * w_ + t_ - slope_ * row;
   }
 
  private:
-  const int32_t* step_;
+  const int32_t* position_;
   int ahead_, n_, h_, w_, pad_, slope_;
   int t_ = 0, first_row_ = 0, rows_ = 0;
 };

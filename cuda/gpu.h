@@ -1,6 +1,8 @@
-// What every kernel file includes: CUDA under nvcc, the emulator of test/native/cuda_emulator elsewhere.
-// LAUNCH(kernel, grid, block, shared bytes, stream)(arguments) instead of <<<>>>; templates in parentheses.
-// SHARED(type, name, [a][b]) and DYNAMIC_SHARED(type, name) instead of __shared__.
+// Lets kernel files compile both for CUDA and for the emulator (test/native/cuda_emulator); every kernel
+// file includes it.
+// Kernels are launched with LAUNCH(kernel, grid, block, shared bytes, stream)(arguments) instead of
+// <<<>>>; a template goes in parentheses. Shared memory is declared with SHARED(type, name, [a][b]) and
+// DYNAMIC_SHARED(type, name) instead of __shared__.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -12,14 +14,15 @@
 
 #define LAUNCH(kernel, grid, block, shared_bytes, stream) \
   ::emulator::launcher(kernel, {#kernel, grid, block, static_cast<size_t>(shared_bytes), stream, false})
-// The address of the key tells arrays, and instances of one kernel template, apart.
+// The address of the key distinguishes arrays, also those of different instances of a kernel template.
 #define SHARED(type, name, dimensions)    \
   using name##_storage = type dimensions; \
   static constexpr char name##_key = 0;   \
   auto& name =                            \
       *static_cast<name##_storage*>(::emulator::shared_array(&name##_key, sizeof(name##_storage), #name))
 #define DYNAMIC_SHARED(type, name) type* const name = static_cast<type*>(::emulator::dynamic_shared())
-// Last parameter of a function that ends in a barrier or warp instruction: where it was called.
+// The last parameter of a function that ends in a barrier or a warp instruction: the place of the call,
+// for the emulator's messages.
 #define CALL_SITE , ::emulator::Site site = ::emulator::Site::current()
 #elif defined(__CUDACC__)
 #include <cuda_bf16.h>
@@ -37,8 +40,8 @@ namespace pixelcnn::cuda {
 
 constexpr unsigned kFullWarp = 0xffffffffu;
 
-// Lets a kernel use up to `bytes` of dynamic shared memory; only above 48 KB is there anything to do. A
-// refusal is found where launches are checked, by cudaGetLastError.
+// Lets a kernel use up to `bytes` of dynamic shared memory. CUDA needs to be asked only above 48 KB. If it
+// refuses, the check after the launch (cudaGetLastError) finds the error.
 template <class... Parameters>
 void allow_shared_memory(void (*kernel)(Parameters...), size_t bytes) {
   if (bytes <= 48 * 1024) return;
@@ -47,22 +50,22 @@ void allow_shared_memory(void (*kernel)(Parameters...), size_t bytes) {
                                          static_cast<int>(bytes)));
 }
 
-// Asks for only as much shared memory as the blocks need that a multiprocessor has room for. L1 gets the
-// rest, since both are parts of one memory. This is for kernels that copy through L1. The driver may choose
-// another size; a refusal is found where launches are checked, as above.
+// Asks CUDA for only as much shared memory as the blocks on a multiprocessor need. L1 gets the rest,
+// because both are parts of one memory; so this is for kernels that copy through L1. The driver may choose
+// another size. If it refuses, the check after the launch finds the error.
 template <class... Parameters>
 void leave_rest_to_l1(void (*kernel)(Parameters...), size_t bytes) {
   int device = 0, capacity = 0;
   static_cast<void>(cudaGetDevice(&device));
   static_cast<void>(cudaDeviceGetAttribute(&capacity, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device));
-  const int of_block = static_cast<int>(bytes) + 1024;  // CUDA keeps 1 KB per block for itself
+  const int of_block = static_cast<int>(bytes) + 1024;  // CUDA keeps 1 KB of every block for itself
   if (capacity < of_block) return;
   const int percent = (capacity / of_block * of_block * 100 + capacity - 1) / capacity;
   static_cast<void>(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                          cudaFuncAttributePreferredSharedMemoryCarveout, percent));
 }
 
-// 16-bit floating-point numbers: storage only, arithmetic is in float.
+// Floating-point numbers of 16 bits. They are for storage only; arithmetic is in float.
 struct bf16 {
   uint16_t bits;
 };
@@ -88,12 +91,12 @@ __host__ __device__ inline float to_float(f16 value) {
   return __half2float(__ushort_as_half(value.bits));
 #else
   const uint32_t sign = (value.bits & 0x8000u) << 16, magnitude = (value.bits & 0x7fffu) << 13;
-  if (magnitude >= 0x0f800000u) return float_of_bits(sign | magnitude | 0x7f800000u);  // infinity, NaN
+  if (magnitude >= 0x0f800000u) return float_of_bits(sign | magnitude | 0x7f800000u);  // infinity and NaN
   return float_of_bits(sign | bits_of(float_of_bits(magnitude) * 0x1p112f));           // exact
 #endif
 }
 
-// Rounds to the nearest, ties to even.
+// Rounds to the nearest value, ties to even.
 template <class T>
 __host__ __device__ T from_float(float value);
 template <>
@@ -119,16 +122,17 @@ __host__ __device__ inline f16 from_float<f16>(float value) {
   uint32_t half;
   if (magnitude > 0x7f800000u) return {0x7fff};
   if (magnitude >= 0x477ff000u)
-    half = 0x7c00u;  // 65520 and above
+    half = 0x7c00u;  // 65520 and above become infinity
   else if (magnitude < 0x38800000u)
-    half = bits_of(float_of_bits(magnitude) + 0.5f) - 0x3f000000u;  // subnormal: the sum rounds to 2^-24
+    half = bits_of(float_of_bits(magnitude) + 0.5f) -
+           0x3f000000u;  // subnormal: adding 0.5 rounds to a multiple of 2^-24
   else
     half = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1)) >> 13;
   return {static_cast<uint16_t>(sign | half)};
 #endif
 }
 
-// Two neighbours of a 16-bit tensor in one register, the first in the low half.
+// Packs two neighbours of a 16-bit tensor into one register, the first in the low half.
 template <class T>
 __host__ __device__ inline uint32_t pack(float low, float high) {
   return from_float<T>(low).bits | uint32_t{from_float<T>(high).bits} << 16;

@@ -1,5 +1,5 @@
-// How the pixels of a batch are split into parts for sums over all of them: by the shape alone, so that the
-// order of additions, and with it the bits of a gradient, do not depend on the size of the GPU.
+// Splits the pixels of a batch into parts, which are summed separately. The parts depend on the shape
+// only, so that the order of additions, and with it the bits of a gradient, does not depend on the GPU.
 #pragma once
 #include <cstdint>
 
@@ -7,15 +7,16 @@
 
 namespace pixelcnn::cuda {
 
-constexpr int kLeastPixels = 64;  // of a part
-// Parts are sized for an H100, which has so many multiprocessors: it runs all blocks at once, with no few
-// left over for a second round. A smaller GPU takes several rounds, of which an incomplete last one matters
-// less.
+constexpr int kLeastPixels = 64;  // in a part
+// Parts are sized for an H100, which has this many multiprocessors: it runs all blocks at once, with none
+// left over for a second round. A smaller GPU takes several rounds, and an incomplete last one matters
+// less there.
 constexpr int kMultiprocessors = 132;
 
-// How the pixels are split. A part takes `blocks_per_part` blocks; there are as many parts as `blocks` allow.
+// Says how the pixels are split: each part takes `blocks_per_part` blocks, and there are as many parts as
+// `blocks` allow.
 struct Parts {
-  int64_t pixels;  // of a part
+  int64_t pixels;  // in a part
   int count;
 
   Parts(int64_t all, int64_t blocks, int64_t blocks_per_part) {

@@ -1,4 +1,4 @@
-// The launch of kernels that walk over a flat range with one element per thread and round.
+// Launches kernels that walk over a flat range, with one element per thread and round.
 #pragma once
 #include "launch.h"
 
@@ -6,7 +6,7 @@ namespace pixelcnn::cuda {
 
 constexpr int kFlatThreads = 256;
 
-// Enough blocks for every element, or for the device to be full.
+// Returns enough blocks for every element, or enough to fill the device if that is fewer.
 inline int flat_blocks(int64_t count, const Launch& launch) {
   const int64_t needed = (count + kFlatThreads - 1) / kFlatThreads,
                 full = int64_t{launch.multiprocessors} * 8;

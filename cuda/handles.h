@@ -1,4 +1,4 @@
-// Owners of what the CUDA runtime hands out.
+// Defines owners for the objects that the CUDA runtime creates.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -8,7 +8,7 @@
 
 namespace pixelcnn::cuda {
 
-// Calls a function of CUDA's that gives something back. A failure then has nobody to tell.
+// Calls a CUDA function that frees an object. Ignores errors, because a destructor cannot report them.
 template <auto kFunction>
 struct GiveBack {
   template <class Handle>

@@ -1,4 +1,4 @@
-// What a launcher may use besides its op's operands, and the two functions that every op has here.
+// Declares the two functions that every op has here, and what they receive besides the op's operands.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -14,18 +14,18 @@ class Cudnn;
 struct Gpu {
   int multiprocessors;
   int compute_capability;  // 10 * major + minor
-  Cudnn* cudnn;            // null where there is none
+  Cudnn* cudnn;            // null if cuDNN is not used
 };
 
-// Where a launcher enqueues its kernels.
+// Where a launcher enqueues its kernels, and the workspace that they may use.
 struct Launch {
   cudaStream_t stream;
-  std::byte* workspace;  // 256-byte aligned, at least what workspace(op, gpu) asked for
+  std::byte* workspace;  // 256-byte aligned, at least as large as workspace(op, gpu) returned
   int multiprocessors;
   Cudnn* cudnn;
 };
 
-// Whether the device multiplies in this precision.
+// Whether the device can compute in this precision.
 constexpr bool supports(int compute_capability, Precision precision) {
   switch (precision) {
     case Precision::kF32:
@@ -39,13 +39,14 @@ constexpr bool supports(int compute_capability, Precision precision) {
   return false;
 }
 
-// Bytes of packed weights: [K][(kernel_size / 2 + 1) * kernel_size][C], the same for every direction and
-// algorithm.
-int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction);
+// Returns the bytes of packed weights: [K][(kernel_size / 2 + 1) * kernel_size][C], the same for every
+// direction and algorithm.
+int64_t packed_bytes(const FilterShape& shape, Direction direction);
 
-// workspace: bytes of scratch; called once per op before its program's first run, it may build plans and time
-// them. run: enqueues only (no allocation, synchronisation or host read of device memory): it may be under
-// stream capture. Kernels that change from step to step read what changes from device memory.
+// `workspace` returns the bytes of scratch memory that an op needs. It is called once per op before the
+// first run of its program, and may build plans and time them. `run` only enqueues: it may be under stream
+// capture, so it neither allocates nor synchronises nor reads device memory. What changes between runs is
+// read from device memory by the kernels.
 #define PIXELCNN_X(Op)                             \
   int64_t workspace(const Op& op, const Gpu& gpu); \
   void run(const Op& op, const Launch& launch);

@@ -1,5 +1,5 @@
-// Masked convolutions, each by the fastest of cuDNN's plans and our own kernels. The direct algorithm is
-// ours: exactly causal, with the bits of the sampler's front.
+// Computes each masked convolution by the fastest of cuDNN's plans and our own kernels. Algorithm::kDirect
+// always uses our kernels, because they are exactly causal and give the same bits as the sampler's front.
 #include <optional>
 
 #include "cudnn/plans.h"
@@ -18,13 +18,14 @@ __global__ void __launch_bounds__(kFlatThreads) round_bias(const float* bias, T*
 }
 
 template <class T>
-__global__ void __launch_bounds__(kFlatThreads) close_gate(const T* gate, T* grad, int64_t count) {
+__global__ void __launch_bounds__(kFlatThreads)
+    zero_where_inactive(const T* relu_output, T* grad, int64_t count) {
   for (int64_t i = flat_index(); i < count; i += flat_stride()) {
-    if (to_float(gate[i]) <= 0) grad[i] = from_float<T>(0);
+    if (to_float(relu_output[i]) <= 0) grad[i] = from_float<T>(0);
   }
 }
 
-// Cuts a block of memory into pieces; without memory it only measures.
+// Cuts a block of memory into pieces. Without memory it only counts the bytes.
 struct Pieces {
   std::byte* memory;
   int64_t bytes = 0;
@@ -52,7 +53,7 @@ void take_operands(MaskedConv2dForward& op, Pieces& pieces) {
 }
 
 struct ForwardScratch {
-  void* bias = nullptr;  // in the element type
+  void* bias = nullptr;  // in the element type of the precision
   std::byte* plan = nullptr;
 
   ForwardScratch(const MaskedConv2dForward& op, const ConvolutionPlan& with, Pieces& pieces) {
@@ -86,15 +87,15 @@ void enqueue(const MaskedConv2dForward& op, const ConvolutionPlan* plan, const L
 // ---- input gradient
 
 std::optional<ConvolutionRequest> request(const MaskedConv2dBackwardInput& op) {
-  return ConvolutionRequest{op.gate ? Convolution::kInputGradientGated : Convolution::kInputGradient,
-                            op.shape};
+  return ConvolutionRequest{
+      op.relu_output ? Convolution::kInputGradientThroughRelu : Convolution::kInputGradient, op.shape};
 }
 
 void take_operands(MaskedConv2dBackwardInput& op, Pieces& pieces) {
   const int64_t element = element_bytes(op.shape.precision);
   pieces.take(op.grad_y, op.shape.y_count() * element);
   pieces.take(op.packed, packed_bytes(op.shape, Direction::kBackward));
-  if (op.gate != nullptr) pieces.take(op.gate, op.shape.x_count() * element);
+  if (op.relu_output != nullptr) pieces.take(op.relu_output, op.shape.x_count() * element);
   pieces.take(op.grad_x, op.shape.x_count() * element);
 }
 
@@ -104,13 +105,14 @@ int64_t scratch_bytes(const MaskedConv2dBackwardInput&, const ConvolutionPlan* p
 
 void enqueue(const MaskedConv2dBackwardInput& op, const ConvolutionPlan* plan, const Launch& launch) {
   if (plan == nullptr) return backward_input(op, launch);
-  plan->execute({.packed = op.packed, .grad_y = op.grad_y, .gate = op.gate, .grad_x = op.grad_x},
-                launch.workspace, launch.stream);
-  if (op.gate == nullptr || plan->convolution() == Convolution::kInputGradientGated) return;
+  plan->execute(
+      {.packed = op.packed, .grad_y = op.grad_y, .relu_output = op.relu_output, .grad_x = op.grad_x},
+      launch.workspace, launch.stream);
+  if (op.relu_output == nullptr || plan->convolution() == Convolution::kInputGradientThroughRelu) return;
   with_precision(op.shape.precision, [&]<Precision precision>() {
     using T = Element<precision>;
-    LAUNCH(close_gate<T>, flat_blocks(op.shape.x_count(), launch), kFlatThreads, 0, launch.stream)
-    (static_cast<const T*>(op.gate), static_cast<T*>(op.grad_x), op.shape.x_count());
+    LAUNCH(zero_where_inactive<T>, flat_blocks(op.shape.x_count(), launch), kFlatThreads, 0, launch.stream)
+    (static_cast<const T*>(op.relu_output), static_cast<T*>(op.grad_x), op.shape.x_count());
   });
 }
 
@@ -161,7 +163,7 @@ void enqueue(const MaskedConv2dBackwardWeight& op, const ConvolutionPlan* plan, 
 
 // ---- any of them
 
-// What cuDNN may choose among for this op: nothing where the direct algorithm is asked for.
+// Returns the request for which cuDNN may offer plans. It is empty if the direct algorithm is asked for.
 template <class Op>
 std::optional<ConvolutionRequest> cudnn_request(const Op& op, const Cudnn* cudnn) {
   if (cudnn == nullptr || op.shape.algorithm == Algorithm::kDirect) return std::nullopt;
@@ -172,7 +174,7 @@ template <class Op>
 int64_t plan_op(const Op& op, const Gpu& gpu) {
   const ConvolutionPlan* plan = nullptr;
   if (const auto wanted = cudnn_request(op, gpu.cudnn)) {
-    // The op on operands of its own, so that it can be timed before there are any.
+    // A copy of the op with its own operands, so that it can be timed before the real ones exist.
     Op trial_op = op;
     Pieces operands{nullptr};
     take_operands(trial_op, operands);

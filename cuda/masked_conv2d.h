@@ -1,4 +1,4 @@
-// Masked convolution by our own kernels: the shapes they agree on and what the dispatcher calls.
+// Declares our own kernels of masked convolution, and the shapes and indices that they share.
 #pragma once
 #include <optional>
 
@@ -9,34 +9,36 @@
 
 namespace pixelcnn::cuda {
 
-// Taps of the packed filter, dead ones of the centre row included.
-constexpr int filter_slots(const MaskedConv2dShape& shape) {
+// The number of taps in the packed filter, including the masked ones of the centre row.
+constexpr int filter_slots(const FilterShape& shape) {
   return (shape.kernel_size / 2 + 1) * shape.kernel_size;
 }
 
-// Taps that have a weight that is not masked; they are the first slots. The centre is the last one.
-constexpr int live_taps(const MaskedConv2dShape& shape) {
+// The number of taps that have a weight that is not masked. They are the first slots; the last of them is
+// the centre if it is live.
+constexpr int live_taps(const FilterShape& shape) {
   const int radius = shape.kernel_size / 2;
-  const bool centre = shape.mask == MaskType::kB || shape.groups > 1;
+  const bool centre = shape.mask == MaskType::kB || shape.channel_groups > 1;
   return radius * shape.kernel_size + radius + (centre ? 1 : 0);
 }
 
-// The first channel of a group: group(c) = floor(c * groups / channels).
+// Returns the first channel of a group: group(c) = floor(c * groups / channels).
 __host__ __device__ constexpr int first_channel(int group, int groups, int channels) {
   return static_cast<int>((int64_t{group} * channels + groups - 1) / groups);
 }
 
-// A pixel as a convolution sees it: where it lies in memory, and which rows and columns of the filter find
-// the image there.
+// A pixel as a convolution sees it: where it lies in memory, and which rows and columns of the filter
+// reach the image from there.
 //
-// Whether a tap reaches the image is asked for every copy, so the answer must cost little: it takes one
-// subtraction, of the pixel's bounds from the tap's position. Both hold three numbers, a byte for each:
+// Every copy asks whether its tap reaches the image, so the answer must be cheap. It takes one
+// subtraction: the pixel's bounds from the tap's position. Both hold three numbers, one byte for each:
 //   byte   position of a tap      bounds of a pixel
 //   0      column                 first column that finds the image
 //   1      kMostTaps - column     kMostTaps - last column that finds the image
 //   2      row                    first row that finds the image; rows below it do too
-// Every byte of position has its highest bit set besides. The subtraction clears that bit where the byte's
-// number is less than that of bounds, so the tap reaches the image if all four bits are still set.
+// In addition, the highest bit of every byte of a position is set. The subtraction clears that bit if the
+// byte's number is less than that of the bounds, so the tap reaches the image if all four bits are still
+// set.
 struct Place {
   int64_t pixel;
   uint32_t bounds;
@@ -47,47 +49,48 @@ constexpr uint32_t kReached = 0x80808080u;
 __device__ inline bool reaches(uint32_t position, uint32_t bounds) {
   return ((position - bounds) & kReached) == kReached;
 }
-// The position behind the last tap: none of its highest bits is set, so it reaches no pixel's image.
+// The position after the last tap. Its highest bits are not set, so it reaches the image of no pixel.
 constexpr uint32_t kNoTap = 0x7f7f7f7fu;
 
 struct Tap {
   int64_t offset;     // in elements, from the pixel's first channel to the channel that the tap reads
   uint32_t position;  // in the filter, as Place describes it
 };
-constexpr int kMostTaps = 31;  // of a row or column of a filter
-// What is added to a position to move it by one column or by one row.
+constexpr int kMostTaps = 31;  // in a row or column of a filter
+// These are added to a position to move it by one column or by one row.
 constexpr uint32_t kNextColumn = 1u - (1u << 8), kNextRow = 1u << 16;
 __host__ __device__ constexpr uint32_t tap_position(int row, int column) {
   return kReached + static_cast<uint32_t>(row << 16 | (kMostTaps - column) << 8 | column);
 }
 __host__ __device__ constexpr int column_of(uint32_t position) { return static_cast<int>(position & 0x7f); }
 
-// The live taps of all channels as one flat index, taps in row-major order, channels innermost. Channels are
-// those of the tensor that the taps are laid over, `pitch` is the distance of its rows in pixels. Backward, a
-// tap leads the other way: to the pixel that sees this one through it.
+// Numbers the live taps of all channels: taps in row-major order, channels innermost. The channels are
+// those of the tensor that the taps read, and `pitch` is the distance between its rows in pixels.
+// Backward, a tap points in the opposite direction: to the output pixel that sees this input pixel through
+// it.
 class TapIndex {
  public:
-  TapIndex(const MaskedConv2dShape& shape, Direction direction, int pitch)
+  TapIndex(const FilterShape& shape, Direction direction, int pitch)
       : channels_(direction == Direction::kForward ? shape.c : shape.k),
         kernel_size_(shape.kernel_size),
         count_(live_taps(shape) * channels_),
         column_step_(direction == Direction::kForward ? channels_ : -channels_),
         row_step_(int64_t{column_step_} * pitch),
-        to_next_tap_(vectors(column_step_ - channels_, shape.precision)),
-        to_next_row_(vectors(row_step_ - int64_t{kernel_size_} * column_step_, shape.precision)),
+        to_next_tap_(in_vectors(column_step_ - channels_, shape.precision)),
+        to_next_row_(in_vectors(row_step_ - int64_t{kernel_size_} * column_step_, shape.precision)),
         by_channels_(channels_),
         by_kernel_size_(shape.kernel_size) {}
 
   __host__ __device__ int count() const { return count_; }
   __host__ __device__ int channels() const { return channels_; }
   __device__ int kernel_size() const { return kernel_size_; }
-  // In vectors: from behind the last channel of a tap to the next tap, and from behind the last tap of a row
-  // to the next row.
+  // The distances in vectors from the end of a tap's channels to the next tap, and from the end of a row's
+  // last tap to the next row.
   __device__ uint32_t to_next_tap() const { return to_next_tap_; }
   __device__ uint32_t to_next_row() const { return to_next_row_; }
-  // Returns the tap of a flat index, which becomes the channel.
+  // Returns the tap of a flat index and sets `index` to the channel.
   __device__ int divide(int& index) const { return by_channels_.divide(index); }
-  // An index behind the last has kNoTap.
+  // Returns kNoTap for an index after the last.
   __device__ Tap at(int index) const {
     if (index >= count_) return {0, kNoTap};
     int column = by_channels_.divide(index);
@@ -97,7 +100,7 @@ class TapIndex {
   }
 
  private:
-  static uint32_t vectors(int64_t elements, Precision precision) {
+  static uint32_t in_vectors(int64_t elements, Precision precision) {
     return static_cast<uint32_t>(elements * element_bytes(precision) / 16);
   }
 
@@ -107,10 +110,10 @@ class TapIndex {
   Divider by_channels_, by_kernel_size_;
 };
 
-// The pixels of a batch of dense images, image by image.
+// The pixels of a batch of images without borders, image by image.
 class ImagePixels {
  public:
-  // A block's pixels are side by side, so neighbouring taps read the same ones, all but one.
+  // A block's pixels are neighbours, so neighbouring taps read almost the same pixels.
   static constexpr Cache kCache = Cache::kL1AndL2;
 
   ImagePixels(const MaskedConv2dShape& shape, Direction direction)
@@ -124,12 +127,12 @@ class ImagePixels {
 
   __device__ void begin() {}
   __host__ __device__ int count() const { return count_; }
-  int64_t all() const { return count_; }  // pixels in memory
+  int64_t all() const { return count_; }  // in memory
   __device__ int64_t pixel(int64_t index) const { return index; }
   __device__ Place at(int64_t index) const {
     return index < count_ ? Place{index, bounds(static_cast<int>(index))} : Place::nowhere();
   }
-  // Backward, taps lead down and to the right: as if the image were turned around.
+  // Backward, taps point down and to the right, as if the image were turned around.
   __device__ uint32_t bounds(int index) const {
     int column = index, row = by_w_.divide(column);
     static_cast<void>(by_h_.divide(row));
@@ -145,10 +148,10 @@ class ImagePixels {
   Divider by_h_, by_w_;
 };
 
-// Elements of 16 bits pass through registers. So many are loaded before the first of them is waited for.
+// Elements of 16 bits pass through registers. This many are loaded before the first one is waited for.
 constexpr int kElementsAtOnce = 4;
 
-// One element from global to shared memory; 0 unless valid.
+// Copies one element from global to shared memory, or 0 unless `valid`.
 template <class T>
 __device__ inline void copy_element(T* to, const T* from, bool valid) {
   if constexpr (sizeof(T) == 4)
@@ -157,21 +160,21 @@ __device__ inline void copy_element(T* to, const T* from, bool valid) {
     *to = valid ? *from : T{};
 }
 
-// How operands are copied into shared memory: 16 bytes at once where they lie together and are aligned, else
+// How operands are copied into shared memory: 16 bytes at once if they are contiguous and aligned, else
 // element by element.
 enum class Copies { kVectors, kElements };
 
 // Calls body.template operator()<copies>().
 template <class Body>
-void with_copies(bool vectors, const Body& body) {
-  if (vectors)
+void with_copies(bool whole_vectors, const Body& body) {
+  if (whole_vectors)
     body.template operator()<Copies::kVectors>();
   else
     body.template operator()<Copies::kElements>();
 }
 
-// Copies 16 bytes of neighbours in global memory to shared memory. Only the first `count` elements are there,
-// zeros take the place of the others; as a vector all elements are there, or none.
+// Copies 16 bytes of neighbours from global to shared memory. Only the first `count` elements exist, and
+// the others become 0. With vectors, either all elements exist or none.
 template <Copies copies, class T>
 __device__ inline void copy_neighbours(T* to, const T* from, int count) {
   if constexpr (copies == Copies::kVectors) {
@@ -183,10 +186,10 @@ __device__ inline void copy_neighbours(T* to, const T* from, int count) {
 }
 
 // Distances in a tensor are counted in vectors of 16 bytes, modulo 2^32, because that takes half the
-// registers of a pointer. A tensor of fewer than kMostVectors can be addressed so.
+// registers of a pointer. This works for tensors of fewer than kMostVectors.
 constexpr int64_t kMostVectors = int64_t{1} << 32;
 template <class T>
-__host__ __device__ constexpr uint32_t vectors(int64_t elements) {
+__host__ __device__ constexpr uint32_t vectors_of(int64_t elements) {
   return static_cast<uint32_t>(elements / int64_t{16 / sizeof(T)});
 }
 template <Cache cache = Cache::kL2, class T>
@@ -194,15 +197,15 @@ __device__ inline void copy_vector(T* to, const T* tensor, uint32_t vector, bool
   cp_async<16, cache>(to, tensor + uint64_t{vector} * (16 / sizeof(T)), valid);
 }
 
-// Whether both operands consist of whole vectors, and x is small enough for 32 bits to count them.
+// Whether both operands consist of whole vectors and x has few enough of them for 32 bits.
 template <class T>
 bool has_vectors(int channels, int other_channels, int64_t x_count) {
   constexpr int kVector = 16 / sizeof(T);
   return channels % kVector == 0 && other_channels % kVector == 0 && x_count / kVector < kMostVectors;
 }
 
-// Our kernels. Convolutions run in the given tile, or else in the one that is expected to be faster; they
-// take no workspace.
+// Our kernels. Convolutions run in the given tile, or in the one that is expected to be faster. They need
+// no workspace.
 void forward(const MaskedConv2dForward& op, const Launch& launch, std::optional<TileSize> tile = {});
 void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch,
                     std::optional<TileSize> tile = {});
@@ -210,12 +213,12 @@ void front(const MaskedConv2dFront& op, const Launch& launch, std::optional<Tile
 int64_t backward_weight_workspace(const MaskedConv2dShape& shape);
 void backward_weight(const MaskedConv2dBackwardWeight& op, const Launch& launch);
 
-// The parts that a plan of cuDNN leaves to us.
-// Computes grad_weight: adds `parts` filters [K][slots][C] in order. They are float32, or of the element type
-// if `rounded`. Computes grad_bias too, from the (parts, K) of bias_parts, unless that is null.
+// The remaining work after a plan of cuDNN.
+// Computes grad_weight by adding `parts` filters [K][slots][C] in order. These are float32, or of the
+// element type if `rounded`. Also computes grad_bias from bias_parts (parts, K), unless that is null.
 void unpack_gradient(const MaskedConv2dBackwardWeight& op, const void* packed, int parts, bool rounded,
                      const float* bias_parts, const Launch& launch);
-// grad_bias, by way of bias_gradient_workspace bytes.
+// Computes grad_bias, with a workspace of bias_gradient_workspace bytes.
 int64_t bias_gradient_workspace(const MaskedConv2dShape& shape);
 void bias_gradient(const MaskedConv2dBackwardWeight& op, float* workspace, const Launch& launch);
 

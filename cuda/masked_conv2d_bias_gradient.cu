@@ -1,5 +1,6 @@
-// The gradient of a masked convolution's bias in two rounds of one kernel: sums of parts of the pixels, then
-// the sum of these. For weight gradients that do not bring it along: those of cuDNN, and ours in tf32.
+// Computes the gradient of a masked convolution's bias in two rounds of one kernel: first the sums of
+// parts of the pixels, then the sum of these. It is for weight gradients that do not include the bias:
+// those of cuDNN, and ours in tf32.
 #include "gradient_parts.h"
 #include "masked_conv2d.h"
 #include "tile.h"
@@ -10,7 +11,8 @@ namespace {
 
 constexpr int kSumWarps = 8, kSumChannels = 32;
 
-// sums[part][channel] = scale * the sum over the part's pixels; a warp adds every kSumWarps-th pixel.
+// Sets sums[part][channel] to scale * the sum over the part's pixels. Each warp adds every kSumWarps-th
+// pixel.
 template <class T>
 __global__ void __launch_bounds__(32 * kSumWarps)
     sum_pixels(const T* x, float* sums, int64_t pixels, int64_t part_pixels, int channels, float scale) {

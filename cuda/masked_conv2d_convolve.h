@@ -1,6 +1,6 @@
-// The convolution kernel: rows of the product are pixels, columns output channels, the depth is the live taps
-// of all input channels. Forward, the input gradient and the sampler's front differ in where pixels lie and
-// in how the one packed layout [K][slots][C] is read.
+// Implements the convolution kernel as a matrix product: its rows are pixels, its columns output channels,
+// and its depth the live taps of all input channels. Forward, input gradient and sampler's front differ
+// only in where pixels lie and in how the one packed layout [K][slots][C] is read.
 #pragma once
 #include <type_traits>
 
@@ -12,21 +12,21 @@ namespace pixelcnn::cuda {
 
 template <class T>
 struct ConvolveArguments {
-  const T* x;                   // (pixels, taps.channels())
-  const T* weights;             // [K][slots][C]
-  const float* bias = nullptr;  // or null
-  const T* gate = nullptr;      // (pixels, outputs) or null
-  void* y = nullptr;            // (pixels, outputs), float32 if float_y
+  const T* x;                      // (pixels, taps.channels())
+  const T* weights;                // [K][slots][C]
+  const float* bias = nullptr;     // or null
+  const T* relu_output = nullptr;  // (pixels, outputs) or null
+  void* y = nullptr;               // (pixels, outputs), float32 if float_y
   TapIndex taps;
   int outputs;
-  int first_output = 0, end_output;  // those to compute
+  int first_output = 0, end_output;  // the range to compute
   int c, slots;                      // of the weights
   bool relu = false, float_y = false;
 };
 
-// Rows of the product: the pixels of one block, each shifted by the taps. A step continues from the one
-// before: the flat index of taps and channels grows by the depth of a stage. It mostly stays within a tap or
-// reaches the next one, so additions find the tap and no division is needed.
+// Copies the rows of the product: the pixels of one block, shifted by each tap. Each step continues from
+// the one before, since the flat index of taps and channels grows by the depth of a stage. The index
+// mostly stays within a tap or moves to the next one, so additions find the tap without a division.
 template <class T, class Tile, class Pixels>
 class ShiftedPixels {
  public:
@@ -38,7 +38,7 @@ class ShiftedPixels {
 #pragma unroll
     for (int i = 0; i < Tile::kCopies; ++i) {
       const Place place = pixels.at(first + Tile::line(i));
-      from_[i] = vectors<T>(place.pixel * taps_.channels() + tap.offset);
+      from_[i] = vectors_of<T>(place.pixel * taps_.channels() + tap.offset);
       bounds_[i] = place.bounds;
     }
   }
@@ -53,7 +53,7 @@ class ShiftedPixels {
   }
 
  private:
-  // Moves on to the step's tap and returns by how many vectors the copies move.
+  // Moves to the tap of this step, and returns by how many vectors the copies move.
   __device__ uint32_t move_to(int step) {
     uint32_t distance = Tile::kStageDepth / Tile::kVector;
     for (channel_ += Tile::kStageDepth; channel_ >= taps_.channels(); channel_ -= taps_.channels()) {
@@ -69,7 +69,7 @@ class ShiftedPixels {
 
   const T* x_;
   const TapIndex& taps_;
-  int channel_;  // of the step's tap
+  int channel_;  // that the step begins with
   uint32_t position_, from_[Tile::kCopies], bounds_[Tile::kCopies];
 };
 
@@ -107,7 +107,7 @@ template <Copies copies, class T, class Tile, class Pixels>
 using ShiftedPixelsBy = std::conditional_t<copies == Copies::kVectors, ShiftedPixels<T, Tile, Pixels>,
                                            ShiftedPixelElements<T, Tile, Pixels>>;
 
-// Columns of the product, forward: a filter is a line along the depth.
+// Copies the columns of the product forward: a filter is a line along the depth.
 template <class T, class Tile, Copies copies>
 class FilterLines {
  public:
@@ -134,8 +134,9 @@ class FilterLines {
   int left_[Tile::kCopies];  // elements from there to the end of the line
 };
 
-// Columns of the product, backward: the depth is (tap, k), a line holds the input channels of one tap of one
-// filter. Where every stage lies within a tap, the lines are equally far apart and one division serves all.
+// Copies the columns of the product backward: the depth is (tap, k), and a line holds the input channels
+// of one tap of one filter. If every stage lies within one tap, the lines are equally far apart and one
+// division serves them all.
 template <class T, class Tile, Copies copies>
 class TapLines {
  public:
@@ -174,10 +175,10 @@ class TapLines {
   const ConvolveArguments<T>& conv_;
   int output_;
   bool within_taps_;
-  const T* from_;  // of the first line
+  const T* from_;  // points to the first line
 };
 
-// Two neighbours; `aligned` where they may be one access.
+// Loads or stores two neighbours, in one access if `aligned`.
 template <class T>
 __device__ inline void store_pair(T* to, float low, float high, bool both, bool aligned) {
   if (both && aligned) {
@@ -228,13 +229,13 @@ __global__ void __launch_bounds__(ConvolveTile<precision, direction, Shape>::kTh
       low += conv.bias[output];
       if (both) high += conv.bias[output + 1];
     }
-    if (conv.relu) {  // NaN stays
+    if (conv.relu) {  // keeps NaN
       low = low < 0 ? 0 : low;
       high = high < 0 ? 0 : high;
     }
-    if (conv.gate != nullptr) {
-      low = to_float(conv.gate[at]) <= 0 ? 0 : low;
-      if (both) high = to_float(conv.gate[at + 1]) <= 0 ? 0 : high;
+    if (conv.relu_output != nullptr) {
+      low = to_float(conv.relu_output[at]) <= 0 ? 0 : low;
+      if (both) high = to_float(conv.relu_output[at + 1]) <= 0 ? 0 : high;
     }
     if (conv.float_y)
       store_pair(static_cast<float*>(conv.y) + at, low, high, both, aligned);
@@ -243,7 +244,7 @@ __global__ void __launch_bounds__(ConvolveTile<precision, direction, Shape>::kTh
   });
 }
 
-// `most` is the largest number of pixels there can be.
+// `most` is the largest possible number of pixels.
 template <Precision precision, Direction direction, class Shape, class Pixels>
 void launch_convolve(const ConvolveArguments<Element<precision>>& conv, const Pixels& pixels, int64_t most,
                      const Launch& launch) {
@@ -251,8 +252,8 @@ void launch_convolve(const ConvolveArguments<Element<precision>>& conv, const Pi
   const int64_t blocks =
       blocks_of(most, Shape::kRows) * blocks_of(conv.end_output - conv.first_output, Shape::kColumns);
   const int channels = conv.taps.channels();
-  const bool vectors = has_vectors<Element<precision>>(channels, conv.c, pixels.all() * channels);
-  with_copies(vectors, [&]<Copies copies>() {
+  const bool whole_vectors = has_vectors<Element<precision>>(channels, conv.c, pixels.all() * channels);
+  with_copies(whole_vectors, [&]<Copies copies>() {
     allow_shared_memory(convolve<precision, direction, Shape, Pixels, copies>, Tile::kSharedBytes);
     if (Pixels::kCache == Cache::kL1AndL2)
       leave_rest_to_l1(convolve<precision, direction, Shape, Pixels, copies>, Tile::kSharedBytes);
@@ -271,7 +272,7 @@ TileSize faster_tile(const ProductShape& product, int multiprocessors) {
   return clocks(LargeTile{}) <= clocks(SmallTile{}) ? TileSize::kLarge : TileSize::kSmall;
 }
 
-// Launches in the given tile, or else in the faster one.
+// Launches the kernel in the given tile, or in the one that is expected to be faster.
 template <Precision precision, Direction direction, class Pixels>
 void launch_in_tiles(const ConvolveArguments<Element<precision>>& conv, const Pixels& pixels, int64_t most,
                      const Launch& launch, std::optional<TileSize> tile) {

@@ -1,4 +1,4 @@
-// Masked convolution of whole images: forward with bias and ReLU, and the input gradient with its gate.
+// Runs the masked convolution of whole images: forward with bias and ReLU, and the input gradient.
 #include "masked_conv2d_convolve.h"
 
 namespace pixelcnn::cuda {
@@ -29,7 +29,7 @@ void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch, s
     using T = Element<precision>;
     const ConvolveArguments<T> conv = {.x = static_cast<const T*>(op.grad_y),
                                        .weights = static_cast<const T*>(op.packed),
-                                       .gate = static_cast<const T*>(op.gate),
+                                       .relu_output = static_cast<const T*>(op.relu_output),
                                        .y = op.grad_x,
                                        .taps = TapIndex(shape, Direction::kBackward, shape.w),
                                        .outputs = shape.c,

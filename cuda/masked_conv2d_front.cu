@@ -1,7 +1,7 @@
-// Masked convolution at the pixels of the sampler's front, for the output channels of one group.
+// Runs the masked convolution at the pixels of the sampler's front, for the output channels of one group.
 //
-// The buffers carry their own zero border, which takes the place of bounds checks; the sums are those of the
-// kernel that convolves whole images, bit for bit.
+// The tensors include their own zero border, which replaces bounds checks. The sums have the same bits as
+// those of the kernel for whole images.
 #include "front.h"
 #include "masked_conv2d_convolve.h"
 
@@ -9,20 +9,21 @@ namespace pixelcnn::cuda {
 
 void front(const MaskedConv2dFront& op, const Launch& launch, std::optional<TileSize> tile) {
   const MaskedConv2dShape& shape = op.shape;
-  const FrontPixels pixels(op.front, shape.n, shape.h, shape.w, op.step, op.ahead);
+  const FrontPixels pixels(op.front, shape.n, shape.h, shape.w, op.position, op.ahead);
   with_precision(shape.precision, [&]<Precision precision>() {
     using T = Element<precision>;
-    const ConvolveArguments<T> conv = {.x = static_cast<const T*>(op.x),
-                                       .weights = static_cast<const T*>(op.packed),
-                                       .bias = op.bias,
-                                       .y = op.y,
-                                       .taps = TapIndex(shape, Direction::kForward, pixels.pitch()),
-                                       .outputs = shape.k,
-                                       .first_output = first_channel(op.group, shape.groups, shape.k),
-                                       .end_output = first_channel(op.group + 1, shape.groups, shape.k),
-                                       .c = shape.c,
-                                       .slots = filter_slots(shape),
-                                       .relu = true};
+    const ConvolveArguments<T> conv = {
+        .x = static_cast<const T*>(op.x),
+        .weights = static_cast<const T*>(op.packed),
+        .bias = op.bias,
+        .y = op.y,
+        .taps = TapIndex(shape, Direction::kForward, pixels.pitch()),
+        .outputs = shape.k,
+        .first_output = first_channel(op.group, shape.channel_groups, shape.k),
+        .end_output = first_channel(op.group + 1, shape.channel_groups, shape.k),
+        .c = shape.c,
+        .slots = filter_slots(shape),
+        .relu = true};
     launch_in_tiles<precision, Direction::kForward>(conv, pixels, pixels.most(), launch, tile);
   });
 }

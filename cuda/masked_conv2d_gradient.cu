@@ -1,10 +1,10 @@
-// The gradient of a masked convolution's weights, and of its bias on the way.
+// Computes the gradients of a masked convolution's weights and bias as one matrix product.
 //
-// Rows of the product are (tap, input channel), columns output channels, the depth is the pixels.
-// One more row is all ones: its sums are the gradient of the bias, which therefore needs no launch of its
-// own. The pixels are split into parts; each block writes its part's sums in the packed layout [K][slots][C],
-// and the parts are added in order. How they are split follows from the shape alone, so that the order of
-// sums, and with it the bits of a gradient, do not depend on the size of the GPU.
+// Its rows are (tap, input channel), its columns output channels, and its depth the pixels. One more row
+// is all ones; its sums are the gradient of the bias, which therefore needs no launch of its own. The
+// pixels are split into parts: each block writes the sums of its part in the packed layout [K][slots][C],
+// and the parts are then added in order. The split depends on the shape only, so that the order of
+// additions, and with it the bits of a gradient, does not depend on the GPU.
 #include <type_traits>
 
 #include "gradient_parts.h"
@@ -15,11 +15,13 @@ namespace pixelcnn::cuda {
 
 namespace {
 
-// Rounding factors to tf32 would round the bias's gradient too, so there the row of ones is left out.
+// In tf32 the product rounds its factors, which would round the bias gradient too, so the row of ones is
+// left out there.
 constexpr bool has_row_of_ones(Precision precision) { return precision != Precision::kTf32; }
 
-// Lines are pixels, across them lie the channels of all taps, then the row of ones. A thread copies the same
-// tap of every line. It learns from the lane that belongs to a line whether the tap reaches the image there.
+// Copies x: lines are pixels, and across them lie the channels of all taps, then the row of ones. A thread
+// copies the same tap of every line. Whether the tap reaches the image there is computed by the lane that
+// belongs to the line, and shuffled to the others.
 template <class T, class Tile, Copies copies>
 class TapsOfPixels {
  public:
@@ -34,7 +36,7 @@ class TapsOfPixels {
         count_(static_cast<int>(end_pixel - first_pixel)) {
     const Tap tap = taps.at(index_);
     position_ = tap.position;
-    from_ = vectors<T>((first_pixel + Tile::line(0)) * taps.channels() + tap.offset);
+    from_ = vectors_of<T>((first_pixel + Tile::line(0)) * taps.channels() + tap.offset);
   }
 
   __device__ void load(int step, T* stage) {
@@ -56,7 +58,7 @@ class TapsOfPixels {
   }
 
  private:
-  static constexpr int kHeld = (Tile::kStageDepth + 31) / 32;  // lines whose bounds a lane computes
+  static constexpr int kHeld = (Tile::kStageDepth + 31) / 32;  // lines whose bounds one lane computes
   static_assert(kHeld == 1 || Tile::kLinesAtOnce % 32 == 0);
 
   __device__ void load_vectors(const uint32_t (&bounds)[Tile::kCopies], T* stage) {
@@ -68,14 +70,14 @@ class TapsOfPixels {
         one.at[0] = from_float<T>(1);
         *reinterpret_cast<Vector<T>*>(to) = one;
       } else {
-        const uint32_t distance = vectors<T>(int64_t{i} * Tile::kLinesAtOnce * taps_.channels());
+        const uint32_t distance = vectors_of<T>(int64_t{i} * Tile::kLinesAtOnce * taps_.channels());
         copy_vector<Cache::kL1AndL2>(to, x_, from_ + distance, reaches(position_, bounds[i]));
       }
     }
-    from_ += vectors<T>(int64_t{Tile::kStageDepth} * taps_.channels());
+    from_ += vectors_of<T>(int64_t{Tile::kStageDepth} * taps_.channels());
   }
 
-  // `from`: the pixel of the first copy.
+  // `from` points to the pixel of the first copy.
   __device__ void load_elements(const uint32_t (&bounds)[Tile::kCopies], const T* from, T* stage) const {
 #pragma unroll kElementsAtOnce
     for (int e = 0; e < Tile::kVector; ++e) {
@@ -95,12 +97,12 @@ class TapsOfPixels {
   const T* x_;
   const TapIndex& taps_;
   const ImagePixels& pixels_;
-  int index_, ones_;          // the thread's first row of the product; how far behind it the row of ones is
-  int end_, count_;           // where the part's pixels end, and how many there are
+  int index_, ones_;          // the thread's first row of the product; distance to the row of ones
+  int end_, count_;           // end and number of the part's pixels
   uint32_t position_, from_;  // of the step's first copy
 };
 
-// Lines are pixels, across them lie their channels.
+// Copies grad_y: lines are pixels, and across them lie their channels.
 template <class T, class Tile, Copies copies>
 class ChannelsOfPixels {
  public:
@@ -136,12 +138,13 @@ struct GradientArguments {
   float* bias_sums;  // (parts, K)
   TapIndex taps;
   ImagePixels pixels;
-  int rows;  // of the product
+  int rows;  // in the product
   int k, slots;
   int64_t part_pixels;
 };
 
-// x and grad_y are copied in ways of their own: in the first layer x has few channels and grad_y many.
+// x and grad_y have separate kinds of copies, because in the first layer x has few channels and grad_y
+// many.
 template <Precision precision, class Shape, Copies x_copies, Copies grad_copies>
 __global__ void __launch_bounds__(GradientTile<precision, Shape>::kThreads)
     weight_gradient(const GradientArguments<Element<precision>> gradient) {
@@ -168,7 +171,7 @@ __global__ void __launch_bounds__(GradientTile<precision, Shape>::kThreads)
   tile.for_each_pair([&](int row, int column, float low, float high) {
     const int tap = first_row + row, output = first_column + column;
     if (tap >= gradient.rows || output >= k) return;
-    // Row taps.count() is the one of ones.
+    // Row taps.count() is the row of ones.
     const bool ones = tap == taps.count();
     float* to = ones ? bias_sums + output : sums + int64_t{output} * filter + tap;
     to[0] = low;
@@ -176,7 +179,7 @@ __global__ void __launch_bounds__(GradientTile<precision, Shape>::kThreads)
   });
 }
 
-// Blocks for each multiprocessor; it has room for all of them at once, as is asserted below.
+// Blocks for each multiprocessor. They all fit on it at once, as the assertion below says.
 constexpr int kLargeBlocks = 4, kSmallBlocks = 2;
 template <class Shape>
 constexpr bool has_room(int blocks) {
@@ -185,7 +188,7 @@ constexpr bool has_room(int blocks) {
 }
 static_assert(has_room<LargeTile>(kLargeBlocks) && has_room<SmallTile>(kSmallBlocks));
 
-// How one shape's weight gradient is computed.
+// Says how the weight gradient of one shape is computed.
 struct GradientPlan {
   int rows;
   bool large;

@@ -1,5 +1,6 @@
-// Weights between OIHW float32 and the packed filter [K][slots][C]: masked, cropped and rounded on the way
-// in; added up, unscaled and with exact zeros under the mask on the way out.
+// Converts weights between float32 in OIHW order and the packed filter [K][slots][C]. Packing masks, crops
+// and rounds weights; unpacking adds up the parts of a gradient, divides by gradient_scale, and writes
+// exact zeros under the mask.
 #include "masked_conv2d.h"
 #include "reduce.h"
 #include "tile.h"
@@ -11,42 +12,44 @@ namespace {
 constexpr int kThreads = 256;
 
 struct FilterMask {
-  int k, c, groups;
+  int k, c, channel_groups;
   bool sees_own_group;
 
-  // Channels that an output sees at the centre tap; at the taps before it sees all, at those behind it none.
+  // Returns the number of input channels that an output sees at the centre tap. It sees all channels at
+  // the taps before the centre, and none at those after it.
   __device__ int seen_at_centre(int output) const {
-    const int group = static_cast<int>(int64_t{output} * groups / k);
-    return first_channel(sees_own_group ? group + 1 : group, groups, c);
+    const int group = static_cast<int>(int64_t{output} * channel_groups / k);
+    return first_channel(sees_own_group ? group + 1 : group, channel_groups, c);
   }
 };
 
-FilterMask mask_of(const MaskedConv2dShape& shape) {
-  return {shape.k, shape.c, shape.groups, shape.mask == MaskType::kB};
+FilterMask mask_of(const FilterShape& shape) {
+  return {shape.k, shape.c, shape.channel_groups, shape.mask == MaskType::kB};
 }
 
-int centre_slot(const MaskedConv2dShape& shape) {
+int centre_slot(const FilterShape& shape) {
   return shape.kernel_size / 2 * shape.kernel_size + shape.kernel_size / 2;
 }
 
-struct FilterShape : FilterMask {
+struct UnpackedFilter : FilterMask {
   int window;
   Divider by_c;
 
-  explicit FilterShape(const MaskedConv2dShape& shape)
+  explicit UnpackedFilter(const FilterShape& shape)
       : FilterMask(mask_of(shape)), window(shape.kernel_size * shape.kernel_size), by_c(shape.c) {}
 };
 
-// One output's weights per blockIdx.x, shared out over blockIdx.y: one block if they are few, at most 64.
+// blockIdx.x is an output; its weights are shared out over blockIdx.y: one block if they are few, at most
+// 64 blocks.
 dim3 filter_grid(int outputs, int64_t weights) {
   const int64_t blocks = blocks_of(weights, 4 * kThreads);
   return dim3(static_cast<unsigned>(outputs), static_cast<unsigned>(blocks < 64 ? blocks : 64));
 }
 
-constexpr int kTile = 32;
+constexpr int kTileSide = 32;
 
-// A filter of a list. The weights of one output are a matrix [C][window] to be transposed into [slots][C], in
-// tiles of kTile x kTile; `parts` blocks share the tiles of an output.
+// One filter of the list. The weights of one output are a matrix [C][window], which is transposed into
+// [slots][C] in tiles of kTileSide x kTileSide. `parts` blocks share the tiles of an output.
 template <class T>
 struct ListedFilter {
   const float* weight;
@@ -57,9 +60,9 @@ struct ListedFilter {
 
 template <class T>
 ListedFilter<T> listed(const FilterPack& filter) {
-  const MaskedConv2dShape& shape = filter.shape;
+  const FilterShape& shape = filter.shape;
   const int slots = filter_slots(shape);
-  const int64_t tiles = blocks_of(shape.c, kTile) * blocks_of(slots, kTile);
+  const int64_t tiles = blocks_of(shape.c, kTileSide) * blocks_of(slots, kTileSide);
   const int parts = static_cast<int>(tiles < 64 ? tiles : 64);
   return {.weight = filter.weight,
           .packed = static_cast<T*>(filter.packed),
@@ -89,18 +92,19 @@ __global__ void __launch_bounds__(kThreads) pack_filters(const FilterList<T> lis
   const float* weight = filter.weight + int64_t{output} * c * window;
   T* packed = filter.packed + int64_t{output} * slots * c;
 
-  SHARED(float, tile, [kTile][kTile + 1]);
-  const int lane = static_cast<int>(threadIdx.x) % kTile, first_row = static_cast<int>(threadIdx.x) / kTile;
-  const int across = (c + kTile - 1) / kTile, tiles = across * ((slots + kTile - 1) / kTile);
+  SHARED(float, tile, [kTileSide][kTileSide + 1]);
+  const int lane = static_cast<int>(threadIdx.x) % kTileSide,
+            first_row = static_cast<int>(threadIdx.x) / kTileSide;
+  const int across = (c + kTileSide - 1) / kTileSide, tiles = across * ((slots + kTileSide - 1) / kTileSide);
   for (int at = block % filter.parts; at < tiles; at += filter.parts) {
-    const int first_slot = at / across * kTile, first_channel = at % across * kTile;
-    for (int row = first_row; row < kTile; row += kThreads / kTile) {
+    const int first_slot = at / across * kTileSide, first_channel = at % across * kTileSide;
+    for (int row = first_row; row < kTileSide; row += kThreads / kTileSide) {
       const int slot = first_slot + lane, channel = first_channel + row;
       const bool live = channel < c && (slot < filter.centre || (slot == filter.centre && channel < seen));
       tile[row][lane] = live ? weight[int64_t{channel} * window + slot] : 0.f;
     }
     __syncthreads();
-    for (int row = first_row; row < kTile; row += kThreads / kTile) {
+    for (int row = first_row; row < kTileSide; row += kThreads / kTileSide) {
       const int slot = first_slot + row, channel = first_channel + lane;
       if (slot < slots && channel < c) packed[int64_t{slot} * c + channel] = from_float<T>(tile[lane][row]);
     }
@@ -111,33 +115,33 @@ __global__ void __launch_bounds__(kThreads) pack_filters(const FilterList<T> lis
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     unpack_filters(const T* packed, const float* bias_parts, int parts, float* weight, float* bias,
-                   const FilterShape shape, int slots, int centre, float scale) {
-  const int output = static_cast<int>(blockIdx.x), count = shape.window * shape.c;
-  if (bias_parts != nullptr && blockIdx.y == 0 && threadIdx.x < 32) {  // one warp for each output
+                   const UnpackedFilter filter, int slots, int centre, float scale) {
+  const int output = static_cast<int>(blockIdx.x), count = filter.window * filter.c;
+  if (bias_parts != nullptr && blockIdx.y == 0 && threadIdx.x < 32) {  // one warp per output
     float sum = 0;
     for (int p = static_cast<int>(threadIdx.x); p < parts; p += 32)
-      sum += bias_parts[int64_t{p} * shape.k + output];
+      sum += bias_parts[int64_t{p} * filter.k + output];
     sum = warp_sum(sum);
     if (threadIdx.x == 0) bias[output] = sum * scale;
   }
-  const int seen = shape.seen_at_centre(output);
-  const int64_t part = int64_t{shape.k} * slots * shape.c;
+  const int seen = filter.seen_at_centre(output);
+  const int64_t part = int64_t{filter.k} * slots * filter.c;
   for (int i = static_cast<int>(blockIdx.y * kThreads + threadIdx.x); i < count; i += gridDim.y * kThreads) {
     int channel = i;
-    const int slot = shape.by_c.divide(channel);
+    const int slot = filter.by_c.divide(channel);
     const bool live = slot < centre || (slot == centre && channel < seen);
     float sum = 0;
     if (live) {
-      const T* from = packed + int64_t{output} * slots * shape.c + i;
+      const T* from = packed + int64_t{output} * slots * filter.c + i;
       for (int p = 0; p < parts; ++p) sum += to_float(from[p * part]);
     }
-    weight[(int64_t{output} * shape.c + channel) * shape.window + slot] = sum * scale;
+    weight[(int64_t{output} * filter.c + channel) * filter.window + slot] = sum * scale;
   }
 }
 
 }  // namespace
 
-int64_t packed_bytes(const MaskedConv2dShape& shape, Direction) {
+int64_t packed_bytes(const FilterShape& shape, Direction) {
   return int64_t{shape.k} * filter_slots(shape) * shape.c * element_bytes(shape.precision);
 }
 
@@ -164,7 +168,7 @@ void unpack_gradient(const MaskedConv2dBackwardWeight& op, const void* packed, i
     using T = Element<precision>;
     LAUNCH(unpack_filters<T>, filter_grid(shape.k, shape.weight_count() / shape.k), kThreads, 0,
            launch.stream)
-    (static_cast<const T*>(packed), bias_parts, parts, op.grad_weight, op.grad_bias, FilterShape(shape),
+    (static_cast<const T*>(packed), bias_parts, parts, op.grad_weight, op.grad_bias, UnpackedFilter(shape),
      filter_slots(shape), centre_slot(shape), scale);
   });
 }

@@ -1,5 +1,5 @@
-// All inline PTX, each function with an emulated body. The fragment layouts are those of the PTX manual; with
-// lane l of the warp, g = l / 4 and t = l % 4.
+// Contains all inline PTX. Each function also has a body for the emulator. The layouts of fragments are
+// those of the PTX manual, where lane l of the warp has g = l / 4 and t = l % 4.
 #pragma once
 #include "gpu.h"
 
@@ -9,7 +9,7 @@ namespace pixelcnn::cuda {
 #define PIXELCNN_SM_80 1
 #endif
 
-// d (16x8) += a (16x16, rows) * b (16x8, columns), all lanes of a warp:
+// Computes d (16x8) += a (16x16, rows) * b (16x8, columns), on all lanes of a warp:
 //   a[0] = A[g][2t, 2t+1]  a[1] = A[g+8][2t, 2t+1]  a[2] = A[g][2t+8, 2t+9]  a[3] = A[g+8][2t+8, 2t+9]
 //   b[0] = B[2t, 2t+1][g]  b[1] = B[2t+8, 2t+9][g]
 //   d[0], d[1] = D[g][2t, 2t+1]  d[2], d[3] = D[g+8][2t, 2t+1]
@@ -29,7 +29,7 @@ __device__ inline void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4],
 #endif
 }
 
-// d (16x8) += a (16x8, rows) * b (8x8, columns): a[0] = A[g][2t, 2t+1]  a[1] = A[g+8][2t, 2t+1]
+// Computes d (16x8) += a (16x8, rows) * b (8x8, columns): a[0] = A[g][2t, 2t+1]  a[1] = A[g+8][2t, 2t+1]
 // b = B[2t, 2t+1][g], d as above.
 __device__ inline void mma_m16n8k8_f16(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b CALL_SITE) {
 #ifdef PIXELCNN_CUDA_EMULATOR
@@ -41,7 +41,8 @@ __device__ inline void mma_m16n8k8_f16(float (&d)[4], uint32_t a0, uint32_t a1, 
 #endif
 }
 
-// Fragments as of mma_m16n8k16_bf16. On sm_75 it is two halves of depth 8, rounded after each.
+// Fragments are as for mma_m16n8k16_bf16. On sm_75 the product is two halves of depth 8 and is rounded
+// after each.
 __device__ inline void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4],
                                         const uint32_t (&b)[2] CALL_SITE) {
 #ifdef PIXELCNN_CUDA_EMULATOR
@@ -58,7 +59,7 @@ __device__ inline void mma_m16n8k16_f16(float (&d)[4], const uint32_t (&a)[4],
 #endif
 }
 
-// d (16x8) += a (16x8, rows) * b (8x8, columns) of numbers that to_tf32 rounded:
+// Computes d (16x8) += a (16x8, rows) * b (8x8, columns) of numbers that to_tf32 has rounded:
 //   a[0] = A[g][t]  a[1] = A[g+8][t]  a[2] = A[g][t+4]  a[3] = A[g+8][t+4]  b[0] = B[t][g]  b[1] = B[t+4][g]
 // d as above. Needs sm_80.
 __device__ inline void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4],
@@ -76,7 +77,7 @@ __device__ inline void mma_m16n8k8_tf32(float (&d)[4], const uint32_t (&a)[4],
 #endif
 }
 
-// The nearest number of 10 mantissa bits, ties away from zero, as a register of the mma above.
+// Rounds to the nearest number with 10 bits of mantissa, ties away from zero, for the mma above.
 __device__ inline uint32_t to_tf32(float value) {
 #ifdef PIXELCNN_SM_80
   uint32_t bits;
@@ -88,9 +89,9 @@ __device__ inline uint32_t to_tf32(float value) {
 #endif
 }
 
-// 8x8 matrices of 16-bit values from shared memory: lane 8i + r gives the address of row r of matrix i,
-// 16-byte aligned, and gets d[i] = M_i[g][2t, 2t+1], transposed M_i[2t, 2t+1][g]. In x2 the upper lanes'
-// addresses are not used, but must be valid.
+// Loads 8x8 matrices of 16-bit values from shared memory. Lane 8i + r passes the address of row r of
+// matrix i, 16-byte aligned, and receives d[i] = M_i[g][2t, 2t+1], or M_i[2t, 2t+1][g] transposed. In x2
+// the addresses of the upper lanes are not used, but must be valid.
 __device__ inline void ldmatrix_x4(uint32_t (&d)[4], const void* row CALL_SITE) {
 #ifdef PIXELCNN_CUDA_EMULATOR
   ::emulator::ldmatrix(d, 4, false, row, site);
@@ -112,13 +113,13 @@ __device__ inline void ldmatrix_x4_transposed(uint32_t (&d)[4], const void* row 
 #endif
 }
 
-// Which caches a copy of 16 bytes goes through. L1 is for what the same block soon reads again; what it reads
-// once would only push that out.
+// Selects the caches that a copy of 16 bytes goes through. L1 is for data that the same block soon reads
+// again; data that it reads once would only evict that.
 enum class Cache { kL2, kL1AndL2 };
 
-// Starts a copy of 4, 8 or 16 aligned bytes from global to shared memory; writes zeros, and reads nothing,
-// unless `valid`. Copies of less than 16 bytes go through L1 always. Done when cp_async_wait returns; other
-// threads see it after the barrier behind that. On sm_75 it copies at once.
+// Starts a copy of 4, 8 or 16 aligned bytes from global to shared memory. Unless `valid`, it reads nothing
+// and writes zeros. Copies of less than 16 bytes always go through L1. The copy is done when cp_async_wait
+// returns, and other threads see it after the next barrier. On sm_75 it is done at once.
 template <int bytes, Cache cache = Cache::kL2>
 __device__ inline void cp_async(void* to, const void* from, bool valid) {
   static_assert(bytes == 4 || bytes == 8 || bytes == 16);
@@ -149,7 +150,7 @@ __device__ inline void cp_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 #endif
 }
-// Waits until at most `pending` of this thread's newest groups are still under way.
+// Waits until at most `pending` of this thread's newest groups are unfinished.
 template <int pending>
 __device__ inline void cp_async_wait() {
 #ifdef PIXELCNN_CUDA_EMULATOR

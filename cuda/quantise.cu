@@ -1,4 +1,4 @@
-// Bytes to levels and to the network's input. One element per thread.
+// Turns bytes into levels and into the network's input, one element per thread.
 #include "grid.h"
 #include "tile.h"
 

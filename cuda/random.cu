@@ -1,4 +1,5 @@
-// Philox draws: uniforms for the sampler and dynamic binarisation. One element per thread.
+// Draws the uniform numbers of the sampler and of dynamic binarisation with Philox, one element per
+// thread.
 #include "../native/philox.h"
 #include "grid.h"
 

@@ -1,17 +1,17 @@
-// Sums and maxima over the lanes of a warp and the warps of a block, in an order that never changes.
+// Computes sums and maxima over the lanes of a warp and the warps of a block, always in the same order.
 #pragma once
 #include "gpu.h"
 
 namespace pixelcnn::cuda {
 
-// Over groups of `lanes` neighbouring lanes (a power of 2); every lane gets the result.
+// These reduce over groups of `lanes` neighbouring lanes (a power of 2). Every lane receives the result.
 template <class T>
 __device__ inline T warp_sum(T value, int lanes = 32) {
   for (int bits = lanes / 2; bits > 0; bits /= 2) value += __shfl_xor_sync(kFullWarp, value, bits);
   return value;
 }
 
-// NaN is passed over.
+// Ignores NaN.
 __device__ inline float warp_max(float value, int lanes = 32) {
   for (int bits = lanes / 2; bits > 0; bits /= 2) {
     value = fmaxf(value, __shfl_xor_sync(kFullWarp, value, bits));
@@ -19,7 +19,7 @@ __device__ inline float warp_max(float value, int lanes = 32) {
   return value;
 }
 
-// Over a block of 32 * kWarps threads; thread 0 gets the result.
+// Sums over a block of 32 * kWarps threads. Thread 0 receives the result.
 template <int kWarps>
 __device__ inline double block_sum(double value) {
   SHARED(double, sums, [kWarps]);

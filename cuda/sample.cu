@@ -1,6 +1,6 @@
-// Wavefront sampling: the logits of one image channel at the pixels of the front, a draw for each, and the
-// position of the front. The step is read from device memory, so one captured graph serves every step.
-#include "check.h"
+// Draws one image channel at the pixels of the sampler's front: computes their logits, draws a level for
+// each, and moves the front on. The position of the front is read from device memory, so that one captured
+// graph serves every position.
 #include "front.h"
 #include "masked_conv2d_convolve.h"
 #include "reduce.h"
@@ -9,18 +9,18 @@ namespace pixelcnn::cuda {
 
 namespace {
 
-// A block takes kRows pixels: few, because fronts are short and there should be a block for every
-// multiprocessor.
+// A block takes kRows pixels. They are few, because fronts are short and every multiprocessor should get a
+// block.
 struct SampleTile {
   static constexpr int kRows = 16, kColumns = 128, kWarpRows = 16, kWarpColumns = 32;
   static constexpr int kDepthBytes = 128, kStages = 2;
 };
 constexpr int kLevels = 256, kLogitsStride = kLevels + 4;
-constexpr int kHeld = kLevels / 32;  // levels of a lane
+constexpr int kHeld = kLevels / 32;  // levels that one lane holds
 
-// First level whose cumulative probability exceeds u, by one warp; lane l holds levels kHeld * l and
-// following. As native/cpu/sample.cc: sums in double, the first of the largest at temperature 0, NaN is never
-// larger.
+// Returns the first level whose cumulative probability exceeds u. One warp computes it; lane l holds
+// levels kHeld * l and following. As in native/cpu/sample.cc, sums are in double, temperature 0 takes the
+// first of the largest logits, and NaN is never larger.
 __device__ inline int draw_level(const float* logits, int levels, float temperature, float u) {
   const int lane = threadIdx.x % 32, begin = lane * kHeld;
   float best = -INFINITY;
@@ -33,7 +33,7 @@ __device__ inline int draw_level(const float* logits, int levels, float temperat
     const int other_most = __shfl_xor_sync(kFullWarp, most, bits);
     if (other > best || (other == best && other_most < most)) best = other, most = other_most;
   }
-  if (logits[0] != logits[0]) most = 0;  // nothing is larger than NaN
+  if (logits[0] != logits[0]) most = 0;  // no logit is larger than a first NaN
   if (temperature == 0) return most;
 
   const float largest = logits[most];
@@ -41,7 +41,7 @@ __device__ inline int draw_level(const float* logits, int levels, float temperat
   double sum = 0;
   for (int i = 0; i < kHeld; ++i) {
     const float exponent = begin + i < levels ? (logits[begin + i] - largest) / temperature : -INFINITY;
-    probability[i] = exponent < -87.3f ? 0 : expf(exponent);  // no denormals
+    probability[i] = exponent < -87.3f ? 0 : expf(exponent);  // avoids denormal numbers
     sum += probability[i];
   }
   for (int delta = 1; delta < 32; delta *= 2) {
@@ -68,9 +68,9 @@ template <Precision precision>
 using SampleProduct = BlockTile<precision, SampleTile, Lines::kAlongDepth, Lines::kAlongDepth>;
 
 template <Precision precision>
-constexpr int kSampleBytes =  // the stages of the product, then the logits
+constexpr int kSampleBytes =  // the stages of the product, followed by the logits
     SampleProduct<precision>::kSharedBytes + int{sizeof(float)} * kLogitsStride* SampleTile::kRows;
-constexpr int kSampleBlocks = 3;  // per multiprocessor of sm_90
+constexpr int kSampleBlocks = 3;  // on a multiprocessor of sm_90
 
 template <Precision precision, Copies copies>
 __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlocks)
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlo
 
   pixels.begin();
   const int first = blockIdx.x * SampleTile::kRows, rows = min(SampleTile::kRows, pixels.count() - first);
-  if (rows <= 0) return;  // the whole block
+  if (rows <= 0) return;  // true for all threads of a block
   for (int column = 0; column < op.levels; column += SampleTile::kColumns) {
     ShiftedPixelsBy<copies, T, typename Tile::A, FrontPixels> a(conv, pixels, first);
     FilterLines<T, typename Tile::B, copies> b(conv, conv.first_output + column);
@@ -121,8 +121,8 @@ __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlo
   }
 }
 
-__global__ void next_front_kernel(int32_t* step, int32_t fronts) {
-  *step = static_cast<int32_t>(static_cast<uint32_t>(*step) + static_cast<uint32_t>(fronts));
+__global__ void next_front_kernel(int32_t* position, int32_t fronts) {
+  *position = static_cast<int32_t>(static_cast<uint32_t>(*position) + static_cast<uint32_t>(fronts));
 }
 
 }  // namespace
@@ -130,7 +130,7 @@ __global__ void next_front_kernel(int32_t* step, int32_t fronts) {
 int64_t workspace(const SampleFront&, const Gpu&) { return 0; }
 
 void run(const SampleFront& op, const Launch& launch) {
-  const FrontPixels pixels(op.front, op.n, op.h, op.w, op.step, op.ahead);
+  const FrontPixels pixels(op.front, op.n, op.h, op.w, op.position, op.ahead);
   const MaskedConv2dShape head = op.head();
   with_precision(op.precision, [&]<Precision precision>() {
     using T = Element<precision>;
@@ -157,12 +157,7 @@ void run(const SampleFront& op, const Launch& launch) {
 
 int64_t workspace(const NextFront&, const Gpu&) { return 0; }
 void run(const NextFront& op, const Launch& launch) {
-  LAUNCH(next_front_kernel, 1, 1, 0, launch.stream)(op.step, op.fronts);
-}
-
-int64_t workspace(const Zero&, const Gpu&) { return 0; }
-void run(const Zero& op, const Launch& launch) {
-  PIXELCNN_CUDA(cudaMemsetAsync(op.y, 0, int64_t{op.count} * sizeof(uint32_t), launch.stream));
+  LAUNCH(next_front_kernel, 1, 1, 0, launch.stream)(op.position, op.fronts);
 }
 
 }  // namespace pixelcnn::cuda

@@ -1,8 +1,9 @@
-// The head: logits by the convolution kernels into the workspace, then one kernel that reads each logit once,
-// sums the cross-entropy and writes the gradient over the logits, then the convolution's gradients.
+// Computes the model's last layer and its loss. The convolution kernels write logits to the workspace; one
+// kernel then reads each logit once, adds up the cross-entropy and writes the gradient of the logits; in
+// training the convolution's gradients follow.
 //
-// Many logits at once would fill the memory (256 levels are 512 bytes per pixel and channel), so the batch
-// goes through in chunks of images. The weight gradients of the chunks are added in order.
+// The logits of a whole batch would fill the memory (256 levels are 512 bytes per pixel and channel), so
+// the batch is processed in chunks of images. The weight gradients of the chunks are added in order.
 #include <type_traits>
 
 #include "cross_entropy.h"
@@ -13,7 +14,7 @@ namespace {
 
 constexpr int kAddThreads = 256;
 
-// total = (first ? 0 : total) + chunk * factor.
+// Computes total = (first ? 0 : total) + chunk * factor.
 __global__ void __launch_bounds__(kAddThreads)
     add_gradient_kernel(const float* __restrict__ chunk, float* __restrict__ total, int count, float factor,
                         bool first) {
@@ -30,25 +31,25 @@ void add_gradient(const float* chunk, float* total, int64_t count, float factor,
 
 int64_t round_up(int64_t bytes) { return (bytes + 255) / 256 * 256; }
 
-// Emulated shapes are small: their chunks are too, so that tests go through several.
+// The emulator's tests have small shapes, so its chunks are small too, and tests still process several.
 #ifdef PIXELCNN_CUDA_EMULATOR
 constexpr int64_t kChunkBytes = 16 << 10;
 #else
 constexpr int64_t kChunkBytes = 256 << 20;
 #endif
 
-// How the batch is cut, and what the workspace holds: the logits of a chunk, the blocks' nats, in training
-// with several chunks the parameter gradients of one, and what the convolutions ask for.
+// Says how the batch is cut, and lays out the workspace: the logits of a chunk, the nats of its blocks, in
+// training with several chunks the parameter gradients of one chunk, and the convolutions' own workspace.
 template <class Op>
 struct Chunks {
   static constexpr bool kTraining = std::is_same_v<Op, SoftmaxCrossEntropyBackward>;
 
   const Op& op;
   const LogitRows rows;
-  int images;  // of every chunk but the last, which may have fewer
+  int images;  // in every chunk but the last, which may have fewer
 
   explicit Chunks(const Op& op) : op(op), rows(op), images(op.n) {
-    // Chunks begin at multiples of 16 bytes in x, as vector kernels need.
+    // Chunks begin at multiples of 16 bytes in x, as the vector kernels need.
     const int64_t step = x_offset(1) % 16 == 0 ? 1 : 8, fitting = kChunkBytes / logit_bytes(1) / step * step;
     if (fitting < images) images = static_cast<int>(fitting > 0 ? fitting : step < op.n ? step : op.n);
   }
@@ -73,7 +74,7 @@ struct Chunks {
     return gradients_at() + round_up(gradients * int64_t{sizeof(float)});
   }
 
-  // Training may take the fastest algorithm; likelihoods keep to the exact one and to float32 logits.
+  // Training may use the fastest algorithm. Likelihoods use the exact one and float32 logits.
   MaskedConv2dShape shape(int n) const {
     MaskedConv2dShape shape = op.head();
     shape.n = n;
@@ -94,7 +95,7 @@ struct Chunks {
   }
 };
 
-// The convolutions' own share is the largest that any of them asks for.
+// Returns the largest workspace that one of the convolutions needs.
 template <class Op>
 int64_t head_workspace(const Op& op, const Gpu& gpu) {
   const Chunks<Op> chunks(op);
@@ -143,7 +144,8 @@ void run_head(const Op& op, const Launch& launch) {
       float* grad_weight = reinterpret_cast<float*>(launch.workspace + chunks.gradients_at());
       float* grad_bias = grad_weight + head.weight_count();
       run(chunks.backward_weight(begin, n, logits, grad_weight, grad_bias), convolution);
-      // It took out the scale of a batch of n images.
+      // backward_weight divided by the gradient_scale of this chunk (n images). Corrects that to the scale
+      // of the whole batch.
       const int64_t pixels = int64_t{op.h} * op.w;
       const float factor =
           gradient_scale(op.precision, n * pixels) / gradient_scale(op.precision, op.n * pixels);

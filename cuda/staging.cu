@@ -1,4 +1,5 @@
-// A block of pinned memory is taken per copy and returned when a fence after it has been waited for.
+// Copies through pinned memory. Each copy takes a block of it and returns the block after a later fence
+// has been reached.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -10,9 +11,9 @@
 namespace pixelcnn::cuda {
 
 namespace {
-// Larger copies go without pinned memory: CUDA stages them itself and the host waits.
+// Larger copies do not use our pinned memory: CUDA stages them itself, and the host waits.
 constexpr int64_t kLargest = int64_t{32} << 20;
-// A host that only writes is made to wait once this much is staged.
+// A host that only writes must wait once this many bytes are staged.
 constexpr int64_t kMostOpen = int64_t{128} << 20;
 }  // namespace
 
@@ -44,7 +45,7 @@ void Staging::read(void* host, const void* device, int64_t bytes) {
 uint64_t Staging::fence() {
   if (events_.empty()) {
     cudaEvent_t event = nullptr;
-    // Blocking: the executor thread sleeps while the device works.
+    // With blocking synchronisation the executor thread sleeps while the device works.
     PIXELCNN_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming | cudaEventBlockingSync));
     events_.emplace_back(event);
   }
@@ -62,7 +63,7 @@ bool Staging::reached(uint64_t fence) const {
   if (mark == marks_.end()) return true;
   const cudaError_t status = cudaEventQuery(mark->event.get());
   if (status == cudaErrorNotReady) {
-    static_cast<void>(cudaGetLastError());  // CUDA keeps it as if it were an error
+    static_cast<void>(cudaGetLastError());  // CUDA keeps cudaErrorNotReady as if it were an error
     return false;
   }
   check_cuda(status, "cudaEventQuery");
@@ -90,7 +91,7 @@ std::byte* Staging::take_block(int64_t bytes) {
     open_.blocks.push_back(std::move(*fits));
     free_.erase(fits);
   } else {
-    // What is free is of other sizes; kept, it would add up as sizes change.
+    // Free blocks of other sizes would add up as the sizes of copies change.
     if (free_.size() > 16) free_.clear();
     void* memory = nullptr;
     PIXELCNN_CUDA(cudaHostAlloc(&memory, static_cast<size_t>(bytes), cudaHostAllocDefault));

@@ -1,4 +1,4 @@
-// Copies between host and device through pinned memory, and the fences that tell when they have arrived.
+// Copies between host and device through pinned memory, with fences that say when the copies are done.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -11,20 +11,20 @@
 
 namespace pixelcnn::cuda {
 
-// All copies are ordered with the stream's other work. The host never waits for them but in `wait`, so the
-// next step is enqueued while one is running.
+// All copies are ordered with the other work of the stream. The host waits for them only in `wait`, so the
+// next step can be enqueued while one is running.
 class Staging {
  public:
   explicit Staging(cudaStream_t stream) : stream_(stream) {}
 
   void write(void* device, const void* host, int64_t bytes);
-  // `host` is filled by the `wait` for the next fence.
+  // `host` is filled when `wait` returns for the next fence.
   void read(void* host, const void* device, int64_t bytes);
 
   uint64_t fence();
   bool reached(uint64_t fence) const;
   void wait(uint64_t fence);
-  // Forgets the reads since the last fence: nobody will wait for them.
+  // Drops the reads since the last fence, because their call has failed and nobody will wait for them.
   void abandon() { open_.deliveries.clear(); }
 
  private:
@@ -50,8 +50,8 @@ class Staging {
   uint64_t last_ = 0;
   int64_t open_bytes_ = 0;
   Mark open_;                // what the next fence will cover
-  std::deque<Mark> marks_;   // in order, not reached yet
-  std::vector<Block> free_;  // blocks for reuse
+  std::deque<Mark> marks_;   // in order; not reached yet
+  std::vector<Block> free_;  // can be reused
   std::vector<Event> events_;
 };
 

@@ -1,9 +1,9 @@
-// The block-tile product under every kernel that multiplies matrices: rows x columns of sums over a depth
-// that is streamed through shared memory in stages.
+// Implements the matrix product of one block, which every kernel that multiplies matrices uses: a tile of
+// rows x columns of sums, over a depth that is streamed through shared memory in stages.
 //
-// In every precision a thread owns the sums that mma gives it, so one kernel body serves all of them. A sum
-// runs over the depth in ascending order, in pieces of 32 bytes that begin at multiples of 32: it does not
-// depend on the tile's shape or on its place in it.
+// In every precision a thread owns the sums that mma gives it, so one kernel body serves all precisions. A
+// sum runs over the depth in ascending order, in pieces of 32 bytes that begin at multiples of 32, so it
+// does not depend on the tile's shape or on its place in the tile.
 #pragma once
 #include "../native/ops.h"
 #include "ptx.h"
@@ -25,7 +25,7 @@ struct ElementOf<Precision::kF16> {
 template <Precision precision>
 using Element = typename ElementOf<precision>::Type;
 
-// 16 bytes: what one access moves at most.
+// 16 bytes, the most that one access can move.
 template <class T>
 struct alignas(16) Vector {
   T at[16 / sizeof(T)];
@@ -46,12 +46,12 @@ void with_precision(Precision precision, const Body& body) {
   }
 }
 
-// How many blocks of `block` it takes to cover `count`.
+// Returns how many blocks of `block` cover `count`.
 constexpr int64_t blocks_of(int64_t count, int64_t block) { return (count + block - 1) / block; }
 
-// How many blocks of so many threads and so many bytes of shared memory one multiprocessor has room for. CUDA
-// keeps 1 KB per block for itself. A kernel that asks for blocks in __launch_bounds__ asserts that they fit
-// where it is meant to have them: asking for more only takes registers away from it.
+// Returns how many blocks with this many threads and bytes of shared memory fit on one multiprocessor.
+// CUDA keeps 1 KB of each block for itself. Kernels assert that the number of blocks in their
+// __launch_bounds__ fits, because asking for more would only take registers away from them.
 constexpr int blocks_per_multiprocessor(int compute_capability, int threads, int shared_bytes) {
   int most_threads = 1536, kilobytes = 100;  // 8.6, 8.9, 12.0
   switch (compute_capability) {
@@ -70,7 +70,8 @@ constexpr int blocks_per_multiprocessor(int compute_capability, int threads, int
   return by_threads < by_memory ? by_threads : by_memory;
 }
 
-// What a block computes and how: kWarpRows x kWarpColumns for each warp, kDepthBytes of every line per stage.
+// The work of a block: kWarpRows x kWarpColumns sums for each warp, and kDepthBytes of every line in each
+// stage.
 struct LargeTile {  // 60 KB of shared memory
   static constexpr int kRows = 128, kColumns = 64, kWarpRows = 64, kWarpColumns = 32;
   static constexpr int kDepthBytes = 64, kStages = 4;
@@ -80,12 +81,12 @@ struct SmallTile {  // 40 KB
   static constexpr int kDepthBytes = 128, kStages = 4;
 };
 
-// How an operand lies in memory: a line is a row (column) of the product and runs along the depth, or it is
-// one index of the depth and runs across the rows (columns).
+// How an operand lies in memory. A line is a row (or column) of the product and runs along the depth, or
+// it is one index of the depth and runs across the rows (or columns).
 enum class Lines { kAlongDepth, kAcrossDepth };
 
-// One stage of one operand: lines of 16-byte vectors, padded so that neither ldmatrix nor the loads of 32-bit
-// fragments meet bank conflicts. A thread fills kCopies vectors, all at one element offset.
+// One stage of one operand: lines of 16-byte vectors, padded so that neither ldmatrix nor the 32-bit loads
+// of fragments cause bank conflicts. A thread fills kCopies vectors, all at the same element offset.
 template <class T, int kRows, int kDepth, Lines lines, int kThreads>
 struct OperandTile {
   static constexpr bool kAlong = lines == Lines::kAlongDepth;
@@ -104,7 +105,7 @@ struct OperandTile {
   __device__ static T* vector(T* stage, int copy) { return stage + line(copy) * kStride + element(); }
 };
 
-// sums[row][column] = sum over the depth of a[row][depth] * b[depth][column], for one block.
+// Computes sums[row][column] = sum over the depth of a[row][depth] * b[depth][column], for one block.
 template <Precision precision, class Shape, Lines a_lines, Lines b_lines>
 class BlockTile {
  public:
@@ -116,26 +117,26 @@ class BlockTile {
   using B = OperandTile<T, Shape::kColumns, kDepth, b_lines, kThreads>;
   static constexpr int kSharedBytes = Shape::kStages * (A::kSize + B::kSize) * int{sizeof(T)};
 
-  // A source fills its operand's stages in order: load(step, stage) writes the 16 bytes at vector(stage, i)
-  // for every i below kCopies, which are those of line(i), element() of the step, by cp_async or by plain
-  // stores.
+  // A source fills the stages of its operand in order. load(step, stage) writes the 16 bytes at
+  // vector(stage, i) for every i below kCopies, which are those of line(i) and element() in this step,
+  // either by cp_async or by plain stores.
   template <class SourceA, class SourceB>
   __device__ void multiply(T* shared, int steps, SourceA& a, SourceB& b) {
     constexpr int kStageSize = A::kSize + B::kSize, kEnd = Shape::kStages * kStageSize;
-    int filled = 0, read = 0;  // where the stages begin that are filled and read next
+    int filled = 0, read = 0;  // the stages that are filled and read next begin here
     const auto load = [&](int step) {
       if (step < steps) {
         a.load(step, shared + filled);
         b.load(step, shared + filled + A::kSize);
       }
-      cp_async_commit();  // an empty group keeps the count
+      cp_async_commit();  // an empty group keeps the number of groups right
       filled = filled + kStageSize < kEnd ? filled + kStageSize : 0;
     };
 #pragma unroll 1
     for (int step = 0; step < Shape::kStages - 1; ++step) load(step);
     for (int step = 0; step < steps; ++step) {
       cp_async_wait<Shape::kStages - 2>();
-      __syncthreads();  // everyone's copies are there, and nobody reads the stage that is filled next
+      __syncthreads();  // all copies are visible, and nobody reads the stage that is filled next
       load(step + Shape::kStages - 1);
       const T* stage = shared + read;
       if constexpr (precision == Precision::kF32)
@@ -146,7 +147,7 @@ class BlockTile {
     }
   }
 
-  // Calls body(row, column, sum, sum at column + 1) for all sums of this thread; columns are even.
+  // Calls body(row, column, sum, sum at column + 1) for all sums of this thread. Columns are even.
   template <class Body>
   __device__ void for_each_pair(const Body& body) const {
 #pragma unroll
@@ -171,7 +172,7 @@ class BlockTile {
   __device__ static int warp_row() { return warp() / kWarpsAcross * Shape::kWarpRows; }
   __device__ static int warp_column() { return warp() % kWarpsAcross * Shape::kWarpColumns; }
 
-  // The 16x16 (32-bit: 16x8) fragment of a at (row, depth).
+  // Loads the 16x16 (in 32 bits: 16x8) fragment of a at (row, depth).
   __device__ static void load_a(uint32_t (&fragment)[4], const T* tile, int row, int depth) {
     if constexpr (A::kAlong) {
       ldmatrix_x4(fragment, tile + (row + lane() % 16) * A::kStride + depth + lane() / 16 * A::kVector);
@@ -187,7 +188,7 @@ class BlockTile {
     }
     round_to_tf32(fragment);
   }
-  // The two 16x8 (32-bit: 8x8) fragments of b at (depth, column) and (depth, column + 8).
+  // Loads the two 16x8 (in 32 bits: 8x8) fragments of b at (depth, column) and (depth, column + 8).
   __device__ static void load_b(uint32_t (&fragment)[4], const T* tile, int depth, int column) {
     if constexpr (B::kAlong) {
       const int line = column + lane() / 16 * 8 + lane() % 8;
@@ -237,7 +238,7 @@ class BlockTile {
     }
   }
 
-  // Four successive depths of one row or column.
+  // Loads four successive depths of one row or column.
   template <class Operand>
   __device__ static void load_four(float (&values)[4], const float* tile, int row, int depth) {
     if constexpr (Operand::kAlong) {

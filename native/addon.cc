@@ -1,5 +1,5 @@
-// Registers the addon with Node: plain functions over tagged handles, the op table's names and the format's
-// version.
+// Registers the addon with Node: its functions, which take tagged handles, the names of the ops and the
+// version of the command buffer's format.
 #include <napi.h>
 
 #include "arena_wrap.h"
@@ -9,8 +9,8 @@
 
 namespace pixelcnn {
 
-// Raised whenever the meaning of a function or of a command buffer changes.
-constexpr int kAbi = 5;
+// To be raised whenever the meaning of a function or of a command buffer changes.
+constexpr int kAbi = 6;
 
 class Addon : public Napi::Addon<Addon> {
  public:

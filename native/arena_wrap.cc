@@ -1,4 +1,5 @@
-// Jobs on arenas: bytes are copied before a call returns, what is read lands in fresh ArrayBuffers.
+// Runs the arena functions as jobs. Bytes to write are copied before a call returns, because JavaScript
+// may change them afterwards; bytes that are read arrive in fresh ArrayBuffers.
 #include "arena_wrap.h"
 
 #include <memory>

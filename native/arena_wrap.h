@@ -1,4 +1,4 @@
-// Arenas as Node sees them: allocated, written, read and released.
+// Lets Node allocate, write, read and release arenas.
 #pragma once
 #include <napi.h>
 
@@ -8,15 +8,15 @@
 
 namespace pixelcnn {
 
-// An arena together with its device.
+// An arena and the device that it belongs to.
 struct ArenaHandle {
   static const napi_type_tag kTag;
   static constexpr const char* kName = "Arena";
   std::shared_ptr<Device> device;
-  std::shared_ptr<Arena> arena;  // null once released; programs that use it keep the memory
+  std::shared_ptr<Arena> arena;  // null once released; programs that use the arena keep its memory
 };
 
-// The functions that addon.cc exports.
+// These functions are exported by addon.cc.
 // (device, bytes) -> Promise<Arena>
 Napi::Value allocate_arena(const Napi::CallbackInfo& info);
 // (arena)

@@ -1,4 +1,4 @@
-// The CPU backend is part of the addon; others are shared libraries opened at run time.
+// Opens the CPU backend, which is part of the addon, or loads another one from its shared library.
 #include "backend_loader.h"
 
 #include "cpu/backend.h"

@@ -1,4 +1,4 @@
-// Opens a backend by name, or says why it cannot.
+// Opens a backend by its name.
 #pragma once
 #include <memory>
 #include <string>
@@ -7,8 +7,8 @@
 
 namespace pixelcnn {
 
-// backend: "cpu" or "cuda". threads: 0 for as many as this process may use. instruction_set: "" for the best
-// one. Throws ERR_BACKEND_UNAVAILABLE.
+// `backend` is "cpu" or "cuda". `threads` 0 means as many as this process may use. `instruction_set` ""
+// means the best one available. Throws ERR_BACKEND_UNAVAILABLE.
 std::shared_ptr<Backend> open_backend(const std::string& backend, int index, int threads,
                                       const std::string& instruction_set);
 

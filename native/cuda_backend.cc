@@ -1,4 +1,4 @@
-// Forwards Backend's functions to the table of libpixelcnn_cuda.so and turns its statuses into errors.
+// Calls the functions of libpixelcnn_cuda.so and throws the errors that they report.
 #include "cuda_backend.h"
 
 #include <dlfcn.h>
@@ -13,7 +13,7 @@ namespace pixelcnn {
 
 namespace {
 
-// Calls a function of the table whose last parameter is a status; throws what the status says.
+// Calls a function of the table whose last parameter is a status, and throws if the status is an error.
 template <class Result, class... Parameters, class... Arguments>
 Result call(Result (*function)(Parameters...), Arguments... arguments) {
   CudaStatus status{};
@@ -93,10 +93,10 @@ class CudaBackend final : public Backend {
     return text;
   }
 
-  int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const override {
+  int64_t packed_bytes(const FilterShape& shape, Direction direction) const override {
     return functions_.packed_bytes(&shape, direction);
   }
-  bool packs_alike() const override { return functions_.packs_alike != 0; }
+  bool packs_once() const override { return functions_.packs_once != 0; }
 #define PIXELCNN_X(Op)                                                                               \
   int64_t workspace(const Op& op) override { return call(functions_.workspace_##Op, device_, &op); } \
   void run(const Op& op) override { call(functions_.run_##Op, device_, &op); }
@@ -113,7 +113,7 @@ class CudaBackend final : public Backend {
   BackendInfo info_;
 };
 
-// The folder of the addon.
+// Returns the folder that the addon lies in.
 std::string own_folder() {
   Dl_info info{};
   static const int anchor = 0;
@@ -123,13 +123,13 @@ std::string own_folder() {
   return slash == std::string::npos ? "." : path.substr(0, slash);
 }
 
-// The library stays loaded for the life of the process: CUDA does not survive being unloaded.
+// Never unloads the library, because CUDA does not survive being unloaded.
 const CudaFunctions& load_library() {
   const std::string chosen = environment("PIXELCNN_CUDA_LIBRARY").value_or("");
   const std::string path = chosen.empty() ? own_folder() + "/libpixelcnn_cuda.so" : chosen;
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
-    const std::string reason = dlerror();  // NOLINT(concurrency-mt-unsafe): of this thread, in glibc
+    const std::string reason = dlerror();  // NOLINT(concurrency-mt-unsafe): glibc keeps it per thread
     throw Error("ERR_BACKEND_UNAVAILABLE", "could not load the CUDA library: " + reason,
                 "install a build of pixelcnn for Linux x64 that has it, or build it: npx pixelcnn build");
   }

@@ -1,4 +1,4 @@
-// The CUDA backend as the addon sees it: the functions of libpixelcnn_cuda.so behind the Backend interface.
+// Makes the functions of libpixelcnn_cuda.so available as a Backend.
 #pragma once
 #include <memory>
 
@@ -7,12 +7,13 @@
 
 namespace pixelcnn {
 
-// Opens GPU `index` with the library beside this addon, or the one that PIXELCNN_CUDA_LIBRARY names. Throws
-// ERR_BACKEND_UNAVAILABLE where there is no library, driver or GPU that can be used, ERR_NO_DEVICE for an
-// index too large.
+// Opens GPU `index` with the library that lies beside this addon, or with the one that
+// PIXELCNN_CUDA_LIBRARY names. Throws ERR_BACKEND_UNAVAILABLE if there is no usable library, driver or
+// GPU, and ERR_NO_DEVICE if the index is too large.
 std::shared_ptr<Backend> open_cuda_backend(int index);
 
-// What the library finds of cuDNN on this machine, or why there is no library; no GPU is needed.
+// Reports which cuDNN the library finds on this machine, or why the library itself is missing. Needs no
+// GPU.
 CudnnReport report_cudnn();
 
 }  // namespace pixelcnn

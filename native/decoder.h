@@ -1,4 +1,5 @@
-// Reads the fields of one op from a command buffer: every number in its range, every tensor inside its arena.
+// Reads the fields of one op from a command buffer and checks that every number is in its range and every
+// tensor inside its arena.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +15,7 @@ namespace pixelcnn {
 
 inline std::string text(int64_t value) { return std::to_string(value); }
 
-// Reads one op's fields in the order of its `describe`.
+// Reads the fields in the order in which the op's `describe` lists them.
 class Decoder {
  public:
   Decoder(std::span<const int32_t> wire, std::span<const std::shared_ptr<Arena>> arenas,
@@ -38,7 +39,7 @@ class Decoder {
   void require(bool condition, const char* message) {
     PIXELCNN_CHECK(condition, "ERR_PROGRAM", where() + message);
   }
-  // Calls body(i) for every item of a list; errors thrown meanwhile name the item.
+  // Calls body(i) for every item of a list. Errors thrown meanwhile name the item.
   template <class Body>
   void each(const char* item, int32_t count, const Body& body) {
     for (int32_t i = 0; i < count; ++i) {
@@ -70,7 +71,7 @@ class Decoder {
   }
   void precision(const char* name, Precision& value) {
     choice(name, value, 4);
-    // A shape that stands alone (decode_shape) has no arena and is checked by whoever uses it.
+    // A shape that is decoded alone (decode_shape) has no arena to ask; its caller checks the precision.
     PIXELCNN_CHECK(arenas_.empty() || arenas_[0]->backend()->supports(value), "ERR_PROGRAM",
                    where() + "this device does not compute in precision " + text(static_cast<int>(value)));
   }
@@ -89,10 +90,10 @@ class Decoder {
     activation_input(name, tensor, count, precision);
   }
   template <class T>
-  void packed_input(const char* name, T*& packed, const MaskedConv2dShape& shape, Direction direction) {
+  void packed_input(const char* name, T*& packed, const FilterShape& shape, Direction direction) {
     packed = locate(name, arenas_[0]->backend()->packed_bytes(shape, direction), 1, false);
   }
-  void packed_output(const char* name, void*& packed, const MaskedConv2dShape& shape, Direction direction) {
+  void packed_output(const char* name, void*& packed, const FilterShape& shape, Direction direction) {
     packed_input(name, packed, shape, direction);
   }
 
@@ -102,7 +103,7 @@ class Decoder {
   }
 
  private:
-  // How errors begin.
+  // The beginning of every error message.
   std::string where() const { return where_ + item_ + ": "; }
   int32_t next(const char* name) {
     PIXELCNN_CHECK(position_ < wire_.size(), "ERR_PROGRAM", where() + "the buffer ends before " + name);
@@ -130,7 +131,7 @@ class Decoder {
   std::span<const int32_t> wire_;
   std::span<const std::shared_ptr<Arena>> arenas_;
   const std::string& where_;
-  std::string item_;  // of a list that is being read: ", filter 3"; else empty
+  std::string item_;  // names the list item that is being read: ", filter 3"; empty outside lists
   size_t position_ = 0;
 };
 

@@ -1,5 +1,5 @@
-// Life of a device: opened with a thread-safe function of its own, closed by dispose or by the end of its
-// environment.
+// Opens and closes devices for Node, and settles the Promises of their jobs. A device ends by dispose() or
+// when its Node environment ends.
 #include "device_wrap.h"
 
 #include <exception>
@@ -14,8 +14,8 @@ namespace pixelcnn {
 
 const napi_type_tag Device::kTag = {0x7069786c636e6e01, 0x9b1f6d20c3a84e11};
 
-// Outlives the environment's side of the thread-safe function: calls after its end are dropped under the
-// mutex.
+// Holds the thread-safe function. Jobs may finish after the environment has ended, so the notifier
+// outlives the function and drops such calls.
 struct Device::Notifier {
   std::mutex mutex;
   napi_threadsafe_function function = nullptr;
@@ -32,10 +32,10 @@ struct Device::Notifier {
 };
 
 void PromiseJob::settle(Napi::Env env) {
-  if (!deferred_) return;  // the environment ended between submission and Promise
-  // An environment that is ending (worker.terminate(), process.exit() in a worker) still delivers this call
-  // but refuses everything in it. Nobody waits for the Promise then, and nothing may escape into Node's event
-  // loop.
+  if (!deferred_) return;  // the environment ended before the job had a Promise
+  // An environment that is ending (worker.terminate(), or process.exit() in a worker) still delivers this
+  // call but refuses everything in it. Nobody waits for the Promise then, and no exception may reach
+  // Node's event loop.
   try {
     if (error) {
       deferred_->Reject(to_js_error(env, *error).Value());
@@ -72,7 +72,8 @@ Napi::Promise Device::open(Napi::Env env, std::function<std::shared_ptr<Backend>
   auto device = std::shared_ptr<Device>(new Device());
   device->env_ = env;
   device->notifier_ = std::make_shared<Notifier>();
-  // The weak pointer is the function's context: the device may be gone when a late call arrives.
+  // The function holds a weak pointer to the device, because the device may be gone when a late call
+  // arrives.
   auto context = std::make_unique<std::weak_ptr<Device>>(device);
   const napi_status status = napi_create_threadsafe_function(
       env, nullptr, nullptr, Napi::String::New(env, "pixelcnn"), 0, 1, context.get(),
@@ -92,19 +93,20 @@ Napi::Promise Device::open(Napi::Env env, std::function<std::shared_ptr<Backend>
   context.release();
   napi_unref_threadsafe_function(env, device->notifier_->function);
   device->executor_ = std::make_unique<Executor>([notifier = device->notifier_] { notifier->notify(); });
-  // Registered after the thread-safe function's own hook, so it runs before that one.
+  // Cleanup hooks run in reverse order: registered after the thread-safe function's own hook, this one
+  // runs first.
   napi_add_env_cleanup_hook(env, at_environment_end, device.get());
   return device->submit(env, std::make_unique<OpenJob>(std::move(open)));
 }
 
 void Device::at_environment_end(void* device) {
-  // Its last owner may be a job that goes now.
+  // Keeps the device alive: its last owner may be a job that is dropped here.
   const auto keep = static_cast<Device*>(device)->shared_from_this();
   keep->shut_down();
 }
 
 Device::~Device() {
-  // Without an executor `open` failed half-way and no hook was registered.
+  // If `open` failed before there was an executor, no hook was registered.
   if (executor_ != nullptr) napi_remove_env_cleanup_hook(env_, at_environment_end, this);
   if (notifier_ != nullptr) shut_down();
 }
@@ -113,7 +115,8 @@ void Device::shut_down() {
   closed_ = true;
   if (executor_ != nullptr) {
     executor_->stop();
-    // What has run but was not collected may own this device.
+    // Jobs that have run but were not collected may own this device; destroying them here breaks the
+    // cycle.
     executor_->collect();
   }
   notifier_->end();
@@ -121,7 +124,7 @@ void Device::shut_down() {
 
 Napi::Promise Device::submit(Napi::Env env, std::unique_ptr<PromiseJob> job) {
   PIXELCNN_CHECK(!closed_, "ERR_DISPOSED", "the device has been disposed");
-  PromiseJob& submitted = *job;  // its owner changes, and settles it on this thread
+  PromiseJob& submitted = *job;  // stays valid: only this thread destroys jobs
   job->device_ = shared_from_this();
   executor_->submit(std::move(job));
   return begin(env, submitted);
@@ -133,7 +136,7 @@ Napi::Promise Device::begin(Napi::Env env, PromiseJob& job) {
 }
 
 void Device::settle_completed(Napi::Env env) {
-  // Settling runs no JavaScript, so the device cannot be re-entered here.
+  // Settling a Promise runs no JavaScript, so nothing re-enters the device here.
   const auto keep = shared_from_this();
   for (auto& job : executor_->collect()) {
     static_cast<PromiseJob*>(job.get())->settle(env);
@@ -208,7 +211,7 @@ Napi::Value device_info(const Napi::CallbackInfo& info) {
       if (device->backend()->supports(precision)) precisions.Set(precisions.Length(), number);
     }
     result.Set("precisions", precisions);
-    result.Set("packsAlike", device->backend()->packs_alike());
+    result.Set("packsOnce", device->backend()->packs_once());
     return result;
   });
 }

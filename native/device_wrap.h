@@ -1,4 +1,4 @@
-// Devices as Node sees them: handles, and jobs whose Promises settle on the JavaScript thread.
+// Lets Node open and close devices, and runs jobs whose Promises settle on the JavaScript thread.
 #pragma once
 #include <napi.h>
 
@@ -15,11 +15,11 @@ namespace pixelcnn {
 
 class Device;
 
-// A job with the Promise it settles. `result` is called on the JavaScript thread after a run without error.
+// A job and its Promise. After a run without error, `result` is called on the JavaScript thread.
 class PromiseJob : public Job {
  public:
-  // Called once the executor has taken the job: the Promise of a job it refused would never settle, nor be
-  // freed.
+  // Called only once the executor has accepted the job: the Promise of a refused job would never settle
+  // and never be freed.
   Napi::Promise begin(Napi::Env env) { return deferred_.emplace(env).Promise(); }
   void settle(Napi::Env env);
 
@@ -30,18 +30,18 @@ class PromiseJob : public Job {
  private:
   friend class Device;
   std::optional<Napi::Promise::Deferred> deferred_;
-  std::shared_ptr<Device> device_;  // its own, which lives until the job has settled
+  std::shared_ptr<Device> device_;  // keeps the device alive until the job has settled
 };
 
-// A backend, its executor, and the thread-safe function through which finished jobs come back to this
-// environment. Used on the JavaScript thread only, except where it says otherwise.
+// A backend, its executor, and the thread-safe function through which finished jobs come back to this Node
+// environment. It is used on the JavaScript thread only, except where a comment says otherwise.
 class Device : public std::enable_shared_from_this<Device> {
  public:
   static const napi_type_tag kTag;
   static constexpr const char* kName = "Device";
 
-  // Resolves with the handle of a new device. `open` runs on the executor's thread: a GPU's start takes
-  // seconds.
+  // Resolves with the handle of a new device. `open` runs on the executor's thread, because starting a GPU
+  // takes seconds.
   static Napi::Promise open(Napi::Env env, std::function<std::shared_ptr<Backend>()> open);
   ~Device();
 
@@ -49,15 +49,15 @@ class Device : public std::enable_shared_from_this<Device> {
   bool closed() const { return closed_; }
   // Queues the job and returns its Promise. Throws ERR_DISPOSED, ERR_QUEUE_FULL.
   Napi::Promise submit(Napi::Env env, std::unique_ptr<PromiseJob> job);
-  // Refuses queued work, lets the work in progress end, then resolves.
+  // Refuses the queued jobs, waits for the running one, and then resolves.
   Napi::Promise close(Napi::Env env);
-  // Executor thread: the backend once it is open, an arena to free when the device closes, and the end of all
-  // its memory and threads.
+  // The executor thread calls these three: they set the opened backend, register an arena to free when the
+  // device closes, and free all memory and threads.
   void set_backend(std::shared_ptr<Backend> backend) { backend_ = std::move(backend); }
   void add_arena(const std::shared_ptr<Arena>& arena);
   void close_backend();
-  // JavaScript thread again, after that: the executor's own thread. The device object may live on until it is
-  // collected as garbage.
+  // Called on the JavaScript thread after close_backend: ends the executor's thread. The device object
+  // itself lives on until JavaScript garbage collects its handle.
   void end_executor() { executor_->stop(); }
 
  private:
@@ -77,12 +77,13 @@ class Device : public std::enable_shared_from_this<Device> {
   bool closed_ = false;
 };
 
-// The functions that addon.cc exports.
+// These functions are exported by addon.cc.
 // (backend, index, threads, instructionSet) -> Promise<Device>
 Napi::Value open_device(const Napi::CallbackInfo& info);
-// (device) -> { backend, name, instructionSet, threads, cudnn, recording, precisions (numbers of ops.h) }
+// (device) -> { backend, name, instructionSet, threads, cudnn, recording, precisions (numbers of
+// op_shapes.h), packsOnce }
 Napi::Value device_info(const Napi::CallbackInfo& info);
-// () -> { version, path, code, message, remedy, attempts }, what there is of cuDNN
+// () -> { version, path, code, message, remedy, attempts }, which describe the cuDNN of this machine
 Napi::Value cudnn_report(const Napi::CallbackInfo& info);
 // (device) -> Promise<void>
 Napi::Value close_device(const Napi::CallbackInfo& info);

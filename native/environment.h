@@ -1,4 +1,4 @@
-// Environment variables.
+// Reads environment variables.
 #pragma once
 #include <cstdlib>
 #include <optional>
@@ -6,10 +6,11 @@
 
 namespace pixelcnn {
 
-// The variable's value. Internal linkage: both the addon and the CUDA library have it.
+// Returns the variable's value, if it is set. Static, because both the addon and the CUDA library compile
+// it.
 static inline std::optional<std::string> environment(const char* name) {
-  // Read while a device opens, on its thread: as for the driver and for DNS look-ups, a process should not
-  // set variables meanwhile.
+  // It is read on the executor's thread while a device opens. As with DNS look-ups, the process should not
+  // set variables at the same time.
   const char* const value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
   if (value == nullptr) return std::nullopt;
   return value;

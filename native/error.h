@@ -1,5 +1,5 @@
-// The one error type of the native code: a stable code for programs, a sentence for people and, where there
-// is something to do about it, a remedy.
+// Defines the one error type of the native code: a stable code for programs, a sentence for people, and a
+// remedy if there is one.
 #pragma once
 #include <stdexcept>
 #include <string>
@@ -19,7 +19,7 @@ class Error : public std::runtime_error {
   std::string remedy_;
 };
 
-// Throws Error(code, message) unless the condition holds. The message is only built on failure.
+// Throws Error(code, message) unless the condition holds. The message is built only on failure.
 #define PIXELCNN_CHECK(condition, code, message)              \
   do {                                                        \
     if (!(condition)) throw ::pixelcnn::Error(code, message); \

@@ -1,4 +1,5 @@
-// The executor's loop and its two ways to end: close (in order) and stop (at once).
+// Runs the jobs of one device, and ends in one of two ways: close() finishes in order, stop() drops what
+// is queued.
 #include "executor.h"
 
 #include <algorithm>
@@ -69,7 +70,7 @@ void Executor::stop() {
 
 namespace {
 
-// Runs body(), keeping what it throws as the job's error.
+// Runs body() and keeps the exception that it throws as the job's error.
 template <class Body>
 void guarded(Job& job, const Body& body) {
   try {
@@ -83,7 +84,7 @@ void guarded(Job& job, const Body& body) {
   }
 }
 
-// What throws here throws again in `finish`, where it becomes the job's error.
+// An exception counts as reached: `finish` will throw it again, and there it becomes the job's error.
 bool has_reached(Job& job) {
   try {
     return job.reached();
@@ -94,10 +95,11 @@ bool has_reached(Job& job) {
 
 }  // namespace
 
-// Waits for the next job. Null where there is none to wait for: the flying one has arrived, or the executor
-// is closed. JavaScript submits the next step within some 100 microseconds of the end of the one before the
-// last. So the thread must not go to sleep on the flying job: it looks at it from time to time and wakes for
-// a new one at once, which is then enqueued while the device is busy.
+// Waits for the next job. Returns null if the job in flight has finished, or if the executor is closed.
+// JavaScript submits the next step about 100 microseconds after the end of the step before the last, while
+// one step is still in flight. The new step must be enqueued while the device is still busy, so this
+// thread does not sleep until the job in flight ends: it polls that job from time to time and wakes at
+// once for a new one.
 std::unique_ptr<Job> Executor::next(Job* flying, bool& closing) {
   using namespace std::chrono_literals;
   using Clock = std::chrono::steady_clock;
@@ -113,7 +115,7 @@ std::unique_ptr<Job> Executor::next(Job* flying, bool& closing) {
     const bool reached = has_reached(*flying);
     lock.lock();
     if (reached) break;
-    // The longer it takes, the less it matters to notice its end at once.
+    // Polls less often the longer the job takes: a late look then costs little in comparison.
     const auto waited = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
     wake_.wait_for(lock, std::clamp<std::chrono::microseconds>(waited / 64, 50us, 1ms), something);
   }
@@ -125,12 +127,12 @@ std::unique_ptr<Job> Executor::next(Job* flying, bool& closing) {
 }
 
 void Executor::loop() {
-  std::unique_ptr<Job> flying;  // has run; what it enqueued may not be done
+  std::unique_ptr<Job> flying;  // has run, but the work that it enqueued may not be done
   for (;;) {
     bool closing = false;
     std::unique_ptr<Job> job = next(flying.get(), closing);
     if (job == nullptr && flying == nullptr) return;
-    // The last job takes away what the one before it is still waiting for.
+    // The last job closes the backend, which the job in flight still needs.
     if (closing && flying != nullptr) complete(std::exchange(flying, nullptr));
     if (job != nullptr) guarded(*job, [&] { job->run(stopping_); });
     if (flying != nullptr) complete(std::exchange(flying, nullptr));

@@ -1,5 +1,5 @@
-// One thread per device that runs jobs first in, first out. Knows nothing of Node: whoever submits a job
-// collects it.
+// Runs jobs on one thread per device, first in, first out. It does not depend on Node: the thread that
+// submits jobs also collects them.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -18,34 +18,34 @@ namespace pixelcnn {
 class Job {
  public:
   virtual ~Job() = default;
-  // On the executor thread; all may throw. A job whose run leaves work in flight is finished later, after
-  // the next job has been run: at most two are on the device.
+  // These run on the executor thread, and all may throw. A job that leaves work in flight is finished
+  // after the next job has run, so at most two jobs are on the device.
   virtual void run(const std::atomic<bool>& stopping) = 0;
   virtual bool in_flight() const { return false; }
-  // Whether `finish` would return without waiting. Asked again and again while no other job is there to run.
+  // Whether `finish` would return without waiting. It is polled while no other job is waiting to run.
   virtual bool reached() { return true; }
   virtual void finish() {}
-  std::optional<Error> error;  // what they threw
+  std::optional<Error> error;  // the exception that one of them threw
 };
 
 class Executor {
  public:
-  // `completed` is called on the executor thread whenever a job is ready to be collected. Throws ERR_THREADS.
+  // `completed` is called on the executor thread whenever a job can be collected. Throws ERR_THREADS.
   explicit Executor(std::function<void()> completed);
   ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
 
-  // Throws ERR_DISPOSED after close, ERR_QUEUE_FULL when too many jobs wait.
+  // Throws ERR_DISPOSED after close(), and ERR_QUEUE_FULL if too many jobs wait.
   void submit(std::unique_ptr<Job> job);
 
-  // Refuses what is queued with ERR_DISPOSED, runs `last` after the job in progress, then ends the thread.
+  // Fails the queued jobs with ERR_DISPOSED, runs `last` after the running job, and then ends the thread.
   void close(std::unique_ptr<Job> last);
 
-  // Jobs that have run, in order.
+  // Returns the jobs that have finished, in order.
   std::vector<std::unique_ptr<Job>> collect();
 
-  // Ends the thread after the job in progress; queued jobs are dropped. Idempotent.
+  // Ends the thread after the running job and drops queued jobs. May be called more than once.
   void stop();
 
  private:

@@ -1,4 +1,5 @@
-// Argument checks: the addon is as safe called directly as through the TypeScript layer.
+// Checks arguments from JavaScript, so that calling the addon directly is as safe as calling it through
+// TypeScript.
 #include "napi_values.h"
 
 #include <cmath>
@@ -37,7 +38,8 @@ std::string string_argument(const Napi::CallbackInfo& info, size_t index, const 
 std::span<const std::byte> bytes_of(const Napi::Value& value, const std::string& name) {
   PIXELCNN_CHECK(value.IsTypedArray() || value.IsDataView(), "ERR_INVALID_ARG_TYPE",
                  name + " must be a typed array");
-  // Read the buffer by hand: node-addon-api's accessors throw away the status of a shared or detached buffer.
+  // Reads the buffer with the C functions, because node-addon-api ignores the status of shared and
+  // detached buffers.
   napi_value buffer = nullptr;
   size_t bytes = 0;
   size_t offset = 0;
@@ -75,7 +77,7 @@ Napi::Array array_argument(const Napi::CallbackInfo& info, size_t index, const c
 }
 
 Napi::ArrayBuffer new_array_buffer(Napi::Env env, int64_t bytes) {
-  // V8 ends the process when it cannot have a buffer's memory, so a large one is tried for first.
+  // V8 ends the process if it cannot allocate a buffer, so a large allocation is tried with calloc first.
   constexpr int64_t kLarge = 1 << 20;
   if (bytes >= kLarge) {
     const std::unique_ptr<void, decltype(&std::free)> probe(std::calloc(1, static_cast<size_t>(bytes)),

@@ -1,4 +1,4 @@
-// The one place where C++ meets JavaScript values: typed handles, checked arguments, errors with a `code`.
+// Converts between JavaScript and C++ values: typed handles, checked arguments, and errors with a `code`.
 #pragma once
 #include <napi.h>
 
@@ -14,7 +14,7 @@
 
 namespace pixelcnn {
 
-// A JavaScript Error with `code` and the message of `error`.
+// Returns a JavaScript Error with the code and the message of `error`.
 Napi::Error to_js_error(Napi::Env env, const Error& error);
 
 // Calls body() and turns a C++ exception into a JavaScript one.
@@ -33,21 +33,22 @@ Napi::Value guarded(Napi::Env env, const Body& body) {
   }
 }
 
-// Arguments by position. Each throws ERR_INVALID_ARG_TYPE or ERR_OUT_OF_RANGE naming the argument.
+// These read an argument by its position. Each throws ERR_INVALID_ARG_TYPE or ERR_OUT_OF_RANGE naming the
+// argument.
 int64_t integer_argument(const Napi::CallbackInfo& info, size_t index, const char* name, int64_t low,
                          int64_t high);
 std::string string_argument(const Napi::CallbackInfo& info, size_t index, const char* name);
 std::span<const int32_t> int32_array_argument(const Napi::CallbackInfo& info, size_t index, const char* name);
 Napi::Array array_argument(const Napi::CallbackInfo& info, size_t index, const char* name);
 
-// The bytes of any typed array or DataView over a live, unshared buffer.
+// Returns the bytes of any typed array or DataView. Refuses shared and detached buffers.
 std::span<const std::byte> bytes_of(const Napi::Value& value, const std::string& name);
 
-// A zeroed ArrayBuffer. Throws ERR_OUT_OF_MEMORY.
+// Returns a zeroed ArrayBuffer. Throws ERR_OUT_OF_MEMORY.
 Napi::ArrayBuffer new_array_buffer(Napi::Env env, int64_t bytes);
 
-// A JavaScript object that owns a std::shared_ptr<T> and is tagged, so that no other object passes for it.
-// T has `static const napi_type_tag kTag` and `static const char* const kName`.
+// Wraps a std::shared_ptr<T> in a JavaScript object. The object is tagged, so that no other object is
+// mistaken for it. T has `static const napi_type_tag kTag` and `static const char* const kName`.
 template <class T>
 Napi::Object make_handle(Napi::Env env, std::shared_ptr<T> value) {
   Napi::Object object = Napi::Object::New(env);

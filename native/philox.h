@@ -1,5 +1,5 @@
-// Philox4x32-10, the counter-based generator of Salmon et al. 2011 ("Parallel random numbers: as easy as 1,
-// 2, 3").
+// Implements Philox4x32-10, the counter-based random generator of Salmon et al. 2011 ("Parallel random
+// numbers: as easy as 1, 2, 3").
 #pragma once
 #include <cstdint>
 
@@ -11,7 +11,7 @@
 
 namespace pixelcnn {
 
-// Internal linkage: each instruction set compiles its own copy; CUDA kernels compile it too.
+// Static, because each instruction set and the CUDA kernels compile their own copy.
 struct PhiloxWords {
   uint32_t word[4];
 };
@@ -29,7 +29,7 @@ static PIXELCNN_HOST_DEVICE inline PhiloxWords philox(PhiloxWords counter, uint3
   return counter;
 }
 
-// Uniform in [0, 1), 24 bits.
+// Returns a uniform number in [0, 1) with 24 bits.
 static PIXELCNN_HOST_DEVICE inline float uniform(uint32_t word) {
   return static_cast<float>(word >> 8) * 0x1p-24f;
 }

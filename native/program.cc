@@ -1,4 +1,4 @@
-// A program's life: decoded whole before anything runs, prepared, run as a whole or op by op, traced.
+// Decodes, prepares, runs and traces programs.
 #include "program.h"
 
 #include <algorithm>
@@ -15,13 +15,13 @@ namespace {
 
 constexpr int64_t kMaxOps = 1 << 16;
 
-// `name` as it is said in TypeScript: "MaskedConv2dForward" -> "maskedConv2dForward".
+// Turns an op's name into that of TypeScript: "MaskedConv2dForward" -> "maskedConv2dForward".
 std::string camel_case(std::string name) {
   name[0] = static_cast<char>(name[0] - 'A' + 'a');
   return name;
 }
 
-// Counts NaN and infinite values in an op's floating-point outputs.
+// Counts the NaN and infinite values in an op's floating-point outputs.
 class FiniteCheck {
  public:
   explicit FiniteCheck(Backend& backend) : backend_(backend) {}
@@ -46,8 +46,8 @@ class FiniteCheck {
   template <class T>
   void optional_activation_input(const char*, T*&, int64_t, Precision) {}
   template <class T>
-  void packed_input(const char*, T*&, const MaskedConv2dShape&, Direction) {}
-  void packed_output(const char*, void*&, const MaskedConv2dShape&, Direction) {}
+  void packed_input(const char*, T*&, const FilterShape&, Direction) {}
+  void packed_output(const char*, void*&, const FilterShape&, Direction) {}
   template <class T>
   void in_out(const char* name, T*& tensor, int64_t count) {
     output(name, tensor, count);
@@ -58,7 +58,7 @@ class FiniteCheck {
   }
   template <class T>
   void output(const char*, T*& tensor, int64_t count) {
-    // All exponent bits set means infinite or NaN.
+    // All exponent bits are set in infinite values and NaN only.
     if constexpr (std::is_same_v<T, float>) scan<uint32_t>(tensor, count, 0x7f800000);
     if constexpr (std::is_same_v<T, double>) scan<uint64_t>(tensor, count, 0x7ff0000000000000);
   }
@@ -90,7 +90,7 @@ class FiniteCheck {
   int64_t non_finite_ = 0;
 };
 
-// Convolutions that a backend may choose a way to compute for.
+// Whether the backend chooses among several ways to compute this op.
 template <class Op>
 constexpr bool is_convolution(const Op&) {
   return false;
@@ -103,7 +103,7 @@ bool is_convolution(const MaskedConv2dBackwardWeight& op) { return may_choose(op
 }  // namespace
 
 const std::vector<std::string>& op_names() {
-  // Never destroyed: worker threads may outlive static destructors.
+  // Never destroyed, because worker threads may outlive static destructors.
   static const auto& names = *new std::vector<std::string>{
 #define PIXELCNN_X(Op) camel_case(#Op),
       PIXELCNN_OPS(PIXELCNN_X)

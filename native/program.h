@@ -1,4 +1,5 @@
-// A program: a list of ops decoded once from a command buffer, checked against the arenas it names, then run.
+// Defines a program: a list of ops that is decoded from a command buffer once, checked against its arenas,
+// and then run many times.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -12,11 +13,11 @@
 
 namespace pixelcnn {
 
-// Offsets in a command buffer count blocks of this many bytes: aligned for any kernel, and 32 bits reach 512
-// GiB.
+// Offsets in a command buffer count blocks of this many bytes. Blocks are aligned for every kernel, and 32
+// bits then address 512 GiB.
 inline constexpr int64_t kBlockBytes = 256;
 
-// A region of an arena that a run fills before its first op, or returns after its last.
+// A part of an arena that a run fills before its first op, or returns after its last one.
 struct Region {
   std::byte* data;
   int64_t bytes;
@@ -29,27 +30,27 @@ struct OpTrace {
 
 struct ProgramTrace {
   std::vector<OpTrace> ops;
-  std::string op_by_op;  // why the program cannot be recorded and run as a whole; empty where it can
+  std::string op_by_op;  // why the program cannot be recorded and run as a whole; empty if it can
 };
 
-// While a program is prepared for its first run: convolutions for which the backend has chosen a way to
-// compute, of how many. At other times 0 of 0.
+// The progress of preparing a program for its first run: for how many of its convolutions the backend has
+// chosen a way to compute. 0 of 0 at other times.
 struct Choices {
   int32_t made;
   int32_t of;
 };
 
-// The nine integers of a masked convolution's shape, checked. Throws ERR_PROGRAM.
+// Decodes and checks the ten integers of a masked convolution's shape. Throws ERR_PROGRAM.
 MaskedConv2dShape decode_shape(std::span<const int32_t> wire);
 
-// Names of the ops; an op's id is its index.
+// Returns the names of the ops; an op's id is its index.
 const std::vector<std::string>& op_names();
 
 class Program {
  public:
-  // commands: per op its id, the number of integers that follow, its numbers, then (arena, block) per tensor,
-  // arena -1 for an absent one. regions: (arena, block, bytes) each. Throws ERR_PROGRAM, naming the op and
-  // the field.
+  // `commands` holds for each op its id, the number of integers that follow, its numbers, and (arena,
+  // block) for each tensor, with arena -1 for an absent one. `inputs` and `outputs` hold (arena, block,
+  // bytes) for each region. Throws ERR_PROGRAM naming the op and the field.
   Program(std::span<const int32_t> commands, std::vector<std::shared_ptr<Arena>> arenas,
           std::span<const int32_t> inputs, std::span<const int32_t> outputs);
 
@@ -57,7 +58,7 @@ class Program {
   const std::vector<Region>& outputs() const { return outputs_; }
   const std::shared_ptr<Backend>& backend() const { return backend_; }
 
-  // Any thread.
+  // Any thread may call this.
   Choices choices() const { return preparing_ ? Choices{chosen_, convolutions_} : Choices{0, 0}; }
 
   // The following are called on the executor thread.
@@ -72,11 +73,11 @@ class Program {
 #undef PIXELCNN_X
                           >;
   std::vector<Region> regions(std::span<const int32_t> wire, const char* what) const;
-  // Calls body(op) for every op; what it throws then names the op.
+  // Calls body(op) for every op; errors that it throws then name the op.
   template <class Body>
   void for_each_op(const Body& body);
   void run_op_by_op();
-  bool run_recorded();  // false if nothing has run
+  bool run_recorded();  // returns false if nothing has run
 
   std::shared_ptr<Backend> backend_;
   std::vector<std::shared_ptr<Arena>> arenas_;

@@ -1,5 +1,5 @@
-// One run is one call and one Promise: inputs are copied before the call returns, outputs land in fresh
-// ArrayBuffers.
+// Runs programs for Node. Each run is one call and one Promise: inputs are copied before the call returns,
+// and outputs arrive in fresh ArrayBuffers.
 #include "program_wrap.h"
 
 #include <memory>
@@ -25,13 +25,13 @@ const std::shared_ptr<Program>& live_program(const ProgramHandle& handle) {
   return handle.program;
 }
 
-// Copies of the inputs of one run, checked against the program's input regions.
+// Copies the inputs of one run and checks them against the program's input regions.
 std::vector<std::vector<std::byte>> copy_inputs(const Program& program, const Napi::Array& inputs) {
   PIXELCNN_CHECK(inputs.Length() == program.inputs().size(), "ERR_INVALID_ARG_VALUE",
                  "the program takes " + std::to_string(program.inputs().size()) + " inputs, got " +
                      std::to_string(inputs.Length()));
   std::vector<std::vector<std::byte>> copies;
-  // Not up to inputs.Length(): a getter that Get() runs may make the array longer.
+  // The length is not read from `inputs`: a getter that Get() runs may make the array longer.
   for (uint32_t i = 0; i < program.inputs().size(); ++i) {
     const std::string name = "input " + std::to_string(i);
     const std::span<const std::byte> bytes = bytes_of(inputs.Get(i), name);
@@ -71,7 +71,7 @@ class RunJob final : public ProgramJob {
       outputs_.push_back(buffer.Data());
       outputs.Set(i, buffer);
     }
-    // The executor writes straight into these buffers; nothing else can reach them until the Promise
+    // The executor writes directly into these buffers; JavaScript cannot reach them before the Promise
     // resolves.
     reference_ = Napi::Persistent(Napi::Object(env, outputs));
   }
@@ -141,7 +141,8 @@ Napi::Value create_program(const Napi::CallbackInfo& info) {
       PIXELCNN_CHECK(!device->closed(), "ERR_DISPOSED", "the device has been disposed");
       arenas.push_back(handle->arena);
     }
-    // The buffers are looked at last: reading the array above may run JavaScript, which could detach them.
+    // The typed arrays are read last: reading the array of arenas may run JavaScript, which could detach
+    // their buffers.
     auto program = std::make_shared<Program>(int32_array_argument(info, 0, "commands"), std::move(arenas),
                                              int32_array_argument(info, 2, "inputs"),
                                              int32_array_argument(info, 3, "outputs"));

@@ -1,4 +1,4 @@
-// Programs as Node sees them.
+// Lets Node create, run, trace and release programs.
 #pragma once
 #include <napi.h>
 
@@ -10,10 +10,10 @@ Napi::Value create_program(const Napi::CallbackInfo& info);
 Napi::Value release_program(const Napi::CallbackInfo& info);
 // (program, inputs TypedArray[], repeat) -> Promise<ArrayBuffer[]>
 Napi::Value run_program(const Napi::CallbackInfo& info);
-// (program, inputs TypedArray[]) -> Promise<{ values Float64Array, opByOp string }>: milliseconds and
-// non-finite values of each op; why the program is not run as a whole
+// (program, inputs TypedArray[]) -> Promise<{ values Float64Array, opByOp string }>: the milliseconds and
+// the number of non-finite values of each op, and why the program cannot be recorded
 Napi::Value trace_program(const Napi::CallbackInfo& info);
-// (program) -> { made, of }: convolutions that the device has chosen a way to compute for, of how many
+// (program) -> { made, of }: for how many convolutions of how many a way to compute has been chosen
 Napi::Value program_choices(const Napi::CallbackInfo& info);
 
 }  // namespace pixelcnn

@@ -1,4 +1,5 @@
-// The functions of cuDNN that are called, as pointers: cuDNN is opened at run time, never linked.
+// Declares pointers to the functions of cuDNN that are called, because cuDNN is opened at run time and
+// never linked.
 #pragma once
 #include <cudnn_graph.h>
 
@@ -25,7 +26,8 @@ struct CudnnApi {
 #undef PIXELCNN_X
 };
 
-// Device properties (CUDNN_ATTR_DEVICEPROP_*), by which plans are made without a device, are new in 9.8.
+// Version 9.8 introduced device properties (CUDNN_ATTR_DEVICEPROP_*), with which plans can be made without
+// a device.
 constexpr int kLeastCudnnVersion = 90800;
 
 }  // namespace pixelcnn::cuda

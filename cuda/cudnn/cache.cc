@@ -1,4 +1,4 @@
-// What was chosen for a convolution, kept on disk: a file per request, device and cuDNN version.
+// Stores the fastest cuDNN plan of each convolution on disk, so that later runs need not time it again.
 #include "cache.h"
 
 #include <fcntl.h>
@@ -21,13 +21,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The first line of every file. To be changed with the format, and when our own kernels become faster.
+// The first line of every file. Change it if the format changes, or if our own kernels become faster.
 constexpr const char* kFormat = "pixelcnn cudnn choice 1";
 constexpr const char* kOwnKernels = "own kernels";
 constexpr int64_t kMostBytes = 64 << 20;
 constexpr const char* kExcludedEngines = "excluded-engines";
 
-// FNV-1a.
+// Computes the FNV-1a hash.
 std::string hash(const std::string& text) {
   uint64_t value = 14695981039346656037u;
   for (const char c : text) value = (value ^ static_cast<uint8_t>(c)) * 1099511628211u;
@@ -56,8 +56,8 @@ class File {
   File& operator=(const File&) = delete;
   bool is_open() const { return file_ >= 0; }
 
-  // The whole text. Nothing if the file is not a regular one of this user that only the user can write: a
-  // plan holds machine code for the GPU.
+  // Returns the whole text, or nothing unless it is a regular file of this user that only the user can
+  // write: a plan contains machine code for the GPU.
   std::optional<std::string> read_own() const {
     struct stat status;
     if (fstat(file_, &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != geteuid() ||
@@ -93,7 +93,7 @@ std::optional<std::string> read_file(const std::string& path) {
   return file.is_open() ? file.read_own() : std::nullopt;
 }
 
-// Whole or not at all: other processes may read and write the same file.
+// Replaces the file atomically, because other processes may read and write it at the same time.
 void write_file(const std::string& path, const std::string& text) {
   std::error_code ignored;
   fs::create_directories(fs::path(path).parent_path(), ignored);
@@ -106,7 +106,7 @@ void write_file(const std::string& path, const std::string& text) {
   if (!written || rename(temporary.c_str(), path.c_str()) != 0) unlink(temporary.c_str());
 }
 
-// Cuts the first line off; "" at the end.
+// Removes the first line and returns it; "" at the end.
 std::string take_line(std::string& text) {
   const size_t end = std::min(text.find('\n'), text.size());
   std::string line = text.substr(0, end);
@@ -131,8 +131,8 @@ std::string CudnnCache::path_of(const std::string& key) const {
   return folder_.empty() ? "" : folder_ + "/cudnn/" + hash(key);
 }
 
-// Lines: format, key, hash of all that follows, "own kernels" or the number of the convolution, engine; then
-// the plan.
+// A file has these lines: the format, the key, the hash of all that follows, "own kernels" or the number
+// of the convolution, and the engine. The plan follows.
 std::optional<CachedChoice> CudnnCache::read(const std::string& key) const {
   if (folder_.empty()) return std::nullopt;
   std::optional<std::string> text = read_file(path_of(key));

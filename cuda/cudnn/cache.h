@@ -1,4 +1,5 @@
-// What was chosen for a convolution, kept on disk: a file per request, device and cuDNN version.
+// Stores the fastest cuDNN plan of each convolution on disk: one file per request, device and cuDNN
+// version.
 #pragma once
 #include <optional>
 #include <set>
@@ -9,29 +10,29 @@
 namespace pixelcnn::cuda {
 
 struct CachedChoice {
-  bool own_kernels;  // then nothing else is set
+  bool own_kernels;  // if true, nothing else is set
   Convolution convolution = Convolution::kForward;
   std::string engine = {};
   std::string plan = {};  // cuDNN's JSON
 };
 
-// Files of one folder. Reading a file that is missing, damaged, made for another key or owned by another user
-// finds nothing; a folder that cannot be written keeps nothing. Neither is an error.
+// The files of one folder. A file that is missing, damaged, made for another key or owned by another user
+// counts as absent, and a folder that cannot be written stores nothing. Neither is an error.
 class CudnnCache {
  public:
-  // "" for PIXELCNN_CACHE or, without that, pixelcnn in the user's cache folder (XDG_CACHE_HOME, ~/.cache).
-  // PIXELCNN_CACHE set to nothing turns the cache off.
+  // "" means PIXELCNN_CACHE or, if that is not set, the folder pixelcnn in the user's cache folder
+  // (XDG_CACHE_HOME, ~/.cache). An empty PIXELCNN_CACHE turns the cache off.
   explicit CudnnCache(const std::string& folder = "");
 
   std::optional<CachedChoice> read(const std::string& key) const;
   void write(const std::string& key, const CachedChoice& choice) const;
 
-  // Engines that are not to be used: of the file `excluded-engines` and of PIXELCNN_CUDNN_EXCLUDE, separated
-  // by commas or white space.
+  // Returns the engines that must not be used: those in the file `excluded-engines` and in
+  // PIXELCNN_CUDNN_EXCLUDE, separated by commas or white space.
   std::set<std::string> excluded_engines() const;
   void exclude_engine(const std::string& engine) const;
 
-  // The file of a key; "" where the cache is off.
+  // Returns the file of a key, or "" if the cache is off.
   std::string path_of(const std::string& key) const;
 
  private:

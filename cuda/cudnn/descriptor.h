@@ -1,4 +1,5 @@
-// A backend descriptor of cuDNN that is destroyed with its owner; its attributes by C++ type.
+// Wraps a backend descriptor of cuDNN: destroys it with its owner, and sets and reads its attributes as
+// C++ types.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -10,7 +11,7 @@
 
 namespace pixelcnn::cuda {
 
-// Throws ERR_CUDNN with the call, the status and cuDNN's own words unless the status is success.
+// Throws ERR_CUDNN with the call, the status and cuDNN's own message, unless the status is success.
 inline void check_cudnn(const CudnnApi& api, cudnnStatus_t status, const char* call) {
   if (status == CUDNN_STATUS_SUCCESS) return;
   char words[512] = "";
@@ -55,7 +56,7 @@ class Descriptor {
     set(name, CUDNN_TYPE_CHAR, static_cast<int64_t>(text.size()) + 1, text.c_str());
   }
 
-  // Fills `values` and returns how many there are; with capacity 0, how many there may be.
+  // Fills `values` and returns their number. With capacity 0, returns the largest possible number.
   int64_t get(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t capacity,
               void* values) const {
     int64_t count = 0;

@@ -1,5 +1,5 @@
-// Engine configurations that cuDNN's heuristics offer for a graph, the rules they must pass, and plans made
-// of them.
+// Asks cuDNN's heuristics for engine configurations, checks them against our rules, and makes plans of
+// them.
 #include "engines.h"
 
 #include <algorithm>
@@ -8,7 +8,8 @@
 namespace pixelcnn::cuda {
 namespace {
 
-// The descriptors of an attribute, at most `capacity`; cuDNN fills descriptors that the caller made.
+// Returns the descriptors of an attribute, at most `capacity`. cuDNN fills descriptors that the caller has
+// created.
 std::vector<Descriptor> get_descriptors(const CudnnApi& api, const Descriptor& from,
                                         cudnnBackendAttributeName_t name, cudnnBackendDescriptorType_t type,
                                         int64_t capacity) {
@@ -23,7 +24,7 @@ std::vector<Descriptor> get_descriptors(const CudnnApi& api, const Descriptor& f
 
 std::string parameters_of(const CudnnApi& api, const Descriptor& configuration) {
   std::string text;
-  // cuDNN does not tell the number beforehand; there is at most one of each type.
+  // cuDNN does not report the number beforehand, but there is at most one of each type.
   for (const Descriptor& choice :
        get_descriptors(api, configuration, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
                        CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, CUDNN_KNOB_TYPE_COUNTS)) {
@@ -40,7 +41,8 @@ EngineConfiguration examine(const CudnnApi& api, Descriptor configuration) {
   cudnnBackendDescriptor_t handle = engine.get();
   configuration.get(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &handle);
 
-  cudnnBackendNumericalNote_t notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT + 16];  // a newer cuDNN may have more
+  cudnnBackendNumericalNote_t
+      notes[CUDNN_NUMERICAL_NOTE_TYPE_COUNT + 16];  // a newer cuDNN may have more types
   const auto* notes_end = notes + engine.get(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
                                              std::size(notes), notes);
   cudnnBackendBehaviorNote_t behaviors[CUDNN_BEHAVIOR_NOTE_TYPE_COUNT + 16];

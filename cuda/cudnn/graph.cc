@@ -1,4 +1,4 @@
-// The cuDNN graphs of masked convolution.
+// Builds the cuDNN graphs of masked convolutions.
 #include "graph.h"
 
 namespace pixelcnn::cuda {
@@ -17,7 +17,7 @@ cudnnDataType_t data_type(Precision precision) {
   }
 }
 
-// Descriptors of one graph in the making. Sums and intermediate values are float32.
+// Collects the descriptors of one graph. Sums and intermediate values are float32.
 class Builder {
  public:
   Builder(const CudnnApi& api, const ConvolutionRequest& request)
@@ -46,7 +46,7 @@ class Builder {
   const Dimensions& packed() const { return packed_; }
   Dimensions bias() const { return {1, y_[1], 1, 1}; }
 
-  // A dense tensor, channels innermost.
+  // Adds a dense tensor with channels innermost.
   size_t tensor(TensorId id, const Dimensions& d, cudnnDataType_t type) {
     return make_tensor(id, d, type, false);
   }
@@ -137,7 +137,7 @@ class Builder {
     const size_t part = make(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
     parts_[part].set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode);
     parts_[part].set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT);
-    const cudnnNanPropagation_t nan = CUDNN_PROPAGATE_NAN;  // a ReLU keeps NaN
+    const cudnnNanPropagation_t nan = CUDNN_PROPAGATE_NAN;  // ReLU keeps NaN
     if (mode == CUDNN_POINTWISE_RELU_FWD) {
       parts_[part].set(CUDNN_ATTR_POINTWISE_NAN_PROPAGATION, CUDNN_TYPE_NAN_PROPOGATION, 1, &nan);
     }
@@ -176,7 +176,7 @@ const char* name_of(Convolution convolution) {
       return "forward+relu";
     case Convolution::kInputGradient:
       return "input-gradient";
-    case Convolution::kInputGradientGated:
+    case Convolution::kInputGradientThroughRelu:
       return "input-gradient+gate";
     case Convolution::kWeightGradient:
       return "weight-gradient";
@@ -202,8 +202,8 @@ std::vector<TensorId> tensors_of(Convolution convolution, Precision precision) {
       return {kX, kPacked, kBias, kY};
     case Convolution::kInputGradient:
       return {kGradY, kPacked, kGradX};
-    case Convolution::kInputGradientGated:
-      return {kGradY, kPacked, kGate, kGradX};
+    case Convolution::kInputGradientThroughRelu:
+      return {kGradY, kPacked, kReluOutput, kGradX};
     case Convolution::kWeightGradientRounded:
       return {kX, kGradY, kGradPacked};
     case Convolution::kWeightGradient:
@@ -223,8 +223,9 @@ Descriptor device_properties(const CudnnApi& api, const std::string& json) {
 Graph build_graph(const CudnnApi& api, const CudnnTarget& target, const ConvolutionRequest& request) {
   Builder b(api, request);
   switch (request.convolution) {
-    // conv, + bias, ReLU with float32 between and the bias in the element type: precompiled everywhere
-    // (other orders and types are compiled at run time).
+    // The graph is conv, + bias, ReLU, with float32 in between and the bias in the element type, because
+    // cuDNN has precompiled engines for it everywhere. Graphs with another order or other types are
+    // compiled at run time.
     case Convolution::kForward:
     case Convolution::kForwardRelu: {
       const bool with_relu = request.convolution == Convolution::kForwardRelu;
@@ -240,17 +241,18 @@ Graph build_graph(const CudnnApi& api, const CudnnTarget& target, const Convolut
       break;
     }
     case Convolution::kInputGradient:
-    case Convolution::kInputGradientGated: {
-      const bool gated = request.convolution == Convolution::kInputGradientGated;
+    case Convolution::kInputGradientThroughRelu: {
+      const bool through_relu = request.convolution == Convolution::kInputGradientThroughRelu;
       const size_t grad_y = b.tensor(kGradY, b.y(), b.type());
       const size_t packed = b.tensor(kPacked, b.packed(), b.type());
       const size_t grad_x = b.tensor(kGradX, b.x(), b.type());
-      const size_t ungated = gated ? b.intermediate(b.x()) : grad_x;
-      b.input_gradient(grad_y, packed, ungated);
-      if (gated) b.relu_gradient(ungated, b.tensor(kGate, b.x(), b.type()), grad_x);
+      const size_t before_relu = through_relu ? b.intermediate(b.x()) : grad_x;
+      b.input_gradient(grad_y, packed, before_relu);
+      if (through_relu) b.relu_gradient(before_relu, b.tensor(kReluOutput, b.x(), b.type()), grad_x);
       break;
     }
-    // From 16-bit factors to float32 the plain graph is hardly offered; with a float32 tensor added, it is.
+    // cuDNN offers few engines for the plain graph from 16-bit factors to float32. It offers more if a
+    // float32 tensor is added to the product.
     case Convolution::kWeightGradient:
     case Convolution::kWeightGradientRounded: {
       const bool plain = request.convolution == Convolution::kWeightGradientRounded ||

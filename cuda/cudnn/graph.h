@@ -1,5 +1,5 @@
-// The cuDNN graphs of masked convolution. Masks are zeros in the packed weights; of a k x k filter only the
-// upper k / 2 + 1 rows are there, so the padding is k / 2 above and none below.
+// Builds the cuDNN graphs of masked convolutions. Masked weights are zeros in the packed filter, which has
+// only the upper k / 2 + 1 rows of a k x k filter. The padding is therefore k / 2 above and none below.
 #pragma once
 #include <optional>
 #include <string>
@@ -10,45 +10,47 @@
 
 namespace pixelcnn::cuda {
 
-// Where plans are to run: a handle, or without a device the properties of one.
+// Where plans will run: a handle, or the properties of a device without a handle.
 struct CudnnTarget {
   cudnnHandle_t handle = nullptr;
   std::optional<Descriptor> properties;
 };
 
-// Properties from cuDNN's JSON text. Throws ERR_CUDNN for a text that it refuses.
+// Reads properties from cuDNN's JSON text. Throws ERR_CUDNN if cuDNN refuses the text.
 Descriptor device_properties(const CudnnApi& api, const std::string& json);
 
-// What a tensor of a graph is to the caller; the value is its id in the graph and in the variant pack.
+// The roles of a graph's tensors. The value is the tensor's id in the graph and in the variant pack.
 enum TensorId : int64_t {
   kX = 1,
   kPacked,
   kBias,
   kY,
   kGradY,
-  kGate,
+  kReluOutput,
   kGradX,
   kGradPacked,
-  kZero,          // float32 (1), a zero
-  kIntermediate,  // and the following: virtual
+  kZero,          // (1), float32, always 0
+  kIntermediate,  // this and following ids: virtual tensors
 };
 
-// A finalized operation graph with all that it is made of.
+// A finalized operation graph and the descriptors that it consists of.
 struct Graph {
   std::vector<Descriptor> parts;
   Descriptor graph;
 };
 
-// The tensors of a convolution that need memory.
+// Returns the tensors of a convolution that need memory.
 std::vector<TensorId> tensors_of(Convolution convolution, Precision precision);
 
-// "bf16 forward+relu n=128 28x28 c=64 k=64 4x7": names the graph in messages, keys and reports.
+// Returns text such as "bf16 forward+relu n=128 28x28 c=64 k=64 4x7", which names the graph in messages,
+// cache keys and reports.
 std::string describe(const ConvolutionRequest& request);
 
-// "forward", "input-gradient" …
+// Returns "forward", "input-gradient" and so on. Cache keys and lists of excluded engines on users' disks
+// contain these names, so they must not change.
 const char* name_of(Convolution convolution);
 
-// The graph of exactly this convolution. Throws ERR_CUDNN where cuDNN refuses it.
+// Builds the graph of exactly this convolution. Throws ERR_CUDNN if cuDNN refuses it.
 Graph build_graph(const CudnnApi& api, const CudnnTarget& target, const ConvolutionRequest& request);
 
 }  // namespace pixelcnn::cuda

@@ -1,4 +1,4 @@
-// Tries the cuDNNs of this machine, each in a process of its own, and opens the first that can be called.
+// Tries the cuDNN libraries of this machine, each in its own process, and opens the first one that works.
 #include "loader.h"
 
 #include <dlfcn.h>
@@ -20,8 +20,8 @@
 namespace pixelcnn::cuda {
 namespace {
 
-// What is found is found once per process, and what is opened stays open. Never destroyed: threads may
-// outlive static destructors.
+// cuDNN is searched for once per process, and an opened library stays open. Never destroyed, because
+// threads may outlive static destructors.
 struct ProcessState {
   std::mutex mutex;
   std::map<std::string, std::shared_ptr<const CudnnLibrary>> found;  // by folder
@@ -35,18 +35,18 @@ ProcessState& process() {
 namespace fs = std::filesystem;
 
 constexpr const char* kShim = "libcudnn.so.9";
-// What convolution needs of cuDNN 9 besides the shim; whatever else lies beside it is opened too.
+// The libraries that convolutions need besides the shim. Others that lie beside them are opened too.
 constexpr const char* kNeeded[] = {"libcudnn_graph.so.9", "libcudnn_engines_precompiled.so.9",
                                    "libcudnn_engines_runtime_compiled.so.9", "libcudnn_heuristic.so.9"};
-// Opening takes about a second once the files are in memory.
+// Opening takes about a second if the files are in memory already.
 constexpr int kSecondsForTrial = 20;
 constexpr const char* kComplete = "All of cuDNN's files and libcublasLt must be there. ";
 constexpr const char* kInstall =
     "Install it with `pip install nvidia-cudnn-cu13 nvidia-cublas`, or from NVIDIA's apt repository "
     "(libcudnn9-cuda-13), or set PIXELCNN_CUDNN to the folder that holds libcudnn.so.9.";
 
-// Whether this process has initialised CUDA. In a forked child every call of the driver fails then, and what
-// cuDNN does about that proves nothing about cuDNN.
+// Whether this process has initialised CUDA. If it has, every driver call fails in a forked child, and a
+// failure of cuDNN there would prove nothing.
 bool cuda_is_initialised() {
   void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);
   if (driver == nullptr) return false;
@@ -59,7 +59,7 @@ bool cuda_is_initialised() {
 
 bool may_try_in_child() { return environment("PIXELCNN_CUDNN_TRIAL") != "0" && !cuda_is_initialised(); }
 
-// Of this thread, in glibc.
+// glibc keeps the error per thread.
 std::string last_loader_error() {
   return dlerror();  // NOLINT(concurrency-mt-unsafe)
 }
@@ -70,8 +70,8 @@ void* open_library(const fs::path& path) {
   return handle;
 }
 
-// Opens libcublasLt for the CUDA version that this cuDNN was built for. Without it cuDNN ends the process at
-// the first heuristics query. cuDNN looks it up by name, which finds what is open already.
+// Opens libcublasLt for the CUDA version that this cuDNN was built for. Without it, cuDNN ends the process
+// at the first heuristics query. cuDNN loads it by name and so finds the one that is already open.
 void open_cublas(const fs::path& folder, int cuda_major) {
   const std::string name = "libcublasLt.so." + std::to_string(cuda_major);
   std::vector<fs::path> folders = {folder, folder / ("../../cu" + std::to_string(cuda_major) + "/lib"),
@@ -91,8 +91,8 @@ void open_cublas(const fs::path& folder, int cuda_major) {
   }
 }
 
-// Opens all of cuDNN in a folder, then libcublasLt. Throws ERR_CUDNN_INCOMPLETE. Nothing is ever closed:
-// cuDNN keeps state, and so does the CUDA driver about it.
+// Opens all libraries of cuDNN in a folder, then libcublasLt. Throws ERR_CUDNN_INCOMPLETE. Nothing is ever
+// closed, because cuDNN and the CUDA driver keep state about each other.
 CudnnApi open_all(const fs::path& shim) {
   const fs::path folder = shim.parent_path();
   for (const char* name : kNeeded) {
@@ -115,7 +115,7 @@ CudnnApi open_all(const fs::path& shim) {
   return api;
 }
 
-// A GPU to ask about, whatever is in this machine.
+// Properties of some GPU, so that cuDNN can be asked about it without one.
 constexpr const char* kSomeGpu =
     R"({"deviceName":"NVIDIA A100-SXM4-80GB","cudaDeviceId":0,"deviceVer":800,"driverVer":13000,)"
     R"("maxGridSize":[2147483647,65535,65535],"maxBlockSize":[1024,1024,64],"regsPerBlock":65536,)"
@@ -125,28 +125,28 @@ constexpr const char* kSomeGpu =
     R"("supportCoopLaunch":1,"totalGlobalMem":85094825984,"smClockRateKHz":1410000,)"
     R"("memClockRateKHz":1512000,"l2CacheSize":41943040})";
 
-// What a child answers: "version 92400", or "ERR_CODE sentence".
+// Returns the child's answer: "version 92400", or "ERR_CODE sentence".
 std::string try_in_child(const fs::path& shim) {
   try {
     const CudnnApi api = open_all(shim);
     const int version = static_cast<int>(api.cudnnGetVersion());
     if (version >= kLeastCudnnVersion) {
-      // The call that a broken installation does not survive.
+      // A broken installation crashes in this call.
       try {
         const CudnnTarget target{.properties = device_properties(api, kSomeGpu)};
-        const MaskedConv2dShape shape{.n = 16,
-                                      .h = 8,
-                                      .w = 8,
-                                      .c = 64,
-                                      .k = 64,
-                                      .kernel_size = 3,
-                                      .mask = MaskType::kB,
-                                      .groups = 1,
-                                      .algorithm = Algorithm::kAuto,
-                                      .precision = Precision::kBf16};
+        const MaskedConv2dShape shape{{.c = 64,
+                                       .k = 64,
+                                       .kernel_size = 3,
+                                       .mask = MaskType::kB,
+                                       .channel_groups = 1,
+                                       .algorithm = Algorithm::kAuto,
+                                       .precision = Precision::kBf16},
+                                      16,
+                                      8,
+                                      8};
         offered_configurations(api, target, build_graph(api, target, {Convolution::kForwardRelu, shape}));
       } catch (const Error& error) {
-        // Other failures may be for want of a device, which a child has not.
+        // Other failures may only mean that the child has no device.
         const std::string text = error.what();
         if (text.find("SUBLIBRARY") != std::string::npos) throw Error("ERR_CUDNN_INCOMPLETE", text);
       }
@@ -161,10 +161,10 @@ std::string try_in_child(const fs::path& shim) {
 
 enum class Verdict { kUsable, kRefused, kHangs };
 
-// Looks for a cuDNN that works, place by place.
+// Searches for a cuDNN that works, place by place.
 class Search {
  public:
-  // `only`: where to look, and nowhere else; "" for the usual places.
+  // `only` is the only place to search; "" means the usual places.
   explicit Search(std::string only) : only_(std::move(only)), in_child_(may_try_in_child()) {
     library_.tried = in_child_;
   }
@@ -173,7 +173,7 @@ class Search {
     std::set<fs::path> seen;
     for (const fs::path& shim : places()) {
       std::error_code missing;
-      // The siblings lie beside the file, not beside a link to it.
+      // The other libraries lie beside the file itself, not beside a link to it.
       const fs::path file = fs::canonical(shim, missing);
       if (!seen.insert(missing ? shim : file).second) continue;
       if (missing) {
@@ -182,8 +182,8 @@ class Search {
       }
       const Verdict verdict = in_child_ ? try_in_child_first(file) : open(file);
       if (verdict == Verdict::kUsable) return std::move(library_);
-      // What hung would hang at the next place as well. What this process has opened of a cuDNN that it then
-      // refused stays open, and the next cuDNN would get its files by their names.
+      // A library that hung would hang at the next place as well. Without a child, the files of a refused
+      // cuDNN stay open in this process, and the next cuDNN would find those by their names.
       if (verdict == Verdict::kHangs || !in_child_) break;
     }
     if (library_.code.empty()) {
@@ -202,7 +202,7 @@ class Search {
       shims.push_back(fs::path(only_).filename() == kShim ? fs::path(only_) : fs::path(only_) / kShim);
       return shims;
     }
-    // What is opened stays open, so it is a child that asks the loader, unless there is none.
+    // Asks the loader in a child process, if possible, because a library that is opened stays open.
     std::string path;
     if (in_child_) {
       const ChildResult result = run_in_child([] { return loader_path(kShim); }, kSecondsForTrial);
@@ -239,7 +239,7 @@ class Search {
     return open(shim);
   }
 
-  // Opens it in this process for good.
+  // Opens it in this process permanently.
   Verdict open(const fs::path& shim) {
     try {
       auto& opened = process().opened;
@@ -254,7 +254,7 @@ class Search {
       return Verdict::kUsable;
     } catch (const Error& error) {
       return refuse(shim, error.code(), error.what(), kComplete + std::string(kInstall));
-    } catch (const std::exception& error) {  // of the file system
+    } catch (const std::exception& error) {  // thrown by the file system functions
       return refuse(shim, "ERR_CUDNN_INCOMPLETE", error.what(), kComplete + std::string(kInstall));
     }
   }
@@ -269,7 +269,7 @@ class Search {
   Verdict refuse(const fs::path& shim, const std::string& code, const std::string& reason,
                  const std::string& remedy) {
     library_.attempts.push_back({shim, reason});
-    // The first place is the one that was meant.
+    // Reports the first place that failed, since that is the one the user meant.
     if (library_.code.empty()) {
       library_.code = code;
       library_.message = "cuDNN at " + shim.string() + " cannot be used: " + reason + ".";

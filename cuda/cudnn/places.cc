@@ -1,4 +1,4 @@
-// Where libraries of NVIDIA may lie on this machine.
+// Finds the places where NVIDIA's libraries may lie on this machine.
 #include "places.h"
 
 #include <dlfcn.h>
@@ -25,7 +25,7 @@ std::vector<fs::path> children_of(const fs::path& folder, const std::string& pre
 
 namespace {
 
-// `nvidia/<package>/lib` of every Python below a prefix.
+// Adds `nvidia/<package>/lib` of every Python below a prefix.
 void add_wheels(const std::string& prefix, const char* package, std::vector<fs::path>& folders) {
   if (prefix.empty()) return;
   for (const char* lib : {"lib", "lib64"}) {
@@ -37,9 +37,10 @@ void add_wheels(const std::string& prefix, const char* package, std::vector<fs::
   }
 }
 
-// The prefixes of the first python3 on the PATH: of `<prefix>/bin/python3`, then of the file that its links
-// lead to. The python3 of a virtual environment is a link to another prefix, and the wheels are in its own.
-// Shims such as pyenv's, which are in no `bin`, are passed over.
+// Returns the prefixes of the first python3 on the PATH: that of `<prefix>/bin/python3`, then that of the
+// file that its links lead to. In a virtual environment python3 is a link into another prefix, but the
+// wheels are in the environment's own. Shims such as pyenv's, which do not lie in a `bin` folder, are
+// skipped.
 std::vector<std::string> python_prefixes() {
   const std::string path = environment("PATH").value_or("");
   for (size_t begin = 0; begin <= path.size();) {

@@ -1,4 +1,4 @@
-// Where libraries of NVIDIA may lie on this machine.
+// Finds the places where NVIDIA's libraries may lie on this machine.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -6,14 +6,15 @@
 
 namespace pixelcnn::cuda {
 
-// What lies in a folder and begins with `prefix`, the newest version first.
+// Returns the entries of a folder whose names begin with `prefix`, the newest version first.
 std::vector<std::filesystem::path> children_of(const std::filesystem::path& folder,
                                                const std::string& prefix);
 
-// Folders in the order in which they are to be tried; `package` as wheels call it: "cudnn", "cu13".
+// Returns the folders in the order in which to try them. `package` is named as in wheels: "cudnn", "cu13".
 std::vector<std::filesystem::path> nvidia_folders(const char* package);
 
-// The file that the loader picks for a bare name, links resolved; "" if none. The library stays open.
+// Returns the file, with links resolved, that the loader finds for a bare name; "" if there is none. The
+// library stays open.
 std::string loader_path(const char* name);
 
 }  // namespace pixelcnn::cuda

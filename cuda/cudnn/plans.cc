@@ -1,5 +1,5 @@
-// Convolutions by cuDNN: which plans a device has, the fastest among them and our own kernels, and running
-// it.
+// Finds out which cuDNN plans a device has for a convolution, and chooses the fastest among them and our
+// own kernels.
 #include "plans.h"
 
 #include <algorithm>
@@ -12,105 +12,21 @@
 #include "cache.h"
 #include "engines.h"
 #include "loader.h"
+#include "plan.h"
 #include "stopwatch.h"
 
 namespace pixelcnn::cuda {
 namespace {
 
-// How many configurations of one graph are timed: those that only need loading, and those that cuDNN compiles
-// first, at up to seconds each.
+// The number of configurations of one graph that are timed: of those that only need loading, and of those
+// that cuDNN compiles first, which can take seven seconds each.
 constexpr int kMostLoaded = 16;
 constexpr int kMostCompiled = 6;
 
-// What plans need to run; outlives them.
-struct Runtime {
-  Runtime(const CudnnApi& cudnn, CudnnTarget where) : api(cudnn), target(std::move(where)) {}
-  ~Runtime() {
-    if (zero != nullptr) static_cast<void>(cudaFree(zero));
-    if (target.handle != nullptr) static_cast<void>(api.cudnnDestroy(target.handle));
-  }
-  Runtime(const Runtime&) = delete;
-  Runtime& operator=(const Runtime&) = delete;
-
-  const CudnnApi& api;
-  const CudnnTarget target;
-  float* zero = nullptr;  // on the device
-};
-
-class Plan final : public ConvolutionPlan {
- public:
-  Plan(const Runtime& runtime, Convolution convolution, Precision precision, std::string engine,
-       Descriptor plan)
-      : runtime_(runtime),
-        convolution_(convolution),
-        tensors_(tensors_of(convolution, precision)),
-        engine_(std::move(engine)),
-        plan_(std::move(plan)),
-        workspace_bytes_(plan_.get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE)) {}
-
-  Convolution convolution() const override { return convolution_; }
-  int64_t workspace_bytes() const override { return workspace_bytes_; }
-  const std::string& engine() const override { return engine_; }
-  std::string json() const { return plan_to_json(plan_); }
-
-  void execute(const ConvolutionOperands& operands, std::byte* workspace,
-               cudaStream_t stream) const override {
-    const CudnnApi& api = runtime_.api;
-    PIXELCNN_CHECK(runtime_.target.handle != nullptr, "ERR_CUDNN", "this plan was made without a device");
-    check_cudnn(api, api.cudnnSetStream(runtime_.target.handle, stream), "cudnnSetStream");
-    std::vector<int64_t> ids;
-    std::vector<void*> pointers;
-    for (const TensorId id : tensors_) {
-      ids.push_back(id);
-      pointers.push_back(operand(id, operands));
-    }
-    void* const scratch = workspace;
-    Descriptor pack(api, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-    pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, ids);
-    pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
-             static_cast<int64_t>(pointers.size()), pointers.data());
-    pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &scratch);
-    pack.finalize();
-    check_cudnn(api, api.cudnnBackendExecute(runtime_.target.handle, plan_.get(), pack.get()),
-                "cudnnBackendExecute");
-  }
-
- private:
-  void* operand(TensorId id, const ConvolutionOperands& o) const {
-    switch (id) {
-      case kX:
-        return const_cast<void*>(o.x);
-      case kPacked:
-        return const_cast<void*>(o.packed);
-      case kBias:
-        return const_cast<void*>(o.bias);
-      case kY:
-        return o.y;
-      case kGradY:
-        return const_cast<void*>(o.grad_y);
-      case kGate:
-        return const_cast<void*>(o.gate);
-      case kGradX:
-        return o.grad_x;
-      case kGradPacked:
-        return o.grad_packed;
-      default:
-        return runtime_.zero;
-    }
-  }
-
-  const Runtime& runtime_;
-  Convolution convolution_;
-  std::vector<TensorId> tensors_;
-  std::string engine_;
-  Descriptor plan_;
-  int64_t workspace_bytes_;
-};
-
-// The convolutions that can serve a request, as ConvolutionPlan::convolution says.
+// Returns the convolutions that can serve a request; see ConvolutionPlan::convolution.
 std::vector<Convolution> alternatives(const ConvolutionRequest& request) {
-  if (request.convolution == Convolution::kInputGradientGated) {
-    return {Convolution::kInputGradientGated, Convolution::kInputGradient};
+  if (request.convolution == Convolution::kInputGradientThroughRelu) {
+    return {Convolution::kInputGradientThroughRelu, Convolution::kInputGradient};
   }
   if (request.convolution == Convolution::kWeightGradient && request.shape.precision == Precision::kBf16) {
     return {Convolution::kWeightGradient, Convolution::kWeightGradientRounded};
@@ -120,7 +36,7 @@ std::vector<Convolution> alternatives(const ConvolutionRequest& request) {
 
 class DevicePlans final : public Cudnn {
  public:
-  // `device` names the kind of device, with all that could make another choice better.
+  // `device` names the kind of device, with everything that could change the fastest choice.
   DevicePlans(std::shared_ptr<const CudnnLibrary> library, std::string device, CudnnTarget target)
       : library_(std::move(library)),
         version_(cudnn_version_text(library_->version)),
@@ -128,7 +44,7 @@ class DevicePlans final : public Cudnn {
         runtime_(*library_->api, std::move(target)),
         excluded_(cache_.excluded_engines()) {}
 
-  // Not on the default stream: nobody may use it while any stream of this GPU is captured.
+  // Does not use the default stream, which is forbidden while any stream of this GPU is captured.
   void allocate_zero(cudaStream_t stream) {
     PIXELCNN_CUDA(cudaMalloc(reinterpret_cast<void**>(&runtime_.zero), sizeof(float)));
     PIXELCNN_CUDA(cudaMemsetAsync(runtime_.zero, 0, sizeof(float), stream));
@@ -170,8 +86,8 @@ class DevicePlans final : public Cudnn {
  private:
   using Key = std::array<int32_t, 8>;
   struct Choice {
-    std::unique_ptr<Plan> plan;  // null for our own kernels
-    bool lasting;                // worth keeping on disk
+    std::unique_ptr<CudnnPlan> plan;  // null for our own kernels
+    bool lasting;                     // whether to keep it on disk
   };
 
   static Key key_of(const ConvolutionRequest& request) {
@@ -184,7 +100,7 @@ class DevicePlans final : public Cudnn {
     return version_ + "/" + name_of(convolution) + "/" + std::to_string(engine);
   }
 
-  // The configurations that may be used, in cuDNN's order. Throws ERR_CUDNN where it refuses the graph.
+  // Returns the allowed configurations in cuDNN's order. Throws ERR_CUDNN if cuDNN refuses the graph.
   std::vector<EngineConfiguration> configurations(Convolution convolution, const MaskedConv2dShape& shape) {
     const Graph graph = build_graph(runtime_.api, runtime_.target, {convolution, shape});
     std::vector<EngineConfiguration> allowed;
@@ -197,13 +113,13 @@ class DevicePlans final : public Cudnn {
     return allowed;
   }
 
-  // Null where the configuration turns out not to work, or to need too much memory.
-  std::unique_ptr<Plan> try_plan(Convolution convolution, const MaskedConv2dShape& shape,
-                                 const EngineConfiguration& configuration) {
+  // Returns null if the configuration turns out not to work, or needs too much memory.
+  std::unique_ptr<CudnnPlan> try_plan(Convolution convolution, const MaskedConv2dShape& shape,
+                                      const EngineConfiguration& configuration) {
     try {
-      auto plan = std::make_unique<Plan>(runtime_, convolution, shape.precision,
-                                         engine_name(convolution, configuration.engine),
-                                         make_plan(runtime_.api, runtime_.target, configuration));
+      auto plan = std::make_unique<CudnnPlan>(runtime_, convolution, shape.precision,
+                                              engine_name(convolution, configuration.engine),
+                                              make_plan(runtime_.api, runtime_.target, configuration));
       if (plan->workspace_bytes() > kMostPlanWorkspace) return nullptr;
       return plan;
     } catch (const Error&) {
@@ -218,8 +134,8 @@ class DevicePlans final : public Cudnn {
     if (memory == nullptr) return {first_plan(request), false};
     float best = stopwatch.time([&](cudaStream_t stream) { trial.enqueue(nullptr, memory, stream); },
                                 std::numeric_limits<float>::infinity());
-    std::unique_ptr<Plan> best_plan;
-    for_each_plan(request, [&](std::unique_ptr<Plan> plan) {
+    std::unique_ptr<CudnnPlan> best_plan;
+    for_each_plan(request, [&](std::unique_ptr<CudnnPlan> plan) {
       memory = stopwatch.memory(trial.bytes(plan.get()));
       if (memory == nullptr) return;
       const float time =
@@ -231,16 +147,16 @@ class DevicePlans final : public Cudnn {
     return {std::move(best_plan), true};
   }
 
-  // Untimed: the plan that cuDNN ranks first.
-  std::unique_ptr<Plan> first_plan(const ConvolutionRequest& request) {
-    std::unique_ptr<Plan> first;
-    for_each_plan(request, [&](std::unique_ptr<Plan> plan) {
+  // Returns, without timing, the plan that cuDNN ranks first.
+  std::unique_ptr<CudnnPlan> first_plan(const ConvolutionRequest& request) {
+    std::unique_ptr<CudnnPlan> first;
+    for_each_plan(request, [&](std::unique_ptr<CudnnPlan> plan) {
       if (first == nullptr) first = std::move(plan);
     });
     return first;
   }
 
-  // The plans worth timing. One that fails is passed over: that is an answer, not an error.
+  // Calls visit for every plan worth timing. A plan that fails is skipped: that is a result, not an error.
   template <class Visit>
   void for_each_plan(const ConvolutionRequest& request, const Visit& visit) {
     for (const Convolution convolution : alternatives(request)) {
@@ -253,7 +169,7 @@ class DevicePlans final : public Cudnn {
       for (const EngineConfiguration& configuration : allowed) {
         int& count = configuration.compiled_at_run_time ? compiled : loaded;
         if (count >= (configuration.compiled_at_run_time ? kMostCompiled : kMostLoaded)) continue;
-        std::unique_ptr<Plan> plan = try_plan(convolution, request.shape, configuration);
+        std::unique_ptr<CudnnPlan> plan = try_plan(convolution, request.shape, configuration);
         if (plan == nullptr) continue;
         ++count;
         try {
@@ -278,7 +194,8 @@ class DevicePlans final : public Cudnn {
       return false;
     }
     try {
-      keep(key, std::make_unique<Plan>(runtime_, cached->convolution, request.shape.precision, cached->engine,
+      keep(key,
+           std::make_unique<CudnnPlan>(runtime_, cached->convolution, request.shape.precision, cached->engine,
                                        plan_from_json(runtime_.api, runtime_.target, cached->plan)));
       return true;
     } catch (const Error&) {
@@ -286,12 +203,12 @@ class DevicePlans final : public Cudnn {
     }
   }
 
-  void write_choice(const std::string& file_key, const Plan* plan) const {
+  void write_choice(const std::string& file_key, const CudnnPlan* plan) const {
     if (plan == nullptr) return cache_.write(file_key, {.own_kernels = true});
     cache_.write(file_key, {false, plan->convolution(), plan->engine(), plan->json()});
   }
 
-  void keep(const Key& key, std::unique_ptr<Plan> plan) {
+  void keep(const Key& key, std::unique_ptr<CudnnPlan> plan) {
     choices_[key] = plan.get();
     if (plan != nullptr) plans_.push_back(std::move(plan));
   }
@@ -299,10 +216,10 @@ class DevicePlans final : public Cudnn {
   const std::shared_ptr<const CudnnLibrary> library_;
   const std::string version_;
   const std::string device_;
-  Runtime runtime_;
+  PlanRuntime runtime_;
   const CudnnCache cache_;
   std::set<std::string> excluded_;
-  std::vector<std::unique_ptr<Plan>> plans_;
+  std::vector<std::unique_ptr<CudnnPlan>> plans_;
   std::map<Key, const ConvolutionPlan*> choices_;
 };
 
@@ -329,7 +246,7 @@ std::unique_ptr<Cudnn> open_cudnn(std::shared_ptr<const CudnnLibrary> library, c
 std::unique_ptr<Cudnn> open_cudnn_for_profile(std::shared_ptr<const CudnnLibrary> library,
                                               const std::string& device_properties) {
   PIXELCNN_CHECK(library->api != nullptr, library->code, library->message);
-  std::string device;  // on one line
+  std::string device;  // the text on one line
   for (const char c : device_properties) {
     if (c != '\n' && c != '\r') device += c;
   }

@@ -1,5 +1,5 @@
-// Convolutions by cuDNN: which plans a device has, the fastest among them and our own kernels, and running
-// it. No cuDNN header is needed here; the interface is abstract so that code using it links without cuDNN.
+// Defines the interface to convolutions by cuDNN. It is abstract and includes no cuDNN header, so that
+// code that uses it links without cuDNN.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -16,87 +16,89 @@ namespace pixelcnn::cuda {
 
 struct CudnnLibrary;
 
-// What one cuDNN graph computes, on NHWC tensors in the element type of the precision and on packed weights
-// [K][R][S][C] with R = kernel_size / 2 + 1 rows (launch.h, packed_bytes).
+// The computation of one cuDNN graph, on NHWC tensors in the element type of the precision and on packed
+// weights [K][R][S][C] with R = kernel_size / 2 + 1 rows (packed_bytes in launch.h).
 enum class Convolution {
-  kForward,                // y = conv(x, w) + bias, the bias in the element type
-  kForwardRelu,            // y = max(0, conv(x, w) + bias)
-  kInputGradient,          // grad_x
-  kInputGradientGated,     // grad_x, 0 where gate <= 0
-  kWeightGradient,         // grad_w in float32
-  kWeightGradientRounded,  // grad_w in the element type (kBf16 only: float16 would overflow)
+  kForward,                   // y = conv(x, w) + bias, the bias in the element type
+  kForwardRelu,               // y = max(0, conv(x, w) + bias)
+  kInputGradient,             // grad_x
+  kInputGradientThroughRelu,  // grad_x, 0 where relu_output <= 0
+  kWeightGradient,            // grad_w in float32
+  kWeightGradientRounded,     // grad_w in the element type (kBf16 only: float16 would overflow)
 };
 
-// An op that wants a plan. n, h, w, c, k, kernel_size and precision of the shape count; masks are in the
-// weights.
+// Asks for a plan for an op. Of the shape, only n, h, w, c, k, kernel_size and precision matter; masked
+// weights are zeros in the packed filter.
 struct ConvolutionRequest {
   Convolution convolution;
   MaskedConv2dShape shape;
 };
 
-// Operands of a plan; each kind of convolution reads those in its line of `Convolution`.
+// The operands of a plan. Each kind of convolution reads the ones in its line of `Convolution`.
 struct ConvolutionOperands {
-  const void* x = nullptr;       // (N, H, W, C)
-  const void* packed = nullptr;  // [K][R][S][C]
-  const void* bias = nullptr;    // (K) in the element type
-  void* y = nullptr;             // (N, H, W, K)
-  const void* grad_y = nullptr;  // (N, H, W, K)
-  const void* gate = nullptr;    // (N, H, W, C)
-  void* grad_x = nullptr;        // (N, H, W, C)
-  void* grad_packed = nullptr;   // [K][R][S][C], float32 or (kWeightGradientRounded) in the element type
+  const void* x = nullptr;            // (N, H, W, C)
+  const void* packed = nullptr;       // [K][R][S][C]
+  const void* bias = nullptr;         // (K) in the element type
+  void* y = nullptr;                  // (N, H, W, K)
+  const void* grad_y = nullptr;       // (N, H, W, K)
+  const void* relu_output = nullptr;  // (N, H, W, C)
+  void* grad_x = nullptr;             // (N, H, W, C)
+  void* grad_packed = nullptr;        // [K][R][S][C], float32, or the element type if kWeightGradientRounded
 };
 
-// A plan that can run on the device it was made for. Every pointer is 16-byte aligned.
+// A plan that can run on the device that it was made for. Every pointer must be 16-byte aligned.
 class ConvolutionPlan {
  public:
   virtual ~ConvolutionPlan() = default;
-  // What it computes, which may be less than was requested: a request for kInputGradientGated may get a plan
-  // for kInputGradient, one for kWeightGradient a plan for kWeightGradientRounded; the caller does the rest.
+  // What the plan computes, which may be less than was requested: for kInputGradientThroughRelu it may be
+  // kInputGradient, and for kWeightGradient it may be kWeightGradientRounded. The caller then does the
+  // rest.
   virtual Convolution convolution() const = 0;
   virtual int64_t workspace_bytes() const = 0;
-  // The engine, in a form that Cudnn::exclude takes: "9.24.0/forward/62".
+  // Returns the engine's name, as Cudnn::exclude takes it: "9.24.0/forward/62".
   virtual const std::string& engine() const = 0;
-  // Only enqueues, also under stream capture. Throws ERR_CUDNN.
+  // Only enqueues, so it works under stream capture. Throws ERR_CUDNN.
   virtual void execute(const ConvolutionOperands& operands, std::byte* workspace,
                        cudaStream_t stream) const = 0;
 };
 
-// The whole op as the caller will run it: with a plan, or with our own kernels where the plan is null. The
-// memory (256-byte aligned, filled with small finite numbers) is for operands and workspace, laid out by the
-// caller.
+// The whole op as the caller will run it: with a plan, or with our own kernels if the plan is null. The
+// caller lays out operands and workspace in the memory, which is 256-byte aligned and filled with small
+// finite numbers.
 struct ConvolutionTrial {
   std::function<int64_t(const ConvolutionPlan* plan)> bytes;
   std::function<void(const ConvolutionPlan* plan, std::byte* memory, cudaStream_t stream)> enqueue;
 };
 
-// cuDNN on one device. All functions are for the device's executor thread.
+// cuDNN on one device. All functions are called on the device's executor thread.
 class Cudnn {
  public:
   virtual ~Cudnn() = default;
 
-  // Chooses how to run a request, once: from the cache on disk, or by timing our kernels and the candidates.
-  // Null where our kernels are fastest or cuDNN offers nothing. Not under capture, nor while another stream
-  // of the GPU is busy: that would be timed as well. Plans live as long as this.
+  // Chooses once how to run a request: from the cache on disk, or by timing our kernels and the
+  // candidates. Returns null if our kernels are fastest or cuDNN offers nothing. Must not be called under
+  // capture or while another stream of the GPU is busy, which would disturb the timing. Plans live as long
+  // as this object.
   virtual const ConvolutionPlan* prepare(const ConvolutionRequest& request,
                                          const ConvolutionTrial& trial) = 0;
-  // What `prepare` chose; null as well for a request it has not seen.
+  // Returns what `prepare` chose; null also for a request that it has not seen.
   virtual const ConvolutionPlan* find(const ConvolutionRequest& request) const = 0;
 
-  // Every plan that passes the rules (deterministic, float32 sums, no transform that mixes pixels, workspace
-  // within the cap), in cuDNN's order.
+  // Returns every plan that passes the rules (deterministic, float32 sums, no transform that mixes pixels,
+  // small enough workspace), in cuDNN's order.
   virtual std::vector<std::unique_ptr<ConvolutionPlan>> candidates(const ConvolutionRequest& request) = 0;
 
-  // From now on no choice falls on this engine, in later processes neither: it was seen to leak across the
-  // mask. What was prepared before stays.
+  // Never chooses this engine again, in later processes either, because it was seen to leak across the
+  // mask. Choices that were already made stay.
   virtual void exclude(const std::string& engine) = 0;
 };
 
-// Plans for the current CUDA device; what must be set up there is enqueued in `stream`. Throws ERR_CUDNN
-// where cuDNN does not accept the device.
+// Opens cuDNN for the current CUDA device, and enqueues its setup in `stream`. Throws ERR_CUDNN if cuDNN
+// does not accept the device.
 std::unique_ptr<Cudnn> open_cudnn(std::shared_ptr<const CudnnLibrary> library, cudaStream_t stream);
 
-// Plans for the device that a JSON text describes (cuDNN's device properties), without a device: they cannot
-// be executed, and `prepare` takes the first candidate.
+// Opens cuDNN for the device that a JSON text describes (cuDNN's device properties), without that device.
+// Its plans cannot be executed, and `prepare` takes the first candidate.
 std::unique_ptr<Cudnn> open_cudnn_for_profile(std::shared_ptr<const CudnnLibrary> library,
                                               const std::string& device_properties);
 

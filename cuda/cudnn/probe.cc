@@ -1,4 +1,4 @@
-// Runs code that may end its process in a forked child, and tells how it went.
+// Runs code that may crash in a forked child process, and reports how it ended.
 #include "probe.h"
 
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 namespace pixelcnn::cuda {
 namespace {
 
-constexpr char kEndOfAnswer = '\0';  // a child that was cut off has not written it
+constexpr char kEndOfAnswer = '\0';  // a child that was interrupted has not written it
 
 class Pipe {
  public:
@@ -51,7 +51,7 @@ void write_all(int file, const char* data, size_t size) {
   }
 }
 
-// Never returns, and runs nothing of the parent's: no exit handlers, no signal handlers, no core file.
+// Never returns and runs no code of the parent: no exit handlers, no signal handlers, no core file.
 [[noreturn]] void child(const std::function<std::string()>& work, int answer, int error) {
   prctl(PR_SET_DUMPABLE, 0);
   dup2(error, STDERR_FILENO);
@@ -69,7 +69,7 @@ void write_all(int file, const char* data, size_t size) {
   _exit(0);
 }
 
-// Appends what the pipe holds; false at its end.
+// Appends the bytes that are in the pipe; returns false at its end.
 bool read_some(int file, std::string& text) {
   char buffer[4096];
   const ssize_t count = read(file, buffer, sizeof buffer);
@@ -78,7 +78,7 @@ bool read_some(int file, std::string& text) {
   return count > 0;
 }
 
-// Reads both pipes to their ends; false if time ran out.
+// Reads both pipes to their ends; returns false if the time ran out.
 bool read_both(int answer, int error, int seconds, ChildResult& result) {
   using Clock = std::chrono::steady_clock;
   const auto limit = Clock::now() + std::chrono::seconds(seconds);

@@ -1,4 +1,4 @@
-// Runs code that may end its process in a forked child, and tells how it went.
+// Runs code that may crash in a forked child process, and reports how it ended.
 #pragma once
 #include <functional>
 #include <string>
@@ -6,21 +6,22 @@
 namespace pixelcnn::cuda {
 
 struct ChildResult {
-  bool ended;          // by itself: neither a signal nor the time limit ended it
-  bool timed_out;      // the time limit ended it
+  bool ended;          // normally: neither by a signal nor by the time limit
+  bool timed_out;      // ended by the time limit
   std::string answer;  // what `work` returned
-  std::string error;   // what it wrote to standard error; how it ended, if not by itself
+  std::string error;   // what it wrote to standard error, and how it ended if not normally
 };
 
-// Calls `work` in a child and returns what it returned; an abort or a crash there stays there.
+// Calls `work` in a child process and returns its result. If `work` aborts or crashes, only the child
+// ends.
 //
-// Forking a process with threads leaves the child only the calling thread and every lock as it was. The child
-// allocates, opens libraries and calls cuDNN, for which glibc repairs its allocator's and loader's locks;
-// locks of a library that another thread was inside of stay locked. So a child that crashes is tried once
-// more. One that hangs is not: whatever it waits for, the next one would wait for it as long. The driver does
-// not work in the child of a process that has initialised CUDA, so this must not be called after that.
-// Spawning a program instead would avoid all this, but asks for an executable file beside the shared library
-// wherever the package goes.
+// A child that is forked from a process with threads has only the calling thread, and every lock stays as
+// it was. The child allocates, opens libraries and calls cuDNN. glibc repairs the locks of its own
+// allocator and loader, but a lock that another thread held inside another library stays locked. A child
+// that crashes is therefore tried once more. One that hangs is not tried again, because the next child
+// would wait for the same thing. The driver does not work in the child of a process that has initialised
+// CUDA, so this must not be called after that. Starting a program instead would avoid all this, but the
+// package would need an executable file beside the shared library.
 ChildResult run_in_child(const std::function<std::string()>& work, int seconds);
 
 }  // namespace pixelcnn::cuda

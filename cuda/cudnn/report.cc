@@ -1,4 +1,4 @@
-// What `pixelcnn doctor` says of cuDNN, as plain data that can cross to pixelcnn.node.
+// Collects what `pixelcnn doctor` says about cuDNN, as plain data that can be passed to pixelcnn.node.
 #include "report.h"
 
 #include <string>

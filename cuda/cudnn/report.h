@@ -1,10 +1,10 @@
-// What `pixelcnn doctor` says of cuDNN, as plain data that can cross to pixelcnn.node.
+// Collects what `pixelcnn doctor` says about cuDNN, as plain data that can be passed to pixelcnn.node.
 #pragma once
 #include "../../native/cuda_api.h"
 
 namespace pixelcnn::cuda {
 
-// Looks for cuDNN, as a device does when it opens.
+// Searches for cuDNN as an opening device does.
 void report_cudnn(CudnnReport* report);
 
 }  // namespace pixelcnn::cuda

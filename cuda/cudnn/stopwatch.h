@@ -1,4 +1,4 @@
-// Times work on a stream of its own, with memory of its own, to choose between ways of computing the same.
+// Times work on a separate stream and separate memory, to choose the fastest way to compute an op.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -12,14 +12,14 @@ class Stopwatch {
  public:
   Stopwatch();
 
-  // At least so many bytes, filled with small finite numbers of any element type; null if the device has not
-  // so much left.
+  // Returns at least this many bytes, filled with numbers that are small and finite in every element type.
+  // Returns null if the device does not have enough memory left.
   std::byte* memory(int64_t bytes);
 
-  // The device's time for the work that `enqueue` enqueues, in milliseconds: the shortest of a few runs after
-  // one that does not count. May stop early where it takes longer than `limit`. The work is captured and
-  // launched as a graph, as in training; what the host does to enqueue it would be most of the time for small
-  // shapes, and is not in it. Throws ERR_CUDNN for work that cannot be captured.
+  // Returns the device's time, in milliseconds, for the work that `enqueue` enqueues: the shortest of a
+  // few runs, after one that does not count. May stop early if it takes longer than `limit`. The work is
+  // captured and launched as a graph, as in training, so that the host's time to enqueue it, which
+  // dominates for small shapes, is not measured. Throws ERR_CUDNN for work that cannot be captured.
   float time(const std::function<void(cudaStream_t)>& enqueue, float limit);
 
  private:

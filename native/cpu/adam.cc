@@ -1,5 +1,5 @@
-// Gradient norm and the Adam update over the flat parameter arena (Kingma & Ba 2015; decoupled decay as in
-// Loshchilov & Hutter 2019).
+// Computes the gradient norm and the Adam update of all parameters, which lie in one flat arena (Kingma &
+// Ba 2015; decoupled decay as in Loshchilov & Hutter 2019).
 #include <cmath>
 
 #include "kernels.h"
@@ -22,7 +22,7 @@ void run(const GradientNorm& op, Context& context) {
   context.pool.run(chunks(op.count), [&](int64_t chunk, int) {
     const int64_t begin = chunk * kChunk;
     const int64_t end = begin + kChunk < op.count ? begin + kChunk : op.count;
-    // Eight independent sums let the compiler vectorise without reordering anything.
+    // Eight independent sums let the compiler vectorise the loop without reordering a sum.
     double partial[8] = {};
     int64_t i = begin;
     for (; i + 8 <= end; i += 8) {

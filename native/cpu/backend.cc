@@ -1,4 +1,5 @@
-// The CPU backend: memory from the C library, threads of its own, kernels chosen once for this processor.
+// Implements the CPU backend: it allocates memory, owns a pool of threads, and calls the kernels that suit
+// this processor.
 #include "backend.h"
 
 #include <cstdlib>
@@ -11,7 +12,7 @@
 #include "thread_pool.h"
 
 #if __has_include(<sanitizer/asan_interface.h>)
-#include <sanitizer/asan_interface.h>  // its macros do nothing in other builds
+#include <sanitizer/asan_interface.h>  // its macros do nothing in builds without AddressSanitizer
 #else
 #define ASAN_POISON_MEMORY_REGION(address, bytes)
 #endif
@@ -34,7 +35,8 @@ class CpuBackend final : public Backend {
   bool supports(Precision precision) const override { return precision == Precision::kF32; }
 
   void* allocate(int64_t bytes) override {
-    // calloc of a large block maps zero pages, so memory that is never touched costs nothing.
+    // calloc takes large blocks as zero pages from the system, so memory that is never touched costs
+    // nothing.
     auto* block =
         static_cast<std::byte*>(std::calloc(1, static_cast<size_t>(bytes + kAlignment + sizeof(void*))));
     PIXELCNN_CHECK(block != nullptr, "ERR_OUT_OF_MEMORY",
@@ -43,7 +45,7 @@ class CpuBackend final : public Backend {
     auto* aligned =
         block + ((start + kAlignment - 1) / kAlignment * kAlignment - reinterpret_cast<uintptr_t>(block));
     std::memcpy(aligned - sizeof(void*), &block, sizeof(void*));
-    // What alignment left over behind the block is out of bounds too.
+    // The space that alignment left behind the block counts as out of bounds too.
     ASAN_POISON_MEMORY_REGION(aligned + bytes,
                               static_cast<size_t>(block + kAlignment + sizeof(void*) - aligned));
     return aligned;
@@ -55,7 +57,7 @@ class CpuBackend final : public Backend {
   }
   void write(void* device, const void* host, int64_t bytes) override {
     if (bytes > 0)
-      std::memcpy(device, host, static_cast<size_t>(bytes));  // of nothing the pointer may be null
+      std::memcpy(device, host, static_cast<size_t>(bytes));  // the pointers may be null if bytes is 0
   }
   void read(void* host, const void* device, int64_t bytes) override {
     if (bytes > 0) std::memcpy(host, device, static_cast<size_t>(bytes));
@@ -75,10 +77,10 @@ class CpuBackend final : public Backend {
     workspace_bytes_ = 0;
   }
 
-  int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) const override {
+  int64_t packed_bytes(const FilterShape& shape, Direction direction) const override {
     return kernels_.packed_bytes(shape, direction);
   }
-  bool packs_alike() const override { return false; }
+  bool packs_once() const override { return false; }
 
 #define PIXELCNN_X(Op)                                                                            \
   int64_t workspace(const Op& op) override { return kernels_.workspace_##Op(op, info_.threads); } \

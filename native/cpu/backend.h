@@ -1,4 +1,4 @@
-// The CPU backend: forwards each op to the kernel of the instruction set in use.
+// Opens the CPU backend, which calls the kernels of one instruction set.
 #pragma once
 #include <memory>
 #include <string>

@@ -1,4 +1,4 @@
-// Chooses the kernel table of an instruction set that both this build and this processor have.
+// Chooses the kernel table of an instruction set that both this build and this processor support.
 #include <cstring>
 
 #include "kernels.h"
@@ -25,7 +25,7 @@ PIXELCNN_DECLARE(baseline)
 
 const Kernels* kernels(const char* isa) {
   const auto wanted = [&](const char* name) { return isa == nullptr || std::strcmp(isa, name) == 0; };
-  // From the best to the simplest.
+  // From the best instruction set to the simplest.
 #ifdef PIXELCNN_HAS_AVX512
   if (wanted("avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&

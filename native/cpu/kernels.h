@@ -1,5 +1,6 @@
-// The CPU backend's kernel table. Every file of kernels is compiled once per instruction set, inside
-// namespace pixelcnn::cpu::PIXELCNN_ISA; the table of the best one the processor has is chosen at run time.
+// Declares the CPU backend's kernel table. Every file of kernels is compiled once per instruction set,
+// inside namespace pixelcnn::cpu::PIXELCNN_ISA, and the backend takes the best table that the processor
+// supports.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -10,7 +11,8 @@ namespace pixelcnn::cpu {
 
 class ThreadPool;
 
-// What a kernel may use besides its operands: the threads, and scratch of the size its `workspace` asked for.
+// What a kernel uses besides its operands: the threads, and scratch memory of the size that its
+// `workspace` returned.
 struct Context {
   ThreadPool& pool;
   std::byte* workspace;  // 64-byte aligned
@@ -18,7 +20,7 @@ struct Context {
 
 struct Kernels {
   const char* isa;
-  int64_t (*packed_bytes)(const MaskedConv2dShape&, Direction);
+  int64_t (*packed_bytes)(const FilterShape&, Direction);
 #define PIXELCNN_X(Op)                               \
   int64_t (*workspace_##Op)(const Op&, int threads); \
   void (*run_##Op)(const Op&, Context&);
@@ -26,15 +28,15 @@ struct Kernels {
 #undef PIXELCNN_X
 };
 
-// The table of the named instruction set ("avx512", "avx2", "neon", "baseline"); of the best available one
-// for nullptr. Null if this processor or this build does not have it.
+// Returns the table of the named instruction set ("avx512", "avx2", "neon", "baseline"), or of the best
+// available one for nullptr. Returns null if this processor or this build does not support it.
 const Kernels* kernels(const char* isa);
 
 }  // namespace pixelcnn::cpu
 
 #ifdef PIXELCNN_ISA
 namespace pixelcnn::cpu::PIXELCNN_ISA {
-int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction);
+int64_t packed_bytes(const FilterShape& shape, Direction direction);
 #define PIXELCNN_X(Op)                          \
   int64_t workspace(const Op& op, int threads); \
   void run(const Op& op, Context& context);

@@ -1,7 +1,7 @@
-// Masked convolution by the direct algorithm, and the choice between it and Winograd.
+// Computes masked convolutions by the direct algorithm, or passes them on to Winograd.
 //
-// The direct algorithm is exact: a value outside an output's receptive field is never multiplied, not even by
-// 0.
+// The direct algorithm is exactly causal: a value outside an output's receptive field is never multiplied,
+// not even by 0.
 #include "masked_conv2d.h"
 
 #include "masked_conv2d_gradient.h"
@@ -12,21 +12,23 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 
 namespace {
 
-// Whether Winograd runs; where there is a choice, from `least` channels on either side.
-bool prefers_winograd(const MaskedConv2dShape& shape, int least) {
+// Whether Winograd is used. With Algorithm::kAuto it is, if there are at least `least` channels on both
+// sides.
+bool prefers_winograd(const FilterShape& shape, int least) {
   if (shape.algorithm == Algorithm::kDirect || !has_winograd(shape.kernel_size)) return false;
   return shape.algorithm == Algorithm::kWinograd || (shape.c >= least && shape.k >= least);
 }
 
-// Measured: with fewer channels the transforms cost more than the products they save.
-bool uses_winograd(const MaskedConv2dShape& shape) {
+// These limits were measured: with fewer channels the transforms cost more than the products that they
+// save.
+bool uses_winograd(const FilterShape& shape) {
   return prefers_winograd(shape, shape.kernel_size == 3 ? 48 : 16);
 }
-bool gradient_uses_winograd(const MaskedConv2dShape& shape) {
+bool gradient_uses_winograd(const FilterShape& shape) {
   return prefers_winograd(shape, shape.kernel_size == 3 ? 96 : shape.kernel_size == 5 ? 24 : 16);
 }
 
-// Few enough rows for the strip to stay in the L2 cache, and for a small batch to occupy several threads.
+// Chooses so few rows that a strip stays in the L2 cache and a small batch still occupies several threads.
 int strip_rows(const MaskedConv2dShape& shape) {
   const int64_t rows = int64_t{shape.n} * shape.h / 32;
   return static_cast<int>(smaller<int64_t>(shape.h, larger<int64_t>(4, smaller<int64_t>(14, rows))));
@@ -56,7 +58,7 @@ void direct_convolve(const Convolution& conv, Context& context) {
     const int64_t image = task / strips;
     const int begin = static_cast<int>(task % strips) * rows, end = smaller(begin + rows, shape.h);
     const float* x = conv.x + image * shape.h * w * inputs;
-    const float* origin = x + int64_t{begin} * w * inputs;  // of pixel (begin, 0)
+    const float* origin = x + int64_t{begin} * w * inputs;  // points to pixel (begin, 0)
     if (radius > 0) {
       float* strip = reinterpret_cast<float*>(context.workspace) + thread * scratch;
       const int above = sign > 0 ? radius : 0;
@@ -75,7 +77,7 @@ void direct_convolve(const Convolution& conv, Context& context) {
           const BlockOutput out = {conv.y + at,
                                    outputs,
                                    conv.bias ? conv.bias + panel.first : nullptr,
-                                   conv.gate ? conv.gate + at : nullptr,
+                                   conv.relu_output ? conv.relu_output + at : nullptr,
                                    panel.channels,
                                    conv.relu};
           taps.run(block, origin + (int64_t{row - begin} * pitch + column) * inputs, inputs,
@@ -87,7 +89,7 @@ void direct_convolve(const Convolution& conv, Context& context) {
 }
 
 void direct_pack(const FilterPack& filter, Context& context) {
-  const MaskedConv2dShape& shape = filter.shape;
+  const FilterShape& shape = filter.shape;
   const PanelLayout layout(shape, filter.direction);
   const bool forward = filter.direction == Direction::kForward;
   const int64_t window = shape.kernel_size * shape.kernel_size;
@@ -117,12 +119,13 @@ void direct_pack(const FilterPack& filter, Context& context) {
   });
 }
 
-// Each partial gradient covers a fixed range of images; about 32 tasks of one range and one panel.
+// Each partial gradient covers a fixed range of images. A task is one range and one panel; there are about
+// 32.
 int gradient_parts(const MaskedConv2dShape& shape, const PanelLayout& layout) {
   return static_cast<int>(smaller<int64_t>(shape.n, divide_up(32, layout.panels())));
 }
 
-// Rows per pass over the taps: x and grad_y of a pass stay in the L1 cache.
+// Chooses so few rows that x and grad_y stay in the L1 cache during a pass over the taps.
 int gradient_rows(const MaskedConv2dShape& shape) { return smaller(shape.h, larger(1, 112 / shape.w)); }
 
 bool gradient_on_strips(const MaskedConv2dShape& shape) {
@@ -136,7 +139,7 @@ int64_t direct_gradient_workspace(const MaskedConv2dShape& shape, int threads) {
   return floats * int64_t{sizeof(float)};
 }
 
-// Adds the weight gradient of rows [begin, begin + rows) of one image and one panel to sums.
+// Adds the weight gradient of rows [begin, begin + rows) of one image to `sums`, for one panel.
 void add_gradient_by_tap(const MaskedConv2dShape& shape, const Panel& panel, const float* x,
                          const float* grad_y, int begin, int rows, float* sums) {
   const int radius = shape.kernel_size / 2, w = shape.w, c = shape.c, k = shape.k;
@@ -163,8 +166,8 @@ void add_gradient_by_tap(const MaskedConv2dShape& shape, const Panel& panel, con
   }
 }
 
-// The same for few input channels: a filter row's taps and their channels, contiguous in a strip, are one
-// run.
+// The same for few input channels. In a strip, the taps of a filter row and their channels are contiguous,
+// so a whole filter row is one run.
 void add_gradient_by_row(const MaskedConv2dShape& shape, const Panel& panel, const float* x,
                          const float* grad_y, int begin, int rows, float* strip, float* sums) {
   const int radius = shape.kernel_size / 2, w = shape.w, c = shape.c, k = shape.k;
@@ -233,7 +236,7 @@ void convolve(const Convolution& conv, Context& context) {
 
 }  // namespace
 
-int64_t packed_bytes(const MaskedConv2dShape& shape, Direction direction) {
+int64_t packed_bytes(const FilterShape& shape, Direction direction) {
   if (uses_winograd(shape)) return winograd_packed_bytes(shape, direction);
   return PanelLayout(shape, direction).weights() * int64_t{sizeof(float)};
 }
@@ -260,7 +263,7 @@ int64_t workspace(const MaskedConv2dBackwardInput& op, int threads) {
 }
 void run(const MaskedConv2dBackwardInput& op, Context& context) {
   convolve({op.shape, Direction::kBackward, static_cast<const float*>(op.grad_y), op.packed, nullptr,
-            static_cast<const float*>(op.gate), false, static_cast<float*>(op.grad_x)},
+            static_cast<const float*>(op.relu_output), false, static_cast<float*>(op.grad_x)},
            context);
 }
 

@@ -1,18 +1,19 @@
-// A masked convolution in either direction, as both algorithms take it.
+// Defines a masked convolution in either direction, as both algorithms take it.
 #pragma once
 #include "../ops.h"
 #include "kernels.h"
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// Forward: y = conv(x) + bias, then ReLU if asked. Backward: y is the gradient of the input, gated if asked.
+// Forward: y = conv(x) + bias, then ReLU if `relu`. Backward: y is the gradient of the input, and 0 where
+// relu_output <= 0.
 struct Convolution {
   const MaskedConv2dShape& shape;
   Direction direction;
   const float* x;
   const void* packed;
-  const float* bias;  // or null
-  const float* gate;  // or null
+  const float* bias;         // or null
+  const float* relu_output;  // or null
   bool relu;
   float* y;
 

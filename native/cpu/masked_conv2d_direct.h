@@ -1,11 +1,12 @@
-// The register-blocked micro-kernels of convolution: a block of pixels x one panel of output channels.
+// Implements the register-blocked micro-kernels of convolution, which compute a block of pixels for a
+// panel of output channels.
 #pragma once
 #include "masked_conv2d_panels.h"
 #include "simd.h"
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// One tap of a convolution: where its input channels begin relative to the pixel, and how many there are.
+// One tap of a filter: where its input channels begin relative to the pixel, and how many there are.
 struct Tap {
   ptrdiff_t offset;
   int32_t channels;
@@ -13,23 +14,24 @@ struct Tap {
                  // at most 3
 };
 
-// Where a block of outputs goes, and what is done to it on the way.
+// Where a block of outputs is written, and what is applied to it before.
 struct BlockOutput {
   float* y;
-  ptrdiff_t stride;   // between pixels, of y and of gate
-  const float* bias;  // or null
-  const float* gate;  // or null; outputs become 0 where it is <= 0
-  int channels;       // live lanes
+  ptrdiff_t stride;          // in floats, from one pixel to the next, of y and of relu_output
+  const float* bias;         // or null
+  const float* relu_output;  // or null; y is 0 where it is <= 0
+  int channels;              // without the padding lanes of the panel
   bool relu;
 };
 
-// Adds one tap: kFirst and kLast pixels at the ends of the block are left out. Always inlined, or clang keeps
-// the sums in memory.
+// Adds one tap to the sums. It leaves out kFirst pixels at the beginning of the block and kLast at its
+// end. Without always_inline, clang keeps the sums in memory.
 template <int kPixels, int kVectors, int kFirst, int kLast>
 __attribute__((always_inline)) inline const float* add_tap(Vector (&sum)[kPixels][kVectors], const float* x,
                                                            ptrdiff_t stride, int channels,
                                                            const float* weight) {
-  // Four base pointers: every pixel is a base plus 0 to 3 strides, addresses the processor forms for free.
+  // Uses four base pointers: every pixel is then a base plus 0 to 3 strides, which the processor computes
+  // for free.
   const float *x0 = x, *x4 = x + 4 * stride, *x8 = x + 8 * stride, *x12 = x + 12 * stride;
   for (int c = 0; c < channels; ++c) {
     Vector w[kVectors];
@@ -51,17 +53,19 @@ __attribute__((always_inline)) inline void store_block(const Vector (&sum)[kPixe
   PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) {
     const int lanes = out.channels - v * kLanes;
     PIXELCNN_UNROLL for (int p = 0; p < kPixels; ++p) {
-      // + 0 makes -0 into +0: whether a padding zero was added or skipped then leaves no trace.
+      // Adding 0 turns -0 into +0, so skipping a tap at the border and multiplying a padding zero give the
+      // same bits.
       Vector r = sum[p][v] + splat(0.0f);
       if (out.relu) r = r < Vector{} ? Vector{} : r;
-      if (out.gate)
-        r = load_partial(out.gate + p * out.stride + v * kLanes, lanes) <= Vector{} ? Vector{} : r;
+      if (out.relu_output)
+        r = load_partial(out.relu_output + p * out.stride + v * kLanes, lanes) <= Vector{} ? Vector{} : r;
       store_partial(out.y + p * out.stride + v * kLanes, r, lanes);
     }
   }
 }
 
-// A block of pixels x one panel: bias, then taps in order, then input channels in order, one FMA each.
+// Computes a block of pixels for one panel: the bias, then the taps in order, and in each the input
+// channels in order, with one FMA per product.
 template <int kPixels, int kVectors>
 __attribute__((noinline)) void convolve_block(const float* x, ptrdiff_t stride, const Tap* taps,
                                               int tap_count, const float* weight, const BlockOutput& out) {
@@ -100,7 +104,7 @@ __attribute__((noinline)) void convolve_block(const float* x, ptrdiff_t stride, 
   store_block(sum, out);
 }
 
-// A matrix product for Winograd: y = sum over taps of x * weight, all lanes live.
+// A matrix product for Winograd: y = sum over taps of x * weight, without padding lanes.
 template <int kPixels, int kVectors>
 __attribute__((noinline)) void multiply_block(const float* x, ptrdiff_t stride, const Tap* taps,
                                               int tap_count, const float* weight, const BlockOutput& out) {
@@ -116,7 +120,7 @@ __attribute__((noinline)) void multiply_block(const float* x, ptrdiff_t stride, 
 using Block = void (*)(const float* x, ptrdiff_t stride, const Tap* taps, int tap_count, const float* weight,
                        const BlockOutput& out);
 
-// The kernels for 1 to kMostPixels pixels and 1 to kMostVectors vectors, chosen at run time.
+// Finds the kernel for 1 to kMostPixels pixels and 1 to kMostVectors vectors at run time.
 template <int kMostPixels, int kMostVectors, bool kMultiply>
 class Blocks {
  public:
@@ -137,7 +141,8 @@ class Blocks {
 using ConvolveBlocks = Blocks<kBlockPixels, kBlockVectors, false>;
 using MultiplyBlocks = Blocks<kGemmPixels, kGemmVectors, true>;
 
-// `total` cut into the fewest runs of at most `most`, as even as possible: calls body(begin, length).
+// Cuts `total` into the fewest runs of at most `most`, as even as possible, and calls body(begin, length)
+// for each.
 template <class Body>
 inline void for_each_run(int total, int most, const Body& body) {
   int runs = static_cast<int>(divide_up(total, most));

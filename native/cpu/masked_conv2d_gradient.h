@@ -1,4 +1,4 @@
-// Weight gradients: the register-blocked tile, and the fixed-order sum of partial gradients.
+// Computes weight gradients in register-blocked tiles, and adds partial gradients in a fixed order.
 #pragma once
 #include "masked_conv2d_panels.h"
 #include "simd.h"
@@ -6,17 +6,18 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// The operands of a gradient tile: rows x pixels of x (from its first channel on) and of grad_y (one panel).
+// The operands of a gradient tile: rows x pixels of x, from the tile's first channel on, and of one panel
+// of grad_y.
 struct TileInput {
   const float* x;
   ptrdiff_t x_pixel, x_row;
   const float* grad_y;
   ptrdiff_t grad_y_pixel, grad_y_row;
   int rows, pixels;
-  int grad_y_lanes;  // live lanes of the panel; fewer than its width only if kPartial
+  int grad_y_lanes;  // lanes of the panel without padding; fewer than its width only if kPartial
 };
 
-// sum[m][panel] += sum over rows and pixels of x[m] * grad_y[panel].
+// Computes sum[m][panel] += sum over rows and pixels of x[m] * grad_y[panel].
 template <int kChannels, int kVectors, bool kPartial>
 __attribute__((noinline)) void accumulate_tile(const TileInput& in, float* sums, ptrdiff_t sum_stride) {
   Vector sum[kChannels][kVectors];
@@ -70,7 +71,7 @@ inline void accumulate(TileInput in, int channels, int vectors, float* sums) {
   }
 }
 
-// sums[lane] += the sum over pixels of grad_y: the bias gradient of one panel.
+// Adds the sum of grad_y over pixels to sums[lane]: the bias gradient of one panel.
 inline void add_columns(const float* grad_y, int64_t stride, int64_t pixels, int channels, float* sums) {
   for (int lane = 0; lane < channels; lane += kLanes) {
     Vector sum = load(sums + lane);
@@ -79,12 +80,14 @@ inline void add_columns(const float* grad_y, int64_t stride, int64_t pixels, int
   }
 }
 
-// A partial gradient holds panels of [tap][input channel][width] like packed weights, then a bias per column.
+// A partial gradient holds panels of [tap][input channel][width], as packed weights do, and then a bias
+// for each column.
 inline int64_t partial_gradient_floats(const PanelLayout& layout) {
   return layout.weights() + layout.columns();
 }
 
-// Sums `parts` partial gradients in order into grad_weight (K, C, R, S), 0 under the mask, and grad_bias.
+// Adds `parts` partial gradients in order and writes grad_weight (K, C, R, S), with 0 under the mask, and
+// grad_bias.
 inline void reduce_gradients(const MaskedConv2dShape& shape, const float* partial, int parts,
                              float* grad_weight, float* grad_bias, ThreadPool& pool) {
   const PanelLayout layout(shape, Direction::kForward);

@@ -1,9 +1,9 @@
-// How masked weights are cut into panels: output channels by group, then by register width, live taps only.
+// Cuts masked weights into panels: output channels by group, then by register width, with live taps only.
 //
-// Seen from either direction a masked convolution has `inputs` and `outputs` (swapped for the backward
-// direction) and its live taps are the first `taps` entries of each R x S filter in row-major order, the
-// centre being the last. A panel belongs to one group, so at the centre it covers just the input channels
-// that group may see: none is multiplied by 0.
+// In either direction a masked convolution has `inputs` and `outputs`, which are C and K forward and
+// swapped backward. Its live taps are the first `taps` entries of each R x S filter in row-major order;
+// the last of them is the centre. A panel belongs to one group, so at its centre tap it covers only the
+// input channels that this group may see, and no product is with a masked weight.
 #pragma once
 #include "../ops.h"
 #include "simd.h"
@@ -12,7 +12,7 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 
 inline constexpr int kMaxTaps = 15 * 31 + 15 + 1;
 
-// The first channel of group g, where group(c) = floor(c * groups / channels).
+// Returns the first channel of group g, where group(c) = floor(c * groups / channels).
 constexpr int group_begin(int g, int channels, int groups) {
   return static_cast<int>((int64_t{g} * channels + groups - 1) / groups);
 }
@@ -22,32 +22,33 @@ inline int group_of(int channel, int channels, int groups) {
 }
 
 // Whether output channel k sees input channel c at the centre tap.
-inline bool sees_centre(const MaskedConv2dShape& shape, int k, int c) {
-  const int output = group_of(k, shape.k, shape.groups), input = group_of(c, shape.c, shape.groups);
+inline bool sees_centre(const FilterShape& shape, int k, int c) {
+  const int output = group_of(k, shape.k, shape.channel_groups),
+            input = group_of(c, shape.c, shape.channel_groups);
   return shape.mask == MaskType::kB ? input <= output : input < output;
 }
 
 struct Panel {
   int first, channels;           // output channels [first, first + channels)
-  int vectors;                   // width in vectors; the lanes past `channels` are padding
+  int vectors;                   // width in vectors; lanes from `channels` on are padding
   int centre_begin, centre_end;  // input channels that the centre tap covers
-  int64_t column;                // of the first lane, when all panels stand side by side
+  int64_t column;                // of the first lane, if all panels stand side by side
   int width() const { return vectors * kLanes; }
 };
 
 class PanelLayout {
  public:
-  PanelLayout(const MaskedConv2dShape& shape, Direction direction)
+  PanelLayout(const FilterShape& shape, Direction direction)
       : forward_(direction == Direction::kForward),
         inputs_(forward_ ? shape.c : shape.k),
         outputs_(forward_ ? shape.k : shape.c),
-        groups_(shape.groups),
+        groups_(shape.channel_groups),
         mask_(shape.mask),
         taps_(shape.kernel_size * (shape.kernel_size / 2) + shape.kernel_size / 2 + 1) {}
 
   int inputs() const { return inputs_; }
   int outputs() const { return outputs_; }
-  // Counts the centre, which some panels see nothing of.
+  // Counts the centre tap, even though some panels see no channel through it.
   int taps() const { return taps_; }
   int64_t columns() const { return begin(groups_).column; }
   int64_t weights() const { return columns() * taps_ * inputs_; }

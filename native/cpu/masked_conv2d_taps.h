@@ -1,4 +1,5 @@
-// The live taps of a masked filter laid over rows of pixels, and the zero-padded strips they run on.
+// Lays the live taps of a masked filter over rows of pixels, and copies images into the zero-padded strips
+// that they run on.
 #pragma once
 #include <cstring>
 
@@ -6,7 +7,8 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// The taps of one panel in row-major order, on rows `pitch` pixels apart. sign is +1 forward, -1 backward.
+// The taps of one panel in row-major order, for rows that are `pitch` pixels apart. `sign` is +1 forward
+// and -1 backward.
 class TapList {
  public:
   TapList(int kernel_size, int inputs, const Panel& panel, int64_t pitch, int sign)
@@ -15,7 +17,8 @@ class TapList {
         inputs_(inputs),
         width_(panel.width()),
         sign_(sign) {
-    // With few input channels a whole row of taps is run as one: its channels are contiguous in memory.
+    // With few input channels a whole row of taps runs as one tap, because its channels are contiguous in
+    // memory.
     merged_ = sign > 0 && inputs < kFewChannels && radius_ > 0;
     for (int dy = -radius_; dy < 0; ++dy) {
       if (merged_) {
@@ -33,7 +36,8 @@ class TapList {
     }
   }
 
-  // Lets each tap leave out the pixels of columns [x, x + pixels) that it takes out of the image.
+  // For the pixels of columns [x, x + pixels), makes each tap leave out the pixels at which it lies
+  // outside the image.
   void crop(int x, int pixels, int image_width) {
     if (merged_) return;
     for (int tap = 0; tap < count_; ++tap) {
@@ -43,7 +47,7 @@ class TapList {
     }
   }
 
-  // Runs the block, leaving out the taps of the first `rows` filter rows: those outside the image.
+  // Runs the block without the taps of the first `rows` filter rows, which lie outside the image.
   void run(Block block, const float* x, ptrdiff_t stride, const float* weight, int rows,
            const BlockOutput& out) const {
     const int first = rows * (merged_ ? 1 : kernel_size_);
@@ -61,8 +65,8 @@ class TapList {
   Tap taps_[kMaxTaps];
 };
 
-// Rows [begin, begin + rows) of an image (h, w, c) with `radius` zero pixels on either side. Rows outside the
-// image are left as they are: the taps that would read them are left out.
+// Copies rows [begin, begin + rows) of an image (h, w, c) and puts `radius` zero pixels on either side.
+// Rows outside the image are not written, because the taps that would read them are left out.
 inline void copy_strip(const float* image, int h, int w, int c, int begin, int rows, int radius,
                        float* strip) {
   const int64_t border = int64_t{radius} * c, row = int64_t{w} * c;

@@ -1,4 +1,5 @@
-// Masked convolution by nested Winograd: transforms, one matrix product per plane, transforms back.
+// Computes masked convolutions by nested Winograd: it transforms the input, multiplies one matrix per
+// plane, and transforms the products back.
 #include "masked_conv2d_winograd.h"
 
 #include "masked_conv2d_taps.h"
@@ -13,7 +14,7 @@ constexpr int kGemmWidth = kGemmVectors * kLanes;
 
 template <class Tiles>
 void pack(const FilterPack& filter, Context& context) {
-  const MaskedConv2dShape& shape = filter.shape;
+  const FilterShape& shape = filter.shape;
   const bool forward = filter.direction == Direction::kForward;
   const int inputs = forward ? shape.c : shape.k, outputs = forward ? shape.k : shape.c;
   const WinogradWeights<Tiles> weights(static_cast<float*>(filter.packed), inputs, outputs);
@@ -101,7 +102,7 @@ void store_tile(const Convolution& conv, int64_t image, int y, int x, int channe
       const int64_t at = ((image * conv.shape.h + y + r) * conv.shape.w + x + q) * outputs + channel;
       Vector value = tile[r][q];
       if (conv.relu) value = value < Vector{} ? Vector{} : value;
-      if (conv.gate) value = load_partial(conv.gate + at, lanes) <= Vector{} ? Vector{} : value;
+      if (conv.relu_output) value = load_partial(conv.relu_output + at, lanes) <= Vector{} ? Vector{} : value;
       store_partial(conv.y + at, value, lanes);
     }
   }
@@ -148,7 +149,7 @@ void convolve(const Convolution& conv, Context& context) {
 
 }  // namespace
 
-int64_t winograd_packed_bytes(const MaskedConv2dShape& shape, Direction direction) {
+int64_t winograd_packed_bytes(const FilterShape& shape, Direction direction) {
   const bool forward = direction == Direction::kForward;
   return with_winograd(shape.kernel_size, [&](auto tiles) {
     const WinogradWeights<decltype(tiles)> weights(nullptr, forward ? shape.c : shape.k,

@@ -1,15 +1,16 @@
-// The Winograd algorithm of masked convolution: fewer multiplications, but its transforms mix pixels.
+// Declares the Winograd algorithm of masked convolution. It multiplies less than the direct one, but its
+// transforms mix neighbouring pixels, so rounding leaks between them.
 #pragma once
 #include "masked_conv2d.h"
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// Whether there is a variant for this kernel size; the functions below are for those only.
+// Whether Winograd supports this kernel size. The functions below require that it does.
 constexpr bool has_winograd(int kernel_size) {
   return kernel_size == 3 || kernel_size == 5 || kernel_size == 7;
 }
 
-int64_t winograd_packed_bytes(const MaskedConv2dShape& shape, Direction direction);
+int64_t winograd_packed_bytes(const FilterShape& shape, Direction direction);
 void winograd_pack(const FilterPack& filter, Context& context);
 
 int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, int threads);

@@ -1,4 +1,4 @@
-// The weight gradient of masked convolution by nested Winograd.
+// Computes the weight gradient of masked convolution by nested Winograd.
 #include <cstring>
 
 #include "masked_conv2d_gradient.h"
@@ -11,8 +11,8 @@ namespace {
 
 constexpr int kTileWidth = kBlockVectors * kLanes;
 
-// Adds one plane's products over the batch to its sums. Tasks 0 to H::n - 1 are the centre's planes (the
-// longer ones), the rest chunks of upper planes.
+// Adds one plane's products over the batch to its sums. Tasks 0 to H::n - 1 are the planes of the centre
+// row, which take longer; the other tasks are chunks of the upper planes.
 template <class Tiles>
 void multiply_gradient(const WinogradBatch<Tiles>& s, int c, int rows, int task, bool first) {
   const bool centre = task < Tiles::Horizontal::n;
@@ -53,7 +53,7 @@ void multiply_gradient(const WinogradBatch<Tiles>& s, int c, int rows, int task,
   }
 }
 
-// Transforms the sums of input channel c and the output channels [k, k + kLanes) back into filters.
+// Transforms the sums of input channel c and output channels [k, k + kLanes) back into filters.
 template <class Tiles>
 void write_gradient(const MaskedConv2dBackwardWeight& op, const WinogradBatch<Tiles>& s, int c, int k) {
   const MaskedConv2dShape& shape = op.shape;
@@ -82,7 +82,8 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
   constexpr int kProducts = Tiles::Horizontal::n + Tiles::kUpperPlanes * Tiles::kChunks;
   std::memset(scratch.bias.data, 0, sizeof(float) * scratch.columns_y);
 
-  // Batches one after the other; inside one, tasks are rows of tiles, then planes: a sum has one owner.
+  // Batches run one after the other. In a batch the tasks are first rows of tiles and then planes, so only
+  // one task adds to a sum.
   for (int64_t begin = 0; begin < all_rows; begin += scratch.rows) {
     const int rows = static_cast<int>(smaller<int64_t>(scratch.rows, all_rows - begin));
     context.pool.run(rows, [&](int64_t row, int) {

@@ -1,4 +1,5 @@
-// Affinity masks and cgroup quotas: a container with 2 CPUs of a 64-core host gets 2 threads.
+// Finds the processor's name and how many processors this process may use: in a container with 2 CPUs on a
+// host with 64 cores, that is 2.
 #include "processor.h"
 
 #include <algorithm>
@@ -14,7 +15,7 @@ namespace pixelcnn::cpu {
 
 namespace {
 
-// Processors' worth of quota in the cgroup's limit file, or 0 for no limit.
+// Returns the processors that the cgroup's quota allows, or 0 if there is no limit.
 double cgroup_quota() {
   double quota = 0;
   double period = 0;

@@ -1,13 +1,13 @@
-// What processor this is and how much of it this process may use.
+// Finds which processor this is and how much of it this process may use.
 #pragma once
 #include <string>
 
 namespace pixelcnn::cpu {
 
-// Processors in the affinity mask, further limited by the cgroup's CPU quota (rounded up), at least 1.
+// Returns the processors in the affinity mask, limited by the cgroup's CPU quota (rounded up); at least 1.
 int usable_processors();
 
-// The model name, e.g. "AMD EPYC"; the architecture where there is none.
+// Returns the model name, e.g. "AMD EPYC", or the architecture if the system does not tell the name.
 std::string processor_name();
 
 }  // namespace pixelcnn::cpu

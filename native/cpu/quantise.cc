@@ -1,4 +1,4 @@
-// Bytes to levels and to the network's input.
+// Turns bytes into levels and into the network's input.
 #include "kernels.h"
 #include "thread_pool.h"
 

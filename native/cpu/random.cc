@@ -1,4 +1,4 @@
-// Philox draws: uniforms for the sampler and dynamic binarisation.
+// Draws the uniform numbers of the sampler and of dynamic binarisation with Philox.
 #include "../philox.h"
 #include "kernels.h"
 #include "thread_pool.h"

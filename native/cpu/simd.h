@@ -1,4 +1,5 @@
-// Vectors of one instruction set (GCC and Clang vector extensions) and the register blockings that suit it.
+// Defines the vectors of an instruction set (by the vector extensions of GCC and Clang) and the register
+// blocking that suits it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -7,7 +8,7 @@
 #include <immintrin.h>
 #endif
 
-// Fully, so that arrays of vectors become registers.
+// Unrolls a loop fully, so that arrays of vectors become registers.
 #if defined(__clang__)
 #define PIXELCNN_UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -16,8 +17,9 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// kBlock*: pixels x vectors of outputs that a convolution keeps in registers. kGemm*: the same for Winograd's
-// matrix products. kTileChannels: input channels x kBlockVectors that a weight gradient keeps in registers.
+// kBlock*: the pixels x vectors of outputs that a convolution keeps in registers. kGemm*: the same for the
+// matrix products of Winograd. kTileChannels: the input channels, times kBlockVectors, that a weight
+// gradient keeps in registers.
 #if defined(__AVX512F__)
 inline constexpr int kLanes = 16, kBlockPixels = 14, kBlockVectors = 2, kGemmPixels = 7, kGemmVectors = 4;
 inline constexpr int kTileChannels = 8;
@@ -37,7 +39,7 @@ typedef float UnalignedVector __attribute__((vector_size(kLanes * 4), aligned(4)
 typedef int32_t IntVector __attribute__((vector_size(kLanes * 4)));
 typedef uint32_t UnsignedVector __attribute__((vector_size(kLanes * 4)));
 
-// Not std::min and std::max: an out-of-line copy of those would be shared between instruction sets.
+// These replace std::min and std::max, whose out-of-line copies would be shared between instruction sets.
 template <class T>
 constexpr T smaller(T a, T b) {
   return b < a ? b : a;
@@ -53,7 +55,8 @@ inline Vector load(const float* p) { return *reinterpret_cast<const UnalignedVec
 inline void store(float* p, Vector v) { *reinterpret_cast<UnalignedVector*>(p) = v; }
 inline Vector splat(float a) { return a - Vector{}; }
 
-// The first `count` lanes, at most all of them; the others are `fill` and their memory is not read.
+// Loads the first `count` lanes, at most all of them. The other lanes are `fill`, and their memory is not
+// read.
 inline Vector load_partial(const float* p, int count, float fill = 0) {
   if (count >= kLanes) return load(p);
 #if defined(__AVX512F__)
@@ -87,7 +90,8 @@ inline float largest_lane(Vector v) {
   return most;
 }
 
-// exp for x <= 0, within about 1 ulp; 0 below -87.3, where the result would be denormal. NaN stays NaN.
+// Computes exp(x) for x <= 0 within about 1 ulp. The result is 0 below -87.3, where it would be denormal.
+// NaN stays NaN.
 inline Vector exp_negative(Vector x) {
   const Vector magic =
       splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low mantissa bits

@@ -1,4 +1,5 @@
-// The head: logits of a block of pixels, their softmax cross-entropy and its gradients, all in the cache.
+// Computes the model's last layer and its loss block by block: logits, softmax cross-entropy and gradients
+// of a block of pixels all stay in the cache.
 #include <cmath>
 #include <cstring>
 
@@ -11,12 +12,13 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 
 namespace {
 
-// The 1 x 1 convolution makes an image a list of pixels. Its blocks, and the ranges of blocks whose weight
-// gradients are summed together, follow from the shape alone.
+// A 1 x 1 convolution sees an image as a list of pixels. The blocks of pixels, and the ranges of blocks
+// whose weight gradients are added together, depend on the shape only, so results do not depend on the
+// threads.
 struct HeadPlan {
-  int64_t pixels;  // of an image
-  int block;       // pixels of a block
-  int64_t blocks;  // of an image
+  int64_t pixels;  // in an image
+  int block;       // pixels in a block
+  int64_t blocks;  // in an image
   int logits;      // of a pixel
 
   template <class Op>
@@ -42,14 +44,14 @@ int64_t gradient_parts(const Op& op, const HeadPlan& plan) {
   return smaller<int64_t>(kGradientParts, op.n * plan.blocks);
 }
 
-// y[p] = x[p] * panel for pixels [0, pixels), y being `outputs` wide.
+// Computes y[p] = x[p] * panel for pixels [0, pixels), where rows of y have `outputs` values.
 void convolve_pixels(const PanelLayout& layout, const Panel& panel, const float* packed, const float* x,
                      int x_stride, int pixels, const BlockOutput& first) {
   const TapList taps(1, layout.inputs(), panel, 0, 1);
   for_each_run(pixels, kBlockPixels, [&](int begin, int count) {
     BlockOutput out = first;
     out.y += begin * first.stride;
-    if (first.gate) out.gate += begin * first.stride;
+    if (first.relu_output) out.relu_output += begin * first.stride;
     taps.run(ConvolveBlocks::get(count, panel.vectors), x + int64_t{begin} * x_stride, x_stride,
              packed + layout.offset(panel), 0, out);
   });
@@ -66,7 +68,8 @@ void compute_logits(const Op& op, const float* x, int pixels, float* logits) {
   }
 }
 
-// Nats of one distribution. With kGradient the logits become (softmax - one hot) * scale.
+// Returns the nats of one distribution. With kGradient, replaces the logits by (softmax - one hot) *
+// scale.
 template <bool kGradient>
 double cross_entropy(float* logits, int levels, int target, float scale) {
   const float lowest = -__builtin_inff();
@@ -79,7 +82,8 @@ double cross_entropy(float* logits, int levels, int target, float scale) {
   Vector sums = {};
   for (int v = 0; v < levels; v += kLanes) {
     const Vector e = exp_negative(load_partial(logits + v, levels - v, lowest) - splat(largest));
-    // Padding lanes are exp(-inf) = 0, unless every logit is -inf; then the result is NaN, as it must be.
+    // Padding lanes add exp(-inf) = 0. Only if every logit is -inf do they add NaN, and then the result
+    // must be NaN.
     sums += e;
     if constexpr (kGradient) store_partial(logits + v, e, levels - v);
   }
@@ -94,7 +98,7 @@ double cross_entropy(float* logits, int levels, int target, float scale) {
   return std::log(static_cast<double>(sum)) + (double{largest} - double{target_logit});
 }
 
-// Nats of a block of pixels, pixel by pixel and channel by channel.
+// Returns the nats of a block of pixels, added pixel by pixel and channel by channel.
 template <bool kGradient, class Op>
 double block_nats(const Op& op, const uint8_t* level, int pixels, float* logits, float scale) {
   double nats = 0;
@@ -105,7 +109,7 @@ double block_nats(const Op& op, const uint8_t* level, int pixels, float* logits,
   return nats;
 }
 
-// nats[image] = the sum of its blocks, in order.
+// Sets nats[image] to the sum of its blocks in order.
 void sum_blocks(const double* block_nats, int n, int64_t blocks, double* nats) {
   for (int image = 0; image < n; ++image) {
     double sum = 0;
@@ -116,7 +120,7 @@ void sum_blocks(const double* block_nats, int n, int64_t blocks, double* nats) {
 
 int64_t block_nats_bytes(int64_t count) { return round_up(count * int64_t{sizeof(double)}, 64); }
 
-// Logits to gradients for one block: the weight and bias gradients are added to `sums`, grad_x is written.
+// Adds the weight and bias gradients of one block to `sums`, and writes its grad_x.
 void backward_block(const SoftmaxCrossEntropyBackward& op, const float* x, const float* grad_logits,
                     int pixels, float* sums, float* grad_x) {
   const PanelLayout forward(op.head(), Direction::kForward), backward(op.head(), Direction::kBackward);

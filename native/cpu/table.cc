@@ -1,4 +1,4 @@
-// The kernel table of one instruction set.
+// Fills the kernel table of one instruction set.
 #include "kernels.h"
 
 #define PIXELCNN_STRING(name) #name

@@ -1,4 +1,5 @@
-// Threads spin briefly between the many short loops of one step, then sleep.
+// Runs the pool's threads. They spin briefly between the many short loops of a training step, and then
+// sleep.
 #include "thread_pool.h"
 
 #include <string>
@@ -28,7 +29,8 @@ ThreadPool::ThreadPool(int threads) {
   try {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   } catch (const std::system_error& error) {
-    // A thread that runs when its object goes would end the process.
+    // If the constructor throws, threads that already run must be joined, or std::terminate would end the
+    // process.
     const std::string started = std::to_string(workers_.size() + 1);
     join();
     throw Error("ERR_THREADS", "could not start " + std::to_string(threads) + " threads, only " + started +
@@ -88,7 +90,7 @@ void ThreadPool::run_erased(int64_t tasks, const void* object, Function function
   next_.store(0, std::memory_order_relaxed);
   pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   {
-    // The lock orders the new epoch before any worker's decision to sleep.
+    // Without the lock, a worker could decide to sleep just before the new epoch and miss it.
     std::lock_guard lock(mutex_);
     epoch_.fetch_add(1, std::memory_order_release);
   }

@@ -1,6 +1,6 @@
-// A pool of threads for one device: the calling thread takes part, tasks are handed out by a counter.
-// A task's result must not depend on which thread runs it; then results are the same bits for any thread
-// count.
+// Runs tasks on the threads of one device. The calling thread takes part, and a counter hands out the
+// tasks. A task's result must not depend on the thread that runs it; then results have the same bits for
+// any number of threads.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -21,8 +21,8 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls body(task, thread) for every task in [0, tasks); `thread` in [0, threads()) tells whose scratch to
-  // use. The body must not throw.
+  // Calls body(task, thread) for every task in [0, tasks). `thread` in [0, threads()) selects the scratch
+  // memory to use. The body must not throw.
   template <class Body>
   void run(int64_t tasks, const Body& body) {
     run_erased(tasks, &body, [](const void* object, int64_t task, int thread) {

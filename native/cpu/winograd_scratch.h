@@ -1,11 +1,11 @@
-// Where Winograd keeps transformed weights, inputs and products.
+// Lays out the transformed weights, inputs and products of Winograd in memory.
 #pragma once
 #include "../ops.h"
 #include "winograd_tiles.h"
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// Lays planes out one after the other; with null data it only counts.
+// Places planes one after the other. With null data it only counts the floats.
 class PlaneAllocator {
  public:
   explicit PlaneAllocator(float* data) : data_(data) {}
@@ -21,7 +21,7 @@ class PlaneAllocator {
   int64_t used_ = 0;
 };
 
-// Transformed weights: planes of panels of [chunk][input channel][panel width].
+// Holds transformed weights: planes of panels of [chunk][input channel][panel width].
 template <class Tiles>
 class WinogradWeights {
  public:
@@ -34,7 +34,7 @@ class WinogradWeights {
   }
   int64_t floats() const { return floats_; }
   int columns() const { return columns_; }
-  // The panel whose first column is `column`.
+  // These return the panel whose first column is `column`.
   float* upper(int plane, int column) const {
     return upper_.data + plane * upper_.stride + int64_t{column} * Tiles::kChunks * inputs_;
   }
@@ -48,7 +48,8 @@ class WinogradWeights {
   int64_t floats_;
 };
 
-// One thread's transformed inputs and products for a strip of about four pixel rows: they stay in its cache.
+// Holds one thread's transformed inputs and products for a strip of about four pixel rows, so few that
+// they stay in its cache.
 template <class Tiles>
 struct WinogradStrip {
   static constexpr int kTileRows = larger(1, 4 / Tiles::kRows);
@@ -70,7 +71,8 @@ struct WinogradStrip {
   }
 };
 
-// For the weight gradient: the transformed operands of a batch of tile rows, and the sums over all batches.
+// Holds, for the weight gradient, the transformed operands of a batch of tile rows and the sums over all
+// batches.
 template <class Tiles>
 struct WinogradBatch {
   int rows, columns_x, columns_y, tiles, tiles_upper;
@@ -84,7 +86,7 @@ struct WinogradBatch {
         columns_y(static_cast<int>(round_up(shape.k, kLanes))),
         tiles(Tiles::tiles_across(shape.w)),
         tiles_upper(tiles + Tiles::kChunks - 1) {
-    // About 200 tiles, but some rows for every thread also in wide images.
+    // A batch has about 200 tiles, but in wide images also enough rows for every thread.
     const int batch = larger(larger(1, 196 / tiles), smaller(8, 1024 / tiles));
     rows = static_cast<int>(smaller<int64_t>(int64_t{shape.n} * Tiles::tile_rows(shape.h), batch));
     PlaneAllocator allocator(data);

@@ -1,9 +1,9 @@
-// Winograd on the masked shape: tiles of pixels to planes of products and back, and the same for weights.
+// Transforms tiles of pixels into planes of products and back, and masked weights likewise.
 //
-// The rows above the centre are a Vertical::r x kernel filter, run as kChunks side by side of Horizontal::r
-// columns; as Horizontal::m == Horizontal::r then, chunk i of tile j reads the transformed input of tile j +
-// i. The centre row is one horizontal filter. In the backward direction everything is mirrored: rows below,
-// taps in reverse.
+// The rows above the centre are a filter of Vertical::r x kernel taps, which runs as kChunks filters of
+// Horizontal::r columns side by side. Because Horizontal::m == Horizontal::r, chunk i of tile j reads the
+// transformed input of tile j + i. The centre row is one horizontal filter. The backward direction is
+// mirrored: rows below the centre, taps in reverse order.
 #pragma once
 #include "../ops.h"
 #include "simd.h"
@@ -11,7 +11,7 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// One image (h, w, channels); reading outside it gives 0.
+// One image (h, w, channels). Pixels outside it read as 0.
 struct ImageView {
   const float* data;
   int h, w, channels;
@@ -21,7 +21,7 @@ struct ImageView {
     return data + (int64_t{y} * w + x) * channels + channel;
   }
 
-  // Whether whole vectors may be read at [y, y + rows) x [x, x + columns).
+  // Whether whole vectors can be read at [y, y + rows) x [x, x + columns).
   bool contains_all(int y, int x, int rows, int columns, int channel) const {
     return y >= 0 && y + rows <= h && x >= 0 && x + columns <= w && channel + kLanes <= channels;
   }
@@ -32,13 +32,14 @@ struct ImageView {
   }
 };
 
-// Planes of transformed values: plane p begins at data + p * stride.
+// Planes of transformed values. Plane p begins at data + p * stride.
 struct Planes {
   float* data;
   int64_t stride;
 };
 
-// An odd number of cache lines, so that the planes of one tile do not all fall into the same cache set.
+// The stride is an odd number of cache lines, so that the planes of one tile do not all fall into the same
+// cache set.
 constexpr int64_t plane_stride(int64_t floats) {
   const int64_t lines = divide_up(floats, 16);
   return (lines + (lines % 2 == 0)) * 16;
@@ -59,8 +60,8 @@ struct WinogradTiles {
   static int tiles_across(int w) { return static_cast<int>(divide_up(w, kColumns)); }
   static int tile_rows(int h) { return static_cast<int>(divide_up(h, kRows)); }
 
-  // Transforms one row of tiles: `upper` gets tiles + kChunks - 1 of them, `centre` gets `tiles` for each
-  // pixel row. Channels are padded to whole vectors.
+  // Transforms one row of tiles. `upper` receives tiles + kChunks - 1 tiles, `centre` receives `tiles` for
+  // each pixel row. Channels are padded to whole vectors.
   static void transform_input(const ImageView& image, Direction direction, int tile_row, int tiles,
                               Planes upper, Planes centre) {
     const bool forward = direction == Direction::kForward;
@@ -93,7 +94,8 @@ struct WinogradTiles {
     }
   }
 
-  // The sums of one tile and one vector of channels, before bias and activation: AT (upper) A + centre A.
+  // Computes the outputs of one tile and one vector of channels, before bias and activation: AT (upper) A
+  // + centre A.
   static void transform_output(Planes upper, Planes centre, Vector bias, Vector (&out)[kRows][kColumns]) {
     Vector columns[kRows][H::n];
     PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) {
@@ -107,7 +109,7 @@ struct WinogradTiles {
     PIXELCNN_UNROLL for (int r = 0; r < kRows; ++r) multiply<H::AT>(columns[r], out[r], bias);
   }
 
-  // The transposed output transform of one row of tiles of grad_y, for the weight gradient.
+  // Applies the transposed output transform to one row of tiles of grad_y, for the weight gradient.
   static void transform_gradient(const ImageView& image, int tile_row, int tiles, Planes upper,
                                  Planes centre) {
     const int padded = static_cast<int>(round_up(image.channels, kLanes)), y = tile_row * kRows;
@@ -124,9 +126,9 @@ struct WinogradTiles {
     }
   }
 
-  // taps[t] are the live taps of one input channel and a vector of output channels. store(chunk, plane,
-  // value) gets the transformed rows above the centre (chunk < kChunks, plane < kUpperPlanes) and the centre
-  // row (chunk kChunks, plane < H::n).
+  // Transforms the weights of one input channel and a vector of output channels; taps[t] are their live
+  // taps. store(chunk, plane, value) receives the transformed rows above the centre (chunk < kChunks,
+  // plane < kUpperPlanes) and the centre row (chunk kChunks, plane < H::n).
   template <class Store>
   static void transform_weights(const Vector (&taps)[kTaps], Direction direction, const Store& store) {
     const bool forward = direction == Direction::kForward;
@@ -154,7 +156,8 @@ struct WinogradTiles {
     PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) store(kChunks, q, out[q]);
   }
 
-  // The transpose of transform_weights (forward): products(chunk, plane) to the gradients of the live taps.
+  // Applies the transpose of transform_weights: turns products(chunk, plane) into the gradients of the
+  // live taps. Forward only.
   template <class Products>
   static void transform_weight_gradient(const Products& products, Vector (&taps)[kTaps]) {
     for (int chunk = 0; chunk < kChunks; ++chunk) {

@@ -1,7 +1,8 @@
-// Winograd (Toom-Cook) matrices for m outputs of an r-tap filter: y = AT ((G g) * (BT d)), with n = m + r
-// - 1.
+// Defines the matrices of the Winograd (Toom-Cook) algorithm for m outputs of a filter with r taps: y = AT
+// ((G g) * (BT d)), where n = m + r - 1.
 //
-// Interpolation points 0, 1, -1, 2, -2 or -1/2, 1/2 and infinity; rows are scaled to balance rounding.
+// The interpolation points are 0, 1, -1, 2, -2 or -1/2, 1/2 and infinity. Rows are scaled so that rounding
+// errors balance.
 #pragma once
 #include "simd.h"
 
@@ -85,7 +86,7 @@ struct F11 {
   static constexpr float BT[1][1] = {{1}};
 };
 
-// out = initial + M in, leaving out the zeros of M.
+// Computes out = initial + M in, without the products with zeros of M.
 template <const auto& kMatrix>
 __attribute__((always_inline)) inline void multiply(const Vector* in, Vector* out,
                                                     Vector initial = Vector{}) {
@@ -99,7 +100,7 @@ __attribute__((always_inline)) inline void multiply(const Vector* in, Vector* ou
   }
 }
 
-// out = M^T in.
+// Computes out = M^T in.
 template <const auto& kMatrix>
 __attribute__((always_inline)) inline void multiply_transposed(const Vector* in, Vector* out) {
   constexpr int kRows = sizeof(kMatrix) / sizeof(kMatrix[0]), kColumns = sizeof(kMatrix[0]) / sizeof(float);

@@ -8,10 +8,10 @@ import { blocksOf, elementBytes, vectorElements } from './gpu-model.mjs';
 const sharedLines = 512;
 
 /** A convolution, forward or back to its input. Channels of images are padded to a 16-byte vector. */
-export function convolve({ pixels, slots, c, k, gate = false }) {
+export function convolve({ pixels, slots, c, k, reluOutput = false }) {
   const padded = blocksOf(c, vectorElements) * vectorElements;
   const line = slots * padded * elementBytes;
-  const written = pixels * k * elementBytes * (gate ? 2 : 1);
+  const written = pixels * k * elementBytes * (reluOutput ? 2 : 1);
   return {
     l2Bytes: (pixels * blocksOf(k, sharedLines) + k * blocksOf(pixels, sharedLines)) * line + written,
     hbmBytes: pixels * c * elementBytes + written,

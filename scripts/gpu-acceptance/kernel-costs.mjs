@@ -14,16 +14,16 @@ export const sizes = {
   kCrossEntropyThreads: 256,
   kFlatThreads: 256,
   kLogitsStride: 256 + 4, // of the sampler's logits in shared memory
-  kTile: 32, // taps and channels of a tile of weights
+  kTileSide: 32, // taps and channels of a tile of weights
   kMultiprocessors: 132, // that the parts of a gradient are made for
   kLargeBlocks: 4, // of such a multiprocessor, in a weight gradient
   kSmallBlocks: 2,
 };
 
 /** Taps that have a weight, and taps of the packed filter (cuda/masked_conv2d.h). */
-export function tapsOf({ kernelSize, maskType, groups }) {
+export function tapsOf({ kernelSize, maskType, channelGroups }) {
   const radius = (kernelSize - 1) / 2;
-  const centre = maskType === 'B' || groups > 1 ? 1 : 0;
+  const centre = maskType === 'B' || channelGroups > 1 ? 1 : 0;
   return { live: radius * kernelSize + radius + centre, slots: (radius + 1) * kernelSize };
 }
 
@@ -32,20 +32,20 @@ export const floatBytes = 4;
 const sectorBytes = 32;
 
 const flatThreads = sizes.kFlatThreads;
-const { kTile } = sizes;
+const { kTileSide } = sizes;
 
 /** Weights of all layers into packed filters, in tiles of 32 x 32 (taps, channels) that are transposed on the way. */
 export function pack(layers) {
   const sum = (of) => layers.reduce((total, layer) => total + of(layer), 0);
   return {
-    blocks: sum(({ k, c, slots }) => k * Math.min(64, blocksOf(c, kTile) * blocksOf(slots, kTile))),
+    blocks: sum(({ k, c, slots }) => k * Math.min(64, blocksOf(c, kTileSide) * blocksOf(slots, kTileSide))),
     threads: flatThreads,
     // The taps of an output and channel lie together, but begin anywhere in a sector.
     l2Bytes: sum(
       ({ k, c, taps, slots }) =>
         k * c * ((blocksOf(taps * floatBytes, sectorBytes) + 1) * sectorBytes + slots * elementBytes),
     ),
-    l2Trips: kTile / (flatThreads / kTile), // rows of a tile that a thread reads, one after the other
+    l2Trips: kTileSide / (flatThreads / kTileSide), // rows of a tile that a thread reads, one after the other
   };
 }
 

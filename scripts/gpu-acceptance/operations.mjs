@@ -48,11 +48,11 @@ async function compare(cpu, gpu, problem, precision) {
 
 /** Changes all inputs from some pixel on; says which outputs moved that may not see them. */
 async function findLeak(gpu, problem, precision, before) {
-  const { n, h, w, c, k, maskType, groups } = problem.geometry;
+  const { n, h, w, c, k, maskType, channelGroups } = problem.geometry;
   const pixels = h * w;
   // In the middle of a row: at its end, the zero border would hide a tap too many.
   const first = Math.floor(h / 2) * w + Math.ceil(w / 2);
-  const blind = Math.min(pixels, first + (maskType === 'A' && groups === 1 ? 1 : 0));
+  const blind = Math.min(pixels, first + (maskType === 'A' && channelGroups === 1 ? 1 : 0));
   const x = problem.x.slice();
   for (let image = 0; image < n; image += 1)
     for (let i = (image * pixels + first) * c; i < (image + 1) * pixels * c; i += 1)

@@ -21,14 +21,14 @@ def synchronize():
 
 
 class MaskedConv2d(nn.Conv2d):
-    def __init__(self, c, k, kernel_size, mask_type, groups):
+    def __init__(self, c, k, kernel_size, mask_type, channel_groups):
         super().__init__(c, k, kernel_size, padding=kernel_size // 2)
         centre = kernel_size // 2
         mask = torch.ones(k, c, kernel_size, kernel_size)
         mask[:, :, centre, centre + 1:] = 0
         mask[:, :, centre + 1:] = 0
-        output = (torch.arange(k) * groups // k)[:, None]
-        inputs = (torch.arange(c) * groups // c)[None]
+        output = (torch.arange(k) * channel_groups // k)[:, None]
+        inputs = (torch.arange(c) * channel_groups // c)[None]
         mask[:, :, centre, centre] = (inputs <= output if mask_type == "B" else inputs < output).float()
         self.register_buffer("mask", mask)
 

@@ -96,7 +96,7 @@ function convolveIn(name, shape, gpu) {
     c,
     k,
     front = false,
-    gate = false,
+    reluOutput = false,
     backward = false,
   } = shape;
   const tile = tiles[name];
@@ -114,7 +114,7 @@ function convolveIn(name, shape, gpu) {
   const hot = Math.min(residentBlocks(busy, gpu), blocksOf(busy.blocks, gpu.multiprocessors));
   const line = c * elementBytes;
   const fits = !front && hot * (tile.rows + rows[0] - 1) * line <= leftToL1(busy, gpu);
-  const written = pixels * k * elementBytes * (gate ? 2 : 1);
+  const written = pixels * k * elementBytes * (reluOutput ? 2 : 1);
   return {
     ...busy,
     l2Bytes:

@@ -41,7 +41,7 @@ export function trainingOps({ model, batch, height, width, convolutions }, gpu) 
     return withCudnn ? [kernel('round bias', costs.tiny()), convolution] : [convolution];
   };
   const inputGradient = (layer, n) => {
-    const shape = { ...layer, pixels: n, c: layer.k, k: layer.c, gate: true, backward: true };
+    const shape = { ...layer, pixels: n, c: layer.k, k: layer.c, reluOutput: true, backward: true };
     return kernel(
       `${layer.role} input gradient`,
       withCudnn ? cudnn.convolve(shape) : products.convolve(shape, gpu),

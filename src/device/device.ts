@@ -68,7 +68,7 @@ export class Device {
   /** @internal The public calls that are under way on the device and its models. */
   readonly calls: CallQueue;
   /** @internal Whether a packed filter serves the forward and the backward convolution. */
-  readonly packsAlike: boolean;
+  readonly packsOnce: boolean;
   readonly #handle: NativeDevice;
   readonly #info: DeviceInfo;
   readonly #steps = new StepsInFlight();
@@ -84,8 +84,8 @@ export class Device {
     this.#handle = handle;
     this.calls = new CallQueue(limits);
     const about = callNative(() => native().deviceInfo(handle));
-    const { precisions: supported, cudnn, recording: _, packsAlike, ...info } = about;
-    this.packsAlike = packsAlike;
+    const { precisions: supported, cudnn, recording: _, packsOnce, ...info } = about;
+    this.packsOnce = packsOnce;
     this.#info = {
       ...info,
       precision: choosePrecision(

@@ -25,7 +25,7 @@ export interface Native {
     /** The numbers of the precisions that it computes in (Precision of native/ops.h). */
     precisions: number[];
     /** Whether a packed filter is the same for both directions (native/backend.h). */
-    packsAlike: boolean;
+    packsOnce: boolean;
   };
   /** Describes the cuDNN of this machine. `message` is empty if it can be used. */
   cudnnReport(): Record<'version' | 'path' | 'code' | 'message' | 'remedy' | 'attempts', string>;
@@ -51,7 +51,7 @@ export interface Native {
   programChoices(program: NativeProgram): { made: number; of: number };
 }
 
-const abi = 5;
+const abi = 6;
 let loaded: Native | undefined;
 
 /**

@@ -45,7 +45,7 @@ function trainingPacks(
   network: Network,
   algorithm: Algorithm,
 ): (i: number, direction: Direction) => Tensor {
-  if (r.device.packsAlike) {
+  if (r.device.packsOnce) {
     const packed = recordPack(r, network, algorithm);
     return (i) => packed[i]!;
   }

@@ -53,7 +53,7 @@ export function shapeNumbers(r: Recorder, shape: MaskedConv2dShape): number[] {
 
 /** The integers of a filter without images: native code reads it as the convolution of one image of one pixel. */
 function filterNumbers(r: Recorder, filter: FilterShape): number[] {
-  return shapeNumbers(r, { n: 1, h: 1, w: 1, ...filter });
+  return shapeNumbers(r, { ...filter, n: 1, h: 1, w: 1 });
 }
 
 /** Returns the bytes of a packed filter. */

@@ -3,6 +3,7 @@ import { encodeModel } from '../checkpoint/model-file.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { allocating, check, PixelCnnError } from '../errors.js';
 import { checkImages } from '../models/check-images.js';
+import type { Model } from '../models/model.js';
 import { parseOptions } from '../options.js';
 import { checkModel, type PixelCNN } from '../pixelcnn.js';
 import { TrainingImages } from './batches.js';

@@ -26,8 +26,8 @@ const grouped = { channels: 3, hiddenChannels: 9, layers: 3, levels: 3, kernelSi
 const deep = { channels: 1, hiddenChannels: 4, layers: 40, levels: 2, kernelSize: 3 };
 
 /** What a device that is asked whether it packs alike answers from now on. */
-function answer(device: Device, packsAlike: boolean): Device {
-  return Object.defineProperty(device, 'packsAlike', { value: packsAlike });
+function answer(device: Device, packsOnce: boolean): Device {
+  return Object.defineProperty(device, 'packsOnce', { value: packsOnce });
 }
 
 /** The ops of a training step, and the weights and gradients after three of them. The device is disposed. */
@@ -105,9 +105,9 @@ describe('a training step on the CPU', () => {
 describe('what a device says of itself', () => {
   it('does not tell users how it packs', async () => {
     await using gpu = await openGpu();
-    expect([gpu.packsAlike, 'packsAlike' in gpu.info]).toEqual([true, false]);
+    expect([gpu.packsOnce, 'packsOnce' in gpu.info]).toEqual([true, false]);
     await using cpu = await openDevice({ backend: 'cpu' });
-    expect([cpu.packsAlike, 'packsAlike' in cpu.info]).toEqual([false, false]);
+    expect([cpu.packsOnce, 'packsOnce' in cpu.info]).toEqual([false, false]);
   });
 });
 

@@ -69,7 +69,7 @@ describe('the constants of the kernels', () => {
       kCrossEntropyThreads: 'cuda/cross_entropy.h',
       kFlatThreads: 'cuda/grid.h',
       kLogitsStride: 'cuda/sample.cu',
-      kTile: 'cuda/masked_conv2d_pack.cu',
+      kTileSide: 'cuda/masked_conv2d_pack.cu',
       kMultiprocessors: 'cuda/gradient_parts.h',
       kLargeBlocks: 'cuda/masked_conv2d_gradient.cu',
       kSmallBlocks: 'cuda/masked_conv2d_gradient.cu',
@@ -133,7 +133,7 @@ it.each([{}, { layers: 2 }, { channels: 3, hiddenChannels: 12, layers: 4, kernel
     const device = {
       info: { precision: 'bf16' },
       packedBytes: () => 256,
-      packsAlike: true,
+      packsOnce: true,
     } as unknown as Device;
     const r = new Recorder(device);
     const filterOf = ({ k, c, kernelSize }: { k: number; c: number; kernelSize: number }) => ({

@@ -1,5 +1,5 @@
-// supports() of cuda/launch.h, by which a precision is refused, and the branches of cuda/ptx.h that have no instruction
-// for it agree on every GPU that the library is built for.
+// Checks that the precisions which supports() in cuda/launch.h refuses are those that cuda/ptx.h has no
+// instructions for, on every GPU that the library is built for.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

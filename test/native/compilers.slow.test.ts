@@ -1,5 +1,5 @@
-// The native sources compile without warnings by newer versions of g++ than this machine has: each takes away headers
-// that sources happened to get from others.
+// Compiles the native sources with newer versions of g++ than this machine's: each version removes
+// includes from its headers that sources may have relied on.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';

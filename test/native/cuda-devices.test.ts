@@ -1,4 +1,4 @@
-// Devices of one GPU beside each other, and how choices are timed: programs on the emulated GPU.
+// Runs the native tests of several devices on one GPU and of the stopwatch, on the emulated GPU.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

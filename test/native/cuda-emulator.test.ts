@@ -1,4 +1,4 @@
-// The emulator that runs CUDA kernels without a GPU, and the rules that keep them fit for it.
+// Tests the emulator that runs CUDA kernels without a GPU, and the rules that keep kernels runnable in it.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

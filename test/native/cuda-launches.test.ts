@@ -1,5 +1,5 @@
-// Which tile and how many blocks our convolutions choose for a shape and a GPU: today's choices, so that a change of
-// them is seen, and how many times their blocks fill it.
+// Pins the tile and the number of blocks that our convolutions choose for a shape and a GPU, so that a
+// change of them is noticed, and checks how many times the blocks fill the GPU.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// The CUDA kernels of masked convolution in the emulator, against the CPU and around plans of cuDNN.
+// Runs the tests of the CUDA convolution kernels in the emulator: against the CPU, and around plans of
+// cuDNN.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,4 @@
-// The other CUDA kernels in the emulator, against the CPU backend.
+// Runs the tests of the other CUDA kernels in the emulator, against the CPU backend.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

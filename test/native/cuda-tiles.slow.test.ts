@@ -1,4 +1,5 @@
-// The CUDA kernels that multiply in block tiles, in the emulator on many random shapes: at least 200 in each precision.
+// Tests the CUDA kernels that multiply in block tiles on many random shapes in the emulator, at least 200
+// in each precision.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';

@@ -1,4 +1,5 @@
-// Two devices on one emulated GPU, as of two workers of a process: what one does must not disturb the other.
+// Tests two devices on one emulated GPU, as two workers of a process may have: neither may disturb the
+// other.
 // Usage: cuda_devices_test
 #include <atomic>
 #include <chrono>
@@ -68,7 +69,7 @@ class Device {
   }
   void allocate() { cuda().allocate(device_, 1 << 20, &status_); }
   void choose() {
-    const MaskedConv2dShape shape{1, 4, 4, 8, 8, 3, MaskType::kB, 1, Algorithm::kAuto};
+    const MaskedConv2dShape shape{{8, 8, 3, MaskType::kB, 1, Algorithm::kAuto}, 1, 4, 4};
     const MaskedConv2dForward op{nullptr, nullptr, nullptr, nullptr, shape, 0};
     cuda().workspace_MaskedConv2dForward(device_, &op, &status_);
   }

@@ -1,5 +1,5 @@
-// What the CUDA kernel tests share: device memory, one-line runs of ops on the GPU or the emulator and on the
-// CPU, and rounding to the storage of a precision. Compiles for both.
+// Helps the CUDA kernel tests with device memory, one-line runs of ops on the GPU or the emulator and on
+// the CPU, and rounding to a precision's storage. It compiles for both.
 #pragma once
 #include <cstdlib>
 #include <memory>
@@ -75,7 +75,7 @@ void run_on_cpu(const Op& op) {
   if (!run(kernels, op, pool)) throw Error("ERR_TEST", "the CPU kernel overran its workspace");
 }
 
-inline std::vector<std::byte> pack_on_cpu(const MaskedConv2dShape& shape, Direction direction,
+inline std::vector<std::byte> pack_on_cpu(const FilterShape& shape, Direction direction,
                                           const std::vector<float>& weight) {
   std::vector<std::byte> packed(cpu::kernels(nullptr)->packed_bytes(shape, direction));
   run_on_cpu(MaskedConv2dPack{{{weight.data(), packed.data(), shape, direction}}, 1});

@@ -1,5 +1,6 @@
-// The head on the CUDA backend: likelihoods against the CPU backend, training against the CPU's convolutions
-// and float64 cross-entropy with the roundings of the precision in between.
+// Tests the model's last layer on the CUDA backend: likelihoods against the CPU backend, and training
+// against the CPU's convolutions and a float64 cross-entropy, with the roundings of the precision in
+// between.
 #include "cuda_ops_test.h"
 #include "kernels_reference.h"
 

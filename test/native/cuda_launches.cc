@@ -1,6 +1,6 @@
-// Prints what the convolutions launch for a shape on a GPU: blocks, threads, bytes of shared memory, and how
-// many such blocks one of its multiprocessors has room for. Nothing runs: LAUNCH here takes notes, so that
-// this needs neither a GPU nor the emulator's library.
+// Prints what the convolutions launch for a shape on a GPU: blocks, threads, bytes of shared memory, and
+// how many such blocks fit on one of its multiprocessors. Nothing runs: LAUNCH only records here, so this
+// needs neither a GPU nor the emulator's library.
 //   cuda_launches OP PRECISION N H W C K KERNEL_SIZE MULTIPROCESSORS COMPUTE_CAPABILITY
 // OP "cost" prints what the model behind the choice finds for a forward convolution in the large and in the
 // small tile: blocks, waves, bytes from L2, clocks.
@@ -66,7 +66,7 @@ int main(int count, char** words) {
                               : name == "bf16" ? Precision::kBf16
                                                : Precision::kF16;
   const int n = numbers[0], h = numbers[1], w = numbers[2], c = numbers[3], k = numbers[4], size = numbers[5];
-  const MaskedConv2dShape shape = {n, h, w, c, k, size, MaskType::kB, 1, Algorithm::kDirect, precision};
+  const MaskedConv2dShape shape = {{c, k, size, MaskType::kB, 1, Algorithm::kDirect, precision}, n, h, w};
   const FrontShape front = {size / 2, size / 2 + 1};
   const cuda::Launch launch = {nullptr, nullptr, numbers[6], nullptr};
   if (op == "forward") cuda::forward({.shape = shape}, launch);

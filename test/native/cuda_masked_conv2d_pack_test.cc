@@ -1,5 +1,5 @@
-// Lists of filters packed by the CUDA kernel, against a plain loop: every bit, what is not to be read and
-// what is not to be written. Lists of the CPU's packing, against its filters packed one by one.
+// Compares lists of filters that the CUDA kernel packs with a plain loop: every bit, which weights are
+// read, and which bytes are written. Compares lists that the CPU packs with its filters packed one by one.
 //   cuda_masked_conv2d_pack_test [lists of each precision=200] [seed=1] [schedule=0]
 #include <cstdio>
 #include <cstdlib>
@@ -15,7 +15,7 @@ namespace {
 using Bytes = std::vector<std::byte>;
 
 // Small shapes mostly; sometimes an output with more weights than its blocks pack in one round.
-MaskedConv2dShape random_filter(Random& random, Precision precision) {
+FilterShape random_filter(Random& random, Precision precision) {
   for (;;) {
     const bool large = random.chance(0.01);
     const int sizes[] = {1, 2, 3, 5, 8, 31, 32, 33, 40, 64, 65};
@@ -24,22 +24,16 @@ MaskedConv2dShape random_filter(Random& random, Precision precision) {
     const int kernel =
         random.chance(large ? 0.5 : 0.1) ? 2 * random.integer(4, 15) + 1 : 2 * random.integer(0, 3) + 1;
     const int groups = random.chance(0.5) ? 1 : random.integer(1, 9);
-    const MaskedConv2dShape shape = {1,
-                                     1,
-                                     1,
-                                     c,
-                                     k,
-                                     kernel,
-                                     random.chance(0.5) ? MaskType::kA : MaskType::kB,
-                                     groups,
-                                     static_cast<Algorithm>(random.integer(0, 2)),
-                                     precision};
+    const FilterShape shape = {c,        k,
+                               kernel,   random.chance(0.5) ? MaskType::kA : MaskType::kB,
+                               groups,   static_cast<Algorithm>(random.integer(0, 2)),
+                               precision};
     if (groups <= c && groups <= k && shape.weight_count() < (large ? 400'000 : 20'000)) return shape;
   }
 }
 
 struct Filter {
-  MaskedConv2dShape shape;
+  FilterShape shape;
   Direction direction;
   std::vector<float> weight;  // NaN under the mask
 

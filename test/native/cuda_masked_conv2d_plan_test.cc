@@ -1,6 +1,6 @@
-// What the CUDA convolutions do around a plan of cuDNN, with loops in the place of cuDNN: rounded bias, gate,
-// weight gradients unpacked, scratch cut up. Values are small integers, so results must be our kernels' to
-// the bit.
+// Tests the work around a plan of cuDNN, with loops in the place of cuDNN: rounding the bias, applying the
+// ReLU's gradient, unpacking weight gradients, and dividing scratch memory. Values are small integers, so
+// results must equal those of our kernels bit for bit.
 //   cuda_masked_conv2d_plan_test [shapes=100] [seed=1]
 #include <cstdio>
 #include <cstdlib>
@@ -31,7 +31,7 @@ class LoopPlan : public cuda::ConvolutionPlan {
       case Convolution::kForwardRelu:
         return forward(operands);
       case Convolution::kInputGradient:
-      case Convolution::kInputGradientGated:
+      case Convolution::kInputGradientThroughRelu:
         return input_gradient(operands);
       case Convolution::kWeightGradient:
       case Convolution::kWeightGradientRounded:
@@ -58,7 +58,7 @@ class LoopPlan : public cuda::ConvolutionPlan {
   template <class Body>
   void for_each_product(const Body& body) const {
     MaskedConv2dShape dense = shape_;
-    dense.mask = MaskType::kB, dense.groups = 1;
+    dense.mask = MaskType::kB, dense.channel_groups = 1;
     const int size = shape_.kernel_size, slots = (size / 2 + 1) * size;
     reference::for_each_product(dense, [&](int64_t from, int64_t to, int64_t weight) {
       const int64_t slot = weight % (size * size), kc = weight / (size * size);
@@ -79,9 +79,9 @@ class LoopPlan : public cuda::ConvolutionPlan {
     const Floats grad_y = read(operands.grad_y, shape_.y_count()), w = read(operands.packed, packed_count());
     Floats grad_x(shape_.x_count());
     for_each_product([&](int64_t from, int64_t to, int64_t at) { grad_x[from] += grad_y[to] * w[at]; });
-    if (convolution_ == Convolution::kInputGradientGated) {
-      const Floats gate = read(operands.gate, shape_.x_count());
-      for (size_t i = 0; i < gate.size(); ++i) grad_x[i] = gate[i] <= 0 ? 0 : grad_x[i];
+    if (convolution_ == Convolution::kInputGradientThroughRelu) {
+      const Floats relu_output = read(operands.relu_output, shape_.x_count());
+      for (size_t i = 0; i < relu_output.size(); ++i) grad_x[i] = relu_output[i] <= 0 ? 0 : grad_x[i];
     }
     write(operands.grad_x, grad_x, shape_.precision);
   }
@@ -106,7 +106,8 @@ class LoopCudnn : public cuda::Cudnn {
   const cuda::ConvolutionPlan* prepare(const cuda::ConvolutionRequest& request,
                                        const cuda::ConvolutionTrial& trial) override {
     Convolution convolution = request.convolution;
-    if (least_ && convolution == Convolution::kInputGradientGated) convolution = Convolution::kInputGradient;
+    if (least_ && convolution == Convolution::kInputGradientThroughRelu)
+      convolution = Convolution::kInputGradient;
     if (least_ && convolution == Convolution::kWeightGradient &&
         request.shape.precision == Precision::kBf16) {
       convolution = Convolution::kWeightGradientRounded;
@@ -147,16 +148,17 @@ class PlanTest {
     const DeviceBuffer<float> weight(integers(shape_.weight_count())), bias(integers(shape_.k));
     const DeviceBuffer<std::byte> packed(cuda::packed_bytes(shape_, Direction::kForward)),
         x(activations(shape_.x_count())), grad_y(activations(shape_.y_count())),
-        gate(activations(shape_.x_count()));
+        relu_output(activations(shape_.x_count()));
     run_on_device(MaskedConv2dPack{{{weight, packed, shape_, Direction::kForward}}, 1}, test_gpu());
     const int64_t element = element_bytes(shape_.precision);
     const int relu = random_.integer(0, 1);
-    const std::byte* gate_or_null = random_.chance(0.5) ? static_cast<std::byte*>(gate) : nullptr;
+    const std::byte* relu_output_or_null =
+        random_.chance(0.5) ? static_cast<std::byte*>(relu_output) : nullptr;
 
     compare<std::byte>("forward", shape_.y_count() * element,
                        [&](void* y) { return MaskedConv2dForward{x, packed, bias, y, shape_, relu}; });
     compare<std::byte>("input gradient", shape_.x_count() * element, [&](void* grad_x) {
-      return MaskedConv2dBackwardInput{grad_y, packed, gate_or_null, grad_x, shape_};
+      return MaskedConv2dBackwardInput{grad_y, packed, relu_output_or_null, grad_x, shape_};
     });
     const int64_t weights = shape_.weight_count();
     compare<float>("weight gradient", weights + shape_.k, [&](float* gradients) {
@@ -199,16 +201,15 @@ int run_tests(int shapes, uint64_t seed) {
   Report report;
   for (int i = 0; i < shapes; ++i) {
     const int groups = random.integer(1, 3);
-    const MaskedConv2dShape shape = {random.integer(1, 2),
-                                     random.integer(1, 5),
-                                     random.integer(1, 5),
-                                     random.integer(groups, 9),
-                                     random.integer(groups, 9),
-                                     2 * random.integer(0, 2) + 1,
-                                     random.chance(0.5) ? MaskType::kA : MaskType::kB,
-                                     groups,
-                                     Algorithm::kAuto,
-                                     static_cast<Precision>(i % 4)};
+    const int n = random.integer(1, 2), h = random.integer(1, 5), w = random.integer(1, 5);
+    const FilterShape filter = {random.integer(groups, 9),
+                                random.integer(groups, 9),
+                                2 * random.integer(0, 2) + 1,
+                                random.chance(0.5) ? MaskType::kA : MaskType::kB,
+                                groups,
+                                Algorithm::kAuto,
+                                static_cast<Precision>(i % 4)};
+    const MaskedConv2dShape shape = {filter, n, h, w};
     PlanTest(shape, random, report).run();
   }
   std::printf("%d passed, %d failed\n", report.passed(), report.failed());

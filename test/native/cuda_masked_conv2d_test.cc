@@ -1,5 +1,5 @@
-// The CUDA kernels of masked convolution on random shapes, against loops in float64 over the operands as the
-// precision stores them. With integers every sum is exact, so results must be too.
+// Tests the CUDA kernels of masked convolution on random shapes, against float64 loops over the operands
+// as the precision stores them. With integers every sum is exact, so results must be exact too.
 //   cuda_masked_conv2d_test [shapes=200] [seed=1] [schedule=0]
 #include <cstdio>
 #include <cstdlib>
@@ -117,14 +117,16 @@ class ConvolutionTest {
     return y.read();
   }
   Bytes run_backward_input(const MaskedConv2dShape& shape, const Bytes& grad_y, const Bytes& packed,
-                           const Bytes& gate, cuda::TileSize tile) const {
+                           const Bytes& relu_output, cuda::TileSize tile) const {
     const DeviceBuffer<std::byte> grad_device(grad_y), packed_device(packed),
         grad_x(shape.x_count() * element_bytes(precision_));
-    std::optional<DeviceBuffer<std::byte>> gate_device;
-    if (!gate.empty()) gate_device.emplace(gate);
-    const std::byte* gate_or_null = gate_device ? static_cast<std::byte*>(*gate_device) : nullptr;
+    std::optional<DeviceBuffer<std::byte>> relu_output_device;
+    if (!relu_output.empty()) relu_output_device.emplace(relu_output);
+    const std::byte* relu_output_or_null =
+        relu_output_device ? static_cast<std::byte*>(*relu_output_device) : nullptr;
     run_in_tile(cuda::backward_input,
-                MaskedConv2dBackwardInput{grad_device, packed_device, gate_or_null, grad_x, shape}, tile);
+                MaskedConv2dBackwardInput{grad_device, packed_device, relu_output_or_null, grad_x, shape},
+                tile);
     return grad_x.read();
   }
 
@@ -174,31 +176,33 @@ class ConvolutionTest {
 
   void backward_input(const Floats& weight, const Bytes& packed) {
     const Floats grad_y = random_values(shape_.y_count());
-    Floats gate = random_values(random_.chance(0.5) ? shape_.x_count() : 0);
-    if (!gate.empty()) gate[0] = NAN;  // does not close the gate
-    const Bytes grad_bytes = to_storage(grad_y, precision_), gate_bytes = to_storage(gate, precision_);
-    const Bytes grad_x = run_backward_input(shape_, grad_bytes, packed, gate_bytes, kLarge);
+    Floats relu_output = random_values(random_.chance(0.5) ? shape_.x_count() : 0);
+    if (!relu_output.empty()) relu_output[0] = NAN;  // NaN is not <= 0, so the gradient passes
+    const Bytes grad_bytes = to_storage(grad_y, precision_),
+                relu_output_bytes = to_storage(relu_output, precision_);
+    const Bytes grad_x = run_backward_input(shape_, grad_bytes, packed, relu_output_bytes, kLarge);
 
     Sums sums(shape_.x_count());
     const Floats factors = multiplied(grad_y), weights = multiplied(weight);
     reference::for_each_product(shape_, [&](int64_t from, int64_t to, int64_t w) {
       sums.add(from, double{factors[to]} * weights[w]);
     });
-    for (size_t i = 0; i < gate.size(); ++i) sums.value[i] = gate[i] <= 0 ? 0 : sums.value[i];
+    for (size_t i = 0; i < relu_output.size(); ++i) sums.value[i] = relu_output[i] <= 0 ? 0 : sums.value[i];
     compare(from_storage(grad_x, precision_), sums.value, sums.magnitude, precision_, "input gradient");
 
-    report_.check(same_bits(run_backward_input(shape_, grad_bytes, packed, gate_bytes, kSmall), grad_x),
-                  "input gradient in small tiles " + name_);
     report_.check(
-        same_bits(run_backward_input(alone(), last_image(grad_bytes), packed, last_image(gate_bytes), kSmall),
-                  last_image(grad_x)),
-        "input gradient of one image alone " + name_);
+        same_bits(run_backward_input(shape_, grad_bytes, packed, relu_output_bytes, kSmall), grad_x),
+        "input gradient in small tiles " + name_);
+    report_.check(same_bits(run_backward_input(alone(), last_image(grad_bytes), packed,
+                                               last_image(relu_output_bytes), kSmall),
+                            last_image(grad_x)),
+                  "input gradient of one image alone " + name_);
 
     const int64_t changed = random_.integer(0, static_cast<int>(shape_.y_count()) - 1);
     Floats other = grad_y;
     other[changed] = stored(other[changed] + 1000, precision_);
     const Bytes grad_x_other =
-        run_backward_input(shape_, to_storage(other, precision_), packed, gate_bytes, kLarge);
+        run_backward_input(shape_, to_storage(other, precision_), packed, relu_output_bytes, kLarge);
     std::vector<char> sees(shape_.x_count());
     reference::for_each_product(shape_,
                                 [&](int64_t from, int64_t to, int64_t) { sees[from] |= to == changed; });
@@ -239,8 +243,8 @@ class ConvolutionTest {
     }
   }
 
-  // At every step the front writes its pixels with the bits of `forward`, and nothing else. Images are cut to
-  // keep the number of steps down.
+  // At every position the front writes its pixels with the bits of `forward`, and nothing else. Images are
+  // cut to keep the number of positions down.
   void front(const Bytes& packed) {
     MaskedConv2dShape shape = shape_;
     shape.h = std::min(shape.h, 4), shape.w = std::min(shape.w, 6);
@@ -256,9 +260,9 @@ class ConvolutionTest {
     const DeviceBuffer<std::byte> x_device(pad_image(x, shape, shape.c * element, front)),
         packed_device(packed), y_device(expected);
     const DeviceBuffer<float> bias_device(bias);
-    const auto step = [&](int32_t from, int32_t ahead) {
+    const auto run_front = [&](int32_t from, int32_t ahead) {
       const DeviceBuffer<int32_t> from_device(std::vector<int32_t>{from});
-      for (int group = 0; group < shape.groups; ++group) {
+      for (int group = 0; group < shape.channel_groups; ++group) {
         run_in_tile(cuda::front,
                     MaskedConv2dFront{x_device, packed_device, bias_device, from_device, y_device, shape,
                                       front, group, ahead},
@@ -267,14 +271,15 @@ class ConvolutionTest {
     };
     const int last = shape.w - 1 + front.slope * (shape.h - 1), most = FrontShape::kMostFronts - 1;
     const int any = random_.integer(1, most);
-    for (int32_t t : {-1, last + 1, INT32_MIN, INT32_MAX}) step(t, 0);
+    for (int32_t t : {-1, last + 1, INT32_MIN, INT32_MAX}) run_front(t, 0);
     // A sum beyond int32 is not a front either.
-    for (int32_t from : {INT32_MIN, INT32_MAX - any + 1, INT32_MAX}) step(from, any), step(from, most);
-    step(-any - 1, any), step(last + 1, any), step(last + 1 - any, any);
-    report_.check(same_bits(y_device.read(), expected), "steps off the image do nothing " + name_);
+    for (int32_t from : {INT32_MIN, INT32_MAX - any + 1, INT32_MAX})
+      run_front(from, any), run_front(from, most);
+    run_front(-any - 1, any), run_front(last + 1, any), run_front(last + 1 - any, any);
+    report_.check(same_bits(y_device.read(), expected), "positions off the image have no pixels " + name_);
     for (int32_t t = 0; t <= last; ++t) {
       const int ahead = random_.chance(0.3) ? 0 : random_.chance(0.3) ? most : random_.integer(0, last + 1);
-      step(t - ahead, ahead);
+      run_front(t - ahead, ahead);
     }
     report_.check(same_bits(y_device.read(), pad_image(y, shape, shape.k * element, front)),
                   "front has forward's bits " + name_);
@@ -319,16 +324,9 @@ MaskedConv2dShape random_shape(Random& random, Precision precision) {
     };
     const int c = channels(), k = channels(), kernel = 2 * random.integer(0, 4) + 1;
     const int groups = random.chance(0.5) ? 1 : random.chance(0.6) ? 3 : random.integer(1, 9);
-    const MaskedConv2dShape shape = {random.integer(1, 3),
-                                     random.integer(1, 12),
-                                     random.integer(1, 12),
-                                     c,
-                                     k,
-                                     kernel,
-                                     random.chance(0.5) ? MaskType::kA : MaskType::kB,
-                                     groups,
-                                     Algorithm::kDirect,
-                                     precision};
+    const int n = random.integer(1, 3), h = random.integer(1, 12), w = random.integer(1, 12);
+    const MaskType mask = random.chance(0.5) ? MaskType::kA : MaskType::kB;
+    const MaskedConv2dShape shape = {{c, k, kernel, mask, groups, Algorithm::kDirect, precision}, n, h, w};
     const double products = double(shape.y_count()) * c * kernel * (kernel / 2 + 1);
     if (groups <= c && groups <= k && products < 2e5) return shape;
   }

@@ -60,13 +60,13 @@ void CudaOpsTest::zero_and_next_front() {
   run_on_device(Zero{y, count}, gpu_);
   report.check(y.read() == std::vector<uint32_t>(count, 0), "zero count=" + std::to_string(count));
 
-  const int32_t step = random_.chance(0.1) ? INT32_MAX : random_.integer(-1, 1000);
+  const int32_t position = random_.chance(0.1) ? INT32_MAX : random_.integer(-1, 1000);
   const int fronts = random_.chance(0.3) ? 1 : random_.integer(1, FrontShape::kMostFronts);
-  int32_t expected = step;
+  int32_t expected = position;
   run_on_cpu(NextFront{&expected, fronts});
-  const DeviceBuffer<int32_t> device_step(std::vector<int32_t>{step});
-  run_on_device(NextFront{device_step, fronts}, gpu_);
-  report.check(device_step.read()[0] == expected, "next front fronts=" + std::to_string(fronts));
+  const DeviceBuffer<int32_t> device_position(std::vector<int32_t>{position});
+  run_on_device(NextFront{device_position, fronts}, gpu_);
+  report.check(device_position.read()[0] == expected, "next front fronts=" + std::to_string(fronts));
 }
 
 void CudaOpsTest::gradient_norm() {

@@ -1,4 +1,4 @@
-// The tests of cuda_ops_test, one function per op and random shape.
+// Declares the tests of cuda_ops_test: one function per op, which tests one random shape.
 #pragma once
 #include "cuda_fixture.h"
 
@@ -48,7 +48,7 @@ struct HeadCase {
 
   HeadCase(Random& random, int most_side, bool integers);
   MaskedConv2dShape shape() const {
-    return {n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect, precision};
+    return {{c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect, precision}, n, h, w};
   }
   MaskedConv2dShape cpu_shape() const {
     MaskedConv2dShape result = shape();

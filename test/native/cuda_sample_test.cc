@@ -1,5 +1,5 @@
-// The sampler's draws on the CUDA backend against the CPU backend: the same bits of logits as a forward pass,
-// the same levels where the logits agree, the same treatment of what is not finite.
+// Compares the sampler's draws on the CUDA backend with the CPU backend: logits have the bits of a forward
+// pass, levels are equal where logits are, and values that are not finite are treated alike.
 #include "cuda_ops_test.h"
 #include "kernels_reference.h"
 
@@ -75,8 +75,8 @@ void CudaOpsTest::sample() {
   const uint8_t* known_or_null = with_known ? device_known : static_cast<uint8_t*>(nullptr);
   float* logits_or_null = with_logits ? logits : static_cast<float*>(nullptr);
   run_on_device(MaskedConv2dForward{x, packed, bias, y, head.shape(), 0, 1}, gpu_);
-  const DeviceBuffer<int32_t> step(std::vector<int32_t>{-1});
-  // Some fronts ahead of the step, then the step goes on by as many.
+  const DeviceBuffer<int32_t> position(std::vector<int32_t>{-1});
+  // Some fronts ahead of the position, then the position goes on by as many.
   for (int32_t t = -1; t <= last;) {
     const int fronts = random_.chance(0.3) ? 1 : random_.integer(1, last + 2);
     for (int ahead = 0; ahead < fronts; ++ahead) {
@@ -86,7 +86,7 @@ void CudaOpsTest::sample() {
                                   bias,
                                   device_uniforms,
                                   device_temperature,
-                                  step,
+                                  position,
                                   known_or_null,
                                   level,
                                   device_image,
@@ -104,7 +104,7 @@ void CudaOpsTest::sample() {
                       gpu_);
       }
     }
-    run_on_device(NextFront{step, fronts}, gpu_);
+    run_on_device(NextFront{position, fronts}, gpu_);
     t += fronts;
   }
 

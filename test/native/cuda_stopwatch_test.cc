@@ -1,4 +1,5 @@
-// How long the stopwatch says that work takes, on the emulated GPU, where host and device have model times.
+// Tests the times that the stopwatch measures on the emulated GPU, where host and device have model
+// clocks.
 // Usage: cuda_stopwatch_test
 #include <cmath>
 

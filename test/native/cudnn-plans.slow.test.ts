@@ -1,4 +1,5 @@
-// cuDNN without a GPU: plans for every graph of a model on the GPUs that are in use, and a cuDNN that is incomplete.
+// Tests cuDNN without a GPU: it makes plans for every graph of a model on the GPUs in use, and refuses an
+// incomplete cuDNN.
 import { copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';

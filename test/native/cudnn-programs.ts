@@ -1,4 +1,4 @@
-// Runs the test programs of cuda/'s part for cuDNN, which need no GPU.
+// Runs the native test programs of cuda/cudnn/, which need no GPU.
 import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

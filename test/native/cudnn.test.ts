@@ -1,4 +1,4 @@
-// cuDNN without a GPU: finding it and trying it. Its plans: cudnn-plans.slow.test.ts.
+// Tests how cuDNN is found and tried, without a GPU. Its plans are tested in cudnn-plans.slow.test.ts.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

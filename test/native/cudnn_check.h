@@ -1,4 +1,4 @@
-// Counts checks of the cuDNN test programs, prints the failed ones and the last line.
+// Counts the checks of the cuDNN test programs, prints those that fail, and prints the last line.
 #pragma once
 #include <cstdio>
 #include <string>

@@ -1,5 +1,5 @@
-// A stand-in for libcuda.so.1, the driver: every call returns CUDA_ERROR_NO_DEVICE (100). cuDNN compiles
-// plans at run time only where it can open a driver; with this one it does so on machines without a GPU.
+// Replaces the driver libcuda.so.1: every call returns CUDA_ERROR_NO_DEVICE (100). cuDNN compiles plans at
+// run time only if it can open a driver; with this one it does so on machines without a GPU.
 //
 // FAKE_DRIVER in the environment makes it a driver with a GPU: "works", or "hangs" in a forked child. As the
 // real one it remembers the process that called cuInit: in a child of that, every call answers 3,

@@ -1,7 +1,5 @@
-// The search for cuDNN, the child that tries it, and the cache of choices: with a fake cuDNN, in a process
-// with busy threads. Usage: cudnn_loader_test FAKE_LIBRARY EMPTY_FOLDER [PART]
-#include "../../cuda/cudnn/loader.h"
-
+// Tests the search for cuDNN, the child process that tries it, and the cache of choices, with a fake cuDNN
+// in a process with busy threads. Usage: cudnn_loader_test FAKE_LIBRARY EMPTY_FOLDER [PART]
 #include <dlfcn.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +16,7 @@
 #include <vector>
 
 #include "../../cuda/cudnn/cache.h"
+#include "../../cuda/cudnn/loader.h"
 #include "../../cuda/cudnn/probe.h"
 #include "../../cuda/cudnn/report.h"
 #include "cudnn_check.h"

@@ -1,5 +1,5 @@
-// In place of cuDNN for the emulated GPU: it takes its time to choose and then leaves every convolution to
-// our own kernels. PIXELCNN_STANDIN_MILLISECONDS is how long a choice takes.
+// Replaces cuDNN on the emulated GPU: each choice takes PIXELCNN_STANDIN_MILLISECONDS, and leaves every
+// convolution to our own kernels.
 #include <chrono>
 #include <cstdlib>
 #include <thread>

@@ -1,4 +1,4 @@
-// cuDNN's plans for every convolution that a model asks for, made without a device from a GPU's properties.
+// Makes cuDNN's plans for every convolution of a model from a GPU's properties, without the GPU.
 // Usage: cudnn_plans_test CUDNN_FOLDER PROFILE.json graphs PRECISION...   plans of each graph: f32 tf32 bf16
 // f16
 //        cudnn_plans_test CUDNN_FOLDER PROFILE.json cropping              what the cropped 7 x 7 filter gains
@@ -34,16 +34,16 @@ std::string text_of(const std::string& path) {
 }
 
 MaskedConv2dShape shape_of(int n, int size, int c, int k, int kernel_size, Precision precision) {
-  return {.n = n,
-          .h = size,
-          .w = size,
-          .c = c,
-          .k = k,
-          .kernel_size = kernel_size,
-          .mask = MaskType::kB,
-          .groups = 1,
-          .algorithm = Algorithm::kAuto,
-          .precision = precision};
+  return {{.c = c,
+           .k = k,
+           .kernel_size = kernel_size,
+           .mask = MaskType::kB,
+           .channel_groups = 1,
+           .algorithm = Algorithm::kAuto,
+           .precision = precision},
+          n,
+          size,
+          size};
 }
 
 struct GraphCase {
@@ -69,11 +69,11 @@ std::vector<GraphCase> graphs_of_model(int n, int size, int channels, int hidden
                                   {{kForwardRelu, middle}, true},
                                   {{kForward, middle}, true},
                                   {{kInputGradient, middle}, true},
-                                  {{kInputGradientGated, middle}, vectors},
+                                  {{kInputGradientThroughRelu, middle}, vectors},
                                   {{kWeightGradient, middle}, vectors || !two_bytes},
                                   {{kForward, head}, true},
                                   {{kInputGradient, head}, true},
-                                  {{kInputGradientGated, head}, vectors},
+                                  {{kInputGradientThroughRelu, head}, vectors},
                                   {{kWeightGradient, head}, vectors || !two_bytes}};
   if (precision == Precision::kBf16) {
     for (const auto& shape : {first, middle, head}) cases.push_back({{kWeightGradientRounded, shape}, true});

@@ -1,4 +1,4 @@
-// Two steps in flight: the native executor with a model of a GPU.
+// Tests with a model of a GPU that the native executor keeps two steps in flight.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

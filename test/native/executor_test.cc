@@ -1,4 +1,4 @@
-// Two steps in flight: the executor with a model of a GPU and a model of JavaScript.
+// Tests with models of a GPU and of JavaScript that the executor keeps two steps in flight.
 // Usage: executor_test [steps=100] [plant]
 // With `plant` a look at the step that flies takes until the step ends, as if the executor just waited for
 // it.

@@ -1,4 +1,5 @@
-// The fuzz target of the program decoder: whatever it accepts is run, and must stay inside its arenas.
+// Fuzzes the program decoder: it runs every program that the decoder accepts, which must stay inside its
+// arenas.
 // Every tensor that the generator makes has an arena of exactly its size, so that the address sanitizer sees
 // the first byte beyond. PIXELCNN_PLANT=1 closes the last bytes of every arena: what a decoder that lets
 // tensors end too late would do; it must be found.
@@ -150,11 +151,11 @@ class Generator {
     activation_input(name, pointer, count, precision);
   }
   template <class T>
-  void packed_input(const char*, T*&, const MaskedConv2dShape& shape, Direction direction) {
+  void packed_input(const char*, T*&, const FilterShape& shape, Direction direction) {
     tensor(backend()->packed_bytes(shape, direction));
   }
   template <class T>
-  void packed_output(const char* name, T*& pointer, const MaskedConv2dShape& shape, Direction direction) {
+  void packed_output(const char* name, T*& pointer, const FilterShape& shape, Direction direction) {
     packed_input(name, pointer, shape, direction);
   }
 

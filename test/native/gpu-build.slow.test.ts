@@ -1,6 +1,6 @@
-// The build of scripts/gpu-acceptance on a bare GPU machine, as far as that goes without a GPU: ninja but no make, a CUDA
-// without the headers of nvtx, and an nvidia-smi that says what an H100's does. It is kept in build/, so that a second
-// run compiles what has changed.
+// Tests the build of scripts/gpu-acceptance for a bare GPU machine, as far as that is possible without a
+// GPU: with ninja but no make, a CUDA without nvtx headers, and an nvidia-smi that answers like an H100's.
+// The build stays in build/, so that a second run compiles only what has changed.
 import { spawnSync } from 'node:child_process';
 import {
   copyFileSync,

@@ -1,5 +1,6 @@
-// What native sources use of the standard library they include themselves or through headers of ours: a newer libstdc++
-// takes away what one of its headers happened to bring along (as GCC 14's <functional> did with <algorithm>).
+// Checks that native sources include the standard headers they use, themselves or through our headers,
+// because a newer libstdc++ may remove includes from its own headers (as GCC 14's <functional> dropped
+// <algorithm>).
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,5 @@
-// scripts/kernel-gates/main.mjs: the kernels are within their limits, and each kind of fault planted in a copy is named.
+// Tests scripts/kernel-gates/main.mjs: the kernels are within their limits, and each kind of fault in a
+// copy is named.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

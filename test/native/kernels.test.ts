@@ -1,4 +1,4 @@
-// The native test programs, and the rule that code of one instruction set never leaks into another.
+// Runs the native test programs, and checks that code of one instruction set never leaks into another.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,5 +1,5 @@
-// Times the kernels on the default model's shapes: minimum of several runs; GF/s count live taps, borders
-// too.
+// Times the kernels on the default model's shapes, each as the minimum of several runs. GF/s count live
+// taps, also those outside the image.
 #pragma once
 #include <chrono>
 
@@ -33,7 +33,7 @@ class Bench {
   }
 
   void layer(int n, int c, int k, int kernel, int side, MaskType mask, Algorithm algorithm) {
-    const MaskedConv2dShape shape = {n, side, side, c, k, kernel, mask, 1, algorithm};
+    const MaskedConv2dShape shape = {{c, k, kernel, mask, 1, algorithm}, n, side, side};
     const double taps = kernel * (kernel / 2) + kernel / 2 + (mask == MaskType::kB);
     const double live = 2.0 * shape.y_count() * c * taps;
     Random random(1);
@@ -77,7 +77,7 @@ class Bench {
   // The default model's sampler, all steps of a batch, with the same buffers for every hidden layer.
   void sampler(int n, int side, int hidden, int levels) {
     const FrontShape front = {3, 4};
-    const MaskedConv2dShape first = {n, side, side, 1, hidden, 7, MaskType::kA, 1, Algorithm::kDirect};
+    const MaskedConv2dShape first = {{1, hidden, 7, MaskType::kA, 1, Algorithm::kDirect}, n, side, side};
     MaskedConv2dShape middle = first, last = first;
     middle.c = hidden, middle.mask = MaskType::kB;
     last.c = hidden, last.k = levels, last.kernel_size = 1, last.mask = MaskType::kB;

@@ -1,18 +1,18 @@
-// Masked convolution in both directions, its weight gradient, and its wavefront form.
+// Tests masked convolution on the CPU: both directions, the weight gradient, and the sampler's front.
 #include "kernels_fixture.h"
 
 namespace pixelcnn::test {
 
 void KernelsTest::convolution(MaskedConv2dShape shape) {
-  const bool integers = random_.chance(0.4), relu = random_.chance(0.5), gated = random_.chance(0.5);
-  Buffer<float> x(shape.x_count()), grad_y(shape.y_count()), bias(shape.k), gate(shape.x_count());
-  for (Buffer<float>* buffer : {&x, &grad_y, &bias, &gate}) random_.fill(*buffer, integers);
-  gate[0] = NAN;  // does not close the gate
+  const bool integers = random_.chance(0.4), relu = random_.chance(0.5), through_relu = random_.chance(0.5);
+  Buffer<float> x(shape.x_count()), grad_y(shape.y_count()), bias(shape.k), relu_output(shape.x_count());
+  for (Buffer<float>* buffer : {&x, &grad_y, &bias, &relu_output}) random_.fill(*buffer, integers);
+  relu_output[0] = NAN;  // NaN is not <= 0, so the gradient passes
   const Buffer<float> weight = random_weight(shape, integers);
-  const float* gate_or_null = gated ? gate.data() : nullptr;
+  const float* relu_output_or_null = through_relu ? relu_output.data() : nullptr;
   const reference::Doubles y_expected = reference::forward(shape, x, weight.data(), bias, relu);
   const reference::Doubles grad_x_expected =
-      reference::backward_input(shape, grad_y, weight.data(), gate_or_null);
+      reference::backward_input(shape, grad_y, weight.data(), relu_output_or_null);
   const reference::Doubles grad_weight_expected = reference::backward_weight(shape, x, grad_y);
   const reference::Doubles grad_bias_expected = reference::backward_bias(shape, grad_y);
 
@@ -26,7 +26,7 @@ void KernelsTest::convolution(MaskedConv2dShape shape) {
       Buffer<float> y(shape.y_count()), grad_x(shape.x_count()), grad_weight(shape.weight_count()),
           grad_bias(shape.k);
       run_op(MaskedConv2dForward{x, forward.data(), bias, y, shape, relu}, threads, "forward " + name);
-      run_op(MaskedConv2dBackwardInput{grad_y, backward.data(), gate_or_null, grad_x, shape}, threads,
+      run_op(MaskedConv2dBackwardInput{grad_y, backward.data(), relu_output_or_null, grad_x, shape}, threads,
              "input " + name);
       run_op(MaskedConv2dBackwardWeight{x, grad_y, grad_weight, grad_bias, shape}, threads, "weight " + name);
       for (const Buffer<float>* out : {&y, &grad_x, &grad_weight, &grad_bias}) {
@@ -108,22 +108,22 @@ void KernelsTest::front(const MaskedConv2dShape& shape) {
   Buffer<float> untouched = y_padded;
   run_op(MaskedConv2dForward{x, packed.data(), bias, y, shape, 1}, 1, "forward");
   const int threads = random_.integer(1, 3);
-  const auto step = [&](int32_t from, int32_t ahead) {
-    for (int group = 0; group < shape.groups; ++group) {
+  const auto run_front = [&](int32_t from, int32_t ahead) {
+    for (int group = 0; group < shape.channel_groups; ++group) {
       run_op(MaskedConv2dFront{x_padded, packed.data(), bias, &from, y_padded, shape, front, group, ahead},
              threads, "front");
     }
   };
   const int last = shape.w - 1 + front.slope * (shape.h - 1);
   const int most = FrontShape::kMostFronts - 1, any = random_.integer(1, most);
-  for (int t : {-1, last + 1, INT32_MIN, INT32_MAX, -1000, 1 << 30}) step(t, 0);
+  for (int t : {-1, last + 1, INT32_MIN, INT32_MAX, -1000, 1 << 30}) run_front(t, 0);
   // A sum beyond int32 is not a front either.
-  for (int from : {INT32_MIN, INT32_MAX - any + 1, INT32_MAX}) step(from, any), step(from, most);
-  step(-any - 1, any), step(last + 1, any), step(last + 1 - any, any);
-  report.check(y_padded.same_bits(untouched), "garbage steps do nothing " + describe(shape));
+  for (int from : {INT32_MIN, INT32_MAX - any + 1, INT32_MAX}) run_front(from, any), run_front(from, most);
+  run_front(-any - 1, any), run_front(last + 1, any), run_front(last + 1 - any, any);
+  report.check(y_padded.same_bits(untouched), "positions off the image have no pixels " + describe(shape));
   for (int t = 0; t <= last; ++t) {
     const int ahead = random_.chance(0.3) ? 0 : random_.chance(0.3) ? most : random_.integer(0, last + 1);
-    step(t - ahead, ahead);
+    run_front(t - ahead, ahead);
   }
   for (int64_t row = 0; row < int64_t{shape.n} * shape.h; ++row) {
     std::memcpy(untouched + padded_pixel(front, shape.h, shape.w, row / shape.h, row % shape.h, 0) * shape.k,

@@ -1,4 +1,5 @@
-// What the kernel tests share: thread pools, random weights with NaN under the mask, packing and padding.
+// Helps the CPU kernel tests with thread pools, random weights with NaN under the mask, packing and
+// padding.
 #pragma once
 #include <cmath>
 #include <memory>
@@ -30,7 +31,7 @@ class KernelsTest {
     report.check(run(kernels_, op, *pools_[threads - 1]), what + ": workspace overrun");
   }
   // Weights with NaN wherever the mask hides them.
-  Buffer<float> random_weight(const MaskedConv2dShape& shape, bool integers) {
+  Buffer<float> random_weight(const FilterShape& shape, bool integers) {
     Buffer<float> weight(shape.weight_count());
     random_.fill(weight, integers, 0.2f);
     const int size = shape.kernel_size;
@@ -41,7 +42,7 @@ class KernelsTest {
     }
     return weight;
   }
-  Buffer<std::byte> pack(const MaskedConv2dShape& shape, Direction direction, const Buffer<float>& weight,
+  Buffer<std::byte> pack(const FilterShape& shape, Direction direction, const Buffer<float>& weight,
                          int threads = 1) {
     Buffer<std::byte> packed(kernels_.packed_bytes(shape, direction));
     run_op(MaskedConv2dPack{{{weight.data(), packed.data(), shape, direction}}, 1}, threads,

@@ -1,4 +1,4 @@
-// Buffers with guard bands, random data and one-line runs of ops, for kernels_test.
+// Helps kernels_test with buffers between guard bands, random data, and one-line runs of ops.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -97,13 +97,18 @@ inline double relative_error(const Buffer<float>& a, const std::vector<double>& 
   return size == 0 ? std::sqrt(difference) : std::sqrt(difference) / size;
 }
 
-inline std::string describe(const MaskedConv2dShape& s) {
+inline std::string describe(const FilterShape& s) {
   const char* algorithms[] = {"auto", "direct", "winograd"};
-  char text[160];
-  std::snprintf(text, sizeof text, "n=%d h=%d w=%d c=%d k=%d kernel=%d mask=%c groups=%d %s", s.n, s.h, s.w,
-                s.c, s.k, s.kernel_size, s.mask == MaskType::kA ? 'A' : 'B', s.groups,
+  char text[120];
+  std::snprintf(text, sizeof text, "c=%d k=%d kernel=%d mask=%c groups=%d %s", s.c, s.k, s.kernel_size,
+                s.mask == MaskType::kA ? 'A' : 'B', s.channel_groups,
                 algorithms[static_cast<int>(s.algorithm)]);
   return text;
+}
+inline std::string describe(const MaskedConv2dShape& s) {
+  char text[60];
+  std::snprintf(text, sizeof text, "n=%d h=%d w=%d ", s.n, s.h, s.w);
+  return text + describe(static_cast<const FilterShape&>(s));
 }
 
 // Counts checks; prints the failed ones.

@@ -1,4 +1,5 @@
-// The head, sampling, and the ops too small for a file of their own.
+// Tests the model's last layer, the sampler, and the ops that are too small for their own file, on the
+// CPU.
 #include <algorithm>
 
 #include "kernels_fixture.h"
@@ -85,7 +86,7 @@ void KernelsTest::sampling() {
   const float temperature = random_.chance(0.3) ? 0 : random_.chance(0.5) ? 1 : 0.1f + random_.uniform();
   const bool with_known = random_.chance(0.5);
   const MaskedConv2dShape shape = {
-      n, h, w, c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect};
+      {c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect}, n, h, w};
   const int64_t pixels = int64_t{n} * h * w;
   Buffer<float> x(shape.x_count()), bias(shape.k), uniforms(pixels * channels), y(shape.y_count()),
       logits(shape.y_count());
@@ -102,14 +103,14 @@ void KernelsTest::sampling() {
   const int threads = random_.integer(1, 3);
   for (int32_t t = -1; t <= w + front.slope * (h - 1); ++t) {
     const int ahead = random_.chance(0.5) ? 0 : random_.integer(0, FrontShape::kMostFronts - 1);
-    const int32_t step = t - ahead;
+    const int32_t position = t - ahead;
     for (int channel = 0; channel < channels; ++channel) {
       run_op(SampleFront{x_padded,
                          packed.data(),
                          bias,
                          uniforms,
                          &temperature,
-                         &step,
+                         &position,
                          with_known ? known.data() : nullptr,
                          level,
                          image,
@@ -157,14 +158,14 @@ void KernelsTest::small_ops() {
   bool zero = true;
   for (int64_t i = 0; i < y.count(); ++i) zero &= y[i] == 0;
   report.check(zero && y.guards_intact(), "Zero");
-  int32_t step = 41;
-  run_op(NextFront{&step}, 1, "next");
-  report.check(step == 42, "NextFront");
-  run_op(NextFront{&step, 136}, 1, "next");
-  report.check(step == 178, "NextFront by many");
-  step = INT32_MAX - 1;
-  run_op(NextFront{&step, 3}, 1, "next");
-  report.check(step == INT32_MIN + 1, "NextFront beyond int32");
+  int32_t position = 41;
+  run_op(NextFront{&position}, 1, "next");
+  report.check(position == 42, "NextFront");
+  run_op(NextFront{&position, 136}, 1, "next");
+  report.check(position == 178, "NextFront by many");
+  position = INT32_MAX - 1;
+  run_op(NextFront{&position, 3}, 1, "next");
+  report.check(position == INT32_MIN + 1, "NextFront beyond int32");
 }
 
 }  // namespace pixelcnn::test

@@ -1,4 +1,4 @@
-// Naive double-precision loops, written from the formulas in native/ops.h, to compare the kernels with.
+// Implements the formulas of native/ops.h as naive loops in double precision, to compare the kernels with.
 #pragma once
 #include <cmath>
 #include <vector>
@@ -10,10 +10,11 @@ namespace pixelcnn::reference {
 using Doubles = std::vector<double>;
 
 // Whether output channel k sees input channel c at filter row r, column s.
-inline bool live(const MaskedConv2dShape& shape, int k, int c, int r, int s) {
+inline bool live(const FilterShape& shape, int k, int c, int r, int s) {
   const int centre = shape.kernel_size / 2;
   if (r != centre || s != centre) return r < centre || (r == centre && s < centre);
-  const int64_t output = int64_t{k} * shape.groups / shape.k, input = int64_t{c} * shape.groups / shape.c;
+  const int64_t output = int64_t{k} * shape.channel_groups / shape.k,
+                input = int64_t{c} * shape.channel_groups / shape.c;
   return shape.mask == MaskType::kB ? input <= output : input < output;
 }
 
@@ -56,11 +57,12 @@ inline Doubles forward(const MaskedConv2dShape& shape, const float* x, const flo
 }
 
 inline Doubles backward_input(const MaskedConv2dShape& shape, const float* grad_y, const float* weight,
-                              const float* gate) {
+                              const float* relu_output) {
   Doubles grad_x(shape.x_count());
   for_each_product(
       shape, [&](int64_t from, int64_t to, int64_t w) { grad_x[from] += double{grad_y[to]} * weight[w]; });
-  for (int64_t i = 0; gate && i < shape.x_count(); ++i) grad_x[i] = gate[i] <= 0 ? 0 : grad_x[i];
+  for (int64_t i = 0; relu_output && i < shape.x_count(); ++i)
+    grad_x[i] = relu_output[i] <= 0 ? 0 : grad_x[i];
   return grad_x;
 }
 

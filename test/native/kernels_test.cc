@@ -19,15 +19,9 @@ MaskedConv2dShape random_shape(Random& random) {
     const int kernel = random.chance(0.1) ? 2 * random.integer(4, 15) + 1 : 2 * random.integer(0, 3) + 1;
     const int c = channels(), k = channels();
     const int groups = random.chance(0.5) ? 1 : random.chance(0.7) ? 3 : random.integer(1, std::min(256, k));
-    const MaskedConv2dShape shape = {random.integer(1, 4),
-                                     side(),
-                                     side(),
-                                     c,
-                                     k,
-                                     kernel,
-                                     random.chance(0.5) ? MaskType::kA : MaskType::kB,
-                                     groups,
-                                     Algorithm::kDirect};
+    const int n = random.integer(1, 4), h = side(), w = side();
+    const MaskType mask = random.chance(0.5) ? MaskType::kA : MaskType::kB;
+    const MaskedConv2dShape shape = {{c, k, kernel, mask, groups, Algorithm::kDirect}, n, h, w};
     const double products = double(shape.y_count()) * c * kernel * (kernel / 2 + 1);
     if (products < 6e6) return shape;
   }

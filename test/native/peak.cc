@@ -1,5 +1,6 @@
-// Measures the processor's peak of fused multiply-adds in registers, on all given threads: peak [threads=2].
-// Prints GF/s, the best of several short runs; scripts/bench/bench.mjs gives kernel rates as a share of it.
+// Measures how many fused multiply-adds the processor can do in registers on all given threads: peak
+// [threads=2]. Prints GF/s, the best of several short runs; scripts/bench/bench.mjs reports kernel rates
+// as a share of it.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>

@@ -1,4 +1,5 @@
-// Bugs planted in copies of cuda/ (planted_bugs/bugs.json): the tests of the kernels find each of them.
+// Plants bugs in copies of cuda/ (planted_bugs/bugs.json), and checks that the tests of the kernels find
+// each of them.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

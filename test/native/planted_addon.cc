@@ -1,5 +1,6 @@
-// Faults on purpose, in an addon of its own, built only with sanitizers: scripts/long/sanitize.mjs calls each and
-// each must be reported, or nothing that the sanitizers do not report means anything.
+// Commits faults on purpose, in an addon that is built only with sanitizers. scripts/long/sanitize.mjs
+// calls each of them, and each must be reported, because otherwise silence of the sanitizers would prove
+// nothing.
 #include <napi.h>
 
 #include <climits>

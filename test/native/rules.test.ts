@@ -1,5 +1,5 @@
-// Rules for the native sources that a compiler does not enforce: no mutable statics, nothing that ends the process,
-// nothing that prints, no bare ownership.
+// Checks rules for the native sources that compilers do not enforce: no mutable statics, no end of the
+// process, no printing, no bare ownership.
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';

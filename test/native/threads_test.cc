@@ -1,6 +1,6 @@
-// Executors and thread pools under the thread sanitizer: devices that are opened, used, closed and stopped at
-// random moments by several threads at once, as worker threads of Node do. Usage: threads_test ROUNDS [plant]
-// `plant` has two devices write one variable, which the sanitizer must report.
+// Tests executors and thread pools under the thread sanitizer: several threads open, use, close and stop
+// devices at random moments, as worker threads of Node do. Usage: threads_test ROUNDS [plant]
+// With `plant` two devices write one variable, which the sanitizer must report.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// The checks of a load or store by kernel code, and the sentences they end in.
+// Checks every load and store of kernel code, and writes the sentence about a wrong one.
 #include <algorithm>
 #include <bit>
 

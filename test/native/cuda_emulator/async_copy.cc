@@ -1,5 +1,6 @@
-// cp.async. A copy lands when it is waited for, so that a missing wait leaves poison; in random schedules of
-// the unchecked build half of them land at once, over what other threads may still read.
+// Emulates cp.async. A copy takes effect when it is waited for, so that a missing wait leaves poison
+// behind. In random schedules of the unchecked build half of the copies take effect at once, over data
+// that other threads may still read.
 #include <cstring>
 
 #include "grid.h"

@@ -1,4 +1,4 @@
-// __syncthreads and the grid's barrier.
+// Emulates __syncthreads and the barrier of a whole grid.
 #include <utility>
 
 #include "grid.h"

@@ -1,4 +1,4 @@
-// The model clock's test: what events tell of launches and graphs.
+// Tests the model clock: the times that events measure for launches and graphs.
 #include "harness.h"
 #include "planted.h"
 

@@ -1,5 +1,5 @@
-// Stands in for CUDA's header of this name when kernels and the backend are compiled for the emulator.
-// Only what the project uses; anything else is a compile error on purpose.
+// Replaces CUDA's header of this name when kernels and the backend are compiled for the emulator. It has
+// only what the project uses; anything else is a compile error on purpose.
 #pragma once
 #define PIXELCNN_CUDA_EMULATOR 1
 #include <cstddef>

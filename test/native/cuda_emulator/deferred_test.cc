@@ -1,5 +1,5 @@
-// The deferred mode's test: work is done when it is waited for and seldom before, and a program that waits
-// too little gets wrong results.
+// Tests the deferred mode, in which work is done when it is waited for and rarely earlier, so that a
+// program that waits too little gets wrong results.
 #include <algorithm>
 
 #include "harness.h"

@@ -1,5 +1,5 @@
-// CUDA's qualifiers and built-ins for kernel code: indices, barriers, shuffles, atomics, arithmetic. What is
-// not here is a compile error on purpose.
+// Defines CUDA's qualifiers and built-ins for kernel code: indices, barriers, shuffles, atomics,
+// arithmetic. Anything that is missing here is a compile error on purpose.
 #pragma once
 #include <algorithm>
 #include <bit>

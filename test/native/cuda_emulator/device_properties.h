@@ -1,4 +1,4 @@
-// What the emulated device says of itself.
+// Defines the properties that the emulated device reports.
 #pragma once
 #include <cstddef>
 

@@ -1,6 +1,6 @@
-// What kernels and their tests see of the emulator: options, launches, shared memory, barriers, warp
-// instructions. Every CUDA thread is a fiber of the launching thread; blocks run one after another, those of
-// a cooperative launch together. README.md says how to use it.
+// Defines what kernels and their tests use of the emulator: options, launches, shared memory, barriers,
+// warp instructions. Every CUDA thread is a fiber of the launching thread. Blocks run one after another,
+// except those of a cooperative launch, which run together. README.md explains how to use it.
 #pragma once
 #include <cuda_runtime.h>
 

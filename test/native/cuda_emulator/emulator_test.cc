@@ -1,4 +1,4 @@
-// The emulator's test: right kernels pass, and every planted bug is reported. The runtime's cases are in
+// Tests the emulator: correct kernels pass, and every planted bug is reported. The runtime's cases are in
 // the other files.
 #include <bit>
 #include <cmath>

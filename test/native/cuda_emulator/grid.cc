@@ -1,4 +1,4 @@
-// Running a grid: fibers take turns, each until it waits or ends.
+// Runs a grid: fibers take turns, each until it waits or ends.
 #include "grid.h"
 
 #include <sys/mman.h>

@@ -1,4 +1,4 @@
-// The launch that is running: its blocks, warps and threads, and whose turn it is.
+// Holds the running launch: its blocks, warps and threads, and which of them runs next.
 #pragma once
 #include <cstdint>
 #include <functional>

@@ -1,4 +1,5 @@
-// Cases of the emulator's test: device buffers, random numbers, and what a case must end in.
+// Runs the cases of the emulator's test, with device buffers, random numbers, and the outcome that each
+// case must have.
 #pragma once
 #include <cstdint>
 #include <cstdio>

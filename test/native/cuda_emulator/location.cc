@@ -1,4 +1,4 @@
-// Places in the source: call sites as they are, addresses through addr2line.
+// Names places in the source: call sites directly, addresses by means of addr2line.
 #include "location.h"
 
 #include <dlfcn.h>

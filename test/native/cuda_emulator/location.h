@@ -1,4 +1,4 @@
-// Places in the source, for messages.
+// Names places in the source, for messages.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,4 +1,4 @@
-// Products of single tiles by every tensor-core instruction, for the emulator's test.
+// Multiplies single tiles with every tensor-core instruction, for the emulator's test.
 #pragma once
 #include "../../../cuda/gpu.h"
 

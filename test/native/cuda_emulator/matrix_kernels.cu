@@ -1,4 +1,4 @@
-// The kernels of matrix.h: one warp, one tile.
+// Implements the kernels of matrix.h with one warp and one tile each.
 #include "../../../cuda/ptx.h"
 #include "matrix.h"
 

@@ -1,4 +1,5 @@
-// Regions come from one range of addresses, so that a pointer tells what it points to.
+// Allocates regions of emulated memory from one range of addresses, so that a pointer reveals what it
+// points to.
 #include "memory.h"
 
 #include <sys/mman.h>

@@ -1,4 +1,5 @@
-// Emulated device and shared memory: blocks of whole pages between guards, and what is known of each byte.
+// Emulates device and shared memory: blocks of whole pages between guard pages, with a record about each
+// byte.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Small kernels for the emulator's test, right as they are and wrong in one place when told so.
+// Declares small kernels for the emulator's test, which are correct, or wrong in one place on request.
 #pragma once
 #include "../../../cuda/gpu.h"
 

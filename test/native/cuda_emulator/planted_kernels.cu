@@ -1,4 +1,5 @@
-// The kernels of planted.h. A plant is an argument, so that one compilation has them all.
+// Implements the kernels of planted.h. The planted bug is an argument, so that one compilation contains
+// all of them.
 #include "../../../cuda/ptx.h"
 #include "planted.h"
 

@@ -1,4 +1,4 @@
-// State of the emulated CUDA runtime, and what all its functions begin and end with.
+// Holds the state of the emulated CUDA runtime, and the code that all its functions begin and end with.
 #pragma once
 #include <cuda_runtime.h>
 

@@ -1,4 +1,4 @@
-// Capture of streams into graphs, and graphs.
+// Emulates the capture of streams into graphs, and the launch of graphs.
 #include <algorithm>
 #include <memory>
 #include <string>

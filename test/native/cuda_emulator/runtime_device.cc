@@ -1,4 +1,4 @@
-// The emulated device: what it is, and its errors.
+// Emulates the device: its properties and its errors.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>

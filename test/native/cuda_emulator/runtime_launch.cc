@@ -1,4 +1,4 @@
-// Launches of kernels: what CUDA refuses at once, and running them.
+// Launches kernels, after refusing what CUDA refuses at once.
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-// Device memory, page-locked host memory, and copies.
+// Emulates device memory, page-locked host memory, and copies.
 #include <cstdlib>
 #include <cstring>
 #include <map>

@@ -1,5 +1,5 @@
-// What streams have yet to do. Work runs as it is enqueued; in deferred mode it waits, and runs when chance
-// will have it, at the latest where CUDA promises that it is done.
+// Holds the work of streams. Normally work runs as it is enqueued. In deferred mode it waits and runs at a
+// random moment, at the latest when CUDA promises that it is done.
 #include <algorithm>
 #include <memory>
 #include <random>

@@ -1,4 +1,4 @@
-// Streams, events and the model clock.
+// Emulates streams, events and the model clock.
 #include <algorithm>
 #include <memory>
 #include <utility>

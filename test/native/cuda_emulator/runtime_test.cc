@@ -1,4 +1,4 @@
-// The emulated runtime's test: it does what CUDA does, and refuses what CUDA refuses.
+// Tests the emulated runtime: it does what CUDA does, and refuses what CUDA refuses.
 #include <unistd.h>
 
 #include <filesystem>

@@ -1,4 +1,5 @@
-// Shared arrays: made when a block first meets them, poisoned again for each block.
+// Emulates shared arrays, which are created when a block first uses them and poisoned again for each
+// block.
 #include "device_properties.h"
 #include "grid.h"
 

@@ -1,4 +1,4 @@
-// The change of stacks.
+// Switches between stacks.
 #include "stack.h"
 
 namespace emulator {

@@ -1,4 +1,4 @@
-// Stacks that can be left and continued: six registers in assembly on x86-64, ucontext elsewhere.
+// Defines stacks that can be left and continued: six registers in assembly on x86-64, ucontext elsewhere.
 #pragma once
 #include <cstddef>
 #ifndef __x86_64__

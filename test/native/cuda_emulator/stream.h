@@ -1,4 +1,4 @@
-// Streams, events and captures as the emulated runtime keeps them.
+// Defines the emulated runtime's streams, events and captures.
 #pragma once
 #include <cuda_runtime.h>
 

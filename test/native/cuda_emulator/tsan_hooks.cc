@@ -1,5 +1,5 @@
-// What the compiler calls at every load and store of code built with -fsanitize=thread. These are its names;
-// the sanitizer's own library is not linked.
+// Receives the calls that -fsanitize=thread inserts at every load and store. The names are the
+// sanitizer's, but its own library is not linked.
 #include <utility>
 
 #include "grid.h"

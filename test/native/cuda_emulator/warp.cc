@@ -1,4 +1,4 @@
-// Warp instructions: all lanes of a mask meet, then one of them does the work for all.
+// Emulates warp instructions: all lanes of a mask meet, and then one of them does the work for all.
 #include <bit>
 #include <cstring>
 

@@ -1,4 +1,5 @@
-// Tensor-core instructions: mma.sync and ldmatrix, with the fragment layouts of the PTX manual.
+// Emulates the tensor-core instructions mma.sync and ldmatrix, with the fragment layouts of the PTX
+// manual.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

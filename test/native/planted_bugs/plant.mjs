@@ -1,4 +1,5 @@
-// Plants bugs.json in copies of cuda/, one copy a bug, so that tests can show that each would be found.
+// Plants the bugs of bugs.json in copies of cuda/, one bug per copy, so that tests can show that each is
+// found.
 // Usage: node plant.mjs CUDA_FOLDER OUT_FOLDER   writes OUT_FOLDER/NAME/ and prints "NAME PROGRAM COMPILED" for each bug
 import {
   existsSync,
