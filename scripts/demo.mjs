@@ -1,4 +1,5 @@
-// The demo: sets up, trains a small model on MNIST on the CPU, evaluates it, draws digits and completes half-erased ones.
+// Shows the package: sets up, trains a small model on MNIST on the CPU, evaluates it, draws digits and completes
+// half-erased ones.
 import { rmSync } from 'node:fs';
 import { root, step } from './steps.mjs';
 

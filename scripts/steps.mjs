@@ -1,22 +1,22 @@
-// Running the steps of a script: each with a title, its time, and its output only when it fails (or when asked for).
+// Runs the steps of a script, each with a title and its time, and shows output only if a step fails or on request.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 /** The repository's root. */
 export const root = fileURLToPath(new URL('..', import.meta.url));
 
-/** A sentence for the person, and the end. */
+/** Prints a sentence and ends the process with exit code 1. */
 export function fail(message) {
   process.stderr.write(`\n${message}\n`);
   process.exit(1);
 }
 
-/** Runs a command; true if it ended with exit code 0. */
+/** Runs a command and returns whether it ended with exit code 0. */
 export function succeeds(command, args) {
   return spawnSync(command, args, { cwd: root, stdio: 'ignore' }).status === 0;
 }
 
-/** Standard output of a command, or undefined if it failed or was not done after `seconds`. */
+/** Runs a command and returns its standard output, or undefined if it failed or was not done after `seconds`. */
 export function outputOf(command, args, { seconds } = {}) {
   const limit = seconds === undefined ? {} : { timeout: 1000 * seconds, killSignal: 'SIGKILL' };
   const result = spawnSync(command, args, { cwd: root, encoding: 'utf8', ...limit });
@@ -25,7 +25,7 @@ export function outputOf(command, args, { seconds } = {}) {
 
 /**
  * Runs a command as a step named `title`. Options: `show` passes its output through, `env` adds variables, `remedy`
- * is said when it fails. Ends the process with the command's exit code when it fails.
+ * is printed when it fails. Ends the process with the command's exit code when it fails.
  */
 export function step(title, command, args, { show = false, env = {}, remedy = '' } = {}) {
   process.stderr.write(show ? `── ${title}\n` : `── ${title} … `);
@@ -48,7 +48,7 @@ export function step(title, command, args, { show = false, env = {}, remedy = ''
   process.exit(result.status || 1);
 }
 
-/** The path of a command of an npm package in node_modules. */
+/** Returns the path of a command of an npm package in node_modules. */
 export function npmCommand(name) {
   return `${root}node_modules/.bin/${name}`;
 }

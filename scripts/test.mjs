@@ -1,4 +1,4 @@
-// The test command: set-up, types, linters and the quick tests, in minutes. `npm run test:slow` is what takes longer.
+// Runs set-up, types, linters and the quick tests, in minutes; `npm run test:slow` runs what takes longer.
 // Arguments go to vitest. Where they begin with a path, the files that it names are run, slow ones too:
 // npm test -- test/ops
 import { npmCommand, step } from './steps.mjs';

@@ -1,4 +1,4 @@
-// Programs that the scripts need: installed through apt for root on Debian and its kin, else named in one sentence.
+// Finds programs that the scripts need, and installs missing ones through apt as root on Debian or else names them.
 import { existsSync, readdirSync } from 'node:fs';
 import { fail, outputOf, step, succeeds } from './steps.mjs';
 
@@ -25,7 +25,7 @@ const known = {
   iproute2: { name: 'iproute2', packages: ['iproute2'], found: () => succeeds('ip', ['-V']) },
 };
 
-/** The fuzzer's library is a package of its own. */
+/** Says whether clang has libFuzzer, which is a package of its own. */
 function hasFuzzer() {
   const folder = outputOf('clang++', ['-print-runtime-dir']);
   return (
@@ -35,10 +35,10 @@ function hasFuzzer() {
   );
 }
 
-/** What programs build the native part. */
+/** The programs that build the native part. */
 export const buildTools = ['compiler', 'cmake', 'make'];
 
-/** Makes sure of programs of the list above, by name. `purpose` begins the sentence that names what is missing. */
+/** Installs programs of the list above by name, or fails. `purpose` begins the sentence that names what is missing. */
 export function requireTools(names, purpose) {
   const missing = names.map((name) => known[name]).filter(({ found }) => !found());
   if (missing.length === 0) return;

@@ -1,5 +1,6 @@
-// Numbers and their labels: every public function and every command that tells a loss says which weights, split and
-// protocol it is of, and the number under the label is theirs; bits per dimension are the nats of the same object.
+// Tests the labels of numbers: every public function and every command that gives a loss says which weights, split
+// and protocol it is of, and the number under the label is theirs; bits per dimension are the nats of the same
+// object.
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { selectImages } from '../src/data/image-batch.js';

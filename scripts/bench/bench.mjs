@@ -1,4 +1,4 @@
-// Benchmark of the default model on this machine; with --peer pytorch beside PyTorch, alternating in one run.
+// Measures the default model on this machine; with --peer pytorch also PyTorch, alternating in one run.
 // Usage: npm run bench -- [--peer pytorch] [--python PATH] [--repeats 9] [--batch 32] [--out FILE.json]
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -73,7 +73,7 @@ const times = new Map(variants.map(({ name }) => [name, []]));
 for (let repeat = -1; repeat < repeats; repeat += 1) {
   process.stderr.write(repeat < 0 ? 'warm-up\n' : `round ${repeat + 1} of ${repeats}\n`);
   for (const { name, run } of variants) {
-    // A moment for the other side's threads to go to sleep.
+    // The other side's threads need a moment to go to sleep.
     await new Promise((resolve) => setTimeout(resolve, 20));
     const ms = await run();
     if (repeat >= 0) times.get(name).push(ms);
@@ -115,7 +115,7 @@ function ratios(ms) {
   };
 }
 
-/** GF/s of fused multiply-adds in registers on all threads, measured by test/native/peak.cc. */
+/** Measures GF/s of fused multiply-adds in registers on all threads with test/native/peak.cc. */
 function peak() {
   const line = outputOf(`${root}build/peak`, [String(device.info.threads)]);
   return line === undefined ? undefined : Number(line);
@@ -141,7 +141,7 @@ function print({ medianMs, peakGflops, ratios: table, device: info }) {
   }
 }
 
-/** A Python that can import torch. */
+/** Returns a Python that can import torch. */
 function pythonWithTorch() {
   const candidates = [options.python, process.env.PIXELCNN_PYTHON, `${root}.venv/bin/python`, 'python3'];
   for (const python of candidates) {

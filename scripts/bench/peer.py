@@ -1,6 +1,7 @@
-# The peer of scripts/bench/bench.mjs: the same model in PyTorch. Reads one JSON request per line, runs it once, answers
-# with its time. Requests: {"op": "train" | "forward" | "versions", "precision": "f32" | "bf16", "layout": "nchw" |
-# "channels_last", "n": images}. The parent alternates between the peer and itself, so both see the same machine.
+# Runs the model of scripts/bench/bench.mjs in PyTorch, to compare with. It reads one JSON request per line, runs it
+# once and answers with its time. Requests: {"op": "train" | "forward" | "versions", "precision": "f32" | "bf16",
+# "layout": "nchw" | "channels_last", "n": images}. The parent process alternates between this program and its own
+# runs, so that both see the machine in the same state.
 import json
 import sys
 import time

@@ -4,12 +4,12 @@ import { npmCommand, outputOf, step } from '../steps.mjs';
 
 const tests = process.argv.includes('--tests') ? 'ON' : 'OFF';
 const env = { CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()) };
-// The published library is for every GPU (scripts/build/prebuild.mjs); here one is enough: the one of this machine.
+// The published library is for every GPU (scripts/build/prebuild.mjs). Here that of this machine is enough.
 const capability = outputOf('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader'])?.split(
   '\n',
 )[0];
 const gpu = `${capability?.replace('.', '') ?? '90'}-real`;
-// Configured every time: with an existing cache the option would not be seen.
+// CMake is configured every time, because it would ignore the option where a cache exists.
 step(
   'cmake configure',
   npmCommand('cmake-js'),

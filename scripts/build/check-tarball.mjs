@@ -1,4 +1,4 @@
-// The gates of the packed npm package: what is in it, and what its binaries ask of the machine. Exit code 1 if one fails.
+// Checks the packed npm package: what is in it, and what its binaries need. Exit code 1 if a check fails.
 // Usage: node scripts/build/check-tarball.mjs pixelcnn-0.1.0.tgz
 import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { compareVersions, inspectElf } from './elf.mjs';
 import { sysrootGlibc } from './sysroot.mjs';
 
 const largest = 15e6;
-/** Libraries that every glibc system has. Whatever else a binary wants is opened by name at run time, if it is there. */
+/** Libraries that every glibc system has. A binary opens all others by name at run time, where they are installed. */
 const systemLibraries = /^(lib(c|m|dl|rt|pthread)\.so\.\d|ld-linux-(x86-64|aarch64)\.so\.\d)$/;
 const machines = { 'linux-x64': 'Advanced Micro Devices X86-64', 'linux-arm64': 'AArch64' };
 /** Machine code for Turing to Blackwell, and PTX for what comes after. */
@@ -107,7 +107,7 @@ gateBinaries(
   ({ elf }) => elf.searchPath.join(':'),
   ({ file, elf }) => {
     const path = elf.searchPath.join(':');
-    // A library that is opened by its path needs none.
+    // A library that is opened by its path needs no search path.
     const fits = path === '$ORIGIN' || (path === '' && file.endsWith('.so'));
     return fits ? [] : [`has RUNPATH '${path}' instead of '$ORIGIN'`];
   },
@@ -154,7 +154,7 @@ function skip(reason) {
   process.stdout.write(`– SKIPPED: ${reason}\n`);
 }
 
-/** What follows from the tracked files: each source compiled, the native sources, and the binaries of the manifest. */
+/** The files that the package must have: each source compiled, the native sources, and the binaries of the manifest. */
 function expectedFiles() {
   const tracked = outputOf('git', ['ls-files', 'src', 'native', 'cuda', 'cmake']).split('\n');
   const compiled = tracked

@@ -1,11 +1,11 @@
-// Packages of any release of Debian, with what they depend on, unpacked into a folder by this machine's apt: nothing is
-// installed, and it need not be root.
+// Unpacks packages of any release of Debian, with those they depend on, into a folder. It uses this machine's apt,
+// installs nothing and need not run as root.
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { outputOf, succeeds } from '../steps.mjs';
 
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
-/** Unpacks packages of an architecture (Debian's name) into a folder, which is emptied. Returns why not, if so. */
+/** Empties a folder and unpacks packages of an architecture (Debian's name) into it. Returns the reason where it cannot. */
 export function unpackPackages({ folder, release, debian, packages }) {
   const mirror = debianMirror();
   if (mirror === undefined)
@@ -40,12 +40,12 @@ export function unpackPackages({ folder, release, debian, packages }) {
   return undefined;
 }
 
-/** The mirror that this machine's own apt uses for Debian, whatever it is. */
+/** Returns the mirror that this machine's own apt uses for Debian. */
 function debianMirror() {
   if (!existsSync(keyring)) return undefined;
   const filters = ['Origin: Debian', 'Label: Debian', 'Created-By: Packages'];
   const find = () =>
     outputOf('apt-get', ['indextargets', '--format', '$(REPO_URI)', ...filters])?.split('\n')[0] || undefined;
-  // Who is behind a source is known once its lists have been fetched.
+  // The lists of a source say which distribution it is, so they must be fetched first.
   return find() ?? (succeeds('apt-get', ['update', '-qq']) ? find() : undefined);
 }

@@ -1,8 +1,9 @@
-// What a binary asks of the machine that loads it: libraries, symbol versions, search path, stack, GPU architectures.
+// Reads from a binary what it needs where it is loaded: libraries, symbol versions, search path, stack, GPU
+// architectures.
 import { readFileSync } from 'node:fs';
 import { outputOf } from '../steps.mjs';
 
-/** Reads an ELF file with readelf (binutils). Undefined if it is none. */
+/** Reads an ELF file with readelf (binutils). Returns undefined for a file of another kind. */
 export function inspectElf(file) {
   const text = outputOf('readelf', [
     '--file-header',
@@ -41,7 +42,7 @@ function newest(versions) {
   return versions.toSorted(compareVersions).at(-1);
 }
 
-/** What must come from outside and is no versioned symbol of a system library. Weak symbols may stay undefined. */
+/** Lists undefined symbols that are not versioned symbols of a system library. Weak symbols may stay undefined. */
 function undefinedSymbols(file) {
   const symbols = outputOf('nm', ['--dynamic', '--undefined-only', file])?.split('\n') ?? [];
   return symbols.map((line) => / U ([^@\s]+)$/.exec(line)?.[1]).filter((name) => name !== undefined);

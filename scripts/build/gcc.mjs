@@ -1,5 +1,5 @@
-// A g++ of a version that this machine does not have: Debian's, fetched into .cache/gcc-VERSION of the clone. It only
-// checks sources (-fsyntax-only): that needs neither an assembler nor a linker, nor a root to change.
+// Fetches a version of g++ that this machine does not have, from Debian, into .cache/gcc-VERSION. It only checks
+// sources (-fsyntax-only), which needs neither an assembler nor a linker, nor another root folder.
 import { existsSync, writeFileSync } from 'node:fs';
 import { root, succeeds } from '../steps.mjs';
 import { unpackPackages } from './debian-packages.mjs';
@@ -10,7 +10,7 @@ const architectures = {
   arm64: { debian: 'arm64', triplet: 'aarch64-linux-gnu', loader: 'ld-linux-aarch64.so.1' },
 };
 
-/** The words of a command that checks a C++ source with g++ of a version, from the PATH or fetched; or `{ reason }`. */
+/** Returns the command that checks a C++ source with this version of g++, from the PATH or fetched, or `{ reason }`. */
 export function findGcc(version) {
   const flags = ['-fsyntax-only', '-std=c++20', '-Wall', '-Wextra'];
   if (succeeds(`g++-${version}`, ['--version']))
@@ -28,7 +28,7 @@ export function findGcc(version) {
   return { command: [...fetchedCompiler(folder, version, architecture), ...flags] };
 }
 
-/** The compiler proper, started by the loader of its own C library, which is newer than this machine's. */
+/** The compiler itself, which the loader of its own C library starts, because that is newer than this machine's. */
 function fetchedCompiler(folder, version, { triplet, loader }) {
   const usr = `${folder}/usr`;
   const headers = [
@@ -40,7 +40,7 @@ function fetchedCompiler(folder, version, { triplet, loader }) {
   ].flatMap((name) => ['-isystem', `${usr}/${name}`]);
   const libraries = ['--library-path', `${usr}/lib/${triplet}`];
   const compiler = `${usr}/libexec/gcc/${triplet}/${version}/cc1plus`;
-  // It leaves an empty file for the assembler, even of a source that it only checks.
+  // The compiler writes an empty file for the assembler even where it only checks a source.
   const alone = ['-quiet', '-o', '/dev/null', '-nostdinc', '-nostdinc++', '-D_GNU_SOURCE', ...headers];
   return [`${usr}/lib/${triplet}/${loader}`, ...libraries, compiler, ...alone];
 }

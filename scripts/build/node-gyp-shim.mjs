@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// What prebuildify runs in the place of node-gyp: cmake-js, with its output in build/ of the folder prebuildify chose.
+// Runs cmake-js when prebuildify calls it as node-gyp, with build/ of the folder that prebuildify chose as its
+// output.
 import { availableParallelism } from 'node:os';
 import { npmCommand, root, step } from '../steps.mjs';
 
@@ -8,7 +9,7 @@ const folders = ['--directory', root, '--out', `${process.cwd()}/build`];
 const { PIXELCNN_TRIPLET: triplet, PIXELCNN_CROSS: cross } = process.env;
 const settings = {
   ...(triplet && { CMAKE_TOOLCHAIN_FILE: `${root}scripts/build/sysroot-toolchain.cmake` }),
-  // For another processor: its tests, which run under qemu, and no CUDA, whose compiler is for this one.
+  // A build for another processor includes its tests, which run under qemu, but no CUDA, because nvcc is for this one.
   PIXELCNN_NATIVE_TESTS: cross ? 'ON' : 'OFF',
   CMAKE_DISABLE_FIND_PACKAGE_PixelcnnCuda: cross ? 'ON' : 'OFF',
 };

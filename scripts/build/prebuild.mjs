@@ -18,7 +18,7 @@ const plainBuilds = new Map();
 for (const arch of architectures) prebuild(arch);
 writeManifest();
 
-/** Builds into prebuilds/linux-ARCH; objects stay in .cache/prebuild-ARCH. What is not for this processor is tested here. */
+/** Builds into prebuilds/linux-ARCH; objects stay in .cache/prebuild-ARCH. Tests a build for another processor. */
 function prebuild(arch) {
   const cross = arch !== process.arch;
   requireTools([...buildTools, ...(cross ? [`${arch}Compiler`, 'qemu'] : [])], `the prebuild for ${arch}`);
@@ -31,7 +31,7 @@ function prebuild(arch) {
     );
   }
   const work = `${root}.cache/prebuild-${arch}`;
-  // CMake keeps compiler, sysroot and flags for life.
+  // CMake never changes compiler, sysroot and flags of a build folder.
   const toolchain = `${sysroot.folder}\n${readFileSync(`${root}scripts/build/sysroot-toolchain.cmake`, 'utf8')}`;
   if (!existsSync(`${work}/toolchain`) || readFileSync(`${work}/toolchain`, 'utf8') !== toolchain)
     rmSync(work, { recursive: true, force: true });
@@ -63,8 +63,8 @@ function prebuild(arch) {
 }
 
 /**
- * Size, checksum and needed glibc of each binary, and why it is a plain build if it is one: `pixelcnn doctor` and the
- * checks of the tarball read it.
+ * Writes size, checksum and needed glibc of each binary, and why it is linked against this machine's C library where it
+ * is. `pixelcnn doctor` and the checks of the tarball read it.
  */
 function writeManifest() {
   const files = readdirSync(`${root}prebuilds`, { recursive: true })

@@ -24,7 +24,7 @@ function requireNode() {
   }
 }
 
-/** What the tests of cuda/ need. Where it is not to be had, they say what they leave out. */
+/** Fetches what the tests of cuda/ need. Where that fails, the tests say what they leave out. */
 function fetchCuda() {
   const parts = ['cudnn'];
   if (!succeeds('nvcc', ['--version'])) parts.unshift('compiler');
@@ -32,8 +32,8 @@ function fetchCuda() {
 }
 
 /**
- * The packages of the lock file, unless they are installed already. Not `npm ci`: it refuses a registry that lacks the
- * optional packages of other platforms.
+ * Installs the packages of the lock file, unless that was done before. `npm ci` is not used, because it refuses a registry
+ * that lacks the optional packages of other platforms.
  */
 function installPackages() {
   const stamp = `${root}node_modules/.pixelcnn-setup`;

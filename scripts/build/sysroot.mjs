@@ -1,10 +1,10 @@
-// An older C library to link against: Debian 11's (glibc 2.31), fetched with apt into .cache/sysroot-ARCH of the clone.
+// Fetches an older C library to link against with apt into .cache/sysroot-ARCH: that of Debian 11 (glibc 2.31).
 import { existsSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { root } from '../steps.mjs';
 import { unpackPackages } from './debian-packages.mjs';
 
-/** The C library of the sysroot. */
+/** The version of the sysroot's C library. */
 export const sysrootGlibc = '2.31';
 const release = 'bullseye';
 const packages = [
@@ -23,7 +23,7 @@ const architectures = {
   arm64: { debian: 'arm64', triplet: 'aarch64-linux-gnu', loader: 'lib/ld-linux-aarch64.so.1' },
 };
 
-/** Where the sysroot of an architecture (Node's name) lies once fetched. */
+/** Returns where the sysroot of an architecture (Node's name) is once it has been fetched. */
 export function sysrootPaths(arch) {
   const { triplet, loader } = architectures[arch];
   const folder = `${root}.cache/sysroot-${arch}`;
@@ -31,7 +31,7 @@ export function sysrootPaths(arch) {
   return { folder, triplet, loader: join(folder, loader), libraries };
 }
 
-/** Fetches the sysroot unless it is there; returns its paths, or `{ reason }` where it cannot be had. */
+/** Fetches the sysroot unless it is there. Returns its paths, or `{ reason }` where fetching fails. */
 export function fetchSysroot(arch) {
   const paths = sysrootPaths(arch);
   if (existsSync(`${paths.folder}/complete`)) return paths;
@@ -43,7 +43,7 @@ export function fetchSysroot(arch) {
   return paths;
 }
 
-/** Absolute links of the packages would lead out of the sysroot. */
+/** Makes absolute links of the packages relative, because they would lead out of the sysroot. */
 function makeLinksRelative(folder) {
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
     if (!entry.isSymbolicLink()) continue;

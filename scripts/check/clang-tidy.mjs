@@ -7,15 +7,15 @@ import { relative } from 'node:path';
 import { fail, root } from '../steps.mjs';
 
 const given = process.argv.slice(2);
-// A kernel file is compiled once per instruction set, and looked at once; the analyzer, which follows paths through
-// branches, takes half a minute for one and has nothing to find in straight loops over numbers.
+// A kernel file is compiled once per instruction set and checked once. The analyzer, which follows paths through
+// branches, is off for it: it takes half a minute and has nothing to find in straight loops over numbers.
 const sources = new Map(
   JSON.parse(readFileSync(`${root}build/compile_commands.json`, 'utf8'))
     .map(({ file, command }) => [
       relative(root, file),
       /-DPIXELCNN_ISA=/.test(command) ? ['--checks=-clang-analyzer-*'] : [],
     ])
-    // Debian's clang does not know nvcc's language; what .cu files do wrong is the emulator's to find.
+    // Debian's clang does not know nvcc's language, so .cu files are checked by the emulator instead.
     .filter(([file]) => /^(native|cuda)\/.*\.cc$/.test(file)),
 );
 const files = given.length > 0 ? given : [...sources.keys()];
@@ -29,7 +29,7 @@ if (findings.some((text) => text !== '')) fail(`clang-tidy:\n${findings.join('')
 const seconds = ((performance.now() - start) / 1000).toFixed(1);
 process.stderr.write(`── clang-tidy: ${files.length} files, 0 findings, ${seconds} s\n`);
 
-/** What clang-tidy finds in a file, or nothing. */
+/** Returns what clang-tidy finds in a file; an empty text means nothing. */
 function tidy(file, args = ['-p', 'build', '--quiet', ...(sources.get(file) ?? []), file]) {
   return new Promise((resolve) => {
     const child = spawn('clang-tidy', args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -58,7 +58,7 @@ async function plantedFault() {
   process.stderr.write('── planted use after move: found\n');
 }
 
-/** Results of `body` for all items, as many at once as there are processors. */
+/** Calls `body` for all items, as many at once as there are processors, and returns the results. */
 async function inParallel(items, body) {
   const results = [];
   const waiting = [...items];

@@ -1,19 +1,20 @@
-// Keeps the file list of ARCHITECTURE.md true: every source file with its first-line comment. --check only compares.
+// Renews the list in docs/files.md of every source file and the first sentence of its first comment. With --check it
+// only compares and fails where the list is stale.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fail, outputOf, root } from '../steps.mjs';
 
 const begin = '<!-- files: made by scripts/check/list-files.mjs -->';
 const end = '<!-- end of files -->';
 
-const path = `${root}ARCHITECTURE.md`;
+const path = `${root}docs/files.md`;
 const text = readFileSync(path, 'utf8');
 const start = text.indexOf(begin);
 const stop = text.indexOf(end);
-if (start < 0 || stop < start) fail(`ARCHITECTURE.md lacks '${begin}' … '${end}'`);
+if (start < 0 || stop < start) fail(`docs/files.md lacks '${begin}' … '${end}'`);
 const updated = `${text.slice(0, start + begin.length)}\n${list()}${text.slice(stop)}`;
 if (!process.argv.includes('--check')) writeFileSync(path, updated);
 else if (updated !== text)
-  fail('ARCHITECTURE.md does not list the source files as they are. Run `npm run format`.');
+  fail('docs/files.md does not list the source files as they are. Run `npm run format`.');
 
 function list() {
   const files = outputOf('git', ['ls-files', '-co', '--exclude-standard', 'native', 'cuda', 'src', 'scripts'])
@@ -32,7 +33,7 @@ function list() {
     .join('');
 }
 
-/** "`name` purpose": the purpose is the file's first sentence, which must be there. */
+/** Returns "`name` purpose", where the purpose is the file's first sentence, which must be there. */
 function entry(folder, file) {
   const lines = readFileSync(root + file, 'utf8').split('\n');
   const comments = file.endsWith('.py') ? /^# (.*)$/ : /^\/\/ (.*)$/;

@@ -1,4 +1,4 @@
-// TypeDoc plugin: options come from zod schemas, so their texts and defaults are those of `.describe()` and `.default()`.
+// Gives TypeDoc the texts and defaults of options that are zod schemas: those of `.describe()` and `.default()`.
 import { Comment, Converter, ReflectionKind } from 'typedoc';
 import ts from 'typescript';
 
@@ -18,7 +18,7 @@ export function load(app) {
   });
 }
 
-/** The first argument of `.name(…)` in a chain of calls. */
+/** Finds the first argument of `.name(…)` in a chain of calls. */
 function argumentOf(expression, name) {
   if (!ts.isCallExpression(expression) || !ts.isPropertyAccessExpression(expression.expression))
     return undefined;

@@ -1,5 +1,6 @@
-// Part `build`: the addon, libpixelcnn_cuda.so and the kernel tests with plain cmake; packages from the kit where npm has
-// installed none. Emulated: that the build of `npm run setup` is there.
+// Runs the part `build`: it builds the addon, libpixelcnn_cuda.so and the kernel tests with plain cmake, and takes
+// npm packages from the kit where npm has installed none. With --emulated it checks that the build of `npm run
+// setup` is there.
 import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { root } from '../steps.mjs';
@@ -23,7 +24,7 @@ export async function build({ emulated, python, say }) {
   copyFileSync(addon, `${folder}/Release/pixelcnn.node`);
 }
 
-/** Always anew: what an earlier run unpacked may be of another commit. */
+/** Unpacks the packages anew every time, because those of an earlier run may belong to another commit. */
 async function unpackKit() {
   if (existsSync(`${root}node_modules/typescript`)) return;
   const kit = `${root}.gpu-kit/kit.tar.gz`;
@@ -35,7 +36,7 @@ async function unpackKit() {
 }
 
 async function compile(products, { python, say }) {
-  // So that no part runs on what an earlier build left where this one fails.
+  // If this build fails, no part may run on what an earlier one left.
   for (const file of [...products, `${folder}/Release/pixelcnn.node`]) rmSync(file, { force: true });
   const ninja = (await runCommand('ninja', ['--version'])).code === 0;
   const wheel = cudnnWheel(python);
@@ -52,7 +53,7 @@ async function compile(products, { python, say }) {
     wheel === undefined ? {} : { CUDNN_HOME: wheel },
   );
   say({ generator: ninja ? 'ninja' : 'make', capability, cudnnHeaders: wheel ?? 'none in a wheel' });
-  // What can be built is, also beside a file that does not compile.
+  // The build goes on after a file that does not compile, so that the other parts can run.
   const goOn = ninja ? ['-k', '0'] : ['-k'];
   const start = performance.now();
   const jobs = String(availableParallelism());

@@ -1,4 +1,4 @@
-// The process of one part: runs its function, whose findings become lines of JSON on standard output.
+// Runs one part in a process of its own and prints its findings as lines of JSON.
 import { writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { messageOf } from './part.mjs';
@@ -10,13 +10,13 @@ try {
   const { [run]: part } = await import(module);
   await part({ ...settings, say });
 } catch (error) {
-  // An error with a code says what is wrong; of any other the place is needed.
+  // An error with a code says what is wrong. For any other the stack is needed.
   say({ failure: error?.code === undefined ? String(error?.stack ?? error) : messageOf(error) });
 }
 // A device that was not disposed, or a thread of a library, must not keep the process.
 process.exit();
 
-/** Returns when the row is with the parent: a crash in the next call must not take it along. */
+/** Returns when the parent has the row, so that a crash in the next call cannot lose it. */
 function say(row) {
   let rest = Buffer.from(`${JSON.stringify(row)}\n`);
   while (rest.length > 0) {

@@ -1,12 +1,13 @@
-// Random convolution problems, run through the addon in any precision. Operands are numbers that the precision holds
-// exactly, so that what differs from the CPU is what the device did: in f32 all bits are in use, and TF32 would show.
+// Makes random convolution problems and runs them through the addon in any precision. Operands are numbers that the
+// precision holds exactly, so that a difference from the CPU comes from the device: in f32 all bits are in use, and
+// TF32 would show.
 
 import * as ops from '../../dist/ops/masked-conv2d.js';
 import { Program } from '../../dist/program/program.js';
 import { Recorder } from '../../dist/program/recorder.js';
 import { activationType } from '../../dist/program/tensor.js';
 
-/** Uniform 32-bit words (mulberry32). */
+/** Draws uniform 32-bit words (mulberry32). */
 export function randomWords(seed) {
   let state = seed;
   return () => {
@@ -17,7 +18,7 @@ export function randomWords(seed) {
   };
 }
 
-/** `aligned`: channels are multiples of 8. */
+/** Draws a random problem; with `aligned` its channels are multiples of 8. */
 export function convolutionCase(seed, precision, algorithm, { small, aligned }) {
   const bits = precision === 'f32' ? 23 : 7;
   const words = randomWords(1 + seed);
@@ -49,7 +50,7 @@ export function convolutionCase(seed, precision, algorithm, { small, aligned }) 
   };
 }
 
-/** The results of the three ops as float32. */
+/** Runs the three ops and returns their results as float32. */
 export async function runConvolution(device, { geometry, x, gradY, weight, bias }, precision) {
   const onCpu = device.info.backend === 'cpu';
   const g = onCpu ? { ...geometry, algorithm: 'direct' } : geometry;
@@ -81,7 +82,7 @@ export async function runConvolution(device, { geometry, x, gradY, weight, bias 
   try {
     const inputs = [encode(x, dtype), encode(gradY, dtype), weight, bias];
     const [y, gradInput, ...rest] = await program.run(inputs);
-    // Gradients of parameters have the scale of stored f16 gradients taken out (native/ops.h: gradient_scale).
+    // The op divides gradients of parameters by the scale of stored f16 gradients (native/ops.h: gradient_scale).
     const scale = precision === 'f16' ? 2 ** Math.floor(Math.log2(n * h * w)) : 1;
     const [weightGradient, biasGradient] = rest.map((buffer) =>
       new Float32Array(buffer).map((value) => value * scale),
@@ -97,7 +98,7 @@ export async function runConvolution(device, { geometry, x, gradY, weight, bias 
   }
 }
 
-/** Float32 numbers that the type holds exactly, neither subnormal nor infinite in it, in its storage. */
+/** Stores float32 numbers that the type holds exactly and that are neither subnormal nor infinite in it. */
 function encode(values, dtype) {
   if (dtype === 'float32') return values;
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);

@@ -1,13 +1,13 @@
-// What cuDNN's engines ask of a GPU in place of our convolutions.
+// Estimates what cuDNN's engines need on a GPU in place of our convolutions.
 //
-// Their source is not known. They are taken for products with wgmma whose operands are read through L2 tap by tap, as ours
-// are, and they multiply the dead taps of the centre row as well: 28 taps of a 7x7 filter instead of 25.
+// Their source is not known. They are modelled as products with wgmma that read their operands through L2 tap by tap, as
+// ours do, and that multiply the dead taps of the centre row as well: 28 taps of a 7x7 filter instead of 25.
 import { blocksOf, elementBytes, vectorElements } from './gpu-model.mjs';
 
-/** Rows or columns that read the other operand together: blocks of 256, two of them a cluster. Assumed. */
+/** Rows or columns that read the other operand together. We assume blocks of 256, two of them in a cluster. */
 const sharedLines = 512;
 
-/** A convolution, forward or back to its input. Channels of images are padded to a 16-byte vector. */
+/** Describes a convolution, forward or of the input gradient. Channels of images are padded to a 16-byte vector. */
 export function convolve({ pixels, slots, c, k, reluOutput = false }) {
   const padded = blocksOf(c, vectorElements) * vectorElements;
   const line = slots * padded * elementBytes;
@@ -19,7 +19,7 @@ export function convolve({ pixels, slots, c, k, reluOutput = false }) {
   };
 }
 
-/** A weight gradient: one filter of sums, whatever happens inside. */
+/** Describes a weight gradient as writing one filter of sums, since its inner steps are not known. */
 export function weightGradient({ pixels, slots, c, k }) {
   const rows = slots * c;
   return {

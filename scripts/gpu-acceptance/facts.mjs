@@ -1,4 +1,4 @@
-// Part `facts`: what the machine has. It explains later failures and never fails itself.
+// Runs the part `facts`, which writes down what the machine has. It explains later failures and never fails itself.
 import { cudnnWheel } from './machine.mjs';
 import { runCommand } from './part.mjs';
 

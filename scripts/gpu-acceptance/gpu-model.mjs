@@ -1,4 +1,5 @@
-// What a GPU can do in a second, and how long a kernel takes on it: the largest of its limits.
+// Computes how long a kernel takes on a GPU from what the GPU can do in a second: the longest of the kernel's
+// limits.
 //
 // A kernel is described by what it asks for (bytes, instructions, products, dependent memory accesses), a GPU by its
 // rates. Every limit is computed as if the others were free; the kernel takes the longest of them. Such a model (a

@@ -1,4 +1,4 @@
-// What those of our CUDA kernels that multiply no matrices ask of a GPU: bytes, instructions, waiting.
+// Counts what those CUDA kernels need that multiply no matrices: bytes, instructions, waiting.
 //
 // Each function describes the launch of a kernel of cuda/ for a shape; gpu-model.mjs turns that into time.
 // product-costs.mjs has the kernels that multiply matrices.
@@ -20,7 +20,7 @@ export const sizes = {
   kSmallBlocks: 2,
 };
 
-/** Taps that have a weight, and taps of the packed filter (cuda/masked_conv2d.h). */
+/** Counts the taps that have a weight, and those of the packed filter (cuda/masked_conv2d.h). */
 export function tapsOf({ kernelSize, maskType, channelGroups }) {
   const radius = (kernelSize - 1) / 2;
   const centre = maskType === 'B' || channelGroups > 1 ? 1 : 0;
@@ -28,13 +28,13 @@ export function tapsOf({ kernelSize, maskType, channelGroups }) {
 }
 
 export const floatBytes = 4;
-/** What a load or store of less moves. */
+/** The bytes that a smaller load or store moves all the same. */
 const sectorBytes = 32;
 
 const flatThreads = sizes.kFlatThreads;
 const { kTileSide } = sizes;
 
-/** Weights of all layers into packed filters, in tiles of 32 x 32 (taps, channels) that are transposed on the way. */
+/** Packs the weights of all layers, in tiles of 32 x 32 (taps, channels) that are transposed on the way. */
 export function pack(layers) {
   const sum = (of) => layers.reduce((total, layer) => total + of(layer), 0);
   return {
@@ -49,7 +49,7 @@ export function pack(layers) {
   };
 }
 
-/** The parts of a weight gradient added up, 16 loads at a time, and spread out again. */
+/** Adds up the parts of a weight gradient, 16 loads at a time, and unpacks the sum. */
 export function unpack({ taps, slots, c, k, kernelSize, parts }) {
   const window = kernelSize ** 2;
   const down = Math.min(64, blocksOf(window * c, 4 * flatThreads));
@@ -63,7 +63,7 @@ export function unpack({ taps, slots, c, k, kernelSize, parts }) {
   };
 }
 
-/** How many parts the pixels are split into for at most `blocks` blocks (Parts in cuda/gradient_parts.h). */
+/** Counts the parts that the pixels are split into for at most `blocks` blocks (Parts in cuda/gradient_parts.h). */
 export function partsOf(pixels, blocks, blocksPerPart) {
   const most = Math.max(1, Math.floor(blocks / blocksPerPart));
   const size = blocksOf(blocksOf(pixels, most), sizes.kLeastPixels) * sizes.kLeastPixels;
@@ -87,7 +87,7 @@ export function biasGradient({ pixels, k }) {
   ];
 }
 
-/** A row of logits for every pixel and channel, by the fewest lanes that hold it: read, its gradient in its place. */
+/** Reads a row of logits for every pixel and channel with the fewest lanes that hold it, and writes its gradient there. */
 export function crossEntropy({ images, rowsPerImage, levels }) {
   const { kHeld, kPasses, kCrossEntropyThreads } = sizes;
   const lanes = Math.max(1, 2 ** Math.ceil(Math.log2(levels / kHeld)));
@@ -102,12 +102,12 @@ export function crossEntropy({ images, rowsPerImage, levels }) {
   };
 }
 
-/** One warp per image adds its blocks' nats. */
+/** Adds the nats of an image's blocks, with one warp per image. */
 export function imageNats({ images }) {
   return { blocks: images, threads: 32, l2Trips: 1 };
 }
 
-/** One element per thread: bytes in, levels and activations out. */
+/** Reads bytes and writes levels and activations, one element per thread. */
 export function quantise({ count }) {
   return {
     blocks: blocksOf(count, flatThreads),
@@ -117,12 +117,12 @@ export function quantise({ count }) {
   };
 }
 
-/** A bias in the element type, for cuDNN; and anything as small. */
+/** Rounds a bias to the element type, for cuDNN; other kernels as small cost the same. */
 export function tiny() {
   return { hbmTrips: 1 };
 }
 
-/** The gradient's norm: sums of squares, 16 loads at a time, and the sum of those. */
+/** Computes the gradient's norm: sums of squares, 16 loads at a time, and the sum of those. */
 export function gradientNorm({ parameters }) {
   const chunks = blocksOf(parameters, 16 * 256);
   return [
@@ -131,7 +131,7 @@ export function gradientNorm({ parameters }) {
   ];
 }
 
-/** Adam: one thread prepares the scalars, two powers in double among them; then five tensors in, four out. */
+/** Runs Adam: one thread prepares the scalars, two powers in double among them; then five tensors in, four out. */
 export function adam({ parameters }) {
   return [
     { instructions: 2500, hbmTrips: 1 }, // about 1,000, most of them in double, which are slower: assumed
@@ -150,7 +150,7 @@ export function addGradient({ count }) {
   return { blocks: blocksOf(count, 256), threads: 256, l2Bytes: 3 * count * floatBytes, l2Trips: 1 };
 }
 
-/** The sampler's counter, moved on by one thread. */
+/** Advances the sampler's position, with one thread. */
 export function nextFront() {
   return { l2Trips: 1 };
 }

@@ -1,12 +1,12 @@
-// What machine this is, which commit runs, and the environment variables that all parts are run with.
+// Reads which machine this is and which commit runs, and chooses the environment variables of all parts.
 import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import { outputOf, root } from '../steps.mjs';
 
-/** What is asked before any part has its limit: a driver or a file system that hangs must not hold the whole run. */
+/** The limit of commands outside parts: a driver or a file system that hangs must not hold up the whole run. */
 const answer = { seconds: 30 };
 
-/** Name, driver and compute capability of the first GPU; undefined without one. */
+/** Returns name, driver and compute capability of the first GPU, or undefined without one. */
 export function gpuOf() {
   const fields = ['name', 'driver_version', 'compute_cap'];
   const line = outputOf('nvidia-smi', [`--query-gpu=${fields}`, '--format=csv,noheader'], answer)?.split(
@@ -26,14 +26,14 @@ export function machineFacts() {
   };
 }
 
-/** What is checked out; undefined where the files have come without their history. */
+/** Returns the commit that is checked out, or undefined where the files came without their history. */
 export function commit() {
   const head = outputOf('git', ['rev-parse', 'HEAD'], answer);
   const changed = outputOf('git', ['status', '--porcelain', '--untracked-files=no'], answer);
   return head === undefined || changed === undefined || changed === '' ? head : `${head} with changes`;
 }
 
-/** What `prepare` was run on. */
+/** Returns the commit on which `prepare` was run. */
 function kitCommit() {
   const file = `${root}.gpu-kit/commit`;
   return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined;
@@ -44,7 +44,7 @@ export function cudaLibrary({ emulated }) {
   return process.env.PIXELCNN_CUDA_LIBRARY ?? `${root}build/libpixelcnn_cuda_emulated_plain.so`;
 }
 
-/** Whether the part `build` has done its work here before. */
+/** Says whether the part `build` has done its work here before. */
 export function packageIsReady({ emulated }) {
   const addon = `${root}build/Release/pixelcnn.node`;
   return [`${root}dist/index.js`, `${root}node_modules/zod`, addon, cudaLibrary({ emulated })].every(
@@ -52,12 +52,12 @@ export function packageIsReady({ emulated }) {
   );
 }
 
-/** The kernel test program `name`: for the GPU, or the one that runs under the checks of the emulator. */
+/** Returns the kernel test program `name`: that for the GPU, or that which runs under the checks of the emulator. */
 export function kernelTest(name, { emulated }) {
   return `${root}build/cuda_${name}_test_${emulated ? 'checked' : 'gpu'}`;
 }
 
-/** The folder of the cuDNN wheel of a Python. */
+/** Returns the folder of the cuDNN wheel of a Python. */
 export function cudnnWheel(python) {
   return outputOf(python, ['-c', 'import nvidia.cudnn as m; print(list(m.__path__)[0])'], answer);
 }
@@ -66,12 +66,12 @@ export function partEnvironment({ emulated, python }) {
   const wheel = cudnnWheel(python);
   return {
     PIXELCNN_CUDA_LIBRARY: cudaLibrary({ emulated }),
-    // A folder of this checkout: which engines are chosen must not depend on what ran on the machine before.
+    // The cache is in this checkout, because the choice of engines must not depend on what ran on the machine before.
     PIXELCNN_CACHE: `${root}build/gpu-acceptance-cache`,
-    // The library that the headers of the build belong to, wherever else the loader would look first.
+    // cuDNN must be the library whose headers the build used, wherever else the loader would look first.
     ...(wheel === undefined ? {} : { PIXELCNN_CUDNN: process.env.PIXELCNN_CUDNN ?? `${wheel}/lib` }),
   };
 }
 
-/** Has our own kernels do everything: cuDNN is not even looked for. */
+/** Variables with which no cuDNN is found, so that our own kernels do everything. */
 export const ownKernels = { PIXELCNN_CUDNN: '/nonexistent' };

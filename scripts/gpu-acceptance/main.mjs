@@ -1,4 +1,5 @@
-// Acceptance on a GPU machine: builds, checks and measures in one short run, and writes down what it finds as it comes.
+// Runs the acceptance on a GPU machine: it builds, checks and measures in one short run, and writes down each
+// finding as it comes.
 // Usage: scripts/gpu-acceptance/run prepare     where npm works: packs what the GPU machine lacks into .gpu-kit/
 //        scripts/gpu-acceptance/run [options]   on the GPU machine
 //   --minutes N      time from the start of the command to its end; parts that do not fit are left out. Default: no limit
@@ -57,7 +58,7 @@ function parse() {
   }
 }
 
-/** The seconds that the command may take. */
+/** Returns the seconds that the command may take. */
 function budget() {
   if (options.minutes === undefined) return Number.POSITIVE_INFINITY;
   const minutes = Number(options.minutes);
@@ -107,7 +108,7 @@ function openedReport(path) {
   }
 }
 
-/** What was predicted; it needs the package, which a failed build may not have unpacked. */
+/** Prints what was predicted. This needs the package, which a failed build may not have unpacked. */
 async function beside(results) {
   try {
     const { predictedBeside } = await import('./predicted-beside.mjs');

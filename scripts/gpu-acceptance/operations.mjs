@@ -1,14 +1,14 @@
-// Parts `operations-*`: every convolution op through the addon against the CPU, one precision and algorithm each, and
-// causality to the last bit of whatever engine is chosen.
+// Runs the parts `operations-*`: each compares every convolution op with the CPU, through the addon, in one
+// precision and algorithm, and checks that the chosen engine is causal to the last bit.
 import { openDevice } from '../../dist/index.js';
 import { convolutionCase, runConvolution } from './convolutions.mjs';
 import { attempt, relativeL2 } from './part.mjs';
 
-// Relative L2 error that rounding explains. The operands are exact in every precision, so it is that of the sums and of
-// the storage of results: 2^-9 in bf16, 2^-12 in f16.
+// Relative L2 errors that rounding explains. The operands are exact in every precision, so only the sums and the storage
+// of the results round: 2^-9 in bf16, 2^-12 in f16.
 const tolerance = { f32: 1e-5, tf32: 1e-4, bf16: 2 ** -8, f16: 2 ** -11 };
 
-/** Half of the shapes have channels that are multiples of 8, which most engines ask for; they come first. */
+/** Compares random problems. The first half has channels that are multiples of 8, which most engines need. */
 export async function operations({ precision, algorithm, shapes, firstSeed, emulated, say }) {
   const count = emulated ? Math.min(3, shapes) : shapes;
   const cpu = await openDevice({ backend: 'cpu' });
@@ -33,7 +33,7 @@ async function compare(cpu, gpu, problem, precision) {
   const errors = Object.entries(expected).map(([name, values]) => [name, relativeL2(actual[name], values)]);
   const wrong = errors.filter(([, error]) => !(error <= tolerance[precision]));
   const leak = await findLeak(gpu, problem, precision, actual.forward);
-  // An engine of cuDNN that leaks is reported; likelihoods and samples are by `direct`, which must not.
+  // An engine of cuDNN that leaks is only reported. Likelihoods and samples use `direct`, which must not leak.
   const complaints = [
     ...wrong.map(([name, error]) => `${name} error ${error}`),
     ...(leak !== undefined && problem.geometry.algorithm === 'direct' ? [leak] : []),
@@ -46,11 +46,11 @@ async function compare(cpu, gpu, problem, precision) {
   };
 }
 
-/** Changes all inputs from some pixel on; says which outputs moved that may not see them. */
+/** Changes all inputs from some pixel on, and returns the outputs that moved although they may not see them. */
 async function findLeak(gpu, problem, precision, before) {
   const { n, h, w, c, k, maskType, channelGroups } = problem.geometry;
   const pixels = h * w;
-  // In the middle of a row: at its end, the zero border would hide a tap too many.
+  // The pixel is in the middle of a row, because at the end the zero border would hide a tap too many.
   const first = Math.floor(h / 2) * w + Math.ceil(w / 2);
   const blind = Math.min(pixels, first + (maskType === 'A' && channelGroups === 1 ? 1 : 0));
   const x = problem.x.slice();

@@ -1,8 +1,8 @@
-// What parts have in common: a check whose exception is its own failure, and commands that leave the event loop free.
+// Provides what parts share: checks whose exception is their failure, and commands that leave the event loop free.
 import { spawn } from 'node:child_process';
 import { root } from '../steps.mjs';
 
-/** Says `about` with what `body` returns, or with the failure that it threw. Returns what it said. */
+/** Writes the row `about` with what `body` returns, or with the failure that it threw, and returns that row. */
 export async function attempt(say, about, body) {
   let row;
   try {
@@ -31,7 +31,7 @@ export function runCommand(command, args, { env = {}, seconds } = {}) {
       ...(seconds === undefined ? {} : { timeout: 1000 * seconds, killSignal: 'SIGKILL' }),
     });
     let [stdout, output] = ['', ''];
-    // Passed on as well: what a command said before it was killed with its part is found in the report.
+    // Output is passed on as well, so that the report has what a command printed before it was killed with its part.
     const remember = (text) => {
       output += text;
       process.stderr.write(text);

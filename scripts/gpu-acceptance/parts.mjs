@@ -1,9 +1,9 @@
-// The parts of the acceptance, in the order in which they are worth most when the time runs out: what explains failures,
-// what was never seen on a GPU, our own kernels before cuDNN, speed before the slow checks.
+// Lists the parts of the acceptance, in the order in which they are worth most when time runs out: what explains
+// failures, what was never seen on a GPU, our own kernels before cuDNN, speed before the slow checks.
 import { ownKernels } from './machine.mjs';
 
 /**
- * A part is the function `run` of a file of this folder. It is started if `seconds` are left, and killed after `limit`;
+ * A part is the function `run` of a file in this folder. It is started if `seconds` are left, and killed after `limit`;
  * `emulatedSeconds` and `emulatedLimit` are those under --emulated. `options` go to the function, `env` to its process.
  */
 function part(name, file, run, times, about, { options = {}, env = {} } = {}) {

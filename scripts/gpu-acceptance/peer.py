@@ -1,7 +1,7 @@
-# The peer of scripts/gpu-acceptance: the same models in PyTorch on the same GPU, bf16 autocast, channels_last. Reads
-# one JSON request per line, answers with one. Requests: {"op": "versions"}; {"op": "matmul", "size"};
-# {"op": "train", "compiled", "model", "side", "batch", "seconds"}; {"op": "sample", "model", "side", "batch", "pixels"}:
-# the time of so many pixels, each by a forward pass of its own, as for one who has no better sampler.
+# Runs the models of scripts/gpu-acceptance in PyTorch on the same GPU, with bf16 autocast and channels_last. It
+# reads one JSON request per line and answers with one. Requests: {"op": "versions"}; {"op": "matmul", "size"};
+# {"op": "train", "compiled", "model", "side", "batch", "seconds"}; {"op": "sample", "model", "side", "batch",
+# "pixels"}, which measures the time of so many pixels, each by a full forward pass, as without a cached sampler.
 import functools
 import json
 import statistics

@@ -1,4 +1,5 @@
-// Part `plan-cache`: what was chosen for each convolution of the parts before, cuDNN's engine or our own kernels.
+// Runs the part `plan-cache`, which reads what was chosen for each convolution before: an engine of cuDNN or our
+// own kernel.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
 export async function planCache({ say }) {
@@ -6,7 +7,7 @@ export async function planCache({ say }) {
   const names = existsSync(folder) ? readdirSync(folder).sort() : [];
   if (names.length === 0) return say({ leftOut: 'no choice is kept: cuDNN was not in use' });
   for (const name of names) {
-    // Lines: format, request, hash, choice, engine; what follows them is the plan.
+    // The lines of a file are format, request, hash, choice and engine, and then the plan.
     const [format, request, , choice, engine] = readFileSync(`${folder}/${name}`, 'latin1').split('\n', 5);
     say(
       request === undefined || choice === undefined

@@ -13,14 +13,14 @@ import { network, trainingFlops, trainingOps } from './training-kernels.mjs';
 
 export { h100 };
 
-/** The shape that the acceptance run measures, where nothing else is said. */
+/** The shape that the acceptance run measures, unless it says another one. */
 const defaults = { model: {}, batch: 256, height: 28, width: 28, convolutions: 'own' };
 
 // ---- the training step
 
 /**
- * A training step of `batch` images with our own convolutions or with cuDNN's: every kind of kernel with its launches, the
- * time of all of them and what limits most of it; and the whole step.
+ * Predicts a training step of `batch` images with our own convolutions or with cuDNN's: for every kind of kernel its
+ * launches, their time and what limits most of it, and the time of the whole step.
  */
 export function predictTrainingStep(options, gpu = h100) {
   const shape = { ...defaults, ...options };
@@ -35,7 +35,7 @@ export function predictTrainingStep(options, gpu = h100) {
   }
   const kernels = [...rows.values()].map(({ limits, longest: _, ...row }) => ({
     ...row,
-    // Of the longest launch, in microseconds.
+    // This is the time of the longest launch, in microseconds.
     limits: Object.fromEntries(Object.entries(limits).map(([name, seconds]) => [name, 1e6 * seconds])),
   }));
   const launches = kernels.reduce((sum, row) => sum + row.launches, 0);
@@ -62,8 +62,8 @@ export function predictTrainingStep(options, gpu = h100) {
 }
 
 /**
- * Microseconds on the device of the op that a trace of a training step calls `label`, e.g. `net.2 forward`. A trace
- * measures on the host and waits for every op, which adds some 10 to 20 microseconds that the step itself does not have.
+ * Predicts the microseconds on the device of the op that a trace of a training step calls `label`, e.g. `net.2 forward`.
+ * A trace measures on the host and waits for every op, which adds 10 to 20 microseconds that the step does not have.
  */
 export function predictOp(label, options = {}, gpu = h100) {
   const op = trainingOps({ ...defaults, ...options }, gpu).find((each) => each.label === label);
@@ -74,10 +74,10 @@ export function predictOp(label, options = {}, gpu = h100) {
 
 // ---- sampling
 
-/** Most pixels of a batch of the sampler (src/device/device.ts). Its limit of memory is left out: in bf16 it holds 4,096 images. */
+/** Most pixels of a batch of the sampler (src/device/device.ts). Its limit of memory allows 4,096 images in bf16. */
 export const pixelsPerSampledBatch = 4096 * 28 * 28;
 
-/** Pixels of one image in each front. */
+/** Counts the pixels of one image in each front. */
 function frontsOf(height, width, front) {
   return Array.from({ length: frontSteps(front, height, width) }, (_, t) =>
     frontRows(front, height, width, t),
@@ -85,8 +85,8 @@ function frontsOf(height, width, front) {
 }
 
 /**
- * Drawing `batch` images with a sampler that has drawn before, so that all fronts of a run are one graph:
- * `frontMicroseconds` is the mean of all fronts, `layerMicroseconds` a hidden layer in the longest.
+ * Predicts drawing `batch` images with a sampler that has drawn before, so that all fronts of a run are one graph.
+ * `frontMicroseconds` is the mean of all fronts, `layerMicroseconds` the time of a hidden layer in the longest.
  */
 export function predictSampling(options, gpu = h100) {
   const { model, batch, height, width } = { ...defaults, ...options };
@@ -105,7 +105,7 @@ export function predictSampling(options, gpu = h100) {
     const nodes = config.channels * (hidden.length + 1);
     return config.channels * (layers + draw.seconds) + nodes * gpu.nodeGap;
   };
-  /** Of the device, and of JavaScript afterwards. */
+  /** Returns the time of the device and that of JavaScript afterwards. */
   const runTime = (images) => {
     const byRows = new Map([...new Set(fronts)].map((rows) => [rows, frontTime(images, rows)]));
     const canvas = images * (pad + height) * (width + 2 * pad) * elementBytes;
@@ -122,7 +122,7 @@ export function predictSampling(options, gpu = h100) {
     };
   };
   const runs = cut(batch, Math.floor(pixelsPerSampledBatch / (height * width))).map(runTime);
-  // The next run is enqueued before JavaScript looks at the one before, but not before that has arrived.
+  // The next run is enqueued when the one before has arrived, and before JavaScript handles that.
   const seconds = runs.reduce(
     (sum, { device }, index) => sum + Math.max(gpu.hostTurn + device, runs[index - 1]?.javascript ?? 0),
     runs.at(-1).javascript,
@@ -136,12 +136,12 @@ export function predictSampling(options, gpu = h100) {
   };
 }
 
-// ---- beside measurements
+// ---- comparing with measurements
 
 /**
- * Measured `rows` with what was predicted for them and the ratio measured / predicted. A row has `milliseconds` and says
- * what they are of: `what` is 'training step', 'sampling' or 'op' (then with its `label`), and any of model, batch, height,
- * width and convolutions that differs from the default model at batch 256 with our own kernels.
+ * Adds to measured `rows` what was predicted for them and the ratio measured / predicted. A row has `milliseconds` and says
+ * what they measure: `what` is 'training step', 'sampling' or 'op' (then with its `label`), and any of model, batch,
+ * height, width and convolutions that differs from the default model at batch 256 with our own kernels.
  */
 export function withPredictions(rows, gpu = h100) {
   const predict = {
@@ -156,7 +156,7 @@ export function withPredictions(rows, gpu = h100) {
   });
 }
 
-// ---- for people
+// ---- printing
 
 function trainingTable(batch, gpu) {
   const lines = [];

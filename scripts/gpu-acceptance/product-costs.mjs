@@ -1,4 +1,4 @@
-// What those of our CUDA kernels that multiply matrices in block tiles (cuda/tile.h) ask of a GPU.
+// Counts what those CUDA kernels need that multiply matrices in block tiles (cuda/tile.h).
 //
 // Instructions are those of the machine code (sm_90, nvcc 13.0, bf16). Copies through L1 are modelled as the review of the
 // kernels does: neighbouring taps read the same pixels, all but one, so that L2 is asked once for a row of taps, as long
@@ -19,8 +19,8 @@ import { floatBytes, partsOf, sizes } from './kernel-costs.mjs';
 
 /**
  * Instructions of a warp. `rounds`: of a round of the main loop. Those with copies of 16 bytes are what
- * scripts/kernel-gates/main.mjs counts. It counts an inner loop over elements once where these have two rounds, so the length of
- * each such loop, read off the machine code, is added: that is rather too much, since some of it is jumped over.
+ * scripts/kernel-gates/main.mjs counts. It counts an inner loop over elements once where these have two rounds, so the
+ * length of each such loop in the machine code is added. That is rather too much, since some of it is jumped over.
  */
 export const instructions = {
   block: 200, // before the loop: where its pixels lie
@@ -38,7 +38,7 @@ export const instructions = {
 
 /**
  * Loads that a step waits for one after the other where elements pass through registers. The 8 elements of 16 bytes take
- * two rounds of kElementsAtOnce: two for all copies of operand a, and two for each copy of operand b, unless that has vectors.
+ * two rounds of kElementsAtOnce: two for all copies of operand a, and two for each copy of operand b without vectors.
  */
 const elementTrips = { forward: 6, backward: 6, weightGradient: 2, sample: 18 };
 
@@ -78,7 +78,7 @@ function rowsOf(taps, kernelSize) {
 }
 
 /**
- * Our convolution (cuda/masked_conv2d_convolve.h): rows are pixels, columns outputs, the depth is (tap, channel). `most`:
+ * Describes our convolution (cuda/masked_conv2d_convolve.h): rows are pixels, columns outputs, the depth is (tap, channel). `most`:
  * pixels that the launch is made for, where fewer may be there. `front`: the pixels of a front, which are not side by side.
  */
 export function convolve(shape, gpu) {
@@ -126,7 +126,7 @@ function convolveIn(name, shape, gpu) {
 }
 
 /**
- * Our weight gradient (cuda/masked_conv2d_gradient.cu): rows are (tap, channel) and one of ones, columns outputs, the depth
+ * Describes our weight gradient (cuda/masked_conv2d_gradient.cu): rows are (tap, channel) and one of ones, columns outputs, the depth
  * is the pixels, in parts.
  */
 export function weightGradient({ pixels, taps, slots, c, k }) {
@@ -158,7 +158,7 @@ export function weightGradient({ pixels, taps, slots, c, k }) {
   };
 }
 
-/** The sampler's head (cuda/sample.cu): the logits of 16 pixels at a time in shared memory, and a draw by a warp for each. */
+/** Describes the sampler's head (cuda/sample.cu): logits of 16 pixels at a time in shared memory, a draw by a warp each. */
 export function sampleFront({ pixels, c, levels }) {
   const tile = tiles.SampleTile;
   const blocks = blocksOf(pixels, tile.rows);

@@ -1,4 +1,4 @@
-// What ncu watches: one training step, or the drawing of images, of the default model, op by op instead of in graphs.
+// Runs what ncu watches: one training step of the default model, or drawing images, op by op instead of in graphs.
 import { openDevice, PixelCNN } from '../../dist/index.js';
 import { trainSchema } from '../../dist/train/options.js';
 import { TrainingStep } from '../../dist/train/training-step.js';

@@ -1,4 +1,4 @@
-// Parts `profile-*`: hardware counters of our kernels by Nsight Compute, where it is there.
+// Runs the parts `profile-*`: Nsight Compute reads hardware counters of our kernels, where it is installed.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,20 +21,20 @@ const counters = [
 ];
 const launchFacts = ['launch__registers_per_thread', 'launch__waves_per_multiprocessor'];
 
-/** `skip` and `count`: launches of these kernels that are passed over, and then measured. */
+/** Runs ncu, which passes over `skip` launches of these kernels and then measures `count`. */
 export async function profile({ work, skip, count, emulated, say }) {
   if (emulated) return say({ leftOut: 'an emulated GPU has no counters' });
   const known = await runCommand('ncu', ['--query-metrics']);
   if (known.code !== 0)
     return say({ leftOut: `ncu cannot be used: ${known.output.trim().slice(-300) || known.code}` });
-  // One name that this GPU lacks would end ncu.
+  // ncu would end at the first counter that this GPU lacks.
   const names = new Set(known.stdout.split('\n').map((line) => line.trim().split(/\s/)[0]));
   const wanted = counters.filter((counter) => names.has(counter.split('.')[0]));
   if (wanted.length < counters.length)
     say({ unknownCounters: counters.filter((counter) => !wanted.includes(counter)) });
   const folder = mkdtempSync(join(tmpdir(), 'pixelcnn-profile-'));
   const file = join(folder, 'counters.csv');
-  // The clocks are left as they are: the machine is shared.
+  // The clocks stay as they are, because the machine is shared.
   const { code, output } = await runCommand('ncu', [
     ...['--clock-control', 'none', '--print-units', 'base', '--csv', '--log-file', file],
     ...['--metrics', [...wanted, ...launchFacts].join(), '--kernel-name', `regex:${kernels.join('|')}`],
@@ -45,7 +45,7 @@ export async function profile({ work, skip, count, emulated, say }) {
   try {
     text = readFileSync(file, 'utf8');
   } catch {
-    // what ncu said instead follows
+    // the rest is what ncu printed instead
   }
   rmSync(folder, { recursive: true, force: true });
   const launches = parseCounters(text);
@@ -54,7 +54,7 @@ export async function profile({ work, skip, count, emulated, say }) {
     say({ leftOut: `ncu ended with ${code}: ${`${output}${text}`.trim().slice(-1500)}` });
 }
 
-/** Kernel, grid, block and counters of every launch in ncu's table, which has a line for each counter. */
+/** Reads kernel, grid, block and counters of every launch from ncu's table, which has a line for each counter. */
 export function parseCounters(text) {
   const lines = text.split('\n').map(fieldsOf);
   const header = lines.findIndex(([first]) => first === 'ID');
@@ -78,7 +78,7 @@ export function parseCounters(text) {
   return [...launches.values()];
 }
 
-/** The fields of a line of CSV, all of them in quotation marks. */
+/** Splits a line of CSV whose fields are all in quotation marks. */
 function fieldsOf(line) {
   return [...line.matchAll(/"((?:[^"]|"")*)"/g)].map(([, field]) => field.replaceAll('""', '"'));
 }

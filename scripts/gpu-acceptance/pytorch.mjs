@@ -1,5 +1,5 @@
-// Parts `pytorch-*`: the same models in PyTorch on the same GPU (scripts/gpu-acceptance/peer.py). What it cannot do is no failure of
-// ours: the part is left out and says why.
+// Runs the parts `pytorch-*`: the same models in PyTorch on the same GPU (scripts/gpu-acceptance/peer.py). What
+// PyTorch cannot do is not our failure: the part is left out and says why.
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { root } from '../steps.mjs';
@@ -34,7 +34,7 @@ export async function pytorch({ compiled, batches, sampling, python, emulated, s
   }
 }
 
-/** PyTorch in a process of its own; without it every answer is an error that says why. */
+/** Starts PyTorch in a process of its own. Without PyTorch every answer is an error that says why. */
 function startPeer(python) {
   const child = spawn(python, ['-W', 'ignore', `${root}scripts/gpu-acceptance/peer.py`], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -47,7 +47,7 @@ function startPeer(python) {
     child.on('error', (error) => resolve({ error: `no PyTorch: ${error.message}` }));
     child.on('exit', () => resolve({ error: `no PyTorch: ${complaint.trim().split('\n').at(-1)}` }));
   });
-  child.stdin.on('error', () => undefined); // said by `ended`
+  child.stdin.on('error', () => undefined); // `ended` reports it
   const answers = createInterface(child.stdout)[Symbol.asyncIterator]();
   return async (message) => {
     child.stdin.write(`${JSON.stringify(message)}\n`);

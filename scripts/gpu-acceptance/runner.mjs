@@ -1,4 +1,4 @@
-// Runs parts one after the other, each in a process of its own with a time limit: none can hide another.
+// Runs parts one after the other, each in a process of its own with a time limit, so that none can hide another.
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
@@ -9,12 +9,12 @@ const child = fileURLToPath(new URL('child.mjs', import.meta.url));
 const rowsShown = 5;
 
 /**
- * `parts` as in parts.mjs. `seconds` is what is left for all of them, counted from the start of this process. Returns the
- * exit code: 0, 1 if a part failed or timed out, 128 and more if a signal ended the run.
+ * Runs `parts` (see parts.mjs) in `seconds`, counted from the start of this process. Returns the exit code: 0, 1 if a part
+ * failed or timed out, 128 and more if a signal ended the run.
  */
 export async function runParts(parts, { report, seconds, commit, environment, settings }) {
   const say = (line) => process.stderr.write(`${line}\n`);
-  // Nobody reading what is said is no reason to end.
+  // The run goes on when the reader of its output goes away.
   process.stderr.on('error', () => undefined);
   const running = { kill: () => undefined, signal: undefined };
   const names = ['SIGTERM', 'SIGINT', 'SIGHUP'];
@@ -59,20 +59,20 @@ export async function runParts(parts, { report, seconds, commit, environment, se
   return failed ? 1 : 0;
 }
 
-/** What a part must have left to be started, and what it may take. */
+/** Returns the seconds that must be left to start a part, and those that it may take. */
 function timesOf(part, { emulated }) {
   return emulated
     ? { needs: part.emulatedSeconds, limit: part.emulatedLimit }
     : { needs: part.seconds, limit: part.limit };
 }
 
-/** How one part ended. */
+/** Runs one part and returns how it ended. */
 async function runPart(part, { running, allowed, limit, env, settings, onRow, say }) {
   const start = performance.now();
   const task = { module: part.module, run: part.run, settings: { ...settings, ...part.options } };
   const process_ = spawn(process.execPath, [child, JSON.stringify(task)], {
     env,
-    // A process group of its own, so that what it starts ends with it.
+    // The part has its own process group, so that processes that it starts end with it.
     detached: true,
     stdio: ['pipe', 'pipe', 'pipe'],
   });
@@ -80,7 +80,7 @@ async function runPart(part, { running, allowed, limit, env, settings, onRow, sa
     try {
       process.kill(-process_.pid, 'SIGKILL');
     } catch {
-      // nothing is left of it
+      // the group has ended already
     }
   };
   running.kill = killGroup;
@@ -113,15 +113,15 @@ async function runPart(part, { running, allowed, limit, env, settings, onRow, sa
   const { code, signal } = await new Promise((resolve) => {
     process_.on('error', (error) => resolve({ code: error.message, signal: null }));
     process_.on('exit', (code, signal) => {
-      // What it left behind would hold its pipes open.
+      // A process that the part left behind would hold its pipes open.
       killGroup();
       resolve({ code, signal });
     });
   });
-  // What moved to a session of its own may hold them open for ever.
+  // A process that moved to another session may hold them open for ever.
   await Promise.race([
     Promise.all([closed(rows), closed(process_.stderr)]),
-    // Not a reason for the whole run to last as long.
+    // This timer must not keep the process alive.
     delay(2000, undefined, { ref: false }),
   ]);
   process_.stdout.destroy();
@@ -144,7 +144,7 @@ async function runPart(part, { running, allowed, limit, env, settings, onRow, sa
   return { status: 'passed', seconds, failures };
 }
 
-/** Undefined for what is no row: libraries print too. */
+/** Parses a row. Other lines, which libraries print, give undefined. */
 function parseRow(line) {
   try {
     const row = JSON.parse(line);
@@ -161,7 +161,7 @@ function closed(stream) {
   });
 }
 
-/** A row as a line for people. */
+/** Formats a row as a line to read. */
 function inShort(row) {
   const text = (value) => {
     if (typeof value === 'number') return Number.isInteger(value) ? String(value) : value.toPrecision(4);

@@ -1,5 +1,6 @@
-// Part `sampling`: the sampler's logits against a full forward pass, bit for bit in every precision; how many values
-// differ from the CPU's images in f32; the same images for any batch.
+// Runs the part `sampling`: it compares the sampler's logits with a full forward pass, bit for bit in every
+// precision, counts how many values differ from the CPU's images in f32, and checks that all batches give the same
+// images.
 
 import { bytesOfLevels } from '../../dist/data/levels.js';
 import { openDevice, PixelCNN } from '../../dist/index.js';
@@ -9,7 +10,7 @@ import { drawWithLogits } from '../../test/helpers/draw.mjs';
 import { attempt } from './part.mjs';
 import { tinyModel } from './tiny-model.mjs';
 
-/** One value that falls to the next level changes all that follow it, so it is the share of values that is limited. */
+/** One value that falls to the next level changes all that follow it, so the limit is on the share of values. */
 const mostDiffering = 0.05;
 
 export async function sampling({ emulated, say }) {
@@ -29,8 +30,8 @@ export async function sampling({ emulated, say }) {
 }
 
 /**
- * How many logits of the sampler, by single fronts and by a block of all fronts, have other bits than those of
- * model.logits on the images it drew.
+ * Counts the logits of the sampler, by single fronts and by a block of all fronts, whose bits differ from those of
+ * model.logits on the images that it drew.
  */
 async function againstForward(config, precision, { count, side }) {
   const device = await openDevice({ backend: 'cuda', precision });

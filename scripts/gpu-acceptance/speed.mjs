@@ -1,5 +1,5 @@
-// Parts `sampling-speed-*`, `training-speed-*` and `trace-*`: the default model on 28x28 images in the device's default
-// precision.
+// Runs the parts `sampling-speed-*`, `training-speed-*` and `trace-*`: the default model on 28x28 images in the
+// device's default precision.
 import { measureSampling, measureTrainingStep } from '../../dist/cli/bench.js';
 import { openDevice, PixelCNN } from '../../dist/index.js';
 import { layerConfigs, parseConfig } from '../../dist/models/config.js';
@@ -36,14 +36,14 @@ export async function trainingSpeed({ kernels, emulated, say }) {
       const start = performance.now();
       await attempt(say, { training: 'speed', kernels, batch }, async () => {
         const timing = await measureTrainingStep(device, asked(size, batch));
-        // What is not measuring is compiling: the search for plans, each batch size on its own.
+        // The rest of the time is compilation: the search for plans, for each batch size anew.
         return { ...timing, gflopPerImage, allSeconds: (performance.now() - start) / 1000 };
       });
     }
   });
 }
 
-/** Time and non-finite values of every op of a training step, one row for all: medians of several steps. */
+/** Traces a training step: one row with the median times over several steps and the non-finite values of every op. */
 export async function trace({ kernels, emulated, say }) {
   const { model: config, side, batches } = problem(emulated, [256]);
   const batch = batches[0];
@@ -84,7 +84,7 @@ function median(values) {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
-/** Two operations per live tap and pair of channels. */
+/** Counts two operations per live tap and pair of channels. */
 function forwardFlops(options, side) {
   let products = 0;
   for (const layer of layerConfigs(parseConfig('speed', options))) {

@@ -1,9 +1,9 @@
-// What the parts of a report come to: our rates beside those of PyTorch, the targets, and the end of a run in words.
+// Computes from a report how our rates compare with PyTorch's and with the targets, and describes the run in words.
 
 const targets = { eager: 2.5, compiled: 1.7, sampling: 1000 };
 
 /**
- * Every measured rate. Training: {kernels, batch, milliseconds, imagesPerSecond, timesEager, timesCompiled,
+ * Returns every measured rate. Training: {kernels, batch, milliseconds, imagesPerSecond, timesEager, timesCompiled,
  * shareOfMatmul}; sampling: {batch, milliseconds, imagesPerSecond, timesOneForwardPerPixel}. What was not measured is
  * undefined.
  */
@@ -30,7 +30,7 @@ export function measured({ parts }) {
   const sampling = rated
     .filter((row) => row.sampling === 'speed')
     .map(({ batch, milliseconds, imagesPerSecond }) => {
-      // Measured on the first pixels: every pixel costs the same forward pass.
+      // PyTorch is measured on the first pixels, since every pixel costs the same forward pass.
       const peer = find({ peer: 'sampling', batch });
       const allPixels = peer?.ms === undefined ? undefined : (peer.ms * peer.ofPixels) / peer.pixels;
       return {
@@ -43,7 +43,7 @@ export function measured({ parts }) {
   return { training, sampling, torch: find({ peer: 'versions' })?.torch, device: deviceOf(rows) };
 }
 
-/** GPU, precision and cuDNN, as the devices of the parts said; that with cuDNN if there was one. */
+/** Returns GPU, precision and cuDNN of the parts' devices, preferring a device with cuDNN. */
 function deviceOf(rows) {
   const said = rows.filter(({ gpu }) => gpu !== undefined);
   return said.find(({ cudnn }) => cudnn !== undefined && !cudnn.startsWith('none')) ?? said[0];
@@ -55,8 +55,8 @@ function ratio(above, below) {
 }
 
 /**
- * Our best rate over the batch sizes against the best of the other side, for each target; `ratio` is undefined where one
- * side is missing. Missing a target is no failure of a run.
+ * Compares for each target our best rate over the batch sizes with the other side's best. `ratio` is undefined where one
+ * side is missing. A run does not fail because it misses a target.
  */
 export function reached({ training, sampling }) {
   const best = (rows, rateOf) => {
@@ -80,13 +80,13 @@ export function number(value, digits = 0) {
   return Number.isFinite(value) ? value.toFixed(digits) : '–';
 }
 
-/** The first failure; without one what ended the part, and the last that it said. */
+/** Returns the first failure, or without one what ended the part and its last output. */
 function why({ failures, reason, output }) {
   const lastLine = output?.trim().split('\n').at(-1);
   return (failures[0] ?? [reason, lastLine].filter(Boolean).join('; last said: ')).slice(0, 200);
 }
 
-/** The end of a run in a screenful. */
+/** Describes a run on one screen. */
 export function summary(report) {
   const results = [...report.parts];
   const withStatus = (status) => results.filter(([, part]) => part.status === status);

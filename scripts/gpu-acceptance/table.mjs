@@ -9,7 +9,7 @@ import { measured, number } from './summary.mjs';
 const begin = '<!-- gpu numbers: made by scripts/gpu-acceptance/table.mjs -->';
 const end = '<!-- end of gpu numbers -->';
 
-/** `text` with the table of `report` between the marks; throws where there are no marks. */
+/** Returns `text` with the table of `report` between the marks. Throws where there are no marks. */
 export function withTable(text, report, path) {
   const [start, stop] = [text.indexOf(begin), text.indexOf(end)];
   if (start < 0 || stop < start) throw new Error(`the text lacks '${begin}' … '${end}'`);

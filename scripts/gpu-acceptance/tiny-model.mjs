@@ -1,2 +1,2 @@
-// The model that stands for the default one where the GPU is emulated.
+// Defines the model that replaces the default one where the GPU is emulated.
 export const tinyModel = { channels: 1, hiddenChannels: 8, layers: 3, levels: 4, kernelSize: 3 };

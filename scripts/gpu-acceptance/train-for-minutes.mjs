@@ -1,4 +1,4 @@
-// Trains a preset for a given time on whatever device: the rate is measured first, so that the learning rate's schedule
+// Trains a preset for a given time on any device. It measures the rate first, so that the learning rate's schedule
 // ends when the time does.
 import { appendFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,7 +35,7 @@ export async function trainForMinutes(device, { preset, images, test, minutes, b
     seconds: Math.min(5, 3 * minutes),
     folder,
   });
-  // The test images are scored in the same time, unless they would take most of it.
+  // Evaluating the test images is part of that time, unless it would take most of it.
   const scoring = speed.secondsPerScore * ((test?.count ?? 0) + held.count);
   const seconds = 0.97 * Math.max(left() - scoring, left() / 2);
   const stepsPerEpoch = Math.ceil((images.count - held.count) / batch);
@@ -53,7 +53,7 @@ export async function trainForMinutes(device, { preset, images, test, minutes, b
   };
   const model = await PixelCNN.create(device, { ...config, seed });
   const run = train(model, images, scaled);
-  // What was measured may not last: a run that is late still leaves its weights.
+  // The rate may fall after it was measured, and a late run must still leave its weights.
   const late = setTimeout(() => run.stop(), 1000 * Math.max(seconds, left() - scoring));
   const best = await log(run, join(folder, 'steps.jsonl'), Math.ceil(steps / logLines));
   clearTimeout(late);
@@ -92,7 +92,7 @@ export async function trainForMinutes(device, { preset, images, test, minutes, b
   return result;
 }
 
-/** Every `every`th step and all else that the run tells, each written when it comes. Returns the best validation. */
+/** Writes every `every`th step and all other events of the run as they come. Returns the best validation. */
 async function log(run, file, every) {
   let best;
   for await (const event of run) {
@@ -103,7 +103,7 @@ async function log(run, file, every) {
   return best;
 }
 
-/** Seconds of a step, of scoring an image, and of what the end of an epoch adds: validation and two checkpoints. */
+/** Measures the seconds of a step, of evaluating an image, and of an epoch's end: validation and two checkpoints. */
 async function measure(device, { config, images, held, settings, seconds, folder }) {
   const model = await PixelCNN.create(device, { ...config, seed });
   const run = train(model, images, { ...settings, steps: 2 ** 31 });

@@ -1,4 +1,4 @@
-// The kernels that a training step is made of, op by op, as src/models/network.ts records it and cuda/ launches it.
+// Lists the kernels of a training step, op by op, as src/models/network.ts records it and cuda/ launches it.
 import { layerConfigs, parameterCount, parseConfig } from '../../dist/models/config.js';
 import * as cudnn from './cudnn-costs.mjs';
 import { cut, elementBytes } from './gpu-model.mjs';
@@ -23,7 +23,7 @@ export function network(options) {
   return { config, hidden: layers.slice(0, -1), head: layers.at(-1), parameters: parameterCount(config) };
 }
 
-/** The ops of a training step in their order, as src/models/network.ts records them: label and kernels of each. */
+/** Lists the ops of a training step in the order in which src/models/network.ts records them: label and kernels of each. */
 export function trainingOps({ model, batch, height, width, convolutions }, gpu) {
   const { config, hidden, head, parameters } = network(model);
   const pixels = batch * height * width;
@@ -49,14 +49,14 @@ export function trainingOps({ model, batch, height, width, convolutions }, gpu) 
   };
   const weightGradient = (layer, n) => {
     const shape = { ...layer, pixels: n };
-    // That of the first layer stays ours: cuDNN would pad the few channels of an image to 8.
+    // The first layer's convolution stays ours, because cuDNN would pad the few channels of an image to 8.
     const ours = !withCudnn || layer.role === 'first layer';
     const { parts, demand } = !ours ? cudnn.weightGradient(shape) : products.weightGradient(shape);
     const ofHead = layer.role === 'head' ? 'head ' : '';
     return [
       kernel(`${layer.role} weight gradient`, demand),
       kernel(`${ofHead}unpack`, costs.unpack({ ...shape, parts })),
-      // A row of our product, but not of cuDNN's.
+      // Our weight gradient computes it as one row more; cuDNN's does not.
       ...(ours ? [] : costs.biasGradient(shape)).map((round) => kernel(`${ofHead}bias gradient`, round)),
     ];
   };
@@ -97,7 +97,7 @@ export function trainingOps({ model, batch, height, width, convolutions }, gpu) 
   return ops;
 }
 
-/** Products of the live taps, twice: what a step has to compute, however it does it. */
+/** Counts two operations per product of a live tap, which any way to compute a step needs. */
 export function trainingFlops({ model, batch, height, width }) {
   const { hidden, head } = network(model);
   const forward = ({ taps, c, k }) => 2 * batch * height * width * taps * c * k;

@@ -1,6 +1,6 @@
-// A short training run on the CPU, and how another device is compared with it where that is well conditioned: over the
-// first steps, and at later ones from the CPU's own weights and optimizer state. Over many free steps it is not: Adam
-// divides rounding noise by its own size, and two instruction sets of one CPU part by 13% within 200 steps.
+// Compares a short training run of a device with one on the CPU, where that is well conditioned: over the first
+// steps, and at later ones from the CPU's own weights and optimizer state. Over many free steps it is not, because
+// Adam divides rounding noise by its own size: two instruction sets of one CPU differ by 13% within 200 steps.
 import { openDevice, PixelCNN } from '../../dist/index.js';
 import { trainSchema } from '../../dist/train/options.js';
 import { TrainingStep } from '../../dist/train/training-step.js';
@@ -24,14 +24,14 @@ export function limitsAt(precision, after) {
   return { loss: 3e-3, gradient: precision === 'bf16' && after > 0 ? 8 * 2e-2 : 2e-2 };
 }
 
-/** `states`: after how many steps the state is compared. */
+/** `states` says after how many steps the state is compared. */
 export function trainingProblem({ emulated }) {
   return emulated
     ? { model: tinyModel, batch: 8, side: 12, states: [0, 4, 8, 12], firstSteps: 8 }
     : { model: {}, batch: 16, side: 28, states: [0, 50, 100, 200], firstSteps: 8 };
 }
 
-/** The CPU's losses, and at each of the states its snapshot, loss and gradients. `direct`: no Winograd rounding. */
+/** Returns the CPU's losses, and at each state its snapshot, loss and gradients. `direct` avoids Winograd's rounding. */
 export async function trainReference(problem) {
   const { device, run, step } = await begin({ backend: 'cpu' }, problem, 'direct');
   const losses = [];
@@ -46,7 +46,7 @@ export async function trainReference(problem) {
   return { losses, states };
 }
 
-/** The losses of the first steps on another device. */
+/** Returns the losses of the first steps on another device. */
 export async function firstLosses(deviceOptions, problem, algorithm) {
   const { device, run } = await begin(deviceOptions, problem, algorithm);
   const losses = [];
@@ -55,7 +55,7 @@ export async function firstLosses(deviceOptions, problem, algorithm) {
   return losses;
 }
 
-/** Loss and gradients of another device at a state of the reference. */
+/** Returns loss and gradients of another device at a state of the reference. */
 export async function replayState(deviceOptions, problem, algorithm, { at, snapshot }) {
   const { device, run, step } = await begin(deviceOptions, problem, algorithm);
   await step.restore(snapshot);
@@ -64,7 +64,7 @@ export async function replayState(deviceOptions, problem, algorithm, { at, snaps
   return result;
 }
 
-/** All losses of so many steps and the weights after them, for comparing bits; and whether graphs were in use. */
+/** Returns all losses of this number of steps and the weights after them, to compare bits, and whether graphs were used. */
 export async function trainBits(deviceOptions, problem, steps) {
   const { device, run, step } = await begin(deviceOptions, problem, 'auto');
   const losses = [];
@@ -82,7 +82,7 @@ export function compareLosses(actual, expected) {
   return { difference, ...(difference <= firstLossesLimit ? {} : { failure }) };
 }
 
-/** At one state. NaN is a difference. */
+/** Compares one state. NaN counts as a difference. */
 export function compareState(actual, expected, precision) {
   const limit = limitsAt(precision, expected.at);
   const loss = worstRatio([actual.loss], [expected.loss]);
@@ -112,7 +112,7 @@ async function begin(deviceOptions, { model: config, batch, side }, algorithm) {
   const size = { height: side, width: side, dynamic: false, algorithm };
   const step = await TrainingStep.create(model.internals(), size);
   const images = waves(4 * batch, side, side, 1, 1);
-  /** Step i, on one of four batches in turn: its mean nats per image. */
+  /** Takes step i on one of four batches in turn and returns its mean nats per image. */
   const run = async (i) => {
     const first = (i % 4) * batch * side * side;
     const bytes = images.data.subarray(first, first + batch * side * side);

@@ -1,4 +1,5 @@
-// Parts `training` and `training-bits`: training is that of the CPU, and the same bits in every run.
+// Runs the parts `training` and `training-bits`: they check that training is that of the CPU, and gives the same
+// bits in every run.
 import { openDevice } from '../../dist/index.js';
 import { withoutCudnn } from './info.mjs';
 import { ownKernels } from './machine.mjs';
@@ -13,7 +14,7 @@ import {
   trainReference,
 } from './training-reference.mjs';
 
-/** Our own kernels first, while cuDNN has not been touched; then what is chosen where there is cuDNN. */
+/** Compares training with our own kernels first, before cuDNN is used, then with what is chosen where cuDNN is. */
 export async function training({ emulated, say }) {
   const problem = trainingProblem({ emulated });
   const reference = await trainReference(problem);
@@ -55,7 +56,7 @@ export async function trainingBits({ emulated, say }) {
   const run = () => trainBits({ backend: 'cuda' }, problem, steps);
   const once = await run();
   say({ steps, first: once.losses[0], last: once.losses.at(-1), graphs: once.graphs });
-  // Refused graphs are made up for, op by op; but then the comparison below says nothing.
+  // If graphs were refused, the ops ran one by one, and the comparison below would show nothing.
   if (once.graphs !== 'graphs') say({ failure: `the steps were not recorded: ${once.graphs}` });
   const same = (check, variables) =>
     attempt(say, { check }, async () => {

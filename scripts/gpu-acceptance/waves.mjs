@@ -1,7 +1,7 @@
-// Images that a model can learn and that any machine can make: overlapping waves of random frequency and phase.
+// Makes images that a model can learn and any machine can compute: overlapping waves of random frequency and phase.
 import { randomWords } from './convolutions.mjs';
 
-/** `count` images as one ImageBatch. */
+/** Makes `count` images as one ImageBatch. */
 export function waves(count, height, width, channels, seed) {
   const words = randomWords(seed);
   const data = new Uint8Array(count * height * width * channels);

@@ -1,4 +1,5 @@
-// Installs the packed package the ways people do, in empty folders, with no compiler and no network but the registry.
+// Installs the packed package in the usual ways, in empty folders, with no compiler and no network but the
+// registry.
 // Usage: node scripts/install-matrix/main.mjs [FILE.tgz]   (without a file: what `npm run prebuild` and `npm pack` make)
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -33,7 +34,7 @@ function pack() {
   return `${root}.cache/pack/${filename}`;
 }
 
-/** Inside the network of the registry alone. True if every row passed. */
+/** Runs all rows, inside a network that has only the registry. Returns whether every row passed. */
 async function runMatrix(tarball) {
   const work = mkdtempSync(join(tmpdir(), 'pixelcnn-matrix-'));
   process.on('exit', () => rmSync(work, { recursive: true, force: true }));
@@ -45,7 +46,7 @@ async function runMatrix(tarball) {
     );
   rows.record('the network ends at the registry', await networkComplaint());
 
-  /** The environment of a user: one Node, one npm, no compiler, a home of their own. */
+  /** Returns a user's environment: one Node, one npm, no compiler, a home folder. */
   const user = (node, npm) => ({
     ...process.env,
     HOME: work,
@@ -119,7 +120,7 @@ async function runMatrix(tarball) {
     },
   ]) {
     const empty = folderFor(name.replace(/\W+/g, '-'));
-    // JSON is YAML; the empty lock file makes the folder a project of its own.
+    // JSON is valid YAML. The empty lock file makes yarn take the folder for a project.
     if (yarnrc !== undefined) {
       writeFileSync(`${empty}/.yarnrc.yml`, JSON.stringify(yarnrc));
       writeFileSync(`${empty}/yarn.lock`, '');

@@ -1,8 +1,8 @@
-// Checks that the matrix runs where registry-only.mjs promised: the registry answers, nothing else does.
+// Checks that the matrix runs where registry-only.mjs promised, in a network where only the registry answers.
 import { connect } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 
-/** Undefined if the network is cut off as promised, else what is wrong. */
+/** Returns undefined if the network is cut off as promised, else what is wrong. */
 export async function networkComplaint() {
   const proxy = new URL(process.env.HTTPS_PROXY);
   const registry = new URL(process.env.PIXELCNN_REGISTRY);
@@ -18,7 +18,7 @@ export async function networkComplaint() {
   return undefined;
 }
 
-/** The status with which the proxy answers a request for a tunnel; undefined without an answer. */
+/** Returns the status with which the proxy answers a request for a tunnel, or undefined without an answer. */
 function tunnel(proxy, authority) {
   return new Promise((resolve) => {
     const socket = connect(Number(proxy.port), proxy.hostname, () =>
@@ -32,7 +32,7 @@ function tunnel(proxy, authority) {
   });
 }
 
-/** Whether the network takes packets for an address: without a route the refusal is immediate. */
+/** Says whether the network takes packets for an address. Without a route it refuses them at once. */
 function opens(host) {
   return new Promise((resolve) => {
     const socket = connect({ host, port: 443, timeout: 1000 });

@@ -1,8 +1,8 @@
-// What README.md tells a new user to type: the commands of its installation, and the program they run.
+// Reads from README.md what it asks a new user to type: the commands of its installation, and the program they run.
 import { readFileSync } from 'node:fs';
 import { root } from '../steps.mjs';
 
-/** `commands` for a shell, `program` to be saved as `file`, and `picture`, the PNG that it writes. */
+/** Returns `commands` for a shell, `program` to be saved as `file`, and `picture`, the PNG that it writes. */
 export function readmeSteps() {
   const text = readFileSync(`${root}README.md`, 'utf8');
   const block = (language, content) => {

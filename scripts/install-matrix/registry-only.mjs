@@ -1,6 +1,6 @@
-// Runs a command in a network of its own from which only the npm registry can be reached: the one way out is a proxy,
-// and it refuses every other host. The command finds out from PIXELCNN_NETWORK (`namespace`, or `proxy` where namespaces
-// are not permitted) and PIXELCNN_REGISTRY. Usage: node registry-only.mjs COMMAND ARGUMENT …
+// Runs a command in a network from which only the npm registry can be reached. The only way out is a proxy, which
+// refuses every other host. The command reads from PIXELCNN_NETWORK (`namespace`, or `proxy` where namespaces are
+// not permitted) and PIXELCNN_REGISTRY what it has. Usage: node registry-only.mjs COMMAND ARGUMENT …
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
@@ -19,7 +19,7 @@ const [first, ...rest] = process.argv.slice(2);
 if (first === '--bridge') createServer((client) => relay(client, connect(rest[0]))).listen(port, '127.0.0.1');
 else process.exitCode = await runIsolated(first, rest);
 
-/** The command's exit code. Where namespaces are not permitted, the proxy variables alone hold the command back. */
+/** Runs the command and returns its exit code. Without namespaces only the proxy variables keep it from the network. */
 async function runIsolated(command, args) {
   const registry = new URL(outputOf('npm', ['config', 'get', 'registry']));
   const namespaces = succeeds('unshare', ['--net', 'ip', 'link', 'set', 'lo', 'up']);

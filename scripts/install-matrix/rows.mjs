@@ -1,4 +1,4 @@
-// The rows of the install matrix: each a shell command in a folder, with a check of its output.
+// Runs the rows of the install matrix: each is a shell command in a folder, with a check of its output.
 import { spawnSync } from 'node:child_process';
 
 /** Throws with `message` unless `condition` holds. */
@@ -6,7 +6,7 @@ export function require(condition, message) {
   if (!condition) throw new Error(message);
 }
 
-/** Undefined if a row that took `seconds` kept to its limit, else what to say. */
+/** Returns undefined if a row that took `seconds` kept its limit, else a complaint. */
 export function timeComplaint(seconds, limit) {
   return seconds < limit ? undefined : `took ${seconds.toFixed(0)} s of ${limit.toFixed(0)} s`;
 }
@@ -15,7 +15,7 @@ export class Rows {
   passed = 0;
   failed = 0;
 
-  /** Runs a command; the row passes if it ends with 0 and `check` of its output throws nothing. Returns seconds. */
+  /** Runs a command. The row passes if it exits with 0 and `check` of its output does not throw. Returns seconds. */
   run(name, { folder, env, command, check = () => {} }) {
     const began = performance.now();
     const result = spawnSync('/bin/sh', ['-c', `set -e\n${command}`], { cwd: folder, env, encoding: 'utf8' });
@@ -31,7 +31,7 @@ export class Rows {
     return seconds;
   }
 
-  /** A row that has been decided: it passes without a complaint. */
+  /** Counts and prints a row, which passes if there is no complaint. */
   record(name, complaint) {
     this[complaint === undefined ? 'passed' : 'failed'] += 1;
     process.stdout.write(complaint === undefined ? `✓ ${name}\n` : `✗ ${name}: ${complaint}\n`);

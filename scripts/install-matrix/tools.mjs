@@ -1,4 +1,5 @@
-// The Node versions and package managers of the install matrix, from the npm registry into .cache/matrix-tools.
+// Installs the Node versions and package managers of the install matrix from the npm registry into
+// .cache/matrix-tools.
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { root, step } from '../steps.mjs';
 
@@ -13,10 +14,10 @@ const packages = {
   pnpm: 'pnpm@12.21.0',
   yarn: 'npm:@yarnpkg/cli-dist@4.18.1',
 };
-/** What a shell script of a package manager may call. No compiler, no make, no Python. */
+/** Programs that a shell script of a package manager may call: no compiler, no make, no Python. */
 const system = ['sh', 'env', 'uname', 'dirname', 'basename', 'sed', 'cat', 'mkdir', 'rm', 'ls', 'readlink'];
 
-/** Fails, naming it, if there is a tool on the PATH that builds native code. */
+/** A shell command that fails, with its name, if a tool on the PATH builds native code. */
 export const withoutCompiler =
   'for tool in cc c++ gcc g++ clang make cmake ninja python python3 node-gyp; do if command -v $tool; then exit 1; fi; done';
 
@@ -31,13 +32,13 @@ export function installTools() {
   const specifiers = Object.entries(packages).map(([name, from]) =>
     from.startsWith('npm:') ? `${name}@${from}` : from,
   );
-  // --force: one of the Node binaries is for arm64, and each manager has its own idea of the Node it wants.
+  // --force is needed because one Node binary is for arm64, and because each manager asks for another version of Node.
   const flags = ['--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', '--force'];
   step('Node versions and package managers', 'npm', ['install', ...flags, ...specifiers]);
   writeFileSync(stamp, wanted);
 }
 
-/** A folder to be the whole PATH: one Node, the package managers and little else. */
+/** Makes a folder that is the whole PATH: one Node, the package managers and little else. */
 export function makePath(into, { node, npm }) {
   const modules = `${folder}/node_modules`;
   mkdirSync(into);
@@ -53,6 +54,6 @@ export function makePath(into, { node, npm }) {
   return into;
 }
 
-/** Node for arm64, to be run under qemu. */
+/** The path of Node for arm64, which runs under qemu. */
 export const arm64Node = `${folder}/node_modules/node-arm64/bin/node`;
 export const nodeBinary = (version) => `${folder}/node_modules/node-${version}/bin/node`;

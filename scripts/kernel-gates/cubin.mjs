@@ -1,5 +1,6 @@
-// Reads kernels out of a cubin: how many instructions of each kind they have, and how many a round of their main loop
-// takes. Also reads what ptxas said of their registers. No tool of NVIDIA is needed, CUDA's own disassembler included.
+// Reads kernels from a cubin: how many instructions of each kind they have, and how many a round of their main loop
+// takes. It also reads what ptxas reported about their registers. It needs no tool of NVIDIA, not even CUDA's
+// disassembler.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fail } from '../steps.mjs';
@@ -22,7 +23,7 @@ const kinds = new Map([
 const vectorSize = 6; // of 16 bytes
 const throughL1 = 1n << 17n; // a copy without BYPASS, in the upper half of the instruction
 
-/** Every kernel of a cubin: `kernel` is its readable name. */
+/** Reads every kernel of a cubin; `kernel` is its readable name. */
 export function readKernels({ cubin, log, architecture }) {
   const sections = sectionsOf(readFileSync(cubin));
   const resources = readResources(log);
@@ -42,7 +43,7 @@ export function readKernels({ cubin, log, architecture }) {
   });
 }
 
-/** The sections of a 64-bit ELF file by name. */
+/** Returns the sections of a 64-bit ELF file by name. */
 function sectionsOf(file) {
   const [headers, size, count, nameIndex] = [
     Number(file.readBigUInt64LE(0x28)),
@@ -65,7 +66,7 @@ function sectionsOf(file) {
 }
 
 /**
- * Registers, stack, spills and static shared memory by symbol, from the output of `ptxas -v`. A kernel that calls a
+ * Reads registers, stack, spills and static shared memory by symbol from the output of `ptxas -v`. A kernel that calls a
  * function of CUDA's mathematics is followed by the frame of that function.
  */
 function readResources(log) {
@@ -88,7 +89,7 @@ function readResources(log) {
 }
 
 /**
- * The threads that __launch_bounds__ promises; undefined where there are none. Attributes are u8 format, u8 kind and,
+ * Reads the threads that __launch_bounds__ promises; undefined without them. Attributes are u8 format, u8 kind and,
  * in format 4, a u16 size and as many bytes; else 2 bytes.
  */
 function mostThreads(info) {
@@ -101,7 +102,7 @@ function mostThreads(info) {
   return undefined;
 }
 
-/** Instructions of each kind, LDGSTS of 16 bytes apart and those of them through L1, and of a round of the main loop. */
+/** Counts instructions of each kind, LDGSTS of 16 bytes and those of them through L1 apart, and those of a main round. */
 function census(text, architecture) {
   const counts = Object.fromEntries([...kinds.values()].map((kind) => [kind, 0]));
   const products = [];
@@ -137,31 +138,31 @@ function census(text, architecture) {
   };
 }
 
-/** In instructions, from the one behind the branch. The field is in words of 4 bytes, since sm_90 in two pieces. */
+/** Reads a branch's distance in instructions after it. The field counts words of 4 bytes, since sm_90 in two pieces. */
 function branchOffset(low, high, architecture) {
   const upper = Number(BigInt.asIntN(48, ((high & 0x3ffffn) << 30n) | (low >> 34n)));
   return (architecture >= 90 ? upper * 256 + Number((low >> 16n) & 0xffn) : upper) / 4;
 }
 
-/** Whether a branch is always taken: its guard, and the second predicate that it may have, are PT (7), which is true. */
+/** Says whether a branch is always taken: its guard and its second predicate, if any, are PT (7), which is true. */
 function isAlways(low, high) {
   return ((low >> 12n) & 0xfn) === 7n && ((high >> 23n) & 0xfn) === 7n;
 }
 
 /**
- * Instructions of one round of the innermost loop around all `products`, on the way through it that copies most and is
- * the shortest of those: where there is a fast way and a slow one, the fast one. Loops inside it, which copy element by
- * element, are gone through once.
+ * Counts the instructions of one round of the innermost loop around all `products`, on the path that copies most and, of
+ * those, is the shortest: where there is a fast and a slow path, the fast one. Inner loops, which copy element by
+ * element, count once.
  */
 function mainLoop(branches, products, copies) {
   if (products.length === 0) return 0;
-  // The last branch of every kernel is to itself: nothing comes there.
+  // The last branch of every kernel jumps to itself, and nothing reaches it.
   const around = [...branches]
     .map(([at, { target }]) => ({ begin: target, end: at }))
     .filter(({ begin, end }) => begin < end && begin <= products[0] && end > products.at(-1))
     .sort((a, b) => a.end - a.begin - (b.end - b.begin))[0];
   if (around === undefined) return 0;
-  // The best way from the loop's begin to each instruction, found in one pass because branches back are left out.
+  // One pass finds the best path from the loop's begin to each instruction, because branches back are left out.
   const best = new Map([[around.begin, { copied: 0, length: 0 }]]);
   const reach = (at, way) => {
     const known = best.get(at);
@@ -187,7 +188,7 @@ const precisions = ['f32', 'tf32', 'bf16', 'f16'];
 const directions = ['forward', 'backward'];
 const copies = ['vectors', 'elements'];
 
-/** `convolve<bf16, forward, LargeTile, ImagePixels>`: without namespaces and arguments. */
+/** Shortens a name to `convolve<bf16, forward, LargeTile, ImagePixels>`, without namespaces and arguments. */
 function readableNames(symbols) {
   if (symbols.length === 0) return [];
   const run = spawnSync('c++filt', { input: `${symbols.join('\n')}\n`, encoding: 'utf8' });

@@ -1,13 +1,13 @@
-// What every kernel of cuda/ is held to, and the sentences for one that breaks it. A change that is meant to need more
-// changes its line here, in the same commit.
+// Defines the limits that every kernel of cuda/ must keep, and the sentences for one that breaks them. A change
+// that is meant to need more changes its line here, in the same commit.
 import { architectures, blocksPerMultiprocessor } from './occupancy.mjs';
 import { productOf } from './products.mjs';
 
 /**
- * Registers: what was measured with CUDA 13.0, rounded up to the 8 that are handed out at once; 128 is where a LargeTile
- * of 16 bits must stay. Pairs are for sm_90 and sm_80. `blocks`: how many must be on a multiprocessor at once, what
- * launch bounds ask for included. `perHmma`: instructions of a round of the main loop for each HMMA, 5% above what was
- * measured: copies and their addresses, that is.
+ * `registers` were measured with CUDA 13.0 and rounded up to the 8 that are allocated at once; a LargeTile of 16 bits must
+ * not exceed 128. Pairs are for sm_90 and sm_80. `blocks` is how many blocks must fit on a multiprocessor at once, launch
+ * bounds included. `perHmma` is the number of instructions per HMMA in a round of the main loop, mostly copies and their
+ * addresses, 5% above what was measured.
  */
 export const limits = [
   { file: 'adam.cu', kernel: /^adam_kernel$/, registers: 40, blocks: [6, 6] },
@@ -195,7 +195,7 @@ export const limits = [
   }),
 ];
 
-/** The lines of one kernel in all precisions. */
+/** Makes the lines of one kernel in all precisions. */
 function tiles(file, name, blocks, precisions) {
   return Object.entries(precisions).map(([precision, values]) => ({
     file,
@@ -205,7 +205,7 @@ function tiles(file, name, blocks, precisions) {
   }));
 }
 
-/** A kernel with what follows from its source and from its numbers. */
+/** Adds to a kernel what follows from its source and from its numbers. */
 export function withProduct(measured, shapes, architecture) {
   const product = productOf(measured.kernel, shapes);
   const shared = measured.staticShared + (product?.shared ?? 0);
@@ -222,7 +222,7 @@ export function withProduct(measured, shapes, architecture) {
   };
 }
 
-/** Sentences for everything that the kernels of one file and architecture break. */
+/** Returns a sentence for every limit that the kernels of one file and architecture break. */
 export function complaintsOf(file, kernels, architecture) {
   const lines = limits.filter((limit) => limit.file === file);
   const complaints = kernels.flatMap((kernel) => {
@@ -244,7 +244,7 @@ export function complaintsOf(file, kernels, architecture) {
   ];
 }
 
-/** What no kernel may have. */
+/** Returns sentences for what no kernel may have. */
 function wasteOf(kernel) {
   const names = {
     spill: 'bytes of registers are spilled to memory',

@@ -1,5 +1,5 @@
-// Compiles the CUDA kernels and holds what the compiler made of them to limits: registers, spills, blocks at once, and
-// the instructions themselves. Needs nvcc, but no GPU.
+// Compiles the CUDA kernels and checks the machine code against limits: registers, spills, blocks at once, and the
+// instructions themselves. It needs nvcc, but no GPU.
 import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -1,4 +1,4 @@
-// Finds nvcc where cmake/FindPixelcnnCuda.cmake does, and compiles .cu files to cubins that are kept by content.
+// Finds nvcc where cmake/FindPixelcnnCuda.cmake does, and compiles .cu files to cubins, which it caches by content.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { fail, outputOf, root } from '../steps.mjs';
 
 const oldest = 13;
 
-/** The path and release of nvcc, or why there is none. */
+/** Finds the path and release of nvcc, or why there is none. */
 export function findNvcc() {
   const { PIXELCNN_CUDA_ROOT, CUDACXX, CUDA_HOME, CUDA_PATH } = process.env;
   const installed = existsSync('/usr/local')
@@ -32,7 +32,7 @@ export function findNvcc() {
   };
 }
 
-/** Where nvcc has its headers and its other programs. */
+/** Returns where nvcc has its headers and its other programs. */
 export function toolkitOf(path) {
   const run = spawnSync(path, ['--dryrun', '-E', '-x', 'cu', '/dev/null'], { encoding: 'utf8' });
   const said = (name) => new RegExp(`^#\\$ ${name}=(.*)$`, 'm').exec(run.stderr)?.[1];
@@ -42,7 +42,7 @@ export function toolkitOf(path) {
   return { folder, include };
 }
 
-/** What cuda/CMakeLists.txt compiles kernels with: the flags that it adds, and CMake's of a release build. */
+/** Returns the flags with which cuda/CMakeLists.txt compiles kernels: its own, and CMake's for a release build. */
 export function buildFlags() {
   const text = readFileSync(`${root}cuda/CMakeLists.txt`, 'utf8');
   const own = /target_compile_options\(pixelcnn_cuda PRIVATE\s+\$<\$<COMPILE_LANGUAGE:CUDA>:([^>]*)>\)/.exec(
@@ -66,7 +66,7 @@ export function compile(nvcc, source, architecture, flags) {
   const cubin = join(folder, `${name}.cubin`);
   const log = join(folder, `${name}.log`);
   if (!existsSync(cubin)) {
-    // Renamed when it is whole: a compilation that was cut off is not taken for a result.
+    // The file is renamed when it is whole, so that a compilation that was cut off does not look like a result.
     const incoming = join(folder, `${name}.${process.pid}.incoming`);
     const run = spawnSync(nvcc.path, [...all, '-o', incoming, source], { encoding: 'utf8' });
     if (run.error !== undefined) fail(`${nvcc.path} does not start: ${run.error.message}`);
@@ -77,7 +77,7 @@ export function compile(nvcc, source, architecture, flags) {
   return { cubin, log: readFileSync(log, 'utf8') };
 }
 
-/** The texts of a file and of everything that it includes in quotes. */
+/** Reads a file and everything that it includes in quotes. */
 function textsOf(path, seen) {
   if (seen.has(path) || !existsSync(path)) return [];
   seen.add(path);

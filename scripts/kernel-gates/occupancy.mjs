@@ -1,7 +1,8 @@
-// How many blocks of a kernel one multiprocessor holds at once, from its threads, registers and shared memory (CUDA C++
-// Programming Guide, compute capabilities; blocks_per_multiprocessor in cuda/tile.h is the part without registers).
+// Computes how many blocks of a kernel one multiprocessor holds at once, from its threads, registers and shared
+// memory (CUDA C++ Programming Guide, compute capabilities; blocks_per_multiprocessor in cuda/tile.h is the part
+// without registers).
 
-/** Of one multiprocessor. Registers and warps belong to one of four schedulers; a block costs 1 KB of shared memory. */
+/** Limits of one multiprocessor. Each of four schedulers has its own registers; a block costs 1 KB of shared memory. */
 const multiprocessors = {
   80: { threads: 2048, blocks: 32, sharedBytes: 164 * 1024 },
   90: { threads: 2048, blocks: 32, sharedBytes: 228 * 1024 },
@@ -9,7 +10,7 @@ const multiprocessors = {
 const schedulers = 4;
 const schedulerRegisters = 16384;
 
-/** The first is the one that the limits were made for. */
+/** Architectures that can be checked. The limits were made for the first. */
 export const architectures = [90, 80];
 
 export function blocksPerMultiprocessor(architecture, { threads, registers, shared }) {

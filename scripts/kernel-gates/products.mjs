@@ -1,5 +1,5 @@
-// What the source of a kernel that multiplies matrices implies: its threads and shared memory, and how many HMMA, LDSM
-// and LDGSTS a compiler that neither repeats nor drops any must make of BlockTile in cuda/tile.h.
+// Computes what the source of a kernel that multiplies matrices implies: its threads and shared memory, and how
+// many HMMA, LDSM and LDGSTS a compiler must make of BlockTile in cuda/tile.h if it neither repeats nor drops any.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fail } from '../steps.mjs';
@@ -44,7 +44,7 @@ const forms = [
   },
 ];
 
-/** The tiles that files in `folder` define, by name. */
+/** Reads the tiles that files in `folder` define, by name. */
 export function readTiles(folder) {
   const tiles = new Map();
   for (const file of readdirSync(folder).filter((name) => /\.(h|cu)$/.test(name))) {
@@ -66,7 +66,7 @@ export function readTiles(folder) {
   return tiles;
 }
 
-/** What the source implies for a kernel; undefined if it does not multiply matrices by BlockTile. */
+/** Computes what the source implies for a kernel; undefined if it does not multiply matrices by BlockTile. */
 export function productOf(kernel, tiles) {
   const form = forms.find((candidate) => candidate.kernel.test(kernel));
   if (form === undefined) return undefined;
@@ -101,7 +101,7 @@ export function productOf(kernel, tiles) {
   };
 }
 
-/** Bytes of one stage of an operand, and how many vectors of 16 bytes a thread copies: OperandTile in cuda/tile.h. */
+/** Computes the bytes of one stage of an operand and the 16-byte vectors of a thread (OperandTile in cuda/tile.h). */
 function operand(rows, depth, lines, bytes, threads) {
   const [count, elements] = lines === 'along' ? [rows, depth] : [depth, rows];
   const vector = 16 / bytes;

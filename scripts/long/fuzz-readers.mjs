@@ -1,5 +1,5 @@
-// Fuzzes the readers of safetensors, IDX and PNG files, 10 million executions each or as many as the first argument
-// says; the second names one reader. `npm run test:slow` does it for 10 seconds each.
+// Fuzzes the readers of safetensors, IDX and PNG files, with 10 million executions each or as many as the first
+// argument says; the second names one reader. `npm run test:slow` does it for 10 seconds each.
 import { spawnSync } from 'node:child_process';
 import { fail, npmCommand, root, step } from '../steps.mjs';
 

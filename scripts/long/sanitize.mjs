@@ -1,4 +1,5 @@
-// Runs the native code under sanitizers: address and undefined behaviour through Node, threads without it.
+// Runs the native code under sanitizers: those for addresses and undefined behaviour through Node, that for threads
+// without it.
 // Usage: node scripts/long/sanitize.mjs [tests …]   (vitest's filters; by default the tests that reach native code)
 // Faults planted on purpose must be reported; everything else must not report anything.
 import { spawnSync } from 'node:child_process';
@@ -36,7 +37,7 @@ function addressSanitizer() {
     LD_PRELOAD: library,
     ASAN_OPTIONS: `detect_leaks=1:log_path=${reports}/report`,
     UBSAN_OPTIONS: 'print_stacktrace=1',
-    // A leak is judged by its report; exit codes stay those of the tests.
+    // Leaks are found in the reports of the sanitizer, so that exit codes stay those of the tests.
     LSAN_OPTIONS: 'exitcode=0',
     // node-gyp-build looks for build/Release in this folder.
     PIXELCNN_PREBUILD: `${root}build/asan`,
@@ -66,7 +67,7 @@ function addressSanitizer() {
   process.stderr.write('── sanitizers: 0 reports\n');
 }
 
-/** Exit code 2: this processor lacks the instruction set. */
+/** Runs a test program. Exit code 2 means that this processor lacks the instruction set. */
 function kernels(isa, { LD_PRELOAD: _, ...env }) {
   const run = spawnSync(`${addressBuild}/kernels_test`, ['8', '7', isa], {
     env: { ...process.env, ...env },
@@ -82,8 +83,8 @@ function clearReports() {
 }
 
 /**
- * Reports of the sanitizers. Node and V8 free little when they end, so of leaks only those count that the module
- * itself allocated: with one of its frames nearer to the allocation than any of Node's.
+ * Collects the reports of the sanitizers. Node and V8 free little when they end, so a leak counts only if the module
+ * itself allocated it: if one of its frames is nearer to the allocation than any of Node's.
  */
 function findings(module) {
   if (!existsSync(reports)) return [];

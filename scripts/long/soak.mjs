@@ -1,4 +1,5 @@
-// Soak: mixed work in one process for a while; memory, threads and handles must stay where they were after warm-up.
+// Runs mixed work in one process for a while and checks that memory, threads and handles stay where they were after
+// warm-up.
 // Usage: node scripts/long/soak.mjs [--minutes 30 | --seconds 30] [--plant memory|threads|handles]
 // --plant leaks on purpose, which the check must find. Prints the verdict as JSON; exit code 1 if anything grew.
 import { openSync, readdirSync } from 'node:fs';
@@ -13,7 +14,7 @@ const { values } = parseArgs({
   options: { minutes: { type: 'string' }, seconds: { type: 'string' }, plant: { type: 'string' } },
 });
 const seconds = values.minutes === undefined ? Number(values.seconds ?? 30) : 60 * Number(values.minutes);
-/** MiB that the resident set may grow after warm-up. */
+/** The resident set may grow by this number of MiB after warm-up. */
 const allowedGrowth = 16;
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc');
@@ -32,7 +33,7 @@ const randomImages = (count, size) => ({
   channels: 1,
 });
 
-/** What must be refused with a code; `worked` and anything without a code end the soak. */
+/** Calls what must be refused with a code. A call that works, or an error without a code, ends the soak. */
 async function refused(call) {
   const outcome = await Promise.resolve()
     .then(call)
@@ -51,7 +52,7 @@ const addon = native();
 const png = encodePng({ data: new Uint8Array(64), width: 8, height: 8, channels: 1 });
 const kept = [];
 
-/** Samples until it is terminated. */
+/** A worker that samples until it is terminated. */
 const workerCode = new URL(
   `data:text/javascript,${encodeURIComponent(`
     import { parentPort } from 'node:worker_threads';
@@ -110,7 +111,7 @@ const work = {
     if (random(10) > 0) return;
     const worker = new Worker(workerCode);
     const exit = new Promise((resolve) => worker.once('exit', resolve));
-    // Not before: Node leaves files open when a worker ends in the middle of its imports.
+    // Its imports are done by then: Node leaves files open when a worker ends in the middle of them.
     await new Promise((resolve) => worker.once('message', resolve));
     await sleep(random(50));
     await worker.terminate();
@@ -150,7 +151,7 @@ while (elapsed() < seconds) {
   if (elapsed() < due) continue;
   due = elapsed() + between;
   if (elapsed() > warmUp && values.plant !== undefined) await plants[values.plant]();
-  // What a worker or a disposed device leaves behind ends a moment later.
+  // Threads of a worker or of a disposed device end a moment later.
   await sleep(50);
   const now = { second: Math.round(elapsed()), ...measure() };
   if (elapsed() > warmUp) samples.push(now);

@@ -1,4 +1,4 @@
-// Every argument of every function of the public API with its kind, for calls with bad values.
+// Lists every argument of every public function with its kind, for calls with bad values.
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import * as api from '../../src/index.js';
 import { TestRandom } from '../helpers/random.js';

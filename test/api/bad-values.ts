@@ -1,4 +1,4 @@
-// Bad values by kind of argument (reliability.md 2.5).
+// Lists bad values for each kind of argument (reliability.md 2.5).
 import { PixelCNN } from '../../src/index.js';
 
 const detachedBytes = () => {

@@ -1,4 +1,5 @@
-// Bad arguments: every argument of every function, in TypeScript and on the raw addon, fails with a code and its value.
+// Tests that a bad argument of any function, in TypeScript or on the raw addon, fails with a code and names its
+// value.
 import { describe, expect, it } from 'vitest';
 import { openDevice } from '../../src/device/device.js';
 import { PixelCnnError } from '../../src/errors.js';

@@ -1,4 +1,4 @@
-// `pixelcnn build` in an installed package without prebuilt binaries: what it needs, and that its result is used.
+// Tests `pixelcnn build` in an installed package without binaries: what it needs, and that its result is used.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

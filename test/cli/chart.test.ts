@@ -1,4 +1,4 @@
-// The learning curve is well-formed SVG, whatever the numbers.
+// Tests that the learning curve is well-formed SVG, whatever the numbers.
 import { describe, expect, it } from 'vitest';
 import { BoundedSeries } from '../../src/cli/bounded-series.js';
 import { lineChart } from '../../src/cli/chart.js';

@@ -1,4 +1,4 @@
-// The commands beside train: what they write, print and promise with --json.
+// Tests the commands beside train: what they write, print and promise with --json.
 import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { encodePng } from '../../src/data/png.js';

@@ -1,4 +1,5 @@
-// `pixelcnn train` in a run folder on a full disk: told once, waited for at the end, and never without a last word.
+// Tests `pixelcnn train` on a full disk: it reports it once, waits for space at the end, and always says how it
+// ended.
 import {
   cpSync,
   existsSync,

@@ -1,4 +1,4 @@
-// A terminal that is closed: a run saves although nothing can be written to it any more; other commands end in order.
+// Tests a terminal that is closed: a run saves although it cannot print any more, and other commands end in order.
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';

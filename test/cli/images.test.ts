@@ -1,4 +1,4 @@
-// How commands read images: sizes, splits, masks, notes, and errors that name flags the command has.
+// Tests how commands read images: sizes, splits, masks, notes, and errors that name flags the command has.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import sharp from 'sharp';

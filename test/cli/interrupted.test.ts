@@ -1,4 +1,5 @@
-// `evaluate`, `sample` and `complete` ended by a signal: one line that says so, and the exit code of the signal.
+// Tests that a signal ends `evaluate`, `sample` and `complete` with one line that says so and the exit code of the
+// signal.
 import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { beforeAll, describe, expect, it, vi } from 'vitest';

@@ -1,4 +1,5 @@
-// A reader of stdout or stderr that goes away, or a full disk under them: work goes on, and the exit code tells.
+// Tests that work goes on when the reader of stdout or stderr goes away or their disk is full, and the exit code
+// says so.
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

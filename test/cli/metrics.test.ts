@@ -1,4 +1,5 @@
-// The metrics of a resumed run: cut in place, whatever the size of the file and whatever a crash left at its end.
+// Tests that the metrics of a resumed run are cut in place, however large the file is and whatever a crash left at
+// its end.
 import { spawnSync } from 'node:child_process';
 import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

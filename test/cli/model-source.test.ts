@@ -1,4 +1,5 @@
-// `sample`, `complete`, `evaluate` and `inspect` on files and on folders of runs: which file and weights are taken, and told.
+// Tests which file and weights `sample`, `complete`, `evaluate` and `inspect` take from a path, and that they say
+// so.
 import {
   copyFileSync,
   cpSync,

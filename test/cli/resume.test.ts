@@ -1,4 +1,5 @@
-// `pixelcnn train --resume` on folders of every state: what is continued, what is refused, and what the files then say.
+// Tests `pixelcnn train --resume` on folders in every state: what is continued, what is refused, and what the files
+// then say.
 import {
   appendFileSync,
   cpSync,

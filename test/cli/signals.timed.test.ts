@@ -1,4 +1,4 @@
-// A signal ends `pixelcnn train` in order and soon.
+// Tests that a signal ends `pixelcnn train` in order and soon.
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { expectWithin } from '../helpers/time-limit.js';

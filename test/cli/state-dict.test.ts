@@ -1,4 +1,4 @@
-// The commands that take a model, on files of PyTorch: what was found and assumed is told, and what is no model is called what it is.
+// Tests commands on PyTorch files: they print what was found and assumed, and name what is no model.
 import { writeFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { encodeSafetensors, type SafetensorsTensor } from '../../src/checkpoint/safetensors.js';

@@ -1,4 +1,4 @@
-// What the signals to `pixelcnn train` do, one after another: save, end a wait, end the process.
+// Tests what repeated signals to `pixelcnn train` do, one after another: save, end a wait, end the process.
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FullDiskError } from '../../src/checkpoint/full-disk.js';

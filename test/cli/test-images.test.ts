@@ -1,4 +1,4 @@
-// The test images of `pixelcnn train`: how many are evaluated, whether any are, and what an interruption leaves.
+// Tests how many test images `pixelcnn train` evaluates, whether it does, and what an interruption leaves.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { encodePng } from '../../src/data/png.js';

@@ -1,4 +1,5 @@
-// `pixelcnn train`: the files of a run, resuming, and what is printed where. Signals: signals.timed.test.ts.
+// Tests `pixelcnn train`: the files of a run, resuming, and what is printed where. For signals see
+// signals.timed.test.ts.
 import {
   appendFileSync,
   existsSync,

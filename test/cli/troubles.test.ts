@@ -1,4 +1,5 @@
-// A trouble that lasts is told once, then rarely, at once when its reason changes, and when it is over.
+// Tests that a trouble that lasts is reported once, then rarely, at once when its reason changes, and when it is
+// over.
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { Terminal } from '../../src/cli/terminal.js';
 import { Troubles } from '../../src/cli/troubles.js';

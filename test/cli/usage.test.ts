@@ -1,4 +1,4 @@
-// Help, versions, mistakes on the command line, and which source of an option wins.
+// Tests help, versions, mistakes on the command line, and which source of an option wins.
 import { writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { testFolder, tiny } from './run-cli.js';

@@ -1,4 +1,4 @@
-// Masks of 0 and 1 and label maps from the command line: refused until someone says what they are, then right.
+// Tests masks of 0 and 1 and label maps on the command line: they are refused until an option says what they are.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { decodePng, encodePng } from '../../src/data/png.js';

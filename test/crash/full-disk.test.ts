@@ -1,4 +1,5 @@
-// Saves that fail: ENOSPC and EIO at every call of a save in a running training, and a disk that is really full.
+// Tests saves that fail: ENOSPC and EIO at every call of a save in a running training, and a disk that is really
+// full.
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

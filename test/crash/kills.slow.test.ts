@@ -1,4 +1,4 @@
-// kill -9 at random moments and at every call of the save path: no checkpoint torn, no acknowledged step lost.
+// Tests kill -9 at random moments and at every call of a save: no checkpoint is torn, no acknowledged step is lost.
 // PIXELCNN_KILLS sets the number of random kills (default 40; `npm run soak:kill` takes 500).
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

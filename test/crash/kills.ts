@@ -1,4 +1,4 @@
-// A run that saves after every step, ended with SIGKILL, and what its folder must hold then.
+// Kills a run that saves after every step, and checks what its folder holds then.
 import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';

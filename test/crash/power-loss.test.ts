@@ -1,4 +1,4 @@
-// Power cuts, which kill -9 does not show: a simulated disk on which only what was synced is sure to be there.
+// Tests power cuts, which kill -9 does not show, on a simulated disk that keeps for sure only what was synced.
 import { describe, expect, it } from 'vitest';
 import {
   type AtomicFileHandle,

@@ -1,4 +1,5 @@
-// An abort is seen within 100 ms also where a GPU draws whole batches in one submission, and has the next one at hand.
+// Tests that an abort is seen within 100 ms, even where a GPU draws whole batches in one submission and has the
+// next one waiting.
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { FrontSampler } from '../../src/sample/front-sampler.js';
 import { openGpu } from '../helpers/cuda.js';

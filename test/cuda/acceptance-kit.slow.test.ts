@@ -1,4 +1,4 @@
-// scripts/gpu-acceptance where nothing is but the repository and the kit: no npm, no Node, no history.
+// Tests scripts/gpu-acceptance with nothing but the repository and the kit: no npm, no Node, no history.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -1,4 +1,5 @@
-// The limits of the acceptance's training check: two instruction sets of the CPU keep them, a wrong gradient does not.
+// Tests the limits of the acceptance's training check: two instruction sets of the CPU keep them, a wrong gradient
+// does not.
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { compareInstructionSets } from '../helpers/acceptance-training.js';

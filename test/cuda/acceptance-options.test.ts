@@ -1,4 +1,5 @@
-// What scripts/gpu-acceptance says of its options and parts, and the size of what a GPU machine takes along.
+// Tests what scripts/gpu-acceptance says about its options and parts, and the size of what a GPU machine takes
+// along.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,7 +21,9 @@ function run(...args: string[]) {
 
 describe('the command', () => {
   it('says what it can do, and which parts there are', () => {
-    expect(run('--help').stdout).toMatch(/^\/\/ Acceptance on a GPU machine.*--minutes N.*--emulated/s);
+    expect(run('--help').stdout).toMatch(
+      /^\/\/ Runs the acceptance on a GPU machine.*--minutes N.*--emulated/s,
+    );
     const list = run('--list');
     expect(list.status).toBe(0);
     expect(list.stdout.trim().split('\n')).toHaveLength(parts.length);

@@ -1,4 +1,5 @@
-// scripts/gpu-acceptance/quality.mjs on the CPU: a model in the time given, its result, and what a kill leaves.
+// Tests scripts/gpu-acceptance/quality.mjs on the CPU: a model in the time given, its result, and what a kill
+// leaves.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,5 @@
-// How scripts/gpu-acceptance runs its parts: whatever one of them does, the others run and the report has all of it.
+// Tests how scripts/gpu-acceptance runs its parts: whatever one of them does, the others run and the report has all
+// of it.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// What scripts/gpu-acceptance makes of a report: the README's table and the end of a run in words.
+// Tests what scripts/gpu-acceptance makes from a report: the README's table and the end of a run in words.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';

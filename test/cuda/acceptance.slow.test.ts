@@ -1,5 +1,5 @@
-// scripts/gpu-acceptance on the emulated GPU: all parts in time, green as the code is, red with planted bugs, and what is
-// left of it when it is killed.
+// Tests scripts/gpu-acceptance on the emulated GPU: all parts end in time and pass, fail with planted bugs, and
+// leave a report when they are killed.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

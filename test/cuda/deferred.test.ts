@@ -1,5 +1,5 @@
-// Training, sampling and checkpoints on a GPU whose streams do their work at random later times: the same bits as where
-// all is done at once, and other ones where the backend waits too little.
+// Tests training, sampling and checkpoints on a GPU whose streams do their work at random later times: the bits are
+// the same as where all is done at once, and differ where the backend is made to wait too little.
 import { mkdtempSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,5 @@
-// What goes wrong with a GPU: none there, no memory left, a kernel that fails. Each case in a process of its own.
+// Tests what goes wrong with a GPU: there is none, no memory is left, a kernel fails. Each case has a process of
+// its own.
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -1,5 +1,5 @@
-// The first steps on a GPU: choosing convolutions takes its time and says so, and a program that cannot be captured
-// into a graph runs op by op and says so.
+// Tests the first steps on a GPU: choosing convolutions takes time and says so, and a program that cannot be
+// captured into a graph runs op by op and says so.
 import { describe, expect, it } from 'vitest';
 import { whileChoosing } from '../../src/train/choosing.js';
 import { runChild } from '../helpers/child.js';

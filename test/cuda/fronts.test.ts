@@ -1,4 +1,5 @@
-// All fronts of a batch in one program, which a GPU runs as one graph: the bits of single fronts, in one launch.
+// Tests the program of all fronts of a batch, which a GPU runs as one graph: it gives the bits of single fronts in
+// one launch.
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';

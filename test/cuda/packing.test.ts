@@ -1,5 +1,5 @@
-// How often a training step packs its weights: once on a GPU, where one packing serves both directions, in one list for
-// each 32 filters, and with the bits of a step that packs them one by one for each direction.
+// Tests how often a training step packs its weights: once on a GPU, where one packing serves both directions, in
+// one list for each 32 filters, and with the bits of a step that packs them one by one for each direction.
 import { describe, expect, it, vi } from 'vitest';
 import { type Device, openDevice } from '../../src/device/device.js';
 import { precisions } from '../../src/device/precision.js';

@@ -1,4 +1,5 @@
-// The constants of the cost model: with them the kernels that were reviewed take the times that the review estimates.
+// Tests the constants of the cost model: with them the kernels that were reviewed take the times that the review
+// estimates.
 //
 // reviewed-kernels.jsonl holds what those kernels asked of a GPU, as the model counted it then. Most have changed since
 // (predict.test.ts has what became of them), the rates of the GPU have not.

@@ -1,4 +1,5 @@
-// The cost model of the GPU kernels has the constants of their C++ source and the ops of a recorded training step.
+// Tests that the cost model of the GPU kernels has the constants of their C++ source and the ops of a recorded
+// training step.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';

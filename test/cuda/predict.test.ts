@@ -1,5 +1,6 @@
-// The predicted times of the GPU kernels: what the kernels were changed for comes out, and predictions answer to shapes and
-// devices as a model does and a table cannot. predict-review.test.ts holds the model itself to the review's estimates.
+// Tests the predicted times of the GPU kernels: they show what the kernels were changed for, and depend on shapes
+// and devices as a model's do and a table's cannot. predict-review.test.ts compares the model itself with the
+// review's estimates.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';

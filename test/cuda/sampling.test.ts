@@ -1,4 +1,5 @@
-// Sampling and likelihoods on the GPU: causal to the last bit in every precision, and the CPU's images.
+// Tests sampling and likelihoods on the GPU: they are causal to the last bit in every precision and give the CPU's
+// images.
 import { describe, expect, it } from 'vitest';
 import { openDevice } from '../../src/device/device.js';
 import { precisions } from '../../src/device/precision.js';

@@ -1,4 +1,4 @@
-// Training on the GPU: the CPU's loss curve, the same bits in every run, and graphs that change nothing.
+// Tests training on the GPU: the CPU's loss curve, the same bits in every run, and graphs that change nothing.
 import { describe, expect, it } from 'vitest';
 import { type Device, type DeviceOptions, openDevice } from '../../src/device/device.js';
 import { TrainingStep } from '../../src/train/training-step.js';

@@ -1,4 +1,5 @@
-// After dispose: everything is refused with a code, work in flight settles, and a wrong `this` never crashes.
+// Tests that after dispose everything is refused with a code, work in flight settles, and a wrong `this` never
+// crashes.
 import { describe, expect, it } from 'vitest';
 import { openDevice } from '../../src/device/device.js';
 import * as api from '../../src/index.js';

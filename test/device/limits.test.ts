@@ -1,4 +1,5 @@
-// A device's limits: calls beyond them are refused and leave everything usable. How soon: limits.timed.test.ts.
+// Tests a device's limits: calls beyond them are refused and leave everything usable. limits.timed.test.ts tests
+// how soon.
 import { describe, expect, it } from 'vitest';
 import { PixelCNN } from '../../src/pixelcnn.js';
 import { train } from '../../src/train/trainer.js';

@@ -1,5 +1,5 @@
-// How soon a device's limits act: calls beyond them are refused at once, end at their deadline, and an abort ends a call
-// that waits.
+// Tests how soon a device's limits act: calls beyond them are refused at once, end at their deadline, and an abort
+// ends a call that waits.
 import { describe, expect, it } from 'vitest';
 import { expectWithin } from '../helpers/time-limit.js';
 import { long, outcome, short, withLimits } from './with-limits.js';

@@ -1,4 +1,5 @@
-// Every way in which the native part can fail to load: importing works, opening a device explains, doctor has a fix.
+// Tests every way in which the native part can fail to load: importing works, opening a device explains, doctor has
+// a fix.
 import { spawnSync } from 'node:child_process';
 import { appendFileSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// Two steps at a time, first come first served, and nobody overtakes or is forgotten.
+// Tests that two steps run at a time, first come first served, and none overtakes or is forgotten.
 import { describe, expect, it } from 'vitest';
 import { StepsInFlight } from '../../src/device/steps-in-flight.js';
 

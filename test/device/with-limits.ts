@@ -1,4 +1,4 @@
-// A model on a device with limits, long and short calls of it, and what becomes of them.
+// Gives tests a model on a device with limits, a long and a short call for it, and says how a call ended.
 import { type Device, type DeviceOptions, openDevice } from '../../src/device/device.js';
 import type { PixelCNN } from '../../src/pixelcnn.js';
 import { randomModel } from '../helpers/models.js';

@@ -1,4 +1,4 @@
-// docs/api is what the docstrings say now, and every link in them leads somewhere.
+// Tests that docs/api is made from the docstrings as they are, and that every link in them leads somewhere.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// What the check of the API reference must notice: a docstring that refers to something that does not exist.
+// Has a docstring that refers to something that does not exist: the check of the API reference must notice it.
 
 /** See {@link nothingOfThisName}. */
 export function broken(): void {}

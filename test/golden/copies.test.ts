@@ -1,4 +1,5 @@
-// test/golden holds the files of ../shared/oracle up to 1 MB, byte for byte, so that a clone by itself can use them.
+// Tests that test/golden holds the files of ../shared/oracle up to 1 MB, byte for byte, so that a clone needs no
+// other folder.
 import {
   copyFileSync,
   existsSync,

@@ -1,4 +1,4 @@
-// Gradients of whole models against PyTorch, through one recorded training step with rate 0.
+// Tests gradients of whole models against PyTorch, through one recorded training step with rate 0.
 import { describe, expect, it } from 'vitest';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import { recordTrainingStep } from '../../src/models/network.js';

@@ -1,4 +1,4 @@
-// PyTorch's golden vectors (float64): outputs, gradients, logits, likelihoods and samples in float32.
+// Tests outputs, gradients, logits, likelihoods and samples in float32 against PyTorch's golden vectors (float64).
 import { describe, expect, it } from 'vitest';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import type { ImageBatch } from '../../src/data/image-batch.js';

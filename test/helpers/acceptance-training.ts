@@ -1,4 +1,4 @@
-// The acceptance's training check between two instruction sets of this CPU, in place of CPU and GPU.
+// Runs the acceptance's training check between two instruction sets of this CPU, in place of CPU and GPU.
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { openDevice } from '../../src/device/device.js';

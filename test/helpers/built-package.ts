@@ -1,4 +1,4 @@
-// The built package: where it is, whether its binaries are there, and copies of it for tests that damage or build it.
+// Finds the built package and its binaries, and makes copies of it for tests that damage or build it.
 import { cpSync, existsSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

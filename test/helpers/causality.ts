@@ -1,4 +1,4 @@
-// What may depend on what: the order of values in an image, and a checker that any function of images can be held to.
+// Defines the order of values in an image, and checks what each output of a function of images depends on.
 import { type ConvShape, convBackward } from '../oracle/masked-conv2d.js';
 
 /** Images of h x w pixels with `channels` values each; value p is (pixel, channel) number p in raster order. */

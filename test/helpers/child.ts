@@ -1,4 +1,5 @@
-// Scripts of test/*/children in a process of their own, on the built package: a native crash shows as a signal.
+// Runs scripts of test/*/children in a process of their own, on the built package: a native crash shows as a
+// signal.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

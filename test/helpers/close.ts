@@ -1,4 +1,4 @@
-// How far two arrays are from each other: relative L2 distance, and where the largest difference is.
+// Compares two arrays: their relative L2 distance, and where the largest difference is.
 import { expect } from 'vitest';
 
 /** ‖actual − expected‖ / ‖expected‖ in float64; 0 for two zero arrays, Infinity for anything against zeros. */

@@ -1,5 +1,5 @@
-// A GPU for tests: the CUDA backend compiled for the emulator of test/native/cuda_emulator, or a real one where
-// PIXELCNN_TEST_GPU is 1 (scripts/gpu-acceptance sets it).
+// Opens a GPU for tests: the CUDA backend compiled for the emulator of test/native/cuda_emulator, or a real GPU
+// where PIXELCNN_TEST_GPU is 1 (scripts/gpu-acceptance sets it).
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type Device, type DeviceOptions, openDevice } from '../../src/device/device.js';

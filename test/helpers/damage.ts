@@ -1,4 +1,4 @@
-// What a reader must do with damaged files: refuse them with a typed error, or give what the whole file gives.
+// Checks that a reader refuses a damaged file with a typed error or gives what the whole file gives.
 import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'vitest';
 import { PixelCnnError } from '../../src/errors.js';

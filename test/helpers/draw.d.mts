@@ -1,4 +1,4 @@
-// The types of draw.mjs.
+// Declares the types of draw.mjs.
 
 import type { frontSteps } from '../../src/ops/front.js';
 import type { PixelCNN } from '../../src/pixelcnn.js';

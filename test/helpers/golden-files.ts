@@ -1,4 +1,5 @@
-// The golden vectors: files of test/golden/, and those too large for the repository in ../shared/oracle beside it.
+// Reads the golden vectors: files of test/golden/, and those too large for the repository in ../shared/oracle
+// beside it.
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { float32Of, parseSafetensors, type SafetensorsTensor } from '../../src/checkpoint/safetensors.js';

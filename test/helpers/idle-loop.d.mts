@@ -1,4 +1,4 @@
-// The types of idle-loop.mjs.
+// Declares the types of idle-loop.mjs.
 
 /** Milliseconds by which looks at an event loop were later than they should have been. */
 export interface LoopDelay {

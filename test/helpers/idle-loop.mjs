@@ -1,5 +1,5 @@
-// The delay of this thread's event loop, and of one that has nothing to do, on the same machine at the same time. Other
-// programs delay both; what blocks this thread delays only its own.
+// Measures the delay of this thread's event loop, and of one that has nothing to do, on the same machine at the
+// same time. Other programs delay both; what blocks this thread delays only its own.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';

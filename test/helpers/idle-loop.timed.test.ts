@@ -1,4 +1,4 @@
-// A block of the main thread is a delay of its own event loop, and not of the idle one beside it.
+// Tests that a block of the main thread is a delay of its own event loop, and not of the idle one beside it.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { besideIdleLoop } from './idle-loop.mjs';

@@ -1,4 +1,4 @@
-// Devices, small models and images for tests.
+// Makes devices, small models and images for tests.
 import { afterAll, beforeAll } from 'vitest';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
 import type { ImageBatch } from '../../src/data/image-batch.js';

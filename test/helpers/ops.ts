@@ -1,4 +1,4 @@
-// Running recorded ops on host arrays, one program at a time.
+// Runs recorded ops on host arrays, one program at a time.
 import type { Device } from '../../src/device/device.js';
 import {
   type Direction,

@@ -1,4 +1,4 @@
-// PNG files made chunk by chunk, good and damaged.
+// Makes PNG files chunk by chunk, good and damaged ones.
 import { crc32, deflateSync } from 'node:zlib';
 
 export const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);

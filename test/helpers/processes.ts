@@ -1,4 +1,4 @@
-// Whether a process of another's making still runs.
+// Says whether a process that another one started still runs.
 import { readFileSync } from 'node:fs';
 
 /** A process that has ended and that nobody has waited for yet, a zombie, does not run. */

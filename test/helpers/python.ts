@@ -1,4 +1,4 @@
-// A Python with torch and safetensors, where there is one.
+// Finds a Python with torch and safetensors, where there is one.
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,4 @@
-// Seeded random numbers for tests; the seed goes into the message of whatever fails.
+// Makes seeded random numbers for tests; the message of a failing test has the seed.
 
 /** A small generator (sfc32) with the draws that tests need. PIXELCNN_TEST_SEED replaces every seed. */
 export class TestRandom {

@@ -1,4 +1,4 @@
-// How a test that cannot run here is left out: aloud, with the reason.
+// Leaves out a test that cannot run here, and prints the reason.
 
 /** Prints why tests are skipped; returns whether they are. For `describe.skipIf`. */
 export function skipAloud(what: string, reason: string | undefined): boolean {

@@ -1,2 +1,2 @@
-// The types of slowdown.mjs.
+// Declares the types of slowdown.mjs.
 export function slowdown(milliseconds: number): Promise<number>;

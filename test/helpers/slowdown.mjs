@@ -1,4 +1,4 @@
-// How much slower this machine is for other programs that run on it, so that a limit on time can allow for them.
+// Measures how much other programs slow this machine down, so that a limit on time can allow for them.
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 

@@ -1,4 +1,4 @@
-// The measure of how much other programs slow this machine down sees them.
+// Tests that the measure of how much other programs slow this machine down sees them.
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { expect, it } from 'vitest';

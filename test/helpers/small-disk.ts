@@ -1,4 +1,4 @@
-// A small file system of its own that a test can fill, mounted where that is allowed.
+// Makes a small file system that a test can fill, mounted where that is allowed.
 import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

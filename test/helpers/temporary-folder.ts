@@ -1,4 +1,4 @@
-// A temporary folder for a test file.
+// Makes a temporary folder for a test file.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// The time limits of tests see what is late, and only that.
+// Tests that the time limits of tests see what is late, and only that.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { expectWithin, type Stopwatch } from './time-limit.js';

@@ -1,4 +1,5 @@
-// Time limits that hold on a busy machine too: they are those of an idle one, times how much others slow it down.
+// Sets time limits that hold on a busy machine too: those of an idle one, times the factor by which others slow it
+// down.
 import { expect } from 'vitest';
 import { slowdown } from './slowdown.mjs';
 

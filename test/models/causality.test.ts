@@ -1,4 +1,5 @@
-// Causality, exhaustively: no output moves by a bit when a value at or after it changes, and every value before counts.
+// Tests causality exhaustively: no output moves by a bit when a value at or after it changes, and every value
+// before counts.
 import { describe, expect, it } from 'vitest';
 import { maskedConv2d, maskedConv2dBackward } from '../../src/functional.js';
 import {

@@ -1,4 +1,5 @@
-// Bytes or levels: what looks like levels is not taken for bytes, and what is said to be levels comes back as levels.
+// Tests bytes and levels: what looks like levels is not taken for bytes, and what is said to be levels comes back
+// as levels.
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { asBytes } from '../../src/data/levels.js';

@@ -1,4 +1,5 @@
-// Likelihoods: they sum to one, agree with the logits and with float64, and do not know their companions.
+// Tests likelihoods: they sum to one, agree with the logits and with float64, and do not depend on other images of
+// a call.
 import { describe, expect, it } from 'vitest';
 import type { ImageBatch } from '../../src/data/image-batch.js';
 import { bytesOfLevels, levelOfByte } from '../../src/data/levels.js';

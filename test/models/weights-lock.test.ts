@@ -1,4 +1,4 @@
-// Calls during a training run: each sees the weights of one step, and neither calls nor steps wait for ever.
+// Tests calls during a training run: each sees the weights of one step, and neither calls nor steps wait for ever.
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { evaluate, type ImageBatch, PixelCNN, train } from '../../src/index.js';

@@ -1,4 +1,5 @@
-// Every result says which weights it is of, and is of those; what a model does not hold is refused by name.
+// Tests that every result says which weights it is of and is of those, and that a set the model does not hold is
+// refused.
 import { describe, expect, it } from 'vitest';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors, parseSafetensors } from '../../src/checkpoint/safetensors.js';

@@ -1,4 +1,5 @@
-// Adam against PyTorch's formulas in float64: bias correction, decoupled decay, clipping, average, skipped steps.
+// Tests Adam against PyTorch's formulas in float64: bias correction, decoupled decay, clipping, average, skipped
+// steps.
 import { describe, expect, it } from 'vitest';
 import { adam } from '../../src/ops/adam.js';
 import { expectClose, expectSameBits } from '../helpers/close.js';

@@ -1,4 +1,4 @@
-// The masked convolution's kernels: random shapes against float64 loops, exact integers, and bits that must not move.
+// Tests the masked convolution: random shapes against float64 loops, exact integers, and bits that must not move.
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.js';
 import { maskedConv2d, maskedConv2dBackward } from '../../src/functional.js';

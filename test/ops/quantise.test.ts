@@ -1,4 +1,4 @@
-// Bytes to levels and network input, for every byte and every number of levels.
+// Tests how bytes become levels and network input, for every byte and every number of levels.
 import { describe, expect, it } from 'vitest';
 import { levelOfByte } from '../../src/data/levels.js';
 import { quantise } from '../../src/ops/quantise.js';

@@ -1,4 +1,5 @@
-// Philox on the device: the words of src/random/philox.ts, and binarisation with the right frequencies.
+// Tests Philox on the device: it gives the words of src/random/philox.ts, and binarisation has the right
+// frequencies.
 import { describe, expect, it } from 'vitest';
 import { binarise, randomUniform } from '../../src/ops/random.js';
 import { philox, uniform } from '../../src/random/philox.js';

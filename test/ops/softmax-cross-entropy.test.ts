@@ -1,4 +1,4 @@
-// The head against float64 loops: likelihoods in nats and all gradients, for ordinary and extreme logits.
+// Tests the head against float64 loops: likelihoods in nats and all gradients, for ordinary and extreme logits.
 import { describe, expect, it } from 'vitest';
 import {
   type HeadShape,

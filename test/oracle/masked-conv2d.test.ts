@@ -1,4 +1,5 @@
-// The float64 loops themselves: their gradients are those of finite differences, their masks those of the paper.
+// Tests the float64 loops themselves: their gradients are those of finite differences, their masks those of the
+// paper.
 import { describe, expect, it } from 'vitest';
 import { TestRandom, withSeed } from '../helpers/random.js';
 import { type ConvShape, convBackward, convForward, fourPoint, maskOf } from './masked-conv2d.js';

@@ -1,4 +1,4 @@
-// Masked convolution in float64, loop by loop from this formula; shares nothing with src.
+// Computes the masked convolution in float64, loop by loop from this formula; it shares nothing with src.
 //
 //   y[n,i,j,o] = bias[o] + sum over r, s, c of mask(o,c,r,s) w[o,c,r,s] x[n, i + r - k/2, j + s - k/2, c]
 

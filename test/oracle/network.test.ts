@@ -1,4 +1,5 @@
-// The float64 network: finite differences for every parameter, and cross-entropy and sampling from their definitions.
+// Tests the float64 network: finite differences for every parameter, and cross-entropy and sampling from their
+// definitions.
 import { describe, expect, it } from 'vitest';
 import { withSeed } from '../helpers/random.js';
 import { fourPoint } from './masked-conv2d.js';

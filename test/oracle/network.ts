@@ -1,4 +1,4 @@
-// The whole network in float64: logits, softmax cross-entropy, gradients, and a sampler in raster order.
+// Computes the whole network in float64: logits, softmax cross-entropy, gradients, and a sampler in raster order.
 import { type ConvShape, convBackward, convForward } from './masked-conv2d.js';
 
 export interface OracleConfig {

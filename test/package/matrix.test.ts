@@ -1,5 +1,5 @@
-// The install matrix can fail: an open network, a compiler in reach, a command or a check that fails, and a row that
-// takes too long are all noticed.
+// Tests that the install matrix can fail: an open network, a compiler in reach, a command or a check that fails,
+// and a row that takes too long are all noticed.
 import { spawn, spawnSync } from 'node:child_process';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,4 +1,4 @@
-// The gates of the packed package: the tarball passes all of them, and each notices what it is there for.
+// Tests the gates of the packed package: the tarball passes all of them, and each notices what it is there for.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { appendFileSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

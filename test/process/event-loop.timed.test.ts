@@ -1,5 +1,5 @@
-// The event loop stays free while the model samples, trains and evaluates likelihoods, and while a GPU starts: its delay
-// has a p99 of at most 5 ms above that of an idle loop, measured at the same time.
+// Tests that the event loop stays free while the model samples, trains and evaluates likelihoods, and while a GPU
+// starts: its delay has a p99 of at most 5 ms above that of an idle loop, measured at the same time.
 import { describe, expect, it } from 'vitest';
 import { runChild } from '../helpers/child.js';
 import { emulatedLibrary } from '../helpers/cuda.js';

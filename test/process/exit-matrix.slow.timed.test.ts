@@ -1,4 +1,4 @@
-// The exit matrix: every way to end a process or a worker, during every kind of work, ends as it should.
+// Tests that every way to end a process or a worker, during every kind of work, ends as it should.
 // PIXELCNN_EXIT_REPETITIONS=20 repeats all of it; by default it runs once.
 import { describe, expect, it } from 'vitest';
 import { type ChildResult, runChild } from '../helpers/child.js';

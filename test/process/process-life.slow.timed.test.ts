@@ -1,4 +1,5 @@
-// How processes and worker threads end with work in flight: the expected exit code, no signal, nothing on stderr.
+// Tests how processes and worker threads end with work in flight: the expected exit code, no signal, nothing on
+// stderr.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,5 @@
-// The package in a realm of its own, as Vitest's vmThreads and Jest load it: errors keep their codes, arrays and signals are what they are.
+// Tests the package in a realm of its own, as Vitest's vmThreads and Jest load it: codes of errors, arrays and
+// signals work.
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// A short soak, and that it finds memory, threads and handles that are leaked on purpose. `npm run soak -- --minutes 30`
-// is the long one.
+// Tests a short soak, and that it finds memory, threads and handles that are leaked on purpose. `npm run soak --
+// --minutes 30` is the long one.
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';

@@ -1,4 +1,5 @@
-// Objects of another installed copy of the package, or of the same one loaded twice: every function that takes them says so.
+// Tests objects of another copy of the package, or of the same one loaded twice: every function that takes them
+// says so.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';

@@ -1,4 +1,4 @@
-// Memory plans: tensors that live at the same time never share a block, whatever their sizes and lifetimes.
+// Tests memory plans: tensors that live at the same time never share a block, whatever their sizes and lifetimes.
 import { describe, expect, it } from 'vitest';
 import { type Lifetime, planMemory } from '../../src/program/memory-plan.js';
 import { type TestRandom, withSeed } from '../helpers/random.js';

@@ -1,4 +1,5 @@
-// Programs: malformed command buffers are refused natively and never crash; traces tell labels, shapes and NaN.
+// Tests programs: malformed command buffers are refused natively and never crash; traces tell labels, shapes and
+// NaN.
 import { describe, expect, it, vi } from 'vitest';
 import { Device, openDevice } from '../../src/device/device.js';
 import { native } from '../../src/device/native.js';

@@ -1,4 +1,4 @@
-// An AbortSignal ends sampling, completion and streams soon, and leaves the model as it was.
+// Tests that an AbortSignal ends sampling, completion and streams soon, and leaves the model as it was.
 import { describe, expect, it } from 'vitest';
 import { randomImages, randomModel, testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';

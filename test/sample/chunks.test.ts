@@ -1,4 +1,5 @@
-// How many fronts are submitted at once: short enough to abort, exact at frames, blocks wherever they are short enough.
+// Tests how many fronts are submitted at once: few enough to abort soon, exact at frames, blocks wherever they are
+// short enough.
 import { describe, expect, it } from 'vitest';
 import { frontSteps } from '../../src/ops/front.js';
 import { inFlightMilliseconds, mostMilliseconds, nextChunk, Wavefront } from '../../src/sample/chunks.js';

@@ -1,4 +1,4 @@
-// Completion and streaming: what is known stays, and frames only grow. Aborting: abort.timed.test.ts.
+// Tests completion and streaming: what is known stays, and frames only grow. abort.timed.test.ts tests aborting.
 import { describe, expect, it } from 'vitest';
 import { frontSteps } from '../../src/ops/front.js';
 import type { SampledImages, SampleFrame } from '../../src/sample/draw.js';

@@ -1,5 +1,6 @@
-// The device's next chunk is submitted before JavaScript turns to what the last one has drawn, and with two of them at
-// work errors, aborts and frames are as with one. The sampler's native side is replaced by promises of the tests.
+// Tests that the device's next chunk is submitted before JavaScript handles what the last one has drawn, and that
+// with two of them at work errors, aborts and frames are as with one. Promises of the tests replace the sampler's
+// native side.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PixelCnnError } from '../../src/errors.js';
 import type { PixelCNN } from '../../src/pixelcnn.js';

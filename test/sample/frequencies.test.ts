@@ -1,4 +1,4 @@
-// Sampled frequencies against enumerated probabilities: every image of a tiny model, by the chi-square test.
+// Tests sampled frequencies against enumerated probabilities: every image of a tiny model, by the chi-square test.
 import { describe, expect, it } from 'vitest';
 import { levelOfByte } from '../../src/data/levels.js';
 import { imagesOfLevels, randomModel, testDevice } from '../helpers/models.js';

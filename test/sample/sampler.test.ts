@@ -1,4 +1,4 @@
-// The wavefront sampler: the bits of a full forward pass, and images that depend on seed and index alone.
+// Tests the wavefront sampler: it has the bits of a full forward pass, and images depend on seed and index alone.
 import { describe, expect, it } from 'vitest';
 import { levelOfByte } from '../../src/data/levels.js';
 import { openDevice } from '../../src/device/device.js';

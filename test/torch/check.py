@@ -1,4 +1,4 @@
-"""The usual PyTorch PixelCNN beside ours: logits of a file that pixelcnn saved, and a state dict for it to load.
+"""Runs the usual PyTorch PixelCNN beside ours: logits of a file that pixelcnn saved, and a state dict for it to load.
 
 usage: check.py logits MODEL.safetensors IMAGES.safetensors OUT.safetensors
        check.py export CONFIG_JSON SEED HEIGHT WIDTH OUT.safetensors IMAGES_AND_LOGITS.safetensors [KIND]

@@ -1,4 +1,5 @@
-// Files in both directions: PyTorch loads what model.save writes, and we load a PyTorch state dict, with equal logits.
+// Tests files in both directions: PyTorch loads what model.save writes, and we load a PyTorch state dict, with
+// equal logits.
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// Adam steps of whole models against PyTorch's in float64. Gradients: test/golden.
+// Tests Adam steps of whole models against PyTorch's in float64. Gradients are tested in test/golden.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import { type Device, openDevice } from '../../src/device/device.js';

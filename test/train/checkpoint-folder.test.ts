@@ -1,4 +1,5 @@
-// What a run does with the checkpoints it finds: takes the newest whole one, sets damaged ones aside, never mixes runs.
+// Tests what a run does with the checkpoints it finds: it takes the newest whole one, sets damaged ones aside,
+// never mixes runs.
 import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

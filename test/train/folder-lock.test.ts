@@ -1,4 +1,5 @@
-// The lock of a checkpoint folder: held once, free when its process is gone, whatever ended it.
+// Tests the lock of a checkpoint folder: one run holds it, and it is free when that process is gone, however it
+// ended.
 import { spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

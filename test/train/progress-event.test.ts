@@ -1,4 +1,5 @@
-// How far an evaluation, a validation and the drawing of samples are: twice a second at most, whatever their size.
+// Tests the progress events of an evaluation, a validation and sampling: twice a second at most, however large they
+// are.
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { ImageBatch } from '../../src/data/image-batch.js';
 import { evaluate, PixelCNN, type ProgressEvent, type TrainEvent, train } from '../../src/index.js';

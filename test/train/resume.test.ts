@@ -1,4 +1,5 @@
-// A resumed run ends where the uninterrupted one ends, bit for bit: weights, moments, average and metrics.
+// Tests that a resumed run ends where the uninterrupted one ends, bit for bit: weights, moments, average and
+// metrics.
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// Checkpoints on a full disk: older ones make room where that helps, and a whole one is always there.
+// Tests checkpoints on a full disk: older ones make room where that helps, and a whole one is always there.
 import { mkdir, readdir, readFile, rm, statfs, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

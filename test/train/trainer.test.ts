@@ -1,4 +1,4 @@
-// The training loop: learning, events, stopping, the guard against gradients that are not finite.
+// Tests the training loop: learning, events, stopping, the guard against gradients that are not finite.
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { ImageBatch } from '../../src/data/image-batch.js';

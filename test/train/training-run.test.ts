@@ -1,4 +1,4 @@
-// Events wait for their consumer in bounded memory.
+// Tests that events wait for their consumer in bounded memory.
 import { describe, expect, it } from 'vitest';
 import type { TrainEvent, TrainSummary } from '../../src/train/events.js';
 import { TrainingRun } from '../../src/train/training-run.js';

@@ -1,4 +1,4 @@
-// What a run tells of its losses, and what its checkpoints hold: with a moving average and without.
+// Tests the losses that a run reports and what its checkpoints hold, with a moving average and without.
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';

@@ -1,4 +1,4 @@
-// Loaded before the command line: `pixelcnn train` gets Ctrl-C the moment it listens for it, before its first step.
+// Sends Ctrl-C to `pixelcnn train` the moment it listens for it, before its first step. It is loaded first.
 import { StopRequest } from '../../../dist/cli/stop-request.js';
 
 const { attach } = StopRequest.prototype;

@@ -1,5 +1,5 @@
-// Loaded with --import before a child's script: counts its calls of node:fs/promises on files of one folder and lets
-// one of them go wrong. PIXELCNN_FAULT is JSON: { folder, mode, at?, code? }, see the modes below.
+// Counts a child's calls of node:fs/promises on files of one folder and lets one of them fail. It is loaded with
+// --import before the child's script. PIXELCNN_FAULT is JSON: { folder, mode, at?, code? }, see the modes below.
 
 import { appendFileSync } from 'node:fs';
 import fs from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// Trains a tiny model that saves after every step. argv: folder, steps. Tells on stdout what it resumed, saved, missed.
+// Trains a tiny model that saves after every step and prints what it resumed, saved and missed. argv: folder,
+// steps.
 import { readdirSync, writeSync } from 'node:fs';
 import { openDevice, PixelCNN, train } from '../../../dist/index.js';
 import { readTrainingCheckpoint } from '../../../dist/train/checkpoint-folder.js';

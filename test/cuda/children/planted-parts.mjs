@@ -1,4 +1,4 @@
-// Parts of an acceptance run that end in every way there is.
+// Defines parts of an acceptance run that end in every possible way.
 import { spawn } from 'node:child_process';
 import { runCommand } from '../../../scripts/gpu-acceptance/part.mjs';
 

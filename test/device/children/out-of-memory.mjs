@@ -1,4 +1,5 @@
-// Calls that need more memory than the process may have, argv 2 rounds of them; then the model must work as before.
+// Makes calls that need more memory than the process may have, argv 2 rounds of them; then the model must work as
+// before.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { widestLimits } from '../../../dist/device/limits.js';

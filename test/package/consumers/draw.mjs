@@ -1,4 +1,4 @@
-// What every row of the install matrix does with the package: train a little, draw, and say what it ran on.
+// Does what every row of the install matrix does with the package: trains a little, draws, and says what it ran on.
 import { createHash } from 'node:crypto';
 
 /** `pixelcnn` is the module as this consumer got hold of it. Returns an object for the matrix to check. */

@@ -1,4 +1,4 @@
-// A consumer that is an ES module.
+// Uses the package as an ES module.
 import * as pixelcnn from 'pixelcnn';
 import { draw } from './draw.mjs';
 

@@ -1,4 +1,4 @@
-// A consumer in TypeScript: the types of what the README shows, under strict.
+// Uses in strict TypeScript the types of what the README shows.
 import {
   type ImageBatch,
   type Logits,

@@ -1,4 +1,4 @@
-// The thread of worker.mjs.
+// Draws in the thread that worker.mjs starts.
 import { parentPort } from 'node:worker_threads';
 import * as pixelcnn from 'pixelcnn';
 import { draw } from './draw.mjs';

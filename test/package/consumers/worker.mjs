@@ -1,4 +1,4 @@
-// A consumer that draws in two worker threads at once.
+// Draws in two worker threads at once.
 import { Worker } from 'node:worker_threads';
 
 const script = new URL('./worker-thread.mjs', import.meta.url);

@@ -1,5 +1,5 @@
-// A process that ends in one way (argv 2) while it does one thing (argv 3); argv 4 is a folder for files.
-// Prints the time at which it begins to end.
+// Ends in one way (argv 2) while it does one thing (argv 3); argv 4 is a folder for files. It prints the time at
+// which it begins to end.
 import { join } from 'node:path';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { openDevice, PixelCNN, train } from '../../../dist/index.js';

@@ -1,4 +1,4 @@
-// One way for a process to live and end, named by argv[2]; also the body of the worker threads that it starts.
+// Lives and ends in the way that argv[2] names; it is also the body of the worker threads that it starts.
 import { createRequire } from 'node:module';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { openDevice, PixelCNN, train } from '../../../dist/index.js';

@@ -1,4 +1,5 @@
-// Ends without the package, for the exit matrix: `well` is what the others are compared with, the rest it must notice.
+// Ends without the package, for the exit matrix: `well` is what the others are compared with, the rest it must
+// notice.
 const ends = {
   well: () => undefined,
   abort: () => process.abort(),

@@ -1,4 +1,5 @@
-// Loads the built package as Jest does with --experimental-vm-modules: every file a module of a bare context, whose Error, arrays and Promise are of another realm than Node's.
+// Loads the built package as Jest does with --experimental-vm-modules: every file is a module of a bare context,
+// whose Error, arrays and Promise are of another realm than Node's.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import vm from 'node:vm';

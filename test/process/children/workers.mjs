@@ -1,5 +1,5 @@
-// argv 2 workers, argv 3 at a time, each of which creates models, trains and samples until it is terminated at a
-// random moment (seed argv 4). Afterwards the main thread's model must draw what it drew before.
+// Starts argv 2 workers, argv 3 at a time, each of which creates models, trains and samples until it is terminated
+// at a random moment (seed argv 4). Afterwards the main thread's model must draw what it drew before.
 import { isMainThread, Worker } from 'node:worker_threads';
 import { openDevice, PixelCNN, train } from '../../../dist/index.js';
 

@@ -1,4 +1,4 @@
-// What a user's tests see of the built package inside such a realm: codes of errors, arrays, signals.
+// Checks what a user's tests see of the built package inside such a realm: codes of errors, arrays, signals.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
