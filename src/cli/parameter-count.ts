@@ -1,4 +1,4 @@
-// Parameters of a network: all that the file holds, and those the masks leave alive.
+// Counts the parameters of a network: all of them, and those that the masks leave live.
 import type { LayerConfig } from '../layers/masked-conv2d.js';
 import { isLiveTap, tapsBeforeCentre } from '../ops/masked-conv2d.js';
 
@@ -13,11 +13,11 @@ export function countParameters(layers: readonly LayerConfig[]): ParameterCount 
   return { total: sum('total'), live: sum('live') };
 }
 
-/** Weights and biases of one layer. */
+/** Counts the weights and biases of one layer. */
 export function countLayer(layer: LayerConfig): ParameterCount {
   const { c, k, kernelSize } = layer;
   const centre = (kernelSize - 1) / 2;
-  // Whether the centre tap is alive depends on the channels alone; those before it always are.
+  // The taps before the centre are live for all channels; for the centre it depends on the channels.
   let live = k * c * tapsBeforeCentre(kernelSize);
   for (let output = 0; output < k; output += 1) {
     for (let input = 0; input < c; input += 1) {

@@ -1,4 +1,4 @@
-// The events of a run are handled in order, before a checkpoint that comes after them; one that fails ends the run.
+// Tests that the events of a run are handled in order and before a checkpoint that follows, and that a failure ends it.
 import { readFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,7 +1,7 @@
-// A library that has cuDNN's functions and none of its abilities, for tests of the loader. FAKE_CUDNN in the
-// environment says how it behaves: "abort", "crash" or "hang" on the first call, "driver" (it needs a driver
-// that works, and aborts without), "old"; else it works, up to a point. FAKE_LOG is a file to which the first
-// call in each process adds a line: "cudnn PID".
+// Imitates cuDNN for tests of the loader: it has cuDNN's functions and none of its abilities. FAKE_CUDNN in
+// the environment says how it behaves: "abort", "crash" or "hang" on the first call, "driver" (it needs a
+// driver that works, and aborts without), "old"; else it works, up to a point. FAKE_LOG is a file to which
+// the first call in each process adds a line: "cudnn PID".
 #include <cudnn_graph.h>
 #include <dlfcn.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-// A run changes what a model says about itself only when its weights have changed.
+// Tests that a run changes what a model says about itself only when its weights have changed.
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { decodeModel } from '../../src/checkpoint/model-file.js';

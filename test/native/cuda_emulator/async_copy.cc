@@ -1,5 +1,5 @@
-// Emulates cp.async. A copy takes effect when it is waited for, so that a missing wait leaves poison
-// behind. In random schedules of the unchecked build half of the copies take effect at once, over data
+// Emulates the instruction cp.async. A copy takes effect when it is waited for, so that a missing wait leaves
+// poison behind. In random schedules of the unchecked build half of the copies take effect at once, over data
 // that other threads may still read.
 #include <cstring>
 
