@@ -1,4 +1,4 @@
-// Decodes, prepares, runs and traces programs.
+// Decodes programs, prepares them, runs them and traces them.
 #include "program.h"
 
 #include <algorithm>

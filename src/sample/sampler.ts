@@ -1,4 +1,4 @@
-// Samples, streams and completes images: each call's options are checked and made into a job that draw.ts draws.
+// Checks the options of sampling, streaming and completing images, and makes them into a job that draw.ts draws.
 import { randomBytes } from 'node:crypto';
 import { checkBytes, plainBytes } from '../data/check-bytes.js';
 import type { ImageValues } from '../data/image-batch.js';
