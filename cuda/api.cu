@@ -38,7 +38,7 @@ auto guarded(CudaStatus* status, const Body& body) -> decltype(body()) {
   return decltype(body())();
 }
 
-// The same, after making the device the calling thread's current one.
+// Does the same after making the device the calling thread's current one.
 template <class Body>
 auto on_device(CudaDevice* device, CudaStatus* status, const Body& body) -> decltype(body()) {
   return guarded(status, [&] {

@@ -10,14 +10,14 @@ namespace pixelcnn::cuda {
 
 // Calls a CUDA function that frees an object. Ignores errors, because a destructor cannot report them.
 template <auto kFunction>
-struct GiveBack {
+struct Deleter {
   template <class Handle>
   void operator()(Handle handle) const {
     static_cast<void>(kFunction(handle));
   }
 };
 template <class Handle, auto kFunction>
-using Owned = std::unique_ptr<std::remove_pointer_t<Handle>, GiveBack<kFunction>>;
+using Owned = std::unique_ptr<std::remove_pointer_t<Handle>, Deleter<kFunction>>;
 
 using Stream = Owned<cudaStream_t, cudaStreamDestroy>;
 using Event = Owned<cudaEvent_t, cudaEventDestroy>;

@@ -73,7 +73,7 @@ class ShiftedPixels {
   uint32_t position_, from_[Tile::kCopies], bounds_[Tile::kCopies];
 };
 
-// The same rows, copied element by element.
+// Copies the same rows element by element.
 template <class T, class Tile, class Pixels>
 class ShiftedPixelElements {
  public:
@@ -178,7 +178,7 @@ class TapLines {
   const T* from_;  // points to the first line
 };
 
-// Loads or stores two neighbours, in one access if `aligned`.
+// Stores two neighbours, or only the first unless `both`. Two that are `aligned` take one access.
 template <class T>
 __device__ inline void store_pair(T* to, float low, float high, bool both, bool aligned) {
   if (both && aligned) {

@@ -1,7 +1,7 @@
 // Computes the gradients of a masked convolution's weights and bias as one matrix product.
 //
 // Its rows are (tap, input channel), its columns output channels, and its depth the pixels. One more row
-// is all ones; its sums are the gradient of the bias, which therefore needs no launch of its own. The
+// is all ones; its sums are the gradient of the bias, which therefore needs no separate launch. The
 // pixels are split into parts: each block writes the sums of its part in the packed layout [K][slots][C],
 // and the parts are then added in order. The split depends on the shape only, so that the order of
 // additions, and with it the bits of a gradient, does not depend on the GPU.

@@ -32,11 +32,13 @@ class Staging {
     PinnedMemory memory;
     int64_t bytes;
   };
+  // A read whose bytes `wait` copies from pinned memory to the host's.
   struct Delivery {
     void* host;
     const std::byte* staged;
     int64_t bytes;
   };
+  // All copies before one fence and after the fence before it.
   struct Mark {
     uint64_t id = 0;
     Event event;

@@ -9,7 +9,7 @@
 
 namespace pixelcnn {
 
-// To be raised whenever the meaning of a function or of a command buffer changes.
+// Raise it whenever the meaning of a function or of a command buffer changes.
 constexpr int kAbi = 6;
 
 class Addon : public Napi::Addon<Addon> {

@@ -9,7 +9,7 @@
 
 namespace pixelcnn {
 
-// To be raised whenever the table of functions, the op table or a struct below changes.
+// Raise it whenever the table of functions, the op table or a struct below changes.
 constexpr int32_t kCudaAbi = 4;
 
 // Says whether a call succeeded: `code` is empty on success.

@@ -70,17 +70,17 @@ class CudaBackend final : public Backend {
   void wait(uint64_t fence) override { call(functions_.wait, device_, fence); }
 
   bool replay(std::unique_ptr<Replay>& state) override {
-    return state != nullptr && call(functions_.replay, device_, of(state)) != 0;
+    return state != nullptr && call(functions_.replay, device_, replay_of(state)) != 0;
   }
   void begin_recording(std::unique_ptr<Replay>& state) override {
     if (state == nullptr) state = std::make_unique<CudaProgramReplay>(functions_, device_);
-    call(functions_.begin_recording, device_, of(state));
+    call(functions_.begin_recording, device_, replay_of(state));
   }
   bool end_recording(std::unique_ptr<Replay>& state) override {
-    return call(functions_.end_recording, device_, of(state)) != 0;
+    return call(functions_.end_recording, device_, replay_of(state)) != 0;
   }
   bool cancel_recording(std::unique_ptr<Replay>& state, const std::string& error) override {
-    return call(functions_.cancel_recording, device_, of(state), error.c_str()) != 0;
+    return call(functions_.cancel_recording, device_, replay_of(state), error.c_str()) != 0;
   }
   std::string recording() const override {
     char text[1024] = "";
@@ -89,7 +89,7 @@ class CudaBackend final : public Backend {
   }
   std::string refusal(const std::unique_ptr<Replay>& state) const override {
     char text[1024] = "";
-    if (state != nullptr) functions_.refusal(of(state), text, sizeof text);
+    if (state != nullptr) functions_.refusal(replay_of(state), text, sizeof text);
     return text;
   }
 
@@ -104,7 +104,7 @@ class CudaBackend final : public Backend {
 #undef PIXELCNN_X
 
  private:
-  static CudaReplay* of(const std::unique_ptr<Replay>& state) {
+  static CudaReplay* replay_of(const std::unique_ptr<Replay>& state) {
     return static_cast<CudaProgramReplay&>(*state).get();
   }
 

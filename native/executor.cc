@@ -96,19 +96,18 @@ bool has_reached(Job& job) {
 }  // namespace
 
 // Waits for the next job. Returns null if the job in flight has finished, or if the executor is closed.
-// JavaScript submits the next step about 100 microseconds after the end of the step before the last, while
-// one step is still in flight. The new step must be enqueued while the device is still busy, so this
-// thread does not sleep until the job in flight ends: it polls that job from time to time and wakes at
-// once for a new one.
+// While one step is in flight, JavaScript submits another one, which must be enqueued before the device is
+// idle. So this thread does not sleep until the job in flight ends: it polls that job from time to time
+// and wakes at once for a new one.
 std::unique_ptr<Job> Executor::next(Job* flying, bool& closing) {
   using namespace std::chrono_literals;
   using Clock = std::chrono::steady_clock;
   const auto begin = Clock::now();
-  const auto something = [this] { return !queue_.empty() || closed_; };
+  const auto must_wake = [this] { return !queue_.empty() || closed_; };
   std::unique_lock lock(mutex_);
-  while (!something()) {
+  while (!must_wake()) {
     if (flying == nullptr) {
-      wake_.wait(lock, something);
+      wake_.wait(lock, must_wake);
       break;
     }
     lock.unlock();
@@ -117,7 +116,7 @@ std::unique_ptr<Job> Executor::next(Job* flying, bool& closing) {
     if (reached) break;
     // Polls less often the longer the job takes: a late look then costs little in comparison.
     const auto waited = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
-    wake_.wait_for(lock, std::clamp<std::chrono::microseconds>(waited / 64, 50us, 1ms), something);
+    wake_.wait_for(lock, std::clamp<std::chrono::microseconds>(waited / 64, 50us, 1ms), must_wake);
   }
   closing = closed_;
   if (queue_.empty()) return nullptr;

@@ -67,7 +67,7 @@ struct MaskedConv2dShape : FilterShape {
   }
 };
 
-// Describes the wavefront of the sampler: at position t it holds the pixels (i, j) with j + slope * i = t.
+// Describes the wavefront of the sampler, which at position t has the pixels (i, j) with j + slope * i = t.
 // The ops read the position from device memory and work on t = position + ahead, so that one program can
 // compute many fronts. A t outside the image, or beyond int32, has no pixels. The sampler's activations
 // include their own zero border: their shape is (N, pad + H, pad + W + pad, channels), and pixel (i, j)

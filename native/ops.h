@@ -211,8 +211,8 @@ struct SoftmaxCrossEntropy {
   }
 };
 
-// The same, and the gradients of the mean over N * H * W * channels. x is the output of a ReLU, and grad_x
-// is the gradient before it: 0 where x <= 0.
+// SoftmaxCrossEntropy, and the gradients of the mean of its nats over N * H * W * channels. x is the output
+// of a ReLU, and grad_x is the gradient before it: 0 where x <= 0.
 struct SoftmaxCrossEntropyBackward {
   const void* x;                // (N, H, W, C)
   const void* packed;           // forward
@@ -305,8 +305,8 @@ struct Zero {
   }
 };
 
-// One hidden layer with ReLU at the pixels of the front, for the output channels of one group. It gives
-// the same bits as MaskedConv2dForward with Algorithm::kDirect.
+// Computes one hidden layer with ReLU at the pixels of the front, for the output channels of one group. It
+// gives the same bits as MaskedConv2dForward with Algorithm::kDirect.
 struct MaskedConv2dFront {
   const void* x;            // with border, C channels
   const void* packed;       // forward, direct

@@ -11,11 +11,11 @@
 
 namespace pixelcnn {
 
-// Static, because each instruction set and the CUDA kernels compile their own copy.
 struct PhiloxWords {
   uint32_t word[4];
 };
 
+// The functions are static, because each instruction set and the CUDA kernels compile their own copy.
 static PIXELCNN_HOST_DEVICE inline PhiloxWords philox(PhiloxWords counter, uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t product0 = uint64_t{0xD2511F53} * counter.word[0];

@@ -90,15 +90,15 @@ class FiniteCheck {
   int64_t non_finite_ = 0;
 };
 
-// Whether the backend chooses among several ways to compute this op.
+// Whether the backend chooses among several algorithms for this op.
 template <class Op>
-constexpr bool is_convolution(const Op&) {
+constexpr bool has_choice(const Op&) {
   return false;
 }
-bool may_choose(const MaskedConv2dShape& shape) { return shape.algorithm != Algorithm::kDirect; }
-bool is_convolution(const MaskedConv2dForward& op) { return may_choose(op.shape); }
-bool is_convolution(const MaskedConv2dBackwardInput& op) { return may_choose(op.shape); }
-bool is_convolution(const MaskedConv2dBackwardWeight& op) { return may_choose(op.shape); }
+bool is_not_direct(const MaskedConv2dShape& shape) { return shape.algorithm != Algorithm::kDirect; }
+bool has_choice(const MaskedConv2dForward& op) { return is_not_direct(op.shape); }
+bool has_choice(const MaskedConv2dBackwardInput& op) { return is_not_direct(op.shape); }
+bool has_choice(const MaskedConv2dBackwardWeight& op) { return is_not_direct(op.shape); }
 
 }  // namespace
 
@@ -156,7 +156,7 @@ Program::Program(std::span<const int32_t> commands, std::vector<std::shared_ptr<
     decoder.finish();
     position += static_cast<size_t>(length);
   }
-  for_each_op([this](const auto& op) { convolutions_ += is_convolution(op) ? 1 : 0; });
+  for_each_op([this](const auto& op) { convolutions_ += has_choice(op) ? 1 : 0; });
   inputs_ = regions(inputs, "input");
   outputs_ = regions(outputs, "output");
 }
@@ -207,7 +207,7 @@ void Program::prepare() {
     try {
       for_each_op([this](const auto& op) {
         workspace_bytes_ = std::max(workspace_bytes_, backend_->workspace(op));
-        if (is_convolution(op)) ++chosen_;
+        if (has_choice(op)) ++chosen_;
       });
     } catch (...) {
       preparing_ = false;

@@ -33,11 +33,10 @@ struct ProgramTrace {
   std::string op_by_op;  // why the program cannot be recorded and run as a whole; empty if it can
 };
 
-// The progress of preparing a program for its first run: for how many of its convolutions the backend has
-// chosen a way to compute. 0 of 0 at other times.
+// The progress of preparing a program for its first run. 0 of 0 at other times.
 struct Choices {
-  int32_t made;
-  int32_t of;
+  int32_t made;  // convolutions whose algorithm is chosen
+  int32_t of;    // convolutions whose algorithm the backend chooses
 };
 
 // Decodes and checks the ten integers of a masked convolution's shape. Throws ERR_PROGRAM.

@@ -13,7 +13,7 @@ Napi::Value run_program(const Napi::CallbackInfo& info);
 // (program, inputs TypedArray[]) -> Promise<{ values Float64Array, opByOp string }>: the milliseconds and
 // the number of non-finite values of each op, and why the program cannot be recorded
 Napi::Value trace_program(const Napi::CallbackInfo& info);
-// (program) -> { made, of }: for how many convolutions of how many a way to compute has been chosen
+// (program) -> { made, of }: the Choices of program.h
 Napi::Value program_choices(const Napi::CallbackInfo& info);
 
 }  // namespace pixelcnn

@@ -25,7 +25,7 @@ const known = {
   iproute2: { name: 'iproute2', packages: ['iproute2'], found: () => succeeds('ip', ['-V']) },
 };
 
-/** Says whether clang has libFuzzer, which is a package of its own. */
+/** Says whether clang has libFuzzer, which is a separate package. */
 function hasFuzzer() {
   const folder = outputOf('clang++', ['-print-runtime-dir']);
   return (

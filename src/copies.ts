@@ -8,7 +8,8 @@ import { PixelCnnError } from './errors.js';
 import { packageVersion } from './version.js';
 
 /**
- * Key of the property by which a device or a model refers to its copy. The symbol is the same in all copies.
+ * Key under which devices and models hold the {@link Copy} that made them. All copies of the package get the same
+ * symbol, so each can read the mark of another.
  */
 export const copyMark = Symbol.for('pixelcnn.copy');
 
@@ -19,6 +20,7 @@ export interface Copy {
   readonly folder: string;
 }
 
+/** This copy. Its version is read from package.json only when a message needs it. */
 export const thisCopy: Copy = {
   folder: packageRoot,
   get version() {
@@ -45,8 +47,8 @@ export function checkCopy(caller: string, argument: string, value: unknown): voi
 }
 
 /**
- * Returns the copy that `value` belongs to if it is another one than this, otherwise undefined. `value` comes
- * from the caller, so its properties may throw.
+ * Returns the copy that made `value`, or undefined if this copy made it or it carries no mark. `value` comes from
+ * the caller, so reading its properties may throw.
  */
 function copyOf(value: unknown): Copy | undefined {
   if (typeof value !== 'object' || value === null) return undefined;

@@ -35,7 +35,7 @@ const shared = {
   /** Odd. */
   kernelSize: z.int().min(1).max(31),
   maskType: z.enum(['A', 'B']),
-  /** Contiguous groups of channels. At the centre tap a group sees lower groups (mask A), or itself and lower ones (B). */
+  /** The number of contiguous groups of channels. At the centre tap a group sees lower groups (A), or also itself (B). */
   channelGroups: z.int().min(1).max(256).default(1),
   algorithm: z.enum(algorithms).default('direct'),
 };
@@ -57,25 +57,25 @@ export type MaskedConv2dBackwardOptions = z.input<typeof backwardSchema>;
 
 /**
  * Computes y = conv(input, weight * mask) + bias with stride 1 and "same" zero padding, and returns it as
- * [N, H, W, outChannels]. It is computed in float32 on every device; on one that was opened with `tf32` the factors are
- * rounded. Default: algorithm `direct`, and a bias of 0.
+ * [N, H, W, outChannels]. It computes in float32 on every device; a device that was opened with `tf32` rounds the factors.
+ * Default: algorithm `direct`, and a bias of 0.
  * @throws PixelCnnError ERR_BUFFER_SIZE for an array whose length is not that of its shape; ERR_LIMIT for an array of
  * 2 GiB or more. docs/errors.md explains these and all other codes.
  */
 export async function maskedConv2d(device: Device, options: MaskedConv2dOptions): Promise<Float32Array> {
   checkDevice('maskedConv2d', device);
   const parsed = parseOptions('maskedConv2d', forwardSchema, options);
-  const g = shapeOf('maskedConv2d', parsed);
-  const bias = parsed.bias ?? new Float32Array(g.k);
-  checkLength('maskedConv2d', 'bias', bias, g.k);
+  const shape = shapeOf('maskedConv2d', parsed);
+  const bias = parsed.bias ?? new Float32Array(shape.k);
+  checkLength('maskedConv2d', 'bias', bias, shape.k);
 
   const r = hostRecorder(device);
-  const x = r.input('input', [g.n, g.h, g.w, g.c]);
-  const w = r.input('weight', [g.k, g.c, g.kernelSize, g.kernelSize]);
-  const b = r.input('bias', [g.k]);
-  const packed = pack(r, g, 'forward', w);
-  r.output(maskedConv2dForward(r, 'maskedConv2d', g, { x, packed, bias: b, relu: false }));
-  const [y] = await runOnce('maskedConv2d', r, g, [parsed.input, parsed.weight, bias]);
+  const x = r.input('input', [shape.n, shape.h, shape.w, shape.c]);
+  const w = r.input('weight', [shape.k, shape.c, shape.kernelSize, shape.kernelSize]);
+  const b = r.input('bias', [shape.k]);
+  const packed = pack(r, shape, 'forward', w);
+  r.output(maskedConv2dForward(r, 'maskedConv2d', shape, { x, packed, bias: b, relu: false }));
+  const [y] = await runOnce('maskedConv2d', r, shape, [parsed.input, parsed.weight, bias]);
   return y!;
 }
 
@@ -90,24 +90,24 @@ export async function maskedConv2dBackward(
 ): Promise<{ gradInput: Float32Array; gradWeight: Float32Array; gradBias: Float32Array }> {
   checkDevice('maskedConv2dBackward', device);
   const parsed = parseOptions('maskedConv2dBackward', backwardSchema, options);
-  const g = shapeOf('maskedConv2dBackward', parsed);
-  if (parsed.bias) checkLength('maskedConv2dBackward', 'bias', parsed.bias, g.k);
-  checkLength('maskedConv2dBackward', 'gradOutput', parsed.gradOutput, g.n * g.h * g.w * g.k);
+  const shape = shapeOf('maskedConv2dBackward', parsed);
+  if (parsed.bias) checkLength('maskedConv2dBackward', 'bias', parsed.bias, shape.k);
+  checkLength('maskedConv2dBackward', 'gradOutput', parsed.gradOutput, shape.n * shape.h * shape.w * shape.k);
 
   const r = hostRecorder(device);
-  const x = r.input('input', [g.n, g.h, g.w, g.c]);
-  const weight = r.input('weight', [g.k, g.c, g.kernelSize, g.kernelSize]);
-  const gradY = r.input('gradOutput', [g.n, g.h, g.w, g.k]);
+  const x = r.input('input', [shape.n, shape.h, shape.w, shape.c]);
+  const weight = r.input('weight', [shape.k, shape.c, shape.kernelSize, shape.kernelSize]);
+  const gradY = r.input('gradOutput', [shape.n, shape.h, shape.w, shape.k]);
   const gradWeight = r.tensor('gradWeight', weight.shape);
-  const gradBias = r.tensor('gradBias', [g.k]);
-  const packedBackward = pack(r, g, 'backward', weight);
+  const gradBias = r.tensor('gradBias', [shape.k]);
+  const packedBackward = pack(r, shape, 'backward', weight);
   r.output(
-    maskedConv2dBackwardInput(r, 'maskedConv2dBackward', g, { gradY, packedBackward, reluOutput: null }),
+    maskedConv2dBackwardInput(r, 'maskedConv2dBackward', shape, { gradY, packedBackward, reluOutput: null }),
   );
-  maskedConv2dBackwardWeight(r, 'maskedConv2dBackward', g, { x, gradY, gradWeight, gradBias });
+  maskedConv2dBackwardWeight(r, 'maskedConv2dBackward', shape, { x, gradY, gradWeight, gradBias });
   r.output(gradWeight);
   r.output(gradBias);
-  const [gradInput, ...rest] = await runOnce('maskedConv2dBackward', r, g, [
+  const [gradInput, ...rest] = await runOnce('maskedConv2dBackward', r, shape, [
     parsed.input,
     parsed.weight,
     parsed.gradOutput,
@@ -115,7 +115,7 @@ export async function maskedConv2dBackward(
   return { gradInput: gradInput!, gradWeight: rest[0]!, gradBias: rest[1]! };
 }
 
-/** Records in float32, as host arrays are. Factors are rounded only if the device was opened with `tf32`. */
+/** Creates a recorder for float32, the type of host arrays. `tf32` is kept, because it stores float32 too. */
 function hostRecorder(device: Device): Recorder {
   return new Recorder(device, device.info.precision === 'tf32' ? 'tf32' : 'f32');
 }
@@ -158,7 +158,7 @@ function runOnce(
   inputs: Float32Array[],
 ): Promise<Float32Array[]> {
   return r.device.calls.run(caller, { count: n, height: h, width: w }, undefined, async (signal) => {
-    // The arrays are copied before compiling, during which the caller may change or detach them.
+    // Compiling takes a while, in which the caller may change or detach the arrays.
     const copies = inputs.map((array) => array.slice());
     const program = await Program.compile(r);
     try {

@@ -50,13 +50,13 @@ export function parseOptions<S extends z.ZodObject>(
   }
   throw new PixelCnnError(
     codeOf(issue),
-    `${caller}: ${name}: ${issue.message}, got ${show(at(options, issue.path))}`,
+    `${caller}: ${name}: ${issue.message}, got ${show(valueAt(options, issue.path))}`,
   );
 }
 
 /**
- * Finds the issue to report when no member of a union fits: that of the member whose type fits, for example a
- * number that is out of range, otherwise that of the first member.
+ * Finds the issue to report when no member of a union fits. It is that of a member whose type fits, for example of
+ * a number that is out of range, or else that of the first member.
  */
 function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== 'invalid_union') return issue;
@@ -74,11 +74,12 @@ function codeOf(issue: z.core.$ZodIssue): string {
   return 'ERR_INVALID_ARG_VALUE';
 }
 
-function at(value: unknown, path: readonly PropertyKey[]): unknown {
+/** Returns the value that `path` leads to, or undefined if reading it throws. */
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   try {
     return path.reduce<unknown>(
-      // Some options take an object or a text for it. The path then leads into the object, but the text has
-      // no fields.
+      // Some options may be given as a text instead of an object. The path of an issue leads into the object, but a
+      // text has no such fields, so the whole text is returned.
       (inner, key) =>
         typeof inner === 'string' ? inner : (inner as Record<PropertyKey, unknown> | undefined)?.[key],
       value,

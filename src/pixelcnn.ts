@@ -56,7 +56,7 @@ export class PixelCNN {
     this.config = internals.config;
   }
 
-  /** Height and width of the images that this model was trained on, the default size of samples. */
+  /** The height and width of the images that this model was trained on. Samples have this size by default. */
   get imageSize(): { height: number; width: number } | undefined {
     return this.#internals.imageSize;
   }
@@ -66,8 +66,8 @@ export class PixelCNN {
   }
 
   /**
-   * What the numbers of the images that this model was trained on are, and those of the images that it takes and draws:
-   * `'bytes'` or `'levels'`. Undefined for a model that was not trained here: it takes either, and draws bytes.
+   * Whether the images that this model was trained on hold `'bytes'` or `'levels'`. It takes and draws images of the same
+   * kind. Undefined if that is not known, as for a new model, which takes either and draws bytes.
    */
   get values(): ImageValues | undefined {
     return this.#internals.values;
@@ -75,9 +75,8 @@ export class PixelCNN {
 
   /**
    * The weights that the model holds: `raw`, the trained ones, `ema`, their exponential moving average, or both. A new
-   * model holds raw weights, and a loaded one those of its file. A run that trains the model leaves raw weights, from its
-   * first step on, and both if its `emaDecay` is above 0. Calls that do not say which to take use the average if there
-   * are both.
+   * model holds raw weights, and a loaded one those of its file. From the first step of a training run on, the model holds
+   * raw weights, and both if the run's `emaDecay` is above 0. If it holds both, calls use the average by default.
    */
   get weights(): readonly Weights[] {
     return [...this.internals().holds];
@@ -134,7 +133,7 @@ export class PixelCNN {
 
   /**
    * Saves the configuration and one set of weights as a safetensors file with PyTorch's names. The file says which weights
-   * they are, by default EMA if the model holds both. It appears whole or not at all, also if the power fails.
+   * they are, by default EMA if the model holds both. It is written completely or not at all, even if the power fails.
    * @throws PixelCnnError CKPT_NONFINITE for weights that are not finite.
    */
   async save(path: string, options: { weights?: Weights } = {}): Promise<void> {
@@ -173,7 +172,8 @@ export class PixelCNN {
   async logits(images: ImageBatch, options: InferenceOptions = {}): Promise<Logits> {
     const model = this.internals();
     const parsed = parseOptions('logits', inferenceSchema, options);
-    chooseWeights('logits', model, parsed.weights); // only to refuse them at once; they are chosen below
+    // Refuses weights that the model lacks at once. withWeights chooses again when it is the call's turn.
+    chooseWeights('logits', model, parsed.weights);
     const given = checkImages('logits: images', images, model);
     return this.device.calls.run('logits', given, parsed.signal, (signal) => {
       const copy = copyImages(given);

@@ -34,6 +34,7 @@ ProcessState& process() {
 
 namespace fs = std::filesystem;
 
+// This library only forwards calls to the others.
 constexpr const char* kShim = "libcudnn.so.9";
 // The libraries that convolutions need besides the shim. Others that lie beside them are opened too.
 constexpr const char* kNeeded[] = {"libcudnn_graph.so.9", "libcudnn_engines_precompiled.so.9",

@@ -28,7 +28,8 @@ bool gradient_uses_winograd(const FilterShape& shape) {
   return prefers_winograd(shape, shape.kernel_size == 3 ? 96 : shape.kernel_size == 5 ? 24 : 16);
 }
 
-// Chooses so few rows that a strip stays in the L2 cache and a small batch still occupies several threads.
+// Returns the rows of a strip, a part of an image that is copied with its zero padding. They are so few that
+// a strip stays in the L2 cache and a small batch still occupies several threads.
 int strip_rows(const MaskedConv2dShape& shape) {
   const int64_t rows = int64_t{shape.n} * shape.h / 32;
   return static_cast<int>(smaller<int64_t>(shape.h, larger<int64_t>(4, smaller<int64_t>(14, rows))));
@@ -166,8 +167,8 @@ void add_gradient_by_tap(const MaskedConv2dShape& shape, const Panel& panel, con
   }
 }
 
-// The same for few input channels. In a strip, the taps of a filter row and their channels are contiguous,
-// so a whole filter row is one run.
+// Does the same for few input channels. In a strip, the taps of a filter row and their channels are
+// contiguous, so a whole filter row is one run.
 void add_gradient_by_row(const MaskedConv2dShape& shape, const Panel& panel, const float* x,
                          const float* grad_y, int begin, int rows, float* strip, float* sums) {
   const int radius = shape.kernel_size / 2, w = shape.w, c = shape.c, k = shape.k;

@@ -10,11 +10,11 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 struct Tap {
   ptrdiff_t offset;
   int32_t channels;
-  int32_t skip;  // leading (> 0) or trailing (< 0) pixels of the block that this tap takes out of the image;
-                 // at most 3
+  int32_t skip;  // first (> 0) or last (< 0) pixels of the block at which this tap lies outside the image; at
+                 // most 3
 };
 
-// Where a block of outputs is written, and what is applied to it before.
+// Says where a block of outputs is written, and what is applied to it before.
 struct BlockOutput {
   float* y;
   ptrdiff_t stride;          // in floats, from one pixel to the next, of y and of relu_output
@@ -104,7 +104,7 @@ __attribute__((noinline)) void convolve_block(const float* x, ptrdiff_t stride, 
   store_block(sum, out);
 }
 
-// A matrix product for Winograd: y = sum over taps of x * weight, without padding lanes.
+// Computes a matrix product for Winograd: y = sum over taps of x * weight, without padding lanes.
 template <int kPixels, int kVectors>
 __attribute__((noinline)) void multiply_block(const float* x, ptrdiff_t stride, const Tap* taps,
                                               int tap_count, const float* weight, const BlockOutput& out) {

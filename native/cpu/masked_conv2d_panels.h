@@ -3,7 +3,7 @@
 // In either direction a masked convolution has `inputs` and `outputs`, which are C and K forward and
 // swapped backward. Its live taps are the first `taps` entries of each R x S filter in row-major order;
 // the last of them is the centre. A panel belongs to one group, so at its centre tap it covers only the
-// input channels that this group may see, and no product is with a masked weight.
+// input channels that this group may see, and no masked weight is ever multiplied.
 #pragma once
 #include "../ops.h"
 #include "simd.h"

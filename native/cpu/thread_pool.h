@@ -40,10 +40,10 @@ class ThreadPool {
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<uint32_t> epoch_{0};
-  std::atomic<int> pending_{0};
-  std::atomic<int> sleepers_{0};
-  std::atomic<int64_t> next_{0};
+  std::atomic<uint32_t> epoch_{0};  // raised by every run; workers wait for that
+  std::atomic<int> pending_{0};     // workers that are not done with the run
+  std::atomic<int> sleepers_{0};    // workers that wait on wake_ instead of spinning
+  std::atomic<int64_t> next_{0};    // the task that is handed out next
   std::atomic<bool> stop_{false};
   int64_t tasks_ = 0;
   const void* object_ = nullptr;

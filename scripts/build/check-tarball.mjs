@@ -140,7 +140,7 @@ function gate(name, text, violations) {
   process.stdout.write(`${line}\n`);
 }
 
-/** A gate that every binary must pass. */
+/** Runs a gate that every binary must pass. */
 function gateBinaries(name, textOf, violationsOf) {
   const readable = binaries.filter(({ elf }) => elf !== undefined);
   const texts = new Set(readable.map(textOf));
@@ -154,7 +154,7 @@ function skip(reason) {
   process.stdout.write(`– SKIPPED: ${reason}\n`);
 }
 
-/** The files that the package must have: each source compiled, the native sources, and the binaries of the manifest. */
+/** Lists the files that the package must have: compiled and native sources, and the binaries of the manifest. */
 function expectedFiles() {
   const tracked = outputOf('git', ['ls-files', 'src', 'native', 'cuda', 'cmake']).split('\n');
   const compiled = tracked

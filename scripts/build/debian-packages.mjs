@@ -5,7 +5,7 @@ import { outputOf, succeeds } from '../steps.mjs';
 
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
-/** Empties a folder and unpacks packages of an architecture (Debian's name) into it. Returns the reason where it cannot. */
+/** Empties a folder and unpacks packages of an architecture (Debian's name) into it. If it fails, returns the reason. */
 export function unpackPackages({ folder, release, debian, packages }) {
   const mirror = debianMirror();
   if (mirror === undefined)

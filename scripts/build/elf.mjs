@@ -48,7 +48,7 @@ function undefinedSymbols(file) {
   return symbols.map((line) => / U ([^@\s]+)$/.exec(line)?.[1]).filter((name) => name !== undefined);
 }
 
-/** `sm_80` for machine code and `compute_80` for PTX in the fat binaries of a CUDA library, sorted. */
+/** Lists `sm_80` for machine code and `compute_80` for PTX in the fat binaries of a CUDA library, sorted. */
 function gpuArchitectures(file) {
   const sections = outputOf('readelf', ['--section-headers', '--wide', file]) ?? '';
   const bytes = readFileSync(file);
@@ -64,7 +64,10 @@ function gpuArchitectures(file) {
 
 const fatbinMagic = Buffer.from([0x50, 0xed, 0x55, 0xba]);
 
-/** A fat binary: magic, u16 version, u16 header size, u64 size; then entries of u16 kind, …, u32 header size, u64 size. */
+/**
+ * Adds the architectures in a section to `found`. A fat binary has a magic number, u16 version, u16 header size and u64
+ * size, and then entries of u16 kind, …, u32 header size, u64 size.
+ */
 function readFatbin(section, found) {
   let at = section.indexOf(fatbinMagic);
   while (at >= 0) {

@@ -32,7 +32,7 @@ const missing = chosen
 if (missing.length > 0) fetch(missing);
 addLib64();
 
-/** The record of a wheel is written last, so that a fetch that was cut off is repeated. */
+/** Whether a wheel is unpacked. Its record is written last, so that a fetch that was cut off is repeated. */
 function isThere(name, version) {
   return existsSync(join(folder, `${name.replaceAll('-', '_')}-${version}.dist-info`));
 }
@@ -74,7 +74,7 @@ function merge(from, to) {
   }
 }
 
-/** nvcc looks for its libraries in lib64, and the wheels have them in lib. */
+/** Links lib64, where nvcc looks for its libraries, to lib, where the wheels have them. */
 function addLib64() {
   const toolkit = join(folder, 'nvidia', 'cu13');
   if (existsSync(join(toolkit, 'lib')) && !existsSync(join(toolkit, 'lib64')))

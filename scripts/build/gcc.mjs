@@ -28,7 +28,7 @@ export function findGcc(version) {
   return { command: [...fetchedCompiler(folder, version, architecture), ...flags] };
 }
 
-/** The compiler itself, which the loader of its own C library starts, because that is newer than this machine's. */
+/** Returns the command that starts the compiler with the fetched C library, which is newer than this machine's. */
 function fetchedCompiler(folder, version, { triplet, loader }) {
   const usr = `${folder}/usr`;
   const headers = [

@@ -1,4 +1,4 @@
-// Runs one part in a process of its own and prints its findings as lines of JSON.
+// Runs one part in a separate process and prints its findings as lines of JSON.
 import { writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { messageOf } from './part.mjs';

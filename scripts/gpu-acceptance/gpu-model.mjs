@@ -2,8 +2,8 @@
 // limits.
 //
 // A kernel is described by what it asks for (bytes, instructions, products, dependent memory accesses), a GPU by its
-// rates. Every limit is computed as if the others were free; the kernel takes the longest of them. Such a model (a
-// "roofline") tells why a kernel is slow, and what is left to gain from changing it.
+// rates. Every limit is computed as if the others took no time; the kernel takes the longest of them. Such a model (a
+// "roofline") shows why a kernel is slow, and what can still be gained by changing it.
 
 /** An NVIDIA H100 SXM as docs and measurements describe it. Rates are per second, sizes in bytes, times in seconds. */
 export const h100 = {
@@ -36,7 +36,7 @@ export const h100 = {
   javascriptPerValue: 3.7e-9, // turning drawn levels into bytes: the review's 6 ms for 2,048 images of 784 pixels
 };
 
-/** Bytes of an element: bf16, what a GPU trains and samples in unless told otherwise. */
+/** Bytes of an element of bf16, the default precision of a GPU. */
 export const elementBytes = 2;
 /** Elements that one 16-byte copy moves. */
 export const vectorElements = 16 / elementBytes;
@@ -52,12 +52,12 @@ export function depthOf(tile) {
   return tile.depthBytes / elementBytes;
 }
 
-/** Threads of a block that computes a tile. */
+/** Returns the threads of a block that computes a tile. */
 export function threadsOf(tile) {
   return ((32 * tile.rows) / tile.warpRows) * (tile.columns / tile.warpColumns);
 }
 
-/** Shared memory of a block: `along` tells of both operands whether their lines run along the depth. */
+/** Returns the shared memory of a block. `along` says for each operand whether its lines run along the depth. */
 export function sharedBytes(tile, along) {
   const depth = depthOf(tile);
   const operand = (size, isAlong) =>
@@ -65,19 +65,19 @@ export function sharedBytes(tile, along) {
   return tile.stages * elementBytes * (operand(tile.rows, along.a) + operand(tile.columns, along.b));
 }
 
-/** Blocks of `size` that cover `count`. */
+/** Returns how many blocks of `size` cover `count`. */
 export function blocksOf(count, size) {
   return Math.ceil(count / size);
 }
 
-/** `count` in pieces of at most `most`, but never of none. */
+/** Cuts `count` into pieces of at most `most`, and of at least 1. */
 export function cut(count, most) {
   const size = Math.max(1, Math.min(most, count));
   return Array.from({ length: blocksOf(count, size) }, (_, i) => Math.min(size, count - i * size));
 }
 
 /**
- * How long one launch of a kernel takes, in seconds, with every limit it has. A demand has
+ * Computes the seconds of one launch of a kernel, and those of each of its limits. A demand has
  *   l2Bytes, hbmBytes   moved by the whole kernel between L2 or HBM and the multiprocessors
  *   blocks, threads     of the grid, of a block
  *   sharedBytes         of a block
@@ -111,14 +111,14 @@ export function kernelTime(demand, gpu) {
   return { seconds: launch + Math.max(...Object.values(working)), limit, limits };
 }
 
-/** Blocks that a multiprocessor has room for at once. */
+/** Returns how many blocks a multiprocessor holds at once. */
 export function residentBlocks({ threads = 32, sharedBytes: bytes = 0 }, gpu) {
   const byThreads = Math.floor(gpu.threads / threads);
   const byMemory = Math.floor(gpu.sharedMemory / (bytes + gpu.reservedSharedMemory));
   return Math.max(1, Math.min(byThreads, byMemory));
 }
 
-/** Bytes of L1 beside as many blocks as there is room for (leave_rest_to_l1 in cuda/gpu.h). */
+/** Returns the bytes of L1 that remain beside these blocks (leave_rest_to_l1 in cuda/gpu.h). */
 export function leftToL1(demand, gpu) {
   const wanted = residentBlocks(demand, gpu) * (demand.sharedBytes + gpu.reservedSharedMemory);
   return gpu.unifiedMemory - gpu.sharedMemorySizes.find((bytes) => bytes >= wanted);

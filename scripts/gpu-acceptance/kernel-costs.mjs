@@ -28,7 +28,7 @@ export function tapsOf({ kernelSize, maskType, channelGroups }) {
 }
 
 export const floatBytes = 4;
-/** The bytes that a smaller load or store moves all the same. */
+/** The bytes that the smallest load or store moves. */
 const sectorBytes = 32;
 
 const flatThreads = sizes.kFlatThreads;
@@ -71,8 +71,8 @@ export function partsOf(pixels, blocks, blocksPerPart) {
 }
 
 /**
- * The two rounds of a bias gradient, where it is not a row of our weight gradient's product: a warp reads one pixel of 32
- * channels at a time, 8 of them before it waits.
+ * Describes the two rounds of a bias gradient that is not a row of our weight gradient's product: a warp reads one pixel of
+ * 32 channels at a time, and 8 of them before it waits.
  */
 export function biasGradient({ pixels, k }) {
   const { kSumWarps: warps, kSumChannels: channels } = sizes;

@@ -3,7 +3,7 @@
 import { ownKernels } from './machine.mjs';
 
 /**
- * A part is the function `run` of a file in this folder. It is started if `seconds` are left, and killed after `limit`;
+ * Makes a part: the function `run` of a file in this folder. It is started if `seconds` are left, and killed after `limit`;
  * `emulatedSeconds` and `emulatedLimit` are those under --emulated. `options` go to the function, `env` to its process.
  */
 function part(name, file, run, times, about, { options = {}, env = {} } = {}) {

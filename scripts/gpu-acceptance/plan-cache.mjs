@@ -1,5 +1,5 @@
-// Runs the part `plan-cache`, which reads what was chosen for each convolution before: an engine of cuDNN or our
-// own kernel.
+// Runs the part `plan-cache`, which reads from disk the fastest choice for each convolution: an engine of cuDNN or
+// our own kernel.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
 export async function planCache({ say }) {

@@ -13,7 +13,7 @@ import { network, trainingFlops, trainingOps } from './training-kernels.mjs';
 
 export { h100 };
 
-/** The shape that the acceptance run measures, unless it says another one. */
+/** The shape that the acceptance run measures by default. */
 const defaults = { model: {}, batch: 256, height: 28, width: 28, convolutions: 'own' };
 
 // ---- the training step

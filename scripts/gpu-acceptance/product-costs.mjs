@@ -1,8 +1,7 @@
 // Counts what those CUDA kernels need that multiply matrices in block tiles (cuda/tile.h).
 //
-// Instructions are those of the machine code (sm_90, nvcc 13.0, bf16). Copies through L1 are modelled as the review of the
-// kernels does: neighbouring taps read the same pixels, all but one, so that L2 is asked once for a row of taps, as long
-// as the pixels of all blocks of a multiprocessor fit into what shared memory leaves of L1.
+// Instructions are those of the machine code (sm_90, nvcc 13.0, bf16). Neighbouring taps read the same pixels but for one.
+// If L1 has room for the pixels of all blocks of a multiprocessor, a row of taps therefore reads them from L2 only once.
 import {
   blocksOf,
   depthOf,
@@ -18,9 +17,9 @@ import {
 import { floatBytes, partsOf, sizes } from './kernel-costs.mjs';
 
 /**
- * Instructions of a warp. `rounds`: of a round of the main loop. Those with copies of 16 bytes are what
- * scripts/kernel-gates/main.mjs counts. It counts an inner loop over elements once where these have two rounds, so the
- * length of each such loop in the machine code is added. That is rather too much, since some of it is jumped over.
+ * The instructions of a warp; `rounds` has those of one round of the main loop. The numbers for vectors are counted by
+ * scripts/kernel-gates/main.mjs. It counts an inner loop over elements once, although it has two rounds, so the numbers
+ * for elements have the length of each such loop added. They are a little too large, because some of it is jumped over.
  */
 export const instructions = {
   block: 200, // before the loop: where its pixels lie
@@ -37,18 +36,18 @@ export const instructions = {
 };
 
 /**
- * Loads that a step waits for one after the other where elements pass through registers. The 8 elements of 16 bytes take
+ * The loads that a step waits for one after the other if elements pass through registers. The 8 elements of 16 bytes take
  * two rounds of kElementsAtOnce: two for all copies of operand a, and two for each copy of operand b without vectors.
  */
 const elementTrips = { forward: 6, backward: 6, weightGradient: 2, sample: 18 };
 
-/** A launch of `blocks` blocks of tile `name`, each of `steps` stages; `along`: do the operands' lines run along the depth. */
+/** Describes a launch of `blocks` blocks of tile `name`, each of `steps` stages. `along` is as in {@link sharedBytes}. */
 function tileDemand(kernel, name, { steps, blocks, along, vectors, aThroughL1 = false, passes = 1 }) {
   const tile = tiles[name];
   const round = instructions.rounds[kernel][name][vectors ? 'vectors' : 'elements'];
   const pairs = (tile.warpRows / 16) * (tile.warpColumns / 8) * 2;
   const [a, b] = [tile.rows * tile.depthBytes, tile.columns * tile.depthBytes];
-  // Written, and read by every warp across or down; what comes through L1 is read there too.
+  // An operand is written once and read by every warp across or down. A copy through L1 also reads it there.
   const stageTraffic =
     a * (1 + tile.columns / tile.warpColumns + (aThroughL1 ? 1 : 0)) + b * (1 + tile.rows / tile.warpRows);
   return {
@@ -58,19 +57,19 @@ function tileDemand(kernel, name, { steps, blocks, along, vectors, aThroughL1 = 
     instructions: passes * (instructions.block + steps * round + pairs * instructions.pair),
     mmaFlops: passes * 2 * tile.rows * tile.columns * depthOf(tile) * steps,
     sharedTraffic: passes * steps * stageTraffic,
-    // A stage is asked for that many steps ahead; elements are waited for at once.
+    // Vectors are requested stages - 1 steps ahead. Elements are waited for at once.
     l2Trips: passes * (vectors ? tile.stages - 1 + steps / (tile.stages - 1) : steps * elementTrips[kernel]),
   };
 }
 
 const isVector = (...channels) => channels.every((count) => count % vectorElements === 0);
 
-/** Pixels that a tile reads from L2 for one tap each: with L1, a row of taps shares them. `rows` taps of each row. */
+/** Counts the pixels that a tile reads from L2 for `rows`, the taps in each row of a filter; L1 shares them in a row. */
 function pixelsRead(tileRows, rows, throughL1) {
   return rows.reduce((sum, taps) => sum + (throughL1 ? tileRows + taps - 1 : tileRows * taps), 0);
 }
 
-/** Taps in each row of a filter's live window. */
+/** Returns the number of taps in each row of a filter's live window. */
 function rowsOf(taps, kernelSize) {
   return Array.from({ length: blocksOf(taps, kernelSize) }, (_, row) =>
     Math.min(kernelSize, taps - row * kernelSize),
@@ -78,8 +77,9 @@ function rowsOf(taps, kernelSize) {
 }
 
 /**
- * Describes our convolution (cuda/masked_conv2d_convolve.h): rows are pixels, columns outputs, the depth is (tap, channel). `most`:
- * pixels that the launch is made for, where fewer may be there. `front`: the pixels of a front, which are not side by side.
+ * Describes our convolution (cuda/masked_conv2d_convolve.h): rows are pixels, columns outputs, the depth is (tap, channel).
+ * The launch is for `most` pixels, of which only `pixels` may exist. With `front` they are the pixels of a front, which are
+ * not side by side.
  */
 export function convolve(shape, gpu) {
   const demands = ['LargeTile', 'SmallTile'].map((name) => convolveIn(name, shape, gpu));
@@ -126,8 +126,8 @@ function convolveIn(name, shape, gpu) {
 }
 
 /**
- * Describes our weight gradient (cuda/masked_conv2d_gradient.cu): rows are (tap, channel) and one of ones, columns outputs, the depth
- * is the pixels, in parts.
+ * Describes our weight gradient (cuda/masked_conv2d_gradient.cu): rows are (tap, channel) and one of ones, columns outputs,
+ * the depth is the pixels, in parts.
  */
 export function weightGradient({ pixels, taps, slots, c, k }) {
   const rows = taps * c + 1;

@@ -34,7 +34,7 @@ export async function pytorch({ compiled, batches, sampling, python, emulated, s
   }
 }
 
-/** Starts PyTorch in a process of its own. Without PyTorch every answer is an error that says why. */
+/** Starts PyTorch in a separate process. Without PyTorch every answer is an error that says why. */
 function startPeer(python) {
   const child = spawn(python, ['-W', 'ignore', `${root}scripts/gpu-acceptance/peer.py`], {
     stdio: ['pipe', 'pipe', 'pipe'],

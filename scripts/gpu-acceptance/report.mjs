@@ -1,5 +1,5 @@
-// Writes the report, one JSON object per line, each at the moment it is known, so that all findings are on disk
-// when a run is cut off:
+// Writes the report, one JSON object per line. Each is written as soon as it is known, so that all findings are on
+// disk when a run is cut off:
 //   {"run": {date, commit, gpu, emulated, …}}        a run begins
 //   {"part": NAME, "started": DATE}                  a part begins
 //   {"part": NAME, …}                                something it found; `failure` says which check failed

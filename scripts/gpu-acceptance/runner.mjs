@@ -1,4 +1,4 @@
-// Runs parts one after the other, each in a process of its own with a time limit, so that none can hide another.
+// Runs parts one after the other, each in a separate process with a time limit, so that none can hide another.
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';

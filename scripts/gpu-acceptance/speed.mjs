@@ -11,7 +11,7 @@ import { attempt } from './part.mjs';
 import { tinyModel } from './tiny-model.mjs';
 import { waves } from './waves.mjs';
 
-/** The emulated GPU would need minutes for one image of the default model. */
+/** Chooses model and sizes. The emulated GPU would need minutes for one image of the default model. */
 function problem(emulated, batches) {
   return emulated
     ? { model: tinyModel, side: 5, seconds: 0.05, batches: [1, 2] }

@@ -10,8 +10,9 @@ const logLines = 5000;
 const secondsBetweenCheckpoints = 15;
 
 /**
- * `preset` as in src/train/presets.ts, `images` and `test` (may be missing) as ImageBatch. Writes into `folder`
- * steps.jsonl, model.safetensors and result.json; a run that is killed leaves its log and checkpoints/. Returns the result.
+ * Trains `preset` (src/train/presets.ts) on `images` and evaluates it on `test`, if given; both are an ImageBatch. Writes
+ * steps.jsonl, model.safetensors and result.json into `folder` and returns the result. A run that is killed leaves its log
+ * and checkpoints/.
  */
 export async function trainForMinutes(device, { preset, images, test, minutes, batch, folder, about }) {
   const began = performance.now();

@@ -8,7 +8,7 @@ import * as products from './product-costs.mjs';
 /** Bytes of logits that the head takes at once (kChunkBytes in cuda/softmax_cross_entropy.cu). */
 export const chunkBytes = 256 * 2 ** 20;
 
-/** The convolutions of a model: `role` is the name of its kernels' rows. */
+/** Returns the convolutions of a model. `role` is the name of the kernels' rows in the table. */
 export function network(options) {
   const config = parseConfig('predict', options);
   const layers = layerConfigs(config).map((layer, index, all) => {
@@ -49,7 +49,7 @@ export function trainingOps({ model, batch, height, width, convolutions }, gpu) 
   };
   const weightGradient = (layer, n) => {
     const shape = { ...layer, pixels: n };
-    // The first layer's convolution stays ours, because cuDNN would pad the few channels of an image to 8.
+    // The first layer keeps our kernel, because cuDNN would pad the few channels of an image to 8.
     const ours = !withCudnn || layer.role === 'first layer';
     const { parts, demand } = !ours ? cudnn.weightGradient(shape) : products.weightGradient(shape);
     const ofHead = layer.role === 'head' ? 'head ' : '';

@@ -10,21 +10,21 @@ import { waves } from './waves.mjs';
 
 const hyper = trainSchema.parse({ maxGradientNorm: 1 });
 
-/** Largest relative difference of the loss of every first step, in f32. */
+/** The largest allowed relative difference of the loss of each of the first steps, in f32. */
 const firstLossesLimit = 1e-6;
 
 /**
- * Largest relative differences of the loss and of every gradient tensor (L2) at a state. Each is above what correct code
- * was seen to reach on other instruction sets of the CPU and on the emulated GPU. In f32 that is 2e-4, from one activation
- * near 0 whose ReLU another order of sums closes; TF32 would make it 1e-2. Stored logits of 16 bits make the softmax of a
- * trained model wrong by some percent in bf16, and by an eighth of that in f16.
+ * Returns the largest allowed relative differences of the loss and of every gradient tensor (L2) at a state. Each is above
+ * what correct code reached on other instruction sets of the CPU and on the emulated GPU. In f32 that was 2e-4: another
+ * order of sums moved one activation across 0, where its ReLU sets it to 0. TF32 would give 1e-2. Logits that are stored
+ * in 16 bits make the softmax of a trained model wrong by some percent in bf16, and by an eighth of that in f16.
  */
 export function limitsAt(precision, after) {
   if (precision === 'f32') return { loss: 1e-5, gradient: 2e-3 };
   return { loss: 3e-3, gradient: precision === 'bf16' && after > 0 ? 8 * 2e-2 : 2e-2 };
 }
 
-/** `states` says after how many steps the state is compared. */
+/** Returns the problem to train on. `states` says after how many steps the state is compared. */
 export function trainingProblem({ emulated }) {
   return emulated
     ? { model: tinyModel, batch: 8, side: 12, states: [0, 4, 8, 12], firstSteps: 8 }

@@ -205,7 +205,7 @@ function tiles(file, name, blocks, precisions) {
   }));
 }
 
-/** Adds to a kernel what follows from its source and from its numbers. */
+/** Adds the values to a kernel that follow from its source and from its numbers. */
 export function withProduct(measured, shapes, architecture) {
   const product = productOf(measured.kernel, shapes);
   const shared = measured.staticShared + (product?.shared ?? 0);
@@ -244,7 +244,7 @@ export function complaintsOf(file, kernels, architecture) {
   ];
 }
 
-/** Returns sentences for what no kernel may have. */
+/** Returns a sentence for each property that no kernel may have. */
 function wasteOf(kernel) {
   const names = {
     spill: 'bytes of registers are spilled to memory',

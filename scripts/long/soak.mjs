@@ -33,7 +33,7 @@ const randomImages = (count, size) => ({
   channels: 1,
 });
 
-/** Calls what must be refused with a code. A call that works, or an error without a code, ends the soak. */
+/** Calls a function that must be refused with a code. A call that works, or an error without a code, ends the soak. */
 async function refused(call) {
   const outcome = await Promise.resolve()
     .then(call)

@@ -10,7 +10,7 @@ const fullDiskCodes = ['ENOSPC', 'EDQUOT'];
 /**
  * Times in milliseconds: between two attempts, between two reports about them, and until the last attempt.
  */
-const waitTimes = { retry: 3000, tell: 60_000, end: 600_000 };
+const waitTimes = { retry: 3000, report: 60_000, end: 600_000 };
 
 /** The error for a file that cannot be saved because the disk is full or a quota is used up. */
 export class FullDiskError extends PixelCnnError {
@@ -66,26 +66,26 @@ export function bytesText(bytes: number): string {
 
 /**
  * Calls `save`. While the disk is full, it calls it again every three seconds, for at most ten minutes.
- * `tell` is called at the first failure and then once a minute. If `signal` is aborted, there is one last
+ * `report` is called at the first failure and then once a minute. If `signal` is aborted, there is one last
  * attempt.
  * @throws the last {@link FullDiskError}, or at once any other error of `save`.
  */
 export async function saveOrWait<Result>(
   save: () => Promise<Result>,
-  options: { signal: AbortSignal; tell: (error: FullDiskError) => void; times?: typeof waitTimes },
+  options: { signal: AbortSignal; report: (error: FullDiskError) => void; times?: typeof waitTimes },
 ): Promise<Result> {
-  const { signal, tell, times = waitTimes } = options;
+  const { signal, report, times = waitTimes } = options;
   const start = performance.now();
-  let toldAt = Number.NEGATIVE_INFINITY;
+  let reportedAt = Number.NEGATIVE_INFINITY;
   for (;;) {
     try {
       return await save();
     } catch (error) {
       const now = performance.now();
       if (!(error instanceof FullDiskError) || signal.aborted || now - start >= times.end) throw error;
-      if (now - toldAt >= times.tell) {
-        toldAt = now;
-        tell(error);
+      if (now - reportedAt >= times.report) {
+        reportedAt = now;
+        report(error);
       }
     }
     await setTimeout(times.retry, undefined, { signal }).catch(() => undefined);

@@ -110,7 +110,7 @@ function looserMaskError(
   const order =
     channelGroups === 1
       ? ''
-      : `; with ${channelGroups} image channels, channel i of n is in group floor(i * ${channelGroups} / n), and a group sees ${maskType === 'A' ? 'lower channelGroups' : 'itself and lower channelGroups'}`;
+      : `; with ${channelGroups} image channels, channel i of n is in group floor(i * ${channelGroups} / n), and a group sees ${maskType === 'A' ? 'lower groups' : 'itself and lower groups'}`;
   return new PixelCnnError(
     'CKPT_MASK',
     `${start} row ${r}, column ${s} of input channel ${c} for output channel ${o}, which mask ${maskType} forbids here: this is another model${order}`,

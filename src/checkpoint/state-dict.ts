@@ -94,7 +94,7 @@ function countsModule(counter: string | undefined, { layerNames }: Pick<Network,
   return counter !== undefined && layerNames[0]!.startsWith(counter.replace(/n_averaged$/, 'module.'));
 }
 
-/** Says which weights the only ones of a file are, with a note if they are an average. */
+/** Says whether the weights of a file with one set of them are raw or an average; a note gives the evidence. */
 function weightsLabel(
   { layerNames, notes }: Network,
   counter: string | undefined,

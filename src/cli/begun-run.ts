@@ -7,7 +7,7 @@ import { readMetrics } from './metrics.js';
 import { checkpointsFolder, exists, metricsFile, modelFiles, summaryFile } from './run-folder.js';
 import type { Terminal } from './terminal.js';
 
-/** @throws UsageError if the folder holds a run, whose files a new run would overwrite. */
+/** Throws a UsageError if the folder holds a run, whose files a new run would overwrite. */
 export async function checkNoRun(path: string): Promise<void> {
   const found = await filesOf(path);
   if (found.length === 0) return;

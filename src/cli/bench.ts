@@ -14,7 +14,7 @@ export interface Timing {
   /** Median time of one run over the whole batch. */
   readonly milliseconds: number;
   readonly imagesPerSecond: number;
-  /** Runs measured, after one that was not. */
+  /** The number of measured runs; the first run is not measured. */
   readonly repeats: number;
 }
 
@@ -30,7 +30,7 @@ export interface MeasureOptions {
   readonly seconds?: number;
 }
 
-/** Time of a training step, two in flight as in training. */
+/** Measures training steps, with two in flight as in training. */
 export async function measureTrainingStep(
   device: Device,
   options: MeasureOptions & { readonly algorithm?: Algorithm } = {},
@@ -50,7 +50,7 @@ export async function measureTrainingStep(
   }
 }
 
-/** Time of a forward pass from bytes to logits, which stay in the device's memory. */
+/** Measures forward passes from bytes to logits, which stay in the device's memory. */
 export async function measureForward(
   device: Device,
   options: MeasureOptions & { readonly algorithm?: Algorithm } = {},
@@ -75,7 +75,7 @@ export async function measureForward(
   }
 }
 
-/** Time of drawing a batch of whole images. */
+/** Measures drawing a batch of whole images. */
 export async function measureSampling(device: Device, options: MeasureOptions = {}): Promise<Timing> {
   const { height = 28, width = 28, batch = 16, seconds = 2 } = options;
   await using model = await PixelCNN.create(device, options.model);
@@ -86,7 +86,7 @@ export async function measureSampling(device: Device, options: MeasureOptions = 
   });
 }
 
-/** Runs once to compile and warm up, then again and again with so many runs in flight. */
+/** Runs once to compile and warm up, then repeatedly with `inFlight` runs in flight, and takes the median time. */
 async function measure(
   run: () => Promise<unknown>,
   options: { seconds: number; images: number; inFlight: number },
@@ -122,7 +122,7 @@ function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Images with structure and all bytes in them; their content does not change the time. */
+/** Returns images with all byte values in them. Their content does not change the time. */
 function patternImages(count: number, height: number, width: number, channels: number): ImageBatch {
   const data = Uint8Array.from(
     { length: count * height * width * channels },

@@ -107,8 +107,8 @@ function escapeXml(content: string): string {
 }
 
 /**
- * From the lowest value to the 95th percentile, so that the high losses of the first steps do not flatten the
- * rest.
+ * Returns the range from the lowest value to the 95th percentile, so that the high losses of the first steps do
+ * not flatten the rest.
  */
 function valueRange(series: readonly Series[]): [number, number] {
   const values = series.flatMap(({ points }) => points.map(([, value]) => value)).sort((a, b) => a - b);
@@ -122,7 +122,7 @@ function scale(from: readonly [number, number], to: readonly [number, number]): 
   return (value) => to[0] + ((value - from[0]) / (from[1] - from[0])) * (to[1] - to[0]);
 }
 
-/** About `count` round numbers that enclose [low, high]; if `low` is 0, the last one may lie below `high`. */
+/** Returns about `count` round numbers that enclose [low, high]. If `low` is 0, the last one may lie below `high`. */
 function ticks(low: number, high: number, count: number): number[] {
   const rough = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(rough));

@@ -12,7 +12,7 @@ export interface Command<S extends z.ZodObject = z.ZodObject> {
   readonly schema: S;
   /** Key of the option that an argument without a flag sets. */
   readonly positional?: string;
-  /** Options of the library that have another key in this command; errors of the library name the former. */
+  /** The library's keys of options that this command renames, with its own keys: errors of the library are reworded. */
   readonly synonyms?: Readonly<Record<string, string>>;
   /** Headings of the help text and the keys listed under them; the others are listed under "Options". */
   readonly groups?: Readonly<Record<string, readonly string[]>>;

@@ -106,7 +106,8 @@ export async function withModel<T>(
 }
 
 /**
- * A signal that SIGINT, SIGTERM and SIGHUP abort, for commands that have nothing to save when they end early.
+ * Returns a signal that SIGINT, SIGTERM and SIGHUP abort, for commands that have nothing to save when they end
+ * early.
  */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController();

@@ -15,16 +15,16 @@ const issues = 'the project, with this text and the output of `npx pixelcnn doct
 
 /**
  * Prints the error on stderr and returns the exit code: 2 for a wrong command line, 1 for everything else.
- * `worded` replaces the library's names of options by flags.
+ * `reword` replaces the library's names of options by flags.
  */
-export function reportFailure(error: unknown, worded: (text: string) => string): 1 | 2 {
+export function reportFailure(error: unknown, reword: (text: string) => string): 1 | 2 {
   const paintError = (style: Parameters<typeof paint>[1], text: string) => paint(process.stderr, style, text);
   const write = (line: string) => stderr.write(`${line}\n`);
   const known = error instanceof PixelCnnError || isSystemError(error);
-  const message = worded(error instanceof Error ? error.message : String(error));
+  const message = reword(error instanceof Error ? error.message : String(error));
   write(`${paintError(['red', 'bold'], 'error:')} ${message}`);
   if (error instanceof PixelCnnError && error.remedy !== undefined)
-    write(`  ${paintError('green', 'fix:')} ${worded(error.remedy)}`);
+    write(`  ${paintError('green', 'fix:')} ${reword(error.remedy)}`);
   if (known) write(`  ${paintError('dim', String(error.code))}`);
   else write(`  this is a bug in pixelcnn: please report it to ${issues}`);
   if (error instanceof Error && (!known || process.env.PIXELCNN_DEBUG === '1'))

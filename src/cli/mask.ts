@@ -47,7 +47,7 @@ export async function readMask(
   return known;
 }
 
-/** `grey` holds the brightness of each pixel, from 0 for black to 255 for white. */
+/** Returns 1 for each pixel that is at least half white, else 0. `grey` goes from 0 for black to 255 for white. */
 function knownByColour(grey: Uint8Array, file: string): Uint8Array {
   const brightest = grey.reduce((most, value) => Math.max(most, value), 0);
   if (brightest > 0 && brightest < half) {

@@ -4,7 +4,7 @@ import { writeFileAtomic } from '../checkpoint/atomic-file.js';
 import { fullDiskError } from '../checkpoint/full-disk.js';
 import { systemError } from '../errors.js';
 
-/** The fields that are read of a line of the file; its other fields depend on its type. */
+/** The fields of a line that are read back from the file. The other fields depend on its type. */
 export interface MetricsLine {
   readonly type: string;
   readonly step: number;
@@ -107,7 +107,7 @@ export class MetricsFile {
     }
   }
 
-  /** Steps some of whose lines could not be written; undefined if there are none. */
+  /** The range of steps with lines that could not be written; undefined if there are none. */
   get missing(): StepRange | undefined {
     const waiting = this.#failure === undefined ? [] : this.#pending.map(({ step }) => step);
     const steps = [...waiting.slice(0, 1), ...waiting.slice(-1), ...Object.values(this.#lost ?? {})];
@@ -194,7 +194,7 @@ async function* linesOf(file: FileHandle): AsyncGenerator<{ text: string; end: n
 }
 
 /**
- * Undefined if it is no line of metrics: after a power cut, the part that was not durable may hold anything.
+ * Returns undefined if it is no line of metrics: after a power cut, the part that was not durable may hold anything.
  */
 function parseLine(line: string): MetricsLine | undefined {
   try {

@@ -45,7 +45,7 @@ export async function findModelFile(
   });
 }
 
-/** Paths of the models that a finished run saves, the preferred one first. */
+/** Returns the paths of the models that a finished run saves, the preferred one first. */
 async function modelsOf(path: string, weights: Weights | undefined): Promise<string[]> {
   if (weights !== undefined) return [join(path, modelFiles[weights])];
   // A run that was resumed without an average may still hold an averaged model of its earlier part.
@@ -56,8 +56,7 @@ async function modelsOf(path: string, weights: Weights | undefined): Promise<str
 
 /**
  * Notes if a model is not that of the newest checkpoint: a run that was resumed after its end keeps its old
- * models until it ends again. A model says of which step it is. One of an earlier release does not; its step
- * is that of the summary.
+ * models until it ends again. A model of an earlier release does not hold its step, so the summary's counts.
  */
 async function noteNewerCheckpoint(path: string, file: string, terminal: Terminal): Promise<void> {
   const newest = await newestStep(join(path, checkpointsFolder)).catch(() => undefined);
@@ -71,7 +70,7 @@ async function noteNewerCheckpoint(path: string, file: string, terminal: Termina
   terminal.note(`${file} ${relation} the run: its newest checkpoint is ${newest.path}`, 'yellow');
 }
 
-/** Names the runs in a folder, for a user who gave the folder of all runs. */
+/** Returns a remedy that lists the runs in a folder, for a user who gave the folder of all runs. */
 async function remedyFor(path: string): Promise<string> {
   const names = (await readdir(path)).map((name) => join(path, name));
   const runs: string[] = [];

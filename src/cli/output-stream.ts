@@ -82,8 +82,8 @@ function writeWhole(descriptor: number, text: string): void {
 const terminals = [0, 1, 2].filter(isatty);
 
 /**
- * To be called before the process ends. Node aborts if it cannot restore the settings of a terminal that is
- * gone, but skips one that is closed.
+ * Closes terminals that are gone. Call it before the process ends: Node aborts when it cannot restore the settings
+ * of a terminal, but skips one that is closed.
  */
 export function leaveLostTerminals(): void {
   for (const descriptor of terminals) if (!isatty(descriptor)) closeSync(descriptor);

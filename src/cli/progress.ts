@@ -93,7 +93,7 @@ export class TrainingProgress {
   }
 }
 
-/** Number of epochs of the whole run, the last of which may be incomplete. */
+/** Returns the number of epochs of the whole run, the last of which may be incomplete. */
 export function epochsOf({ totalSteps, stepsPerEpoch }: StepEvent): number {
   return Math.ceil(totalSteps / stepsPerEpoch);
 }
@@ -103,7 +103,7 @@ class MovingAverage {
   #sum = 0;
   #weight = 0;
 
-  /** `share` is how far this value moves the average, as a fraction of the smoothing length. */
+  /** Adds a value, which counts as `share` of the smoothing length. */
   add(value: number, share: number): void {
     if (!Number.isFinite(value) || !Number.isFinite(share)) return;
     const keep = Math.exp(-share);

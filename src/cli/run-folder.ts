@@ -153,7 +153,7 @@ export async function newestRun(stem: string | undefined): Promise<string> {
   });
 }
 
-/** Names the folder of a new run after `stem` and the time, e.g. `runs/mnist-20251123-224501`. */
+/** Makes the path of a new run from `stem` and the time, e.g. `runs/mnist-20251123-224501`. */
 export function newRunPath(stem: string): string {
   const time = new Date()
     .toISOString()
@@ -171,7 +171,7 @@ function isNamedAfter(stem: string, name: string): boolean {
 }
 
 /**
- * A name for runs on these images: the end of their path, without characters that file names should not have.
+ * Makes a name for runs on these images: the end of their path, without characters that file names should not have.
  */
 export function stemOf(data: string): string {
   return (

@@ -22,15 +22,15 @@ export class Session {
   #failure: { readonly error: unknown } | undefined;
   #begun = false;
   #steps = 0;
-  /** Whether there was an event whose content the summary holds. */
+  /** Whether this part of the run had a step, an epoch or a validation, which change the summary. */
   #news = false;
 
-  /** `worded` replaces the library's names of options by flags. */
-  constructor(options: TrainFlags, folder: RunFolder, terminal: Terminal, worded: (text: string) => string) {
+  /** `reword` replaces the library's names of options by flags. */
+  constructor(options: TrainFlags, folder: RunFolder, terminal: Terminal, reword: (text: string) => string) {
     this.#options = options;
     this.#folder = folder;
     this.#terminal = terminal;
-    this.report = new TrainingReport(folder, terminal, options.batchSize, worded);
+    this.report = new TrainingReport(folder, terminal, options.batchSize, reword);
   }
 
   /**
@@ -56,7 +56,7 @@ export class Session {
   }
 
   async #handle(event: TrainEvent): Promise<void> {
-    // Only the first event makes it certain that the run fits the one that it resumes.
+    // The folder stays as it is until the first event, which shows that the run fits the one that it resumes.
     if (!this.#begun) {
       const gap = await this.#folder.begin(event.type === 'resume' ? event.step : 0);
       if (gap !== undefined) this.report.gap(gap);
@@ -75,7 +75,7 @@ export class Session {
     this.report.lostOutput();
   }
 
-  /** The line about an event in metrics.jsonl and on stdout. */
+  /** Returns the line about an event for metrics.jsonl and stdout, and writes the samples that it brings. */
   async #lineOf(event: TrainEvent) {
     switch (event.type) {
       case 'step': {
@@ -106,8 +106,8 @@ export class Session {
   }
 
   /**
-   * Called before each checkpoint: metrics on disk must not be older, because a resumed run continues after
-   * them.
+   * Writes the metrics to the disk before each checkpoint. They must not be older than the checkpoint, because a
+   * resumed run continues after it.
    */
   async #flush(): Promise<void> {
     await this.#handled;
@@ -197,7 +197,7 @@ export class Session {
     else this.#terminal.note(`done: ${took}, ${saved.join(' and ')}`, 'green');
   }
 
-  /** The images of a validation may be crops: then the line says how many were cut from each image. */
+  /** Adds how many crops were cut from each image, because the images of a validation may be crops. */
   #withCrops<Validation extends object>(validation: Validation) {
     return { ...validation, crops: this.#options.crops ?? null };
   }
@@ -208,7 +208,7 @@ export class Session {
   }
 }
 
-/** The options that config.json holds: those that make the run what it is, in the form that --config reads. */
+/** Returns the options that config.json holds: all that decide the result of the run, in the form that --config reads. */
 function storedConfig(options: TrainFlags): object {
   const { out: _out, resume: _resume, json: _json, quiet: _quiet, ...config } = options;
   return config;

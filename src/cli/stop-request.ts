@@ -52,7 +52,7 @@ export class StopRequest {
     try {
       return await saveOrWait(save, {
         signal: wait.signal,
-        tell: (error) => {
+        report: (error) => {
           this.#wait = wait;
           report(error);
         },

@@ -11,38 +11,38 @@ import type { StopWords } from './stop-request.js';
 import type { Terminal } from './terminal.js';
 import { Troubles } from './troubles.js';
 
-/** Its loss is reported apart from that of a checkpoint, because the run is saved without it. */
+/** A failure to save this file is reported separately, because the run is saved without it. */
 const secondFile = 'the second file of the best checkpoint';
 
 export class TrainingReport {
   readonly #folder: RunFolder;
   readonly #terminal: Terminal;
-  readonly #worded: (text: string) => string;
+  readonly #reword: (text: string) => string;
   readonly #progress: TrainingProgress;
   readonly #validating: ReturnType<typeof countedProgress>;
   readonly #sampling: ReturnType<typeof countedProgress>;
   readonly #troubles: Troubles;
-  /** The last step, and the last that a checkpoint holds. */
+  /** The last step, and the last step that a checkpoint holds. */
   #step = 0;
   #saved = 0;
   #lostOutputShown = false;
-  /** Of the whole run; known from the first step on. */
+  /** The epochs of the whole run. Undefined before the first step. */
   #epochs: number | undefined;
   /** Whether the run has ended and only its files are to be written. */
   trained = false;
 
-  /** `worded` replaces the library's names of options by flags. */
-  constructor(folder: RunFolder, terminal: Terminal, batchSize: number, worded: (text: string) => string) {
+  /** `reword` replaces the library's names of options by flags. */
+  constructor(folder: RunFolder, terminal: Terminal, batchSize: number, reword: (text: string) => string) {
     this.#folder = folder;
     this.#terminal = terminal;
-    this.#worded = worded;
+    this.#reword = reword;
     this.#progress = new TrainingProgress(terminal, batchSize);
     this.#validating = countedProgress(this.#progress.line, 'validating', 'images');
     this.#sampling = countedProgress(this.#progress.line, 'drawing samples', 'steps');
     this.#troubles = new Troubles(terminal);
   }
 
-  /** Smoothed; NaN before the second step. */
+  /** Images per second, smoothed. NaN before the second step. */
   get imagesPerSecond(): number {
     return this.#progress.imagesPerSecond;
   }
@@ -96,7 +96,7 @@ export class TrainingReport {
         this.#progress.choosing(event);
         break;
       case 'warning':
-        terminal.note(this.#worded(event.message), 'yellow');
+        terminal.note(this.#reword(event.message), 'yellow');
         break;
       case 'sample':
         break;

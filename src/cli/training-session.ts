@@ -20,10 +20,11 @@ import { evaluateTest, readTestImages } from './test-evaluation.js';
 import type { TrainFlags } from './train-flags.js';
 
 /**
- * Trains as the options say. Returns the exit code. `worded` replaces the library's names of options by
- * flags.
+ * Trains as the options say and returns the exit code. All images are read and checked before the run begins. A
+ * test evaluation that fails is reported only after the summary is written. `reword` replaces the library's names
+ * of options by flags.
  */
-export async function runTraining(options: TrainFlags, worded: (text: string) => string): Promise<number> {
+export async function runTraining(options: TrainFlags, reword: (text: string) => string): Promise<number> {
   const path = options.out ?? newRunPath(options.preset ?? stemOf(options.data));
   const terminal = new Terminal(options);
   if (options.resume) await checkResumable(path, terminal);
@@ -80,7 +81,7 @@ export async function runTraining(options: TrainFlags, worded: (text: string) =>
     terminal.record({ type: 'start', out: path, model: model.config, device: device.info, notes });
 
     const folder = await RunFolder.create(path);
-    const session = new Session(options, folder, terminal, worded);
+    const session = new Session(options, folder, terminal, reword);
     const stop = new StopRequest();
     try {
       const settings = Object.keys(hyperparameters).map((key) => [key, options[key as keyof TrainFlags]]);

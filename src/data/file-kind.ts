@@ -5,7 +5,7 @@ import { gunzipStart, isGzip } from './gzip.js';
 import { idxFileBytes } from './idx.js';
 import { isPng } from './png.js';
 
-/** The kinds of files that hold images. 'sharp' stands for all formats that the package sharp decodes. */
+/** The kinds of files that hold images. 'sharp' means all formats that the package sharp decodes. */
 export type FileKind = 'png' | 'sharp' | 'idx' | 'cifar';
 
 /** Number of bytes at the start of a file that are needed to recognise its kind. */

@@ -2,7 +2,7 @@
 //
 // A pixel of a model takes one of `levels` values, 0 to levels - 1, but images usually hold bytes, 0 to 255:
 //   level = floor(byte * levels / 256).
-// Each level stands for equally many bytes, up to rounding. The input of the network is level / (levels - 1).
+// Equally many bytes have each level, up to rounding. The input of the network is level / (levels - 1).
 // Some images hold levels already (masks of 0 and 1, label maps, codes). Read as bytes, all their pixels would
 // be level 0 or nearly so.
 import type { ImageValues } from './image-batch.js';

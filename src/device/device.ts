@@ -9,22 +9,22 @@ import { choosePrecision, type Precision, precisions } from './precision.js';
 import { StepsInFlight } from './steps-in-flight.js';
 
 const deviceOptions = z.strictObject({
-  /** `cuda`, `cpu`, or the best that works here. */
+  /** `auto` opens a GPU where one works, and the CPU otherwise. */
   backend: z.enum(['auto', 'cpu', 'cuda']).default('auto'),
   /** Which GPU; 0 for the CPU. */
   index: z.int().min(0).max(1023).default(0),
   /** CPU threads; by default all processors that this process may use (affinity, cgroup quota). */
   threads: z.int().min(1).max(1024).optional(),
   /**
-   * How activations are stored and multiplied: `f32` on the CPU; on a GPU `bf16` where it has it (compute capability
-   * 8.0), else `f16`. `tf32` only when asked for.
+   * How activations are stored and multiplied. `auto` is `f32` on the CPU, and on a GPU `bf16` from compute capability
+   * 8.0 on and `f16` before.
    */
   precision: z.enum(['auto', ...precisions]).default('auto'),
   /** Limits on what one call may ask for and on how many may wait; each has a default. They do not apply to `train`. */
   limits: limitsSchema.prefault({}),
 });
 /**
- * What {@link openDevice} takes.
+ * The options of {@link openDevice}.
  *
  * @interface
  */
@@ -37,6 +37,7 @@ export interface RejectedBackend {
   readonly reason: string;
 }
 
+/** Describes an opened device. */
 export interface DeviceInfo {
   /** `cpu` or `cuda`. */
   readonly backend: string;
@@ -67,7 +68,7 @@ export interface ProgramRun {
 export class Device {
   /** @internal The public calls that are under way on the device and its models. */
   readonly calls: CallQueue;
-  /** @internal Whether a packed filter serves the forward and the backward convolution. */
+  /** @internal Whether one packing of a filter serves both the forward and the backward convolution. */
   readonly packsOnce: boolean;
   readonly #handle: NativeDevice;
   readonly #info: DeviceInfo;
@@ -133,7 +134,7 @@ export class Device {
     return this.#closing !== undefined;
   }
 
-  /** @internal @throws PixelCnnError ERR_DISPOSED after {@link dispose}. */
+  /** @internal Throws ERR_DISPOSED after {@link dispose}. */
   checkOpen(): void {
     if (this.disposed) throw new PixelCnnError('ERR_DISPOSED', 'the device has been disposed');
   }
@@ -144,7 +145,7 @@ export class Device {
     return callNative(() => native().allocateArena(this.#handle, bytes));
   }
 
-  /** @internal Bytes of a packed filter; `shape` has the integers of MaskedConv2dShape in native/ops.h. */
+  /** @internal Returns the bytes of a packed filter. `shape` has the integers of MaskedConv2dShape (native/op_shapes.h). */
   packedBytes(shape: Int32Array, direction: number): number {
     this.checkOpen();
     return callNative(() => native().packedBytes(this.#handle, shape, direction));
@@ -169,8 +170,8 @@ export class Device {
   }
 
   /**
-   * @internal Calls `work` at once if fewer than two submissions are in flight, and else when it is its turn in the order
-   * of the calls. Rejects with the reason of a `signal` that is aborted while it waits.
+   * @internal Calls `work` as soon as fewer than two submissions are in flight. Calls that wait for that get their turn in
+   * order. Rejects with the reason of a `signal` that is aborted while it waits.
    */
   async whenFree<R>(work: () => Promise<R>, signal?: AbortSignal): Promise<R> {
     if (!this.#steps.tryEnter()) await this.#steps.enter(signal);

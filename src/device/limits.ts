@@ -87,7 +87,7 @@ export class CallQueue {
     };
     const timer = setTimeout(() => {
       controller.abort(timeout(caller, timeoutMs));
-      // A stream that is no longer read would hold its place for ever.
+      // Without this, a stream that nobody reads any more would keep its place for ever.
       end();
     }, timeoutMs).unref();
     return { signal: controller.signal, end };

@@ -83,7 +83,10 @@ function loadError(cause: unknown, file: string | undefined): PixelCnnError {
   return new PixelCnnError('ERR_NATIVE_LOAD', message, { remedy, cause });
 }
 
-/** Explains why loading `file`, or finding one, failed on a machine, and what to do about it. */
+/**
+ * Explains why loading `file`, or finding one, failed on a machine, and what to do about it. The cases are in order:
+ * each relies on those before it being ruled out.
+ */
 export function explainLoadFailure(
   cause: unknown,
   file: string | undefined,

@@ -1,4 +1,4 @@
-// Loads the native addon and describes its functions to TypeScript; no other file knows them.
+// Loads the native addon, and declares the types of its functions.
 import { PixelCnnError } from '../errors.js';
 import { isError, isPromise } from '../realm.js';
 import { loadBinary } from './native-binary.js';
@@ -22,7 +22,7 @@ export interface Native {
     cudnn: string;
     /** On a GPU "graphs", or the reason why programs run op by op instead of as CUDA graphs. */
     recording: string;
-    /** The numbers of the precisions that it computes in (Precision of native/ops.h). */
+    /** The numbers of the precisions that it computes in (Precision in native/op_shapes.h). */
     precisions: number[];
     /** Whether a packed filter is the same for both directions (native/backend.h). */
     packsOnce: boolean;
@@ -47,10 +47,11 @@ export interface Native {
     program: NativeProgram,
     inputs: ArrayBufferView[],
   ): Promise<{ values: Float64Array; opByOp: string }>;
-  /** While a program is prepared: for how many of its convolutions the device has chosen a way to compute them. */
+  /** Counts, while a program is prepared, its convolutions (`of`) and those whose algorithm is chosen (`made`). */
   programChoices(program: NativeProgram): { made: number; of: number };
 }
 
+/** The version of the addon's interface that this code needs: kAbi of native/addon.cc. */
 const abi = 6;
 let loaded: Native | undefined;
 

@@ -2,10 +2,11 @@
 import { PixelCnnError } from '../errors.js';
 
 /**
- * How activations are stored and multiplied; sums, weights and the optimizer are float32 always. `tf32` stores float32
- * and rounds the factors of convolutions to 10 bits. In the order of native/ops.h.
+ * How activations are stored and multiplied. Sums, weights and the optimizer are always float32. `tf32` stores float32
+ * and rounds the factors of convolutions to 10 bits.
  */
 export type Precision = 'f32' | 'tf32' | 'bf16' | 'f16';
+/** All precisions, in the order of their numbers in native/op_shapes.h. */
 export const precisions = ['f32', 'tf32', 'bf16', 'f16'] as const satisfies readonly Precision[];
 
 /**

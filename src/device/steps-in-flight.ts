@@ -5,7 +5,7 @@ const most = 2;
 
 export class StepsInFlight {
   #count = 0;
-  /** Resolve functions of those that wait for a place, oldest first. Who leaves gives its place directly to the first. */
+  /** Resolve functions of submissions that wait for a place, oldest first. */
   readonly #waiting: (() => void)[] = [];
 
   /** Takes a place and returns true, or returns false if none is free. */
@@ -31,14 +31,14 @@ export class StepsInFlight {
     });
   }
 
-  /** Gives a place back, to the first that waits if there is one. */
+  /** Hands the place to the submission that has waited longest, or frees it if none waits. */
   leave(): void {
     const wake = this.#waiting.shift();
     if (wake === undefined) this.#count -= 1;
     else wake();
   }
 
-  /** Lets everyone who waits continue, because the device is closing and will refuse their work. */
+  /** Lets all waiting submissions continue, because the device is closing and will refuse them. */
   wakeAll(): void {
     for (const wake of this.#waiting.splice(0)) {
       this.#count += 1;

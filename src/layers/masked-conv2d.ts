@@ -13,7 +13,7 @@ import {
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 
-/** One masked convolution of a network. Its channel groups are the image's channels. */
+/** One masked convolution of a network. It has one channel group per image channel. */
 export interface LayerConfig extends Omit<FilterShape, 'algorithm'> {
   /** PyTorch's name of the module, e.g. `net.0`. */
   readonly name: string;
@@ -35,7 +35,7 @@ export class MaskedConv2d {
     this.parameters = parameters;
   }
 
-  /** The convolution of images (N, H, W, C), or of tensors of their size. */
+  /** Returns the shape of this convolution for n images of h x w pixels. */
   shape([n, h, w]: readonly number[], algorithm: Algorithm): MaskedConv2dShape {
     return { n: n!, h: h!, w: w!, ...this.config, algorithm };
   }
@@ -76,7 +76,7 @@ export class MaskedConv2d {
   }
 
   /**
-   * Records the gradient before the ReLU of the layer below, which is 0 where its output x, this layer's input, is 0.
+   * Records the gradient of what the layer below computes before its ReLU. It is 0 where x, the output of that ReLU, is 0.
    * `packedBackward` has the weights packed backward.
    */
   backwardInput(r: Recorder, x: Tensor, gradY: Tensor, algorithm: Algorithm, packedBackward: Tensor): Tensor {

@@ -1,9 +1,9 @@
-// Feeds dynamic binarisation: a program records what it draws from, and every run of the program gives it.
+// Records dynamic binarisation in a program, and makes the inputs that each run of the program needs for it.
 import { binarise } from '../ops/random.js';
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 
-/** The draw of one batch of images. An image's binary pixels follow from the key, the epoch and its index alone. */
+/** What a batch of images is binarised with. An image's binary pixels follow from the key, the epoch and its index alone. */
 export interface Binarisation {
   /** The words of a Philox key. */
   readonly key: readonly [number, number];
@@ -12,7 +12,7 @@ export interface Binarisation {
   readonly index: Uint32Array;
 }
 
-/** Records the binarisation of images of bytes (N, H, W, channels), and the inputs that it draws from. */
+/** Records the binarisation of images of bytes (N, H, W, channels), and the inputs that it needs. */
 export function recordBinarisation(r: Recorder, bytes: Tensor): Tensor {
   const index = r.input('index', [bytes.shape[0]!], 'uint32');
   const random = r.input('random', [4], 'uint32');

@@ -99,7 +99,8 @@ export function parameterCount(config: PixelCnnConfig): number {
 }
 
 /**
- * Checks a file's configuration against what the caller expects of it. `source` is where the file says it.
+ * Checks a file's configuration against what the caller expects of it. `source` says from which part of the file the
+ * configuration was read.
  * @throws PixelCnnError CKPT_CONFIG, with both values.
  */
 export function checkExpected(

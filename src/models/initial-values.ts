@@ -5,8 +5,8 @@ import { philox, seedKey } from '../random/philox.js';
 import { applyMask } from './check-parameters.js';
 import { type NamedArrays, weightShape } from './parameters.js';
 
-/** The event loop gets a turn after so many random words, which take about 2 ms. */
-const wordsPerTurn = 2 ** 14;
+/** The event loop gets a turn after this many calls of philox, which take about 2 ms. */
+const callsPerTurn = 2 ** 14;
 
 /**
  * Draws initial values, which follow from the seed alone. Weights are uniform in ±sqrt(6 / live inputs) for layers that a
@@ -25,6 +25,7 @@ export async function initialParameters(
     const gain = index === configs.length - 1 ? 1 : 6;
     const bound = Math.sqrt(gain / Math.max(liveTaps * c, 1));
     const weight = new Float32Array(k * c * kernelSize * kernelSize);
+    // The 2 is for initial values: each use of a seed has another last word, so that no two share random numbers.
     const counter = [0, index, 0, 2];
     for (let i = 0; i < weight.length; i += 4) {
       counter[0] = i / 4;
@@ -32,7 +33,7 @@ export async function initialParameters(
       for (let lane = 0; lane < 4 && i + lane < weight.length; lane += 1) {
         weight[i + lane] = ((words[lane]! >>> 8) * 2 ** -23 - 1) * bound;
       }
-      if (counter[0] % wordsPerTurn === wordsPerTurn - 1) await new Promise(setImmediate);
+      if (counter[0] % callsPerTurn === callsPerTurn - 1) await new Promise(setImmediate);
     }
     applyMask(weight, config);
     values.set(`${config.name}.weight`, { shape: weightShape(config), data: weight });

@@ -15,7 +15,7 @@ export interface Logits {
   readonly data: Float32Array;
   /** [N, H, W, channels, levels] */
   readonly shape: readonly [number, number, number, number, number];
-  /** What they were computed with. */
+  /** The weights that the logits were computed with. */
   readonly weights: Weights;
 }
 
@@ -24,11 +24,11 @@ export interface LogLikelihood {
   readonly nats: Float64Array;
   /** nats / (H * W * channels * ln 2). */
   readonly bitsPerDim: Float64Array;
-  /** What they were computed with. */
+  /** The weights that the likelihood was computed with. */
   readonly weights: Weights;
 }
 
-/** @internal */
+/** @internal How a forward pass over images is run. */
 export interface ForwardOptions {
   readonly algorithm: Algorithm;
   readonly weights: Weights;
@@ -70,7 +70,7 @@ function buildForward(model: Model, options: ForwardProgramOptions): Promise<For
 /** Float32 values that one run may return: 256 MiB of the 2 GiB that a transfer may have. */
 const outputsPerRun = 2 ** 26;
 
-/** Images per run, at least one: so many that the device is busy and their output can be transferred. */
+/** Returns the images per run, at least one: enough to keep the device busy, if their output can be transferred. */
 export function imagesPerRun(pixelsPerForward: number, pixels: number, outputsPerPixel: number): number {
   return Math.max(1, Math.floor(Math.min(pixelsPerForward, outputsPerRun / outputsPerPixel) / pixels));
 }
@@ -100,8 +100,8 @@ async function runChunks(
       inputs.push(...binarisationInputs({ ...binarisation, index }));
     }
     const dynamic = binarisation !== undefined;
-    const of = { output, n, height, width, algorithm, weights, dynamic };
-    const [result] = await model.programs.use(buildForward, of, (forward) => {
+    const program = { output, n, height, width, algorithm, weights, dynamic };
+    const [result] = await model.programs.use(buildForward, program, (forward) => {
       checkWeights();
       return forward.submit([forward.programs[0].step(inputs)], signal);
     });
@@ -144,8 +144,8 @@ export async function traceNats(
 ): Promise<OpTrace[]> {
   const { count: n, height, width } = images;
   const { algorithm, weights, signal } = options;
-  const of = { output: 'nats', n, height, width, algorithm, weights, dynamic: false } as const;
-  const forward = await buildForward(model, of);
+  const program = { output: 'nats', n, height, width, algorithm, weights, dynamic: false } as const;
+  const forward = await buildForward(model, program);
   try {
     const bytes = asBytes(images.data, images.values, model.config.levels);
     return await forward.trace(forward.programs[0], [bytes], signal);

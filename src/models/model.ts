@@ -10,7 +10,7 @@ import { ProgramCache } from './program-cache.js';
 import type { Weights } from './weights.js';
 import { WeightsLock } from './weights-lock.js';
 
-/** How many compiled programs a model keeps for calls to come. */
+/** How many compiled programs a model keeps for later calls. */
 const mostIdlePrograms = 6;
 
 /** The weights that a new model begins with. */
@@ -91,8 +91,8 @@ export class Model {
   }
 
   /**
-   * Notes that the weights change. It is called right before the change is submitted, so that whatever others submit
-   * later comes after it.
+   * Notes that the weights change. It is called right before the change is submitted, so that a call which sees the new
+   * version submits its work after the change.
    */
   weightsChange(holds: readonly Weights[]): void {
     this.#holds = holds;

@@ -7,7 +7,7 @@ import type { Model } from './model.js';
 import { type PackedWeights, recordPack } from './network.js';
 import type { Weights } from './weights.js';
 
-/** Programs that share memory and the packed weights of a model. `P` has a program for each recorder given. */
+/** Programs that share memory and the packed weights of a model. */
 export class PackedPrograms<P extends readonly Program[]> {
   readonly programs: P;
   readonly #model: Model;
@@ -21,7 +21,7 @@ export class PackedPrograms<P extends readonly Program[]> {
     this.programs = programs;
   }
 
-  /** Compiles a program for each recorder that `record` returns. */
+  /** Compiles one program for each recorder that `record` returns, in that order. */
   static async compile<R extends readonly Recorder[]>(
     model: Model,
     weights: Weights,
@@ -34,7 +34,7 @@ export class PackedPrograms<P extends readonly Program[]> {
     return new PackedPrograms(model, packProgram!, programs as { [K in keyof R]: Program });
   }
 
-  /** Submits runs of these programs and resolves with the outputs of the last one. */
+  /** Packs the weights if they have changed, submits runs of these programs, and resolves with the last one's outputs. */
   submit(runs: readonly ProgramRun[], signal?: AbortSignal): Promise<ArrayBuffer[]> {
     const { version, device } = this.#model;
     const pack = this.#packedVersion === version ? [] : [this.#pack.step([])];

@@ -49,7 +49,7 @@ export class ParameterSet {
     );
   }
 
-  /** The index of a tensor's first value in `flat`. */
+  /** Returns the index of a tensor's first value in `flat`. */
   #start(tensor: Tensor): number {
     return ((tensor.placed!.block - this.flat.placed!.block) * blockBytes) / 4;
   }
@@ -62,7 +62,7 @@ export class ParameterSet {
   }
 }
 
-/** The shape of a layer's weight: (K, C, R, S). */
+/** Returns the shape of a layer's weight: (K, C, R, S). */
 export function weightShape({ c, k, kernelSize }: LayerConfig): [number, number, number, number] {
   return [k, c, kernelSize, kernelSize];
 }

@@ -1,9 +1,9 @@
 // Lets calls that read a model's weights and training steps that change them take turns.
 
 /**
- * A call that runs in several pieces must see the weights of one training step: a sample is drawn with them, and a mean
- * likelihood is of one model. A training step therefore waits until the calls under way have ended. Calls that come
- * meanwhile wait until that step is submitted, so that neither side can keep the other waiting for ever.
+ * A call that runs in several pieces, such as drawing a sample, must see the same weights in all of them. A training step
+ * therefore waits until the calls under way have ended. Calls that come meanwhile wait until that step is submitted, so
+ * that neither side can keep the other waiting for ever.
  */
 export class WeightsLock {
   #reads = 0;
@@ -39,8 +39,8 @@ export class WeightsLock {
         await untilAborted(new Promise<void>((resolve) => this.#whenUnread.push(resolve)), signal);
       }
       this.#changesWaiting -= 1;
-      // The device runs submissions in their order, so nobody has to wait here until the change has run.
-      // A change whose predecessor was given up must not be submitted in the predecessor's place.
+      // The device runs submissions in their order, so a later read need not wait until the change has run.
+      // The wait above also ends when the signal is aborted, and then nothing may be submitted.
       if (this.#reads === 0 && !signal?.aborted) result = (async () => submit())();
     });
     await this.#change;

@@ -57,10 +57,10 @@ export function withWeights<R>(
 }
 
 /**
- * Returns a check that a call with several submissions makes right before each of them: it throws ERR_MODEL_IN_USE if the
- * weights have changed since the first. Calls that hold the model's lock always pass it. A stream does not hold the lock,
- * because its reader may pause for as long as it likes and would keep a training run waiting.
- * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS if a training run has ended the average since it was chosen.
+ * Returns a function for calls with several submissions, to call right before each of them. It throws ERR_MODEL_IN_USE if
+ * the weights have changed meanwhile. They cannot for calls that hold the model's lock; a stream does not hold it, because
+ * a reader that pauses would keep a training run waiting.
+ * @throws PixelCnnError ERR_NO_SUCH_WEIGHTS if the model no longer holds the weights that were chosen.
  */
 export function checkUnchanged(
   model: { readonly holds: readonly Weights[]; readonly version: number },

@@ -6,19 +6,22 @@ export interface Front {
   readonly slope: number;
 }
 
-/** Positions until every pixel is drawn: W + slope * (H - 1). */
+/** Returns the number of positions until every pixel is drawn: W + slope * (H - 1). */
 export function frontSteps(front: Front, h: number, w: number): number {
   return w + front.slope * (h - 1);
 }
 
-/** The number of rows of an image, and thereby of its pixels, that are on the front at position `t`. */
+/** Returns how many rows of an image have a pixel on the front at position `t`. Each has at most one. */
 export function frontRows({ slope }: Front, h: number, w: number, t: number): number {
   const first = Math.max(0, Math.floor((t - w) / slope) + 1);
   const last = Math.min(h - 1, Math.floor(t / slope));
   return Math.max(0, last + 1 - first);
 }
 
-/** The shape of an activation of the sampler, which carries its own zero border. */
+/**
+ * Returns the shape of the sampler's activations: `pad` rows of zeros above the image and `pad` columns at both sides.
+ * There is no border below, because masked filters read nothing there.
+ */
 export function paddedShape(front: Front, n: number, h: number, w: number, channels: number): number[] {
   return [n, front.pad + h, front.pad + w + front.pad, channels];
 }

@@ -5,8 +5,8 @@ import type { Front } from './front.js';
 import { type MaskedConv2dShape, shapeNumbers } from './masked-conv2d.js';
 
 /**
- * One hidden layer with ReLU at the front t = position + `ahead`, for the output channels of one channel group. `x` and
- * `y` are padded ({@link paddedShape}). Its results have the same bits as those of maskedConv2dForward with `direct`.
+ * Records one hidden layer with ReLU at the front t = position + `ahead`, for the output channels of one channel group.
+ * `x` and `y` are padded ({@link paddedShape}). The results have the same bits as maskedConv2dForward with `direct`.
  */
 export function maskedConv2dFront(
   r: Recorder,

@@ -9,12 +9,13 @@ import { check } from '../errors.js';
 import type { Recorder } from '../program/recorder.js';
 import { shapeText, type Tensor } from '../program/tensor.js';
 
+/** At the centre tap, mask A hides the inputs of the output's own channel group, and mask B shows them. */
 export type MaskType = 'A' | 'B';
 
 /**
- * `direct` computes every live tap and is exactly causal. `winograd` needs fewer multiplications for kernels 3, 5 and
- * 7 (others run direct), but its rounding mixes neighbouring pixels. `auto` is the fastest there is; on a GPU it is
- * chosen by timing our kernels and cuDNN's, and `winograd` means the same.
+ * `direct` computes every live tap and is exactly causal. `winograd` needs fewer multiplications for kernels 3, 5 and 7
+ * (others run direct), but its rounding mixes neighbouring pixels. On the CPU `auto` takes the one that is expected to be
+ * faster. On a GPU it takes the fastest of our kernels and cuDNN's, which are timed once, and `winograd` means the same.
  */
 export type Algorithm = 'auto' | 'direct' | 'winograd';
 export const algorithms = ['auto', 'direct', 'winograd'] as const;
@@ -44,14 +45,14 @@ export interface MaskedConv2dShape extends FilterShape {
 export type Direction = 'forward' | 'backward';
 const directions: readonly Direction[] = ['forward', 'backward'];
 
-/** The integers of MaskedConv2dShape in native/ops.h. */
+/** Returns the integers of MaskedConv2dShape in native/op_shapes.h. */
 export function shapeNumbers(r: Recorder, shape: MaskedConv2dShape): number[] {
   const { n, h, w, c, k, kernelSize, maskType, channelGroups, algorithm } = shape;
   const mask = maskType === 'A' ? 0 : 1;
   return [n, h, w, c, k, kernelSize, mask, channelGroups, algorithms.indexOf(algorithm), r.precisionNumber];
 }
 
-/** The integers of a filter without images: native code reads it as the convolution of one image of one pixel. */
+/** Returns the integers of a filter. Native code reads them as the convolution of one image of one pixel. */
 function filterNumbers(r: Recorder, filter: FilterShape): number[] {
   return shapeNumbers(r, { ...filter, n: 1, h: 1, w: 1 });
 }
@@ -61,7 +62,7 @@ export function packedBytes(r: Recorder, filter: FilterShape, direction: Directi
   return r.device.packedBytes(Int32Array.from(filterNumbers(r, filter)), directions.indexOf(direction));
 }
 
-/** The number of taps before the centre in raster order. They are live for all channels, the centre for some. */
+/** Counts the taps before the centre in raster order. They are live for all channels, the centre only for some. */
 export function tapsBeforeCentre(kernelSize: number): number {
   return (kernelSize ** 2 - 1) / 2;
 }
@@ -116,24 +117,23 @@ export function maskedConv2dPack(r: Recorder, label: string, filters: readonly F
 }
 
 /**
- * Records y (N, H, W, K) from x (N, H, W, C), followed by a ReLU if `relu`. With `floatY` y is float32 whatever the
- * precision of the program.
+ * Records y (N, H, W, K) from x (N, H, W, C), followed by a ReLU if `relu`. With `floatY` y is float32 in every precision.
  */
 export function maskedConv2dForward(
   r: Recorder,
   label: string,
-  g: MaskedConv2dShape,
+  shape: MaskedConv2dShape,
   operands: { x: Tensor; packed: Tensor; bias: Tensor; relu: boolean; floatY?: boolean },
 ): Tensor {
   const { x, packed, bias, relu, floatY = false } = operands;
-  checkShape(label, 'x', x, [g.n, g.h, g.w, g.c]);
-  checkShape(label, 'bias', bias, [g.k]);
-  const shape = [g.n, g.h, g.w, g.k];
-  const y = floatY ? r.tensor(`${label} y`, shape) : r.activation(`${label} y`, shape);
+  checkShape(label, 'x', x, [shape.n, shape.h, shape.w, shape.c]);
+  checkShape(label, 'bias', bias, [shape.k]);
+  const yShape = [shape.n, shape.h, shape.w, shape.k];
+  const y = floatY ? r.tensor(`${label} y`, yShape) : r.activation(`${label} y`, yShape);
   r.emit({
     name: 'maskedConv2dForward',
     label,
-    numbers: [...shapeNumbers(r, g), relu ? 1 : 0, floatY ? 1 : 0],
+    numbers: [...shapeNumbers(r, shape), relu ? 1 : 0, floatY ? 1 : 0],
     operands: [x, packed, bias, y],
     result: y,
   });
@@ -147,16 +147,16 @@ export function maskedConv2dForward(
 export function maskedConv2dBackwardInput(
   r: Recorder,
   label: string,
-  g: MaskedConv2dShape,
+  shape: MaskedConv2dShape,
   operands: { gradY: Tensor; packedBackward: Tensor; reluOutput: Tensor | null },
 ): Tensor {
   const { gradY, packedBackward, reluOutput } = operands;
-  checkShape(label, 'gradY', gradY, [g.n, g.h, g.w, g.k]);
-  const gradX = r.activation(`${label} gradX`, [g.n, g.h, g.w, g.c]);
+  checkShape(label, 'gradY', gradY, [shape.n, shape.h, shape.w, shape.k]);
+  const gradX = r.activation(`${label} gradX`, [shape.n, shape.h, shape.w, shape.c]);
   r.emit({
     name: 'maskedConv2dBackwardInput',
     label,
-    numbers: shapeNumbers(r, g),
+    numbers: shapeNumbers(r, shape),
     operands: [gradY, packedBackward, reluOutput, gradX],
     result: gradX,
   });
@@ -167,23 +167,23 @@ export function maskedConv2dBackwardInput(
 export function maskedConv2dBackwardWeight(
   r: Recorder,
   label: string,
-  g: MaskedConv2dShape,
+  shape: MaskedConv2dShape,
   operands: { x: Tensor; gradY: Tensor; gradWeight: Tensor; gradBias: Tensor },
 ): void {
   const { x, gradY, gradWeight, gradBias } = operands;
-  checkShape(label, 'x', x, [g.n, g.h, g.w, g.c]);
-  checkShape(label, 'gradY', gradY, [g.n, g.h, g.w, g.k]);
-  checkShape(label, 'gradWeight', gradWeight, [g.k, g.c, g.kernelSize, g.kernelSize]);
+  checkShape(label, 'x', x, [shape.n, shape.h, shape.w, shape.c]);
+  checkShape(label, 'gradY', gradY, [shape.n, shape.h, shape.w, shape.k]);
+  checkShape(label, 'gradWeight', gradWeight, [shape.k, shape.c, shape.kernelSize, shape.kernelSize]);
   r.emit({
     name: 'maskedConv2dBackwardWeight',
     label,
-    numbers: shapeNumbers(r, g),
+    numbers: shapeNumbers(r, shape),
     operands: [x, gradY, gradWeight, gradBias],
     result: gradWeight,
   });
 }
 
-/** @throws PixelCnnError ERR_SHAPE unless the tensor has this shape. */
+/** Throws ERR_SHAPE unless the tensor has this shape. */
 export function checkShape(label: string, name: string, tensor: Tensor, shape: readonly number[]): void {
   const equal =
     tensor.shape.length === shape.length && tensor.shape.every((size, axis) => size === shape[axis]);

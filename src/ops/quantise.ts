@@ -1,4 +1,4 @@
-// Records how image bytes become levels and the network's input. src/data/levels.ts explains why in this way.
+// Records how image bytes become levels and the network's input. src/data/levels.ts explains the formula.
 //
 //   level = floor(byte * levels / 256), x = level / (levels - 1)
 import type { Recorder } from '../program/recorder.js';

@@ -19,7 +19,10 @@ export function randomUniform(
   });
 }
 
-/** Records 255 with probability byte / 255 and else 0, drawn anew for every epoch (the third word of `random`). */
+/**
+ * Records the draw of binary images: each byte becomes 255 with probability byte / 255, and 0 otherwise. The draw is
+ * another one in every epoch, which is the third word of `random`.
+ */
 export function binarise(
   r: Recorder,
   label: string,

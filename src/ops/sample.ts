@@ -5,8 +5,8 @@ import type { Front } from './front.js';
 import { type HeadShape, headNumbers } from './softmax-cross-entropy.js';
 
 /**
- * Draws one image channel at the front t = position + `ahead`; a t beyond the image has no pixels, so that one program
- * may contain many fronts. The drawn level goes to `level` and, as the network's input, to `image`.
+ * Records the draw of one image channel at the front t = position + `ahead`. A front beyond the image has no pixels, so a
+ * program of many fronts may run past the last. The drawn level goes to `level` and, as the network's input, to `image`.
  */
 export function sampleFront(
   r: Recorder,
@@ -38,7 +38,7 @@ export function sampleFront(
   });
 }
 
-/** Advances the wavefront: position = position + fronts. */
+/** Records the advance of the wavefront: position = position + fronts. */
 export function nextFront(r: Recorder, label: string, fronts: number, position: Tensor): void {
   r.emit({ name: 'nextFront', label, numbers: [fronts], operands: [position], result: position });
 }

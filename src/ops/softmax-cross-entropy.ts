@@ -12,24 +12,24 @@ export interface HeadShape {
   readonly levels: number;
 }
 
-/** The integers of a head in native/ops.h. */
-export function headNumbers(r: Recorder, g: HeadShape): number[] {
-  return [g.n, g.h, g.w, g.c, g.channels, g.levels, r.precisionNumber];
+/** Returns the integers of a head in native/ops.h. */
+export function headNumbers(r: Recorder, shape: HeadShape): number[] {
+  return [shape.n, shape.h, shape.w, shape.c, shape.channels, shape.levels, r.precisionNumber];
 }
 
 /** Records nats (N, float64), -log p of each image's levels. */
 export function softmaxCrossEntropy(
   r: Recorder,
   label: string,
-  g: HeadShape,
+  shape: HeadShape,
   operands: { x: Tensor; packed: Tensor; bias: Tensor; level: Tensor },
 ): Tensor {
   const { x, packed, bias, level } = operands;
-  const nats = r.tensor(`${label} nats`, [g.n], 'float64');
+  const nats = r.tensor(`${label} nats`, [shape.n], 'float64');
   r.emit({
     name: 'softmaxCrossEntropy',
     label,
-    numbers: headNumbers(r, g),
+    numbers: headNumbers(r, shape),
     operands: [x, packed, bias, level, nats],
     result: nats,
   });
@@ -43,7 +43,7 @@ export function softmaxCrossEntropy(
 export function softmaxCrossEntropyBackward(
   r: Recorder,
   label: string,
-  g: HeadShape,
+  shape: HeadShape,
   operands: {
     x: Tensor;
     packed: Tensor;
@@ -55,12 +55,12 @@ export function softmaxCrossEntropyBackward(
   },
 ): { nats: Tensor; gradX: Tensor } {
   const { x, packed, packedBackward, bias, level, gradWeight, gradBias } = operands;
-  const nats = r.tensor(`${label} nats`, [g.n], 'float64');
-  const gradX = r.activation(`${label} gradX`, [g.n, g.h, g.w, g.c]);
+  const nats = r.tensor(`${label} nats`, [shape.n], 'float64');
+  const gradX = r.activation(`${label} gradX`, [shape.n, shape.h, shape.w, shape.c]);
   r.emit({
     name: 'softmaxCrossEntropyBackward',
     label,
-    numbers: headNumbers(r, g),
+    numbers: headNumbers(r, shape),
     operands: [x, packed, packedBackward, bias, level, nats, gradX, gradWeight, gradBias],
     result: gradX,
   });

@@ -2,7 +2,7 @@
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 
-/** Writes zeros up to the end of the tensor's last word of 32 bits. */
+/** Records zeros for the whole tensor. The op counts words of 32 bits, so it also clears up to 3 bytes of padding. */
 export function zero(r: Recorder, label: string, y: Tensor): void {
   r.emit({ name: 'zero', label, numbers: [Math.ceil(y.bytes / 4)], operands: [y], result: y });
 }

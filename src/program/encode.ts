@@ -5,8 +5,8 @@ import type { RecordedOp, Recorder } from './recorder.js';
 import type { Tensor, TensorMemory } from './tensor.js';
 
 /**
- * Returns the integers of a program. `place` says where each of its tensors lies. For each op: its id, the count of the
- * integers that follow, its numbers, then arena and block of each operand; arena -1 stands for an absent operand.
+ * Returns the integers of a program. An op is encoded as its id, the count of the integers that follow, its numbers, and
+ * arena and block of each operand, as `place` gives them. An absent operand has arena -1.
  */
 export function encodeOps(
   ops: readonly RecordedOp[],

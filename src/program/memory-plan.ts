@@ -15,8 +15,8 @@ export interface MemoryPlan {
 }
 
 /**
- * Greedy by size (Pisarchyk & Lee 2020, "Efficient memory management for deep neural net inference"): the largest
- * tensor first, each at the lowest offset that is free during its whole life.
+ * Places the largest tensor first, and each at the lowest offset that is free during its whole life: "greedy by size" in
+ * Pisarchyk & Lee 2020, "Efficient memory management for deep neural net inference".
  */
 export function planMemory(lifetimes: readonly Lifetime[]): MemoryPlan {
   const order = lifetimes

@@ -8,7 +8,7 @@ import { planMemory } from './memory-plan.js';
 import type { RecordedOp, Recorder } from './recorder.js';
 import { blockBytes, blocksOf, type Tensor, type TensorMemory } from './tensor.js';
 
-/** What a traced run measured of one op. */
+/** The measurements of one op in a traced run. */
 export interface OpTrace {
   readonly label: string;
   readonly op: string;
@@ -22,16 +22,16 @@ export interface OpTrace {
 }
 
 /**
- * How far a device is with choosing the fastest way to compute each convolution of a program, which it does before the
- * program's first run. 0 of 0 at all other times.
+ * The progress of a device in choosing the fastest algorithm for each convolution of a program. It chooses before the
+ * program's first run; at all other times the progress is 0 of 0.
  */
 export interface Choices {
-  /** The number of convolutions that it has chosen for. */
+  /** The convolutions whose algorithm is chosen, out of `of`. */
   readonly made: number;
   readonly of: number;
 }
 
-/** A list of ops that a device runs again and again, with memory of its own. */
+/** A compiled list of ops, with the memory that they need, which a device can run many times. */
 export class Program {
   readonly device: Device;
   readonly #program: NativeProgram;
@@ -130,7 +130,7 @@ export class Program {
     }));
   }
 
-  /** How far the device is with its {@link Choices}, which take seconds to minutes on a GPU with cuDNN. */
+  /** The progress of the device's {@link Choices}, which take seconds to minutes on a GPU with cuDNN. */
   get choices(): Choices {
     return callNative(() => native().programChoices(this.step([]).program));
   }

@@ -11,7 +11,7 @@ export interface RecordedOp {
   /** The name that traces and errors show, e.g. `net.2 forward`. */
   readonly label: string;
   readonly numbers: readonly number[];
-  /** The tensors that the op reads and writes. Null stands for an absent optional operand. */
+  /** The tensors that the op reads and writes. An optional operand that is absent is null. */
   readonly operands: readonly (Tensor | null)[];
   /** The op's main result, whose shape traces show. */
   readonly result: Tensor | undefined;
@@ -35,7 +35,7 @@ export class Recorder {
     this.precision = precision;
   }
 
-  /** The precision as a number of native/ops.h. */
+  /** The precision as a number of native/op_shapes.h. */
   get precisionNumber(): number {
     return precisions.indexOf(this.precision);
   }

@@ -47,7 +47,7 @@ export interface Chunk extends Fronts {
   readonly program: 'front' | 'block';
   readonly repeat: number;
   readonly to: number;
-  /** How long it takes at most. Infinite if nothing was timed before. */
+  /** The longest time that it can take, by {@link mostMilliseconds}. Infinite if nothing was timed before. */
   readonly milliseconds: number;
 }
 

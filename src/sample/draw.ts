@@ -48,7 +48,7 @@ export interface Job {
   temperature: number;
   firstIndex: number;
   weights: Weights;
-  /** The weights that the call names, if it names some. */
+  /** The weights that the caller asked for, if any. */
   asked: Weights | undefined;
   signal: AbortSignal | undefined;
   /** Whether the result holds bytes or levels. */
@@ -80,7 +80,10 @@ interface FinishedChunk {
   readonly arrived: number;
 }
 
-/** Draws all images; yields frames if the job asks for them. */
+/**
+ * Draws all images, and yields frames if the job asks for them. `submit` keeps the device supplied with chunks, and the
+ * loop takes their results in order.
+ */
 export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame, SampledImages> {
   const { count, height, width, signal } = job;
   const { channels, levels } = model.config;
@@ -126,7 +129,7 @@ export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame,
       checkWeights();
       const batch = from === 0 ? batchOf(job, first, n, perImage, height * width) : undefined;
       const behind = inFlight.length > 0;
-      // Before the device can begin: on a busy machine this thread may stand still right behind the call.
+      // The time is taken before the call, because on a busy machine this thread may be paused right after it.
       const submitted = performance.now();
       const drawn = sampler.draw(chunk, batch, signal);
       // The rejection is handled when the chunk is awaited; this keeps Node from reporting it before that.
@@ -174,8 +177,8 @@ export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame,
 /**
  * Times a chunk whose result arrives now, and notes the time with its sampler. The device began the chunk when the one
  * before it ended, but busy JavaScript may notice that late, so that both seem to arrive at once. A chunk that was
- * submitted behind another is therefore never taken to be faster than that one was. If that one was of another sampler, all
- * the time since its own submission counts.
+ * submitted behind another is therefore never taken to be faster than that one was. If that one was of another sampler, the
+ * two cannot be compared, and the chunk is timed from its own submission.
  */
 function timeOf(
   { sampler, chunk, submitted, behind }: ChunkInFlight,
@@ -196,7 +199,7 @@ function timeOf(
 class Samplers {
   readonly #model: Model;
   readonly #job: Job;
-  // The leases are held across awaits and yields of the caller.
+  /** By the number of images of a batch. They last until the whole job has ended. */
   readonly #leases = new Map<number, ProgramLease<FrontSampler>>();
 
   constructor(model: Model, job: Job) {

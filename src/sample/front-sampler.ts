@@ -13,7 +13,7 @@ import { Recorder } from '../program/recorder.js';
 import { activationType, type DType, dtypeBytes, elements, type Tensor } from '../program/tensor.js';
 import type { Chunk, TimedFronts } from './chunks.js';
 
-/** What a batch of n images is drawn from. */
+/** The inputs that a batch of n images is drawn from. */
 export interface SamplerBatch {
   /** (n) the index of each image under its seed. */
   readonly index: Uint32Array;
@@ -42,8 +42,9 @@ export function frontOf(model: Model): Front {
 }
 
 /**
- * Returns how many images are drawn as one batch. A front has few of an image's pixels, so a GPU needs more images to be busy than a
- * forward pass has. Since the sampler keeps the activations of all pixels, it takes the additional images only up to 4 GiB of them.
+ * Returns how many images are drawn as one batch. A front has few of an image's pixels, so a GPU needs more images than in
+ * a forward pass to be busy. The sampler keeps the activations of all pixels, so it takes these additional images only as
+ * long as the activations fit into 4 GiB.
  */
 export function imagesPerBatch(model: Model, h: number, w: number): number {
   const { channels, hiddenChannels } = model.config;
@@ -57,12 +58,12 @@ export function imagesPerBatch(model: Model, h: number, w: number): number {
   return Math.max(1, Math.min(most, Math.max(always, Math.floor(2 ** 32 / bytes))));
 }
 
-/** The most ops of a block. Longer blocks would gain nothing, because nothing waits between two runs of a block. */
+/** The most ops of a block. Longer blocks would gain nothing, because the GPU does not wait between two runs anyway. */
 const mostBlockOps = 8192;
 
-/** The programs that draw a batch of images; they share their memory. */
+/** The programs that draw a batch of images. They share their memory. */
 export class FrontSampler {
-  /** The fronts of a block; 0 on a device that gains nothing by blocks. */
+  /** The number of fronts in a block; 0 on the CPU, which gains nothing by blocks. */
   readonly block: number;
   /** The work with this sampler that was timed last, from which the length of the next chunk follows. */
   timed: TimedFronts | undefined;
@@ -118,15 +119,18 @@ export interface SamplerOptions {
   readonly height: number;
   readonly width: number;
   readonly weights: Weights;
-  /** Batches say which pixels are known, and their levels. */
+  /** Whether batches say which pixels are known, and their levels. */
   readonly known?: boolean;
-  /** Batches bring the uniforms that the levels are drawn with. */
+  /** Whether batches bring the uniforms that levels are drawn with, instead of a seed. */
   readonly given?: boolean;
-  /** The logits are kept and returned. */
+  /** Whether the logits are kept and returned. */
   readonly logits?: boolean;
 }
 
-/** Compiles a sampler for n images. */
+/**
+ * Compiles a sampler for n images. One program begins a batch, one draws a front and, on a GPU, one draws a block of
+ * fronts; they exchange values through states, which keep their memory between runs.
+ */
 export async function buildSampler(model: Model, options: SamplerOptions): Promise<FrontSampler> {
   const { n, height: h, width: w, given } = options;
   const { channels, levels, hiddenChannels } = model.config;
@@ -151,7 +155,7 @@ export async function buildSampler(model: Model, options: SamplerOptions): Promi
   const activations = hidden.map((layer) =>
     begin.activationState(`${layer.config.name} y`, paddedShape(front, n, h, w, layer.config.k)),
   );
-  // A zero of any of these types is zero bits.
+  // Zero is all bits 0 in each of these element types, so one op clears them all.
   const position = begin.state('position', [1], 'int32');
   for (const tensor of [image, ...activations, position]) zero(begin, `clear ${tensor.name}`, tensor);
 

@@ -38,7 +38,7 @@ export const sampleSchema = z.strictObject({
 export const streamSchema = z.strictObject({
   ...sizes,
   ...common,
-  /** A frame after this many steps of the wavefront. Default: about 40 frames. */
+  /** The steps of the wavefront from one frame to the next. Default: so many that there are about 40 frames. */
   stepsPerFrame: z.int().min(1).max(65536).optional(),
 });
 export const completeSchema = z.strictObject({
@@ -52,19 +52,19 @@ export const completeSchema = z.strictObject({
 });
 
 /**
- * What {@link PixelCNN.sample} takes.
+ * The options of {@link PixelCNN.sample}.
  *
  * @interface
  */
 export type SampleOptions = z.input<typeof sampleSchema>;
 /**
- * What {@link PixelCNN.sampleStream} takes.
+ * The options of {@link PixelCNN.sampleStream}.
  *
  * @interface
  */
 export type SampleStreamOptions = z.input<typeof streamSchema>;
 /**
- * What {@link PixelCNN.complete} takes.
+ * The options of {@link PixelCNN.complete}.
  *
  * @interface
  */

@@ -109,7 +109,7 @@ export async function completeImages(model: Model, options: CompleteOptions): Pr
     const completed = await withWeights('complete', model, job.asked, signal, (weights) =>
       finish(draw(model, { ...drawing, weights })),
     );
-    // Known pixels keep the byte they had, not the byte their level stands for.
+    // Known pixels keep their byte. Their level would give back a rounded one.
     for (let pixel = 0; pixel < pixels.length; pixel += 1) {
       if (pixels[pixel] === 0) continue;
       const at = pixel * channels;
@@ -129,7 +129,7 @@ function newJob(model: Model, caller: string, options: z.output<typeof streamSch
       { remedy: 'pass height and width; only a model trained on images knows their size' },
     );
   }
-  // Users may set the model's own size to anything.
+  // The size may come from `model.imageSize`, which users can set to anything.
   parseOptions(caller, sizesSchema, { height, width });
   check(height * width * model.config.channels <= 2 ** 22, 'ERR_LIMIT', () => {
     return `${caller}: images of ${height}x${width} exceed the limit of ${2 ** 22} values per image`;

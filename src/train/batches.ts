@@ -40,7 +40,7 @@ export class TrainingImages {
   #shuffled: Uint32Array = new Uint32Array(0);
   #shuffledEpoch = -1;
 
-  /** `levels` are the model's. */
+  /** `levels` is the model's number of levels. */
   constructor(dataset: ImageBatch, levels: number, settings: TrainSettings) {
     const { batchSize, seed, validation } = settings;
     const split = splitIndices(dataset.count, validation.share, seed);
@@ -54,12 +54,12 @@ export class TrainingImages {
     this.#levels = levels;
   }
 
-  /** The epoch that a step belongs to; both count from 0. */
+  /** Returns the epoch that a step belongs to; both count from 0. */
   epochOf(step: number): number {
     return Math.floor(step / this.stepsPerEpoch);
   }
 
-  /** The batch of a step, counted from 0. The last batch of an epoch may be smaller than the others. */
+  /** Returns the batch of a step, counted from 0. The last batch of an epoch may be smaller than the others. */
   batch(step: number): Batch {
     const epoch = this.epochOf(step);
     if (epoch !== this.#shuffledEpoch) {
@@ -75,12 +75,12 @@ export class TrainingImages {
   }
 }
 
-/** The training indices in the order of one epoch. */
+/** Returns the training indices in the order of one epoch. */
 function shuffledIndices(training: Uint32Array, seed: number, epoch: number): Uint32Array {
   return permutation(training.length, seed, epoch).map((i) => training[i]!);
 }
 
-/** The bytes, or levels, of the images at `indices`, one image after the other. */
+/** Copies the bytes, or levels, of the images at `indices`, one image after the other. */
 function gatherValues(images: ImageBatch, indices: Uint32Array): Uint8Array {
   const size = images.height * images.width * images.channels;
   const values = new Uint8Array(indices.length * size);

@@ -118,7 +118,7 @@ export class CheckpointFolder {
   }
 
   /**
-   * The oldest checkpoint, if removing old ones frees enough space and the newest, which is kept, is
+   * Returns the oldest checkpoint if removing old ones frees enough space and the newest, which is kept, is
    * complete.
    */
   async #dispensable({ missing = 0 }: FullDiskError): Promise<string | undefined> {
@@ -173,13 +173,13 @@ export async function newestCheckpoint(folder: string): Promise<NewestCheckpoint
   );
 }
 
-/** The step and the path of the newest checkpoint in a folder, whether or not it is complete. */
+/** Returns the step and the path of the newest checkpoint in a folder, whether or not it is complete. */
 export async function newestStep(folder: string): Promise<{ path: string; step: number } | undefined> {
   const [best, newest] = [await bestIn(folder), (await stepsIn(folder))[0]];
   return best !== undefined && best.step > (newest?.step ?? -1) ? best : newest;
 }
 
-/** The best checkpoint in a folder and its step; undefined if there is none or it is damaged. */
+/** Reads the best checkpoint in a folder and its step. Returns undefined if there is none or it is damaged. */
 async function bestIn(folder: string): Promise<{ path: string; file: ModelFile; step: number } | undefined> {
   const path = join(folder, bestFile);
   try {
@@ -191,7 +191,7 @@ async function bestIn(folder: string): Promise<{ path: string; file: ModelFile; 
   }
 }
 
-/** The step checkpoints in a folder, newest first. */
+/** Lists the step checkpoints in a folder, newest first. */
 export async function stepsIn(folder: string): Promise<{ path: string; step: number }[]> {
   const found = (await readdir(folder)).flatMap((name) => {
     const step = stepFile.exec(name)?.[1];
@@ -200,7 +200,7 @@ export async function stepsIn(folder: string): Promise<{ path: string; step: num
   return found.sort((a, b) => b.step - a.step);
 }
 
-/** Bytes that a file takes on its disk, in whole blocks of 512 bytes if the system reports blocks. */
+/** Returns the bytes that a file takes on its disk, in whole blocks of 512 bytes if the system reports blocks. */
 async function spaceOf(path: string): Promise<number> {
   const { size, blocks } = await stat(path);
   return Math.max(size, blocks * 512);

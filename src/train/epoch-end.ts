@@ -20,7 +20,7 @@ export class EpochEnd {
   readonly #progress: RunProgress;
   readonly #saver: RunSaver | undefined;
   readonly #signal: AbortSignal;
-  /** Of the validation images; computed once. */
+  /** The digest of the validation images, computed once. */
   #validationDigest: string | undefined;
 
   /** `signal` is the caller's; a run that it aborts ends with its reason. */
@@ -40,8 +40,8 @@ export class EpochEnd {
   }
 
   /**
-   * Returns whether the validation after `epoch` was the best so far. When the run is stopped meanwhile, the
-   * epoch stays open: its sums are kept, and a resumed run ends it first.
+   * Validates and draws samples, and returns whether the validation after `epoch` was the best so far. When the
+   * run is stopped meanwhile, the epoch stays open: its sums are kept, and a resumed run ends it first.
    */
   async run(epoch: number): Promise<boolean> {
     const { stopSignal } = this.#run;
@@ -68,7 +68,7 @@ export class EpochEnd {
     const { step } = this.#progress;
     checkValidation(images);
     await this.#compareWith(images, `${weights} ${protocol}`);
-    // The event `validation` reports the end.
+    // The end is not reported here, because the event `validation` follows.
     const onEvent = ({ done, of }: ProgressEvent) => {
       if (done < of) this.#run.emit({ type: 'validating', step, done, of });
     };
@@ -85,8 +85,8 @@ export class EpochEnd {
   }
 
   /**
-   * Starts the search for the best anew when validation losses before were of other images, weights or
-   * protocol.
+   * Forgets the best validation if it was measured with other images, weights or protocol, because the losses are
+   * then not comparable.
    */
   async #compareWith(images: ImageBatch, measure: string): Promise<void> {
     const { position } = this.#progress;
@@ -108,7 +108,7 @@ export class EpochEnd {
   }
 }
 
-/** The caller may have transferred the images to another thread meanwhile. */
+/** Throws if the caller has transferred the images to another thread meanwhile. */
 function checkValidation({ data }: ImageBatch): void {
   checkBytes(data, 'train: validation.data');
 }

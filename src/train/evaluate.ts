@@ -57,7 +57,7 @@ export interface Evaluation {
  *
  * It fails as {@link PixelCNN.logLikelihood} does: mostly with ERR_IMAGE_CHANNELS or ERR_IMAGE_VALUES for
  * images that do not fit the model, and with ERR_NO_SUCH_WEIGHTS for weights that it does not hold; also with
- * ERR_INVALID_ARG_VALUE for a protocol that does not fit the model, and with whatever `onEvent` throws. See
+ * ERR_INVALID_ARG_VALUE for a protocol that does not fit the model, and with what `onEvent` throws. See
  * docs/errors.md.
  */
 export async function evaluate(

@@ -41,8 +41,8 @@ export class FolderLock {
   }
 
   /**
-   * Locks a folder until `release` or the end of the process, even a crash: the lock of a process that no
-   * longer runs is taken over at once, and that of another machine if it was not renewed for a minute.
+   * Locks a folder until `release` or the end of the process, even by a crash. Others take over the lock of a
+   * process that no longer runs at once, and that of another machine if it was not renewed for a minute.
    * @throws PixelCnnError ERR_FOLDER_LOCKED while another run holds the lock.
    */
   static async acquire(folder: string): Promise<FolderLock> {
@@ -64,7 +64,7 @@ export class FolderLock {
   }
 
   /**
-   * Never fails: a lock that cannot be removed now is left over when this process ends, and then taken over.
+   * Removes the lock. It never fails: a lock that cannot be removed now is taken over after this process has ended.
    */
   async release(): Promise<void> {
     clearInterval(this.#renewal);
@@ -122,7 +122,7 @@ async function takeOver(folder: string, path: string, own: string): Promise<bool
 }
 
 /**
- * The content of a lock whose owner no longer runs; undefined if there is no lock.
+ * Returns the content of a lock whose owner no longer runs, or undefined if there is no lock.
  * @throws PixelCnnError ERR_FOLDER_LOCKED if it is in use.
  */
 async function staleText(folder: string, path: string): Promise<string | undefined> {
@@ -171,7 +171,7 @@ function isRunning({ pid, started }: Owner): boolean {
   return started === null || startOf(pid) === started;
 }
 
-/** Start time of a process; undefined if it has ended, or if the system does not say. */
+/** Returns the start time of a process, or undefined if it has ended or the system does not say. */
 function startOf(pid: number): string | undefined {
   // The fields after the process name begin with its state; the 20th is its start in clock ticks since boot.
   const fields = read(() => readFileSync(`/proc/${pid}/stat`, 'utf8'))
@@ -186,7 +186,7 @@ function place(): string {
   return [hostname(), boot, processes].filter((part) => part !== undefined).join(' ');
 }
 
-/** The result of `call`, or undefined if the system has no such file. */
+/** Returns the result of `call`, or undefined if the system has no such file. */
 function read(call: () => string): string | undefined {
   try {
     return call();

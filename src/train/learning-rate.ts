@@ -9,14 +9,14 @@ export interface Schedule {
   readonly decayFactor: number;
 }
 
-/** Steps of warm-up in a run of `totalSteps`. */
+/** Returns the steps of warm-up in a run of `totalSteps`. */
 export function warmupStepsOf({ warmupSteps }: Pick<Schedule, 'warmupSteps'>, totalSteps: number): number {
   return warmupSteps < 1 ? Math.round(warmupSteps * totalSteps) : warmupSteps;
 }
 
 /**
- * Learning rate of step `step`, counted from 0, in a run of `totalSteps`. The cosine schedule falls to 0
- * (Loshchilov and Hutter 2017).
+ * Returns the learning rate of step `step`, counted from 0, in a run of `totalSteps`. The cosine schedule falls
+ * to 0 (Loshchilov and Hutter 2017).
  */
 export function learningRateAt(schedule: Schedule, step: number, totalSteps: number): number {
   const { learningRate } = schedule;

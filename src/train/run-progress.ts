@@ -17,8 +17,9 @@ export class RunProgress {
   readonly #dimensions: number;
   #lastLoss: { lossOf: TrainSummary['lossOf']; loss: TrainingLoss };
   #lastValidation: ValidationEvent | undefined;
-  /** Steps skipped in the whole run, and those at its end without a step taken in between. */
+  /** Steps skipped in the whole run. */
   #skipped: number;
+  /** Steps skipped since the last one that was taken. */
   #consecutiveSkips = 0;
   #lastTime = performance.now();
 
@@ -116,7 +117,7 @@ export class RunProgress {
     return best;
   }
 
-  /** The part of the run's summary that is known here. */
+  /** Returns the part of the run's summary that is known here. */
   summary() {
     return {
       steps: this.step,

@@ -49,7 +49,10 @@ export class RunSaver {
     this.#unsavedBest = undefined;
   }
 
-  /** Saves, or reports that it failed: a full disk must not end a run that may be able to save later. */
+  /**
+   * Saves and returns true, or reports the failure and returns false: a full disk must not end a run that may be
+   * able to save later.
+   */
   async trySave(best: boolean): Promise<boolean> {
     const position = this.#position;
     try {
@@ -81,7 +84,7 @@ export class RunSaver {
       const file = await this.#encode();
       await saveOrWait(() => this.#write(file, best), {
         signal: signal === undefined ? giveUpSignal : AbortSignal.any([giveUpSignal, signal]),
-        tell: ({ code, message, path, bytes, missing }) => {
+        report: ({ code, message, path, bytes, missing }) => {
           this.#run.waitsForDisk = true;
           this.#run.emit({ type: 'waitingForDisk', step, code, message, path, bytes, missing });
         },
@@ -94,7 +97,7 @@ export class RunSaver {
     }
   }
 
-  /** The error of a failed last save. It says which steps are lost and what holds the steps before. */
+  /** Makes the error of a failed last save. It says which steps are lost and which file holds those before. */
   #lossError(cause: PixelCnnError): PixelCnnError {
     const [first, last] = [this.#savedStep + 1, this.#position.step];
     const lost =

@@ -15,7 +15,10 @@ export interface RunStart {
   readonly resumed: ResumeEvent | undefined;
 }
 
-/** `folder` is the checkpoint folder, if the run has one, and `config` the model's. */
+/**
+ * Finds where a run starts, and restores the checkpoint that it resumes, if any. `folder` is the checkpoint
+ * folder, if the run has one, and `config` that of the model.
+ */
 export async function startRun(
   step: TrainingStep,
   folder: CheckpointFolder | undefined,
@@ -24,7 +27,7 @@ export async function startRun(
   settings: TrainSettings,
 ): Promise<RunStart> {
   const { resume } = settings;
-  // Computed now, because the images may be gone when the last checkpoint is written.
+  // Computed now, because the caller may have transferred the images when the last checkpoint is written.
   const digest = folder === undefined && resume === false ? '' : await digestOf(dataset, 'dataset.data');
   const { found, skipped } = await checkpointToResume(resume, folder);
   if (found === undefined) {

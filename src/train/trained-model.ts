@@ -2,12 +2,12 @@
 import type { ImageBatch } from '../data/image-batch.js';
 import type { Model } from '../models/model.js';
 
-/** A model during a run. Until the run ends it names no step, because the step in progress would make it a wrong one. */
+/** A model while a run trains it. Its `step` is undefined until the run ends, because each step makes it outdated. */
 export class TrainedModel {
   readonly #model: Model;
   readonly #dataset: ImageBatch;
   #described = false;
-  /** A version of the weights, and the number of steps that they had been trained for. */
+  /** The last version of the weights whose number of training steps is known, and that number. */
   #known: { version: number; step: number | undefined };
 
   constructor(model: Model, dataset: ImageBatch) {
@@ -17,7 +17,7 @@ export class TrainedModel {
     model.step = undefined;
   }
 
-  /** Notes that the weights have been trained on the dataset: a step has run, or a checkpoint was restored. */
+  /** Notes that the weights have been trained on the dataset, by a step of this run or of the one that it resumes. */
   describe(): void {
     if (this.#described) return;
     this.#described = true;
@@ -31,7 +31,7 @@ export class TrainedModel {
     this.#known = { version: this.#model.version, step };
   }
 
-  /** Ends the run. The model names its step again if its weights are still those of that step. */
+  /** Sets the model's step when the run ends, if its weights are still those of that step. */
   release(): void {
     const { version, step } = this.#known;
     this.#model.step = this.#model.version === version ? step : undefined;

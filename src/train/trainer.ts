@@ -128,7 +128,7 @@ async function runTraining(
   }
 }
 
-/** A run that ends within its warm-up never reaches its learning rate, and learns little. */
+/** Warns if the run ends within its warm-up: it never reaches its learning rate and learns little. */
 function warnOfWarmup(run: TrainingRun, settings: TrainSettings, { step, totalSteps }: RunProgress): void {
   const warmup = warmupStepsOf(settings, totalSteps);
   if (warmup < totalSteps) return;

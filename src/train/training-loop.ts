@@ -50,7 +50,7 @@ export class TrainingLoop {
     let saved = progress.step;
     progress.restartClock();
     if (progress.step % images.stepsPerEpoch === 0 && progress.position.epochImages > 0) {
-      // The run that is resumed saved before its validation; this save replaces that one, and may be the best.
+      // The resumed run was saved before its last epoch was validated. This save replaces that checkpoint.
       const best = await epochEnd.run(images.epochOf(progress.step) - 1);
       if (!(await this.#trySave(best))) saved = 0;
     }
@@ -92,8 +92,8 @@ export class TrainingLoop {
   }
 
   /**
-   * Records the oldest steps until `leave` are in flight. False if one of them was not submitted, because the
-   * run ended while the step waited for calls on the model: no step comes after it.
+   * Waits for the oldest steps and records them until `leave` are in flight. Returns false if one of them was not
+   * submitted, because the run ended while the step waited for calls on the model. No step comes after it.
    */
   async #drain(leave: number): Promise<boolean> {
     const { run, step, model, progress } = this.#parts;
@@ -124,8 +124,8 @@ export class TrainingLoop {
 }
 
 /**
- * Decay of the weights' average in step `step`, counted from 0. It is small at first, so that the initial
- * weights do not linger in the average.
+ * Returns the decay of the weights' average in step `step`, counted from 0. It is small at first, so that the
+ * initial weights do not linger in the average.
  */
 function emaDecayAt(emaDecay: number, step: number): number {
   return emaDecay > 0 ? Math.min(emaDecay, (1 + step) / (10 + step)) : 0;

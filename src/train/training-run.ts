@@ -71,7 +71,7 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
     this.#beforeCheckpoint = call;
   }
 
-  /** @internal Resolves when a checkpoint may be saved. */
+  /** @internal Resolves when the call that {@link beforeCheckpoint} was given is done. */
   async readyForCheckpoint(): Promise<void> {
     await this.#beforeCheckpoint?.();
   }
@@ -90,8 +90,8 @@ export class TrainingRun implements PromiseLike<TrainSummary>, AsyncIterable<Tra
   }
 
   /**
-   * An error that `onEvent` throws must not surface in the code that emits the event; it ends the run as a
-   * signal does.
+   * Calls `onEvent`. An error that it throws must not surface in the code that emits the event; it ends the run as
+   * a signal does.
    */
   #call(event: TrainEvent): void {
     if (this.#thrown.signal.aborted) return;

@@ -47,15 +47,15 @@ const stateSchema = z.strictObject({
   dataset: z.string(),
 });
 
-/** The settings that decide which images a step sees; a resumed run must have the same. */
+/** Returns the settings that decide which images a step sees. A resumed run must have the same. */
 function identity(settings: TrainSettings, dataset: string) {
   const { seed, batchSize, protocol, validation } = settings;
   return { seed, batchSize, protocol, validation: validation.share, dataset };
 }
 
 /**
- * SHA-256 (its first 32 hexadecimal digits) of the images' shape, whether they hold levels, and their values.
- * It is computed in pieces, so that the event loop goes on meanwhile.
+ * Computes the SHA-256 (its first 32 hexadecimal digits) of the images' shape, whether they hold levels, and their
+ * values. It works in pieces, so that the event loop goes on meanwhile.
  */
 export async function digestOf(dataset: ImageBatch, name: string): Promise<string> {
   const hash = createHash('sha256');

@@ -35,7 +35,7 @@ export interface StepResult {
   /** (N) -log p of each image before the step. */
   readonly nats: Float64Array;
   readonly gradientNorm: number;
-  /** Steps that were taken and steps that were skipped since the optimizer's state was new. */
+  /** Steps taken and steps skipped since the beginning of the run, also of its parts before a resume. */
   readonly taken: number;
   readonly skipped: number;
 }
@@ -83,6 +83,7 @@ export class TrainingStep {
     this.#algorithm = options.algorithm;
   }
 
+  /** Allocates gradients and optimizer state. With `dynamic`, images are binarised by a new draw in every epoch. */
   static async create(
     model: Model,
     options: { height: number; width: number; dynamic: boolean; algorithm: Algorithm },
@@ -116,7 +117,7 @@ export class TrainingStep {
     return { nats: new Float64Array(nats!), gradientNorm, taken, skipped };
   }
 
-  /** How far the device is with choosing how to compute the convolutions of the latest step. */
+  /** The device's progress in choosing the convolution algorithms of the latest step. */
   get choices(): Choices | undefined {
     return this.#program?.choices;
   }
@@ -183,7 +184,7 @@ export class TrainingStep {
     return program;
   }
 
-  /** The inputs of a run in the order in which #compile records them. */
+  /** Returns the inputs of a run in the order in which #compile records them. */
   #inputs({ bytes, binarisation }: Batch, hyper: Hyper): ArrayBufferView[] {
     return [bytes, hyperArray(hyper), ...(this.#dynamic ? binarisationInputs(binarisation!) : [])];
   }

@@ -10,7 +10,7 @@ import { onSmallDisk } from '../helpers/small-disk.js';
 
 const errno = (code: string) => Object.assign(new Error(`${code}: planted`), { code });
 const full = new FullDiskError('a/b', 1000, 200, errno('ENOSPC'));
-const times = { retry: 10, tell: 40, end: 120 };
+const times = { retry: 10, report: 40, end: 120 };
 
 /** Returns a function that fails `failures` times before it saves. */
 function failing(failures: number, error: Error = full) {
@@ -33,7 +33,7 @@ describe('saveOrWait', () => {
   it('tries again until there is space, and tells of it rarely', async () => {
     const told: FullDiskError[] = [];
     const disk = failing(8);
-    expect(await saveOrWait(disk.save, { signal, tell: (error) => told.push(error), times })).toBe('saved');
+    expect(await saveOrWait(disk.save, { signal, report: (error) => told.push(error), times })).toBe('saved');
     expect(disk.calls).toBe(9);
     expect(told.length).toBeGreaterThanOrEqual(1);
     expect(told.length).toBeLessThanOrEqual(4);
@@ -41,7 +41,7 @@ describe('saveOrWait', () => {
 
   it('gives up in the end, with the error of the last try', async () => {
     const start = performance.now();
-    const waiting = saveOrWait(failing(1e9).save, { signal, tell: () => undefined, times });
+    const waiting = saveOrWait(failing(1e9).save, { signal, report: () => undefined, times });
     await expect(waiting).rejects.toBe(full);
     expect(performance.now() - start).toBeGreaterThanOrEqual(times.end);
   });
@@ -53,7 +53,7 @@ describe('saveOrWait', () => {
     ] as const) {
       const controller = new AbortController();
       const disk = failing(failures);
-      const options = { signal: controller.signal, tell: () => controller.abort() };
+      const options = { signal: controller.signal, report: () => controller.abort() };
       // With the default times, this would take seconds if the signal did not end the waiting.
       const start = performance.now();
       expect(await saveOrWait(disk.save, options).catch((error: unknown) => error)).toBe(expected);
@@ -64,7 +64,7 @@ describe('saveOrWait', () => {
 
   it('does not wait for what is no full disk', async () => {
     const disk = failing(1, new PixelCnnError('EIO', 'broken'));
-    await expect(saveOrWait(disk.save, { signal, tell: () => undefined, times })).rejects.toThrow('broken');
+    await expect(saveOrWait(disk.save, { signal, report: () => undefined, times })).rejects.toThrow('broken');
     expect(disk.calls).toBe(1);
   });
 });

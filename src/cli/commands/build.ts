@@ -69,7 +69,7 @@ export const buildCommand: Command<typeof schema> = {
   },
 };
 
-/** @throws PixelCnnError ERR_BUILD_TOOLS that names all missing tools. */
+/** Throws ERR_BUILD_TOOLS with the names of all missing tools, if any are missing. */
 async function checkTools(): Promise<void> {
   const has = (command: string) => execute(command, ['--version']).then(Boolean, () => false);
   const hasMake = (await has('make')) || (await has('ninja'));
@@ -84,7 +84,7 @@ async function checkTools(): Promise<void> {
   throw new PixelCnnError('ERR_BUILD_TOOLS', message, { remedy });
 }
 
-/** The packages of headers, in the versions that pixelcnn is developed with. */
+/** Returns the packages of headers, in the versions that pixelcnn is developed with. */
 async function headerPackages(): Promise<string[]> {
   const text = await readFile(join(packageRoot, 'package.json'), 'utf8');
   const { devDependencies } = JSON.parse(text) as { devDependencies: Record<string, string> };

@@ -77,7 +77,8 @@ export const completeCommand: Command<typeof schema> = {
       const read = await readImages(options.images, wanted, terminal, signal);
       noteOtherSize(options.images, read, model, terminal);
       const { levels } = model.config;
-      // Checked before rounding: images of levels that were read as bytes would become all black, and pass.
+      // The check comes before the rounding: images of levels that were read as bytes would be rounded to black and
+      // pass it.
       const given = checkImages('complete: images', read, model.internals());
       const originals = quantised(sliceImages(given, 0, Math.min(options.count, read.count)), levels);
       const { count, height, width, channels } = originals;

@@ -57,7 +57,7 @@ function presetOptions(name: unknown): Record<string, unknown> {
 }
 
 /**
- * The config of the run to resume. It is empty if --out names a folder without a run, where one then begins.
+ * Returns the config of the run to resume. It is empty if --out names a folder without a run: then a new run begins there.
  */
 async function resumedRun(given: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>> {
   const { out, preset, data } = given;

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 
-/** What the probe has measured since it was last told to begin. */
+/** The measurements of the probe since {@link ServerProcess.begin}. */
 export interface ProbeReport {
   /** Delay of the event loop in milliseconds. */
   readonly delay: { readonly p50: number; readonly p99: number; readonly max: number };
