@@ -85,7 +85,7 @@ struct FilterPack {
   void describe(V& v) {
     MaskedConv2dShape convolution{shape, 1, 1, 1};
     convolution.describe(v);
-    shape = convolution;
+    shape = static_cast<const FilterShape&>(convolution);
     v.choice("direction", direction, 2);
   }
 };

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -20,14 +21,28 @@ function textsOf(folders: readonly string[], extensions: RegExp): Texts {
 }
 
 describe('imports', () => {
+  /** The path that a node of a file imports from, as `import`, `export … from`, `import(…)` or a type does. */
+  function importedBy(node: ts.Node): string | undefined {
+    let from: ts.Node | undefined;
+    if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) from = node.moduleSpecifier;
+    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) from = node.argument.literal;
+    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword)
+      from = node.arguments[0];
+    return from !== undefined && ts.isStringLiteralLike(from) ? from.text : undefined;
+  }
+
   /** The files that each file imports, types included. */
   function importsOf(texts: Texts): Map<string, string[]> {
-    const pattern = /(?:\bfrom|\bimport\(?)\s*'(\.[^']*)\.js'/g;
     return new Map(
       [...texts].map(([name, text]) => {
-        const code = text.replace(/^\s*(\/\/|\/?\*).*$/gm, '');
-        const paths = [...code.matchAll(pattern)].map((match) => `${match[1]}.ts`);
-        return [name, paths.map((path) => normalize(join(dirname(name), path)))];
+        const paths: string[] = [];
+        const visit = (node: ts.Node) => {
+          const path = importedBy(node);
+          if (path?.startsWith('.')) paths.push(normalize(join(dirname(name), path.replace(/\.js$/, '.ts'))));
+          ts.forEachChild(node, visit);
+        };
+        visit(ts.createSourceFile(name, text, ts.ScriptTarget.Latest));
+        return [name, paths];
       }),
     );
   }
@@ -71,6 +86,8 @@ describe('imports', () => {
     ["import {\n  b,\n} from './b.js';", "export { a } from '../a.js';"],
     ["import type { B } from './b.js';", "export const a = await import('../a.js');"],
     ["type B = import('./b.js').B;", "import '../a.js';"],
+    ["/** @internal */ export * from './b.js';", 'const a = await import(`../a.js`);'],
+    ["export type * as B from './b.js';", "const quote = /'/;\nconst a = await import(\n  '../a.js'\n);"],
   ])('planted: two files that import each other by %j and %j', (a, b) => {
     const texts = new Map([
       ['src/a.ts', a.replace('./b.js', './x/b.js')],
@@ -97,7 +114,10 @@ describe('imports', () => {
     const texts = new Map([
       ['src/a.ts', "import './b.js';\nimport './c.js';"],
       ['src/b.ts', "import './c.js';"],
-      ['src/c.ts', "// import './a.js' would be a circle\nimport 'node:fs';"],
+      [
+        'src/c.ts',
+        "// import './a.js' would be a circle\nimport 'node:fs';\nconst text = \"import './a.js'\";",
+      ],
     ]);
     expect(circlesOf(texts)).toEqual([]);
   });

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { relative } from 'node:path';
-import { fail, root } from '../steps.mjs';
+import { fail, outputOf, root } from '../steps.mjs';
 
 const given = process.argv.slice(2);
 // A kernel file is compiled once per instruction set and checked once. The analyzer, which follows paths through
@@ -23,6 +23,7 @@ if (files.length < 20 && given.length === 0)
   fail(`Only ${files.length} native sources in build/compile_commands.json.`);
 
 const start = performance.now();
+headersAreSeen();
 await plantedFault();
 const findings = await inParallel(files, tidy);
 if (findings.some((text) => text !== '')) fail(`clang-tidy:\n${findings.join('')}`);
@@ -43,6 +44,15 @@ function tidy(file, args = ['-p', 'build', '--quiet', ...(sources.get(file) ?? [
     child.on('error', () => fail('clang-tidy is not installed; npm run test:slow installs it'));
     child.on('close', (code) => resolve(code === 0 ? '' : `${stdout}${stderr}`));
   });
+}
+
+/** Refuses a filter that leaves out headers of ours, where clang-tidy would keep silent about every fault. */
+function headersAreSeen() {
+  const config = readFileSync(`${root}.clang-tidy`, 'utf8');
+  const filter = new RegExp(/^HeaderFilterRegex: '(.*)'$/m.exec(config)[1]);
+  const headers = outputOf('git', ['ls-files', 'native/*.h', 'cuda/*.h']).split('\n');
+  const unseen = headers.filter((name) => !filter.test(root + name));
+  if (unseen.length > 0) fail(`.clang-tidy: HeaderFilterRegex leaves out ${unseen.join(', ')}.`);
 }
 
 async function plantedFault() {

@@ -7,6 +7,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fail, outputOf, root } from '../steps.mjs';
 
+/** Environment variables of others that the sources read. */
+const variables = ['CONDA_PREFIX', 'CUDA_HOME', 'CUDA_PATH', 'VIRTUAL_ENV', 'XDG_CACHE_HOME'];
+
 const path = `${root}docs/errors.md`;
 const text = readFileSync(path, 'utf8');
 const found = codes();
@@ -45,8 +48,8 @@ function codes() {
 
 /** Finds the codes in a source text. */
 function codesOf(source, name) {
-  const code = source.replace(/^\s*(\/\/|\/?\*).*$/gm, '');
-  const assembled = /['"`][A-Z][A-Z\d]*(?:_[A-Z\d]+)*_(?:['"`]|\$\{)/.exec(code);
+  const code = source.replace(/^[ \t]*(?:\/\/.*|\/\*[\s\S]*?\*\/)/gm, '');
+  const assembled = /['"`][A-Z][A-Z\d]*(?:_[A-Z\d]+)*_(?:['"`]|\$\{)|['"`}](?:_[A-Z\d]+)+_?['"`]/.exec(code);
   if (assembled !== null)
     complaints.push(`${name}: ${assembled[0]}… is put together: write codes out, so that they can be found.`);
   const compared = /(?:[!=]==?|\bcase)\s*$/;
@@ -58,7 +61,7 @@ function codesOf(source, name) {
 
 /** Whether a word names an environment variable, which looks like a code. */
 function isVariable(word) {
-  return /^(PIXELCNN|CUDA|CONDA|VIRTUAL|XDG)_/.test(word);
+  return /^PIXELCNN_/.test(word) || variables.includes(word);
 }
 
 /** Renews the last column of a row of a table, and returns any other line as it is. */

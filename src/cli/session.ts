@@ -49,6 +49,8 @@ export class Session {
   async follow(run: TrainingRun): Promise<TrainSummary> {
     run.beforeCheckpoint(() => this.#flush());
     try {
+      // `receive` has had the events. A run keeps those that nobody takes, with the images of 16 epochs.
+      for await (const _ of run);
       return await run;
     } finally {
       await this.#handled;

@@ -117,15 +117,18 @@ export class RunProgress {
     return best;
   }
 
-  /** Returns the part of the run's summary that is known here. */
-  summary() {
+  /** Returns the summary of the run. Programs print it, so its fields keep their order. */
+  summary(end: Pick<TrainSummary, 'seconds' | 'stopped' | 'checkpoint'>): TrainSummary {
     return {
       steps: this.step,
       epochs: this.#images.epochOf(this.step),
       lossOf: this.#lastLoss.lossOf,
       ...this.#lastLoss.loss,
       skippedSteps: this.#skipped,
+      seconds: end.seconds,
+      stopped: end.stopped,
       validation: this.#lastValidation,
+      checkpoint: end.checkpoint,
     };
   }
 

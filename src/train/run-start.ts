@@ -27,9 +27,10 @@ export async function startRun(
   settings: TrainSettings,
 ): Promise<RunStart> {
   const { resume } = settings;
+  // The checkpoint comes first, so that one that cannot be read is refused before a large dataset is hashed.
+  const { found, skipped } = await checkpointToResume(resume, folder);
   // Computed now, because the caller may have transferred the images when the last checkpoint is written.
   const digest = folder === undefined && resume === false ? '' : await digestOf(dataset, 'dataset.data');
-  const { found, skipped } = await checkpointToResume(resume, folder);
   if (found === undefined) {
     if (resume === false) await folder?.continueFrom(0, []);
     return { position: { ...firstPosition, digest }, skipped: 0, resumed: undefined };

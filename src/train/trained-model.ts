@@ -17,7 +17,7 @@ export class TrainedModel {
     model.step = undefined;
   }
 
-  /** Notes that the weights have been trained on the dataset, by a step of this run or of the one that it resumes. */
+  /** Notes that the weights become weights of this dataset: its first step is submitted, or a checkpoint restored. */
   describe(): void {
     if (this.#described) return;
     this.#described = true;

@@ -91,8 +91,14 @@ async function runTraining(
   const images = new TrainingImages(dataset, model.config.levels, settings);
   const { algorithm, protocol, checkpointFolder, keepLast } = settings;
   const { height, width } = dataset;
-  const options = { height, width, dynamic: protocol === 'dynamic', algorithm };
-  const step = await TrainingStep.create(model, options);
+  const onChange = () => trained.describe();
+  const step = await TrainingStep.create(model, {
+    height,
+    width,
+    dynamic: protocol === 'dynamic',
+    algorithm,
+    onChange,
+  });
   const trained = new TrainedModel(model, dataset);
   let folder: CheckpointFolder | undefined;
   try {
@@ -100,7 +106,6 @@ async function runTraining(
     const start = await startRun(step, folder, model.config, dataset, settings);
     const { position, resumed } = start;
     if (resumed !== undefined) {
-      trained.describe();
       trained.isAt(position.step);
       run.emit(resumed);
     }
@@ -112,15 +117,14 @@ async function runTraining(
     const saver = folder && new RunSaver(run, folder, position, resumed?.path, encode);
     const epochEnd = new EpochEnd(model, images, settings, { run, progress, saver, signal });
     warnOfWarmup(run, settings, progress);
-    const parts = { run, settings, images, step, model: trained, progress, epochEnd, saver, signal };
+    const parts = { run, settings, images, step, progress, epochEnd, saver, signal };
     await new TrainingLoop(parts).run();
     if (progress.step > 0) trained.isAt(progress.step);
-    return {
-      ...progress.summary(),
+    return progress.summary({
       seconds: (performance.now() - began) / 1000,
       stopped: run.stopSignal.aborted && progress.step < progress.totalSteps,
       checkpoint: saver?.checkpoint ?? resumed?.path,
-    };
+    });
   } finally {
     trained.release();
     step.dispose();

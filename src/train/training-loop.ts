@@ -6,7 +6,6 @@ import { learningRateAt } from './learning-rate.js';
 import type { TrainSettings } from './options.js';
 import type { RunProgress } from './run-progress.js';
 import type { RunSaver } from './run-saver.js';
-import type { TrainedModel } from './trained-model.js';
 import type { TrainingRun } from './training-run.js';
 import type { StepResult, TrainingStep } from './training-step.js';
 
@@ -16,7 +15,6 @@ export interface LoopParts {
   readonly settings: TrainSettings;
   readonly images: TrainingImages;
   readonly step: TrainingStep;
-  readonly model: TrainedModel;
   readonly progress: RunProgress;
   readonly epochEnd: EpochEnd;
   /** Undefined in a run without a checkpoint folder. */
@@ -96,7 +94,7 @@ export class TrainingLoop {
    * submitted, because the run ended while the step waited for calls on the model. No step comes after it.
    */
   async #drain(leave: number): Promise<boolean> {
-    const { run, step, model, progress } = this.#parts;
+    const { run, step, progress } = this.#parts;
     let complete = true;
     while (this.#pending.length > leave) {
       const { result, learningRate } = this.#pending[0]!;
@@ -107,7 +105,6 @@ export class TrainingLoop {
       if (stepped === undefined) {
         complete = false;
       } else {
-        model.describe();
         progress.recordStep(stepped, learningRate);
       }
     }

@@ -4,7 +4,7 @@ import { layerConfigs } from '../models/config.js';
 import type { Model } from '../models/model.js';
 import { recordTrainingStep } from '../models/network.js';
 import { type NamedArrays, ParameterSet } from '../models/parameters.js';
-import { heldAfterTraining, weightSets } from '../models/weights.js';
+import { heldAfterTraining, type Weights, weightSets } from '../models/weights.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { type Arena, ArenaLayout } from '../program/arena.js';
 import { type Choices, Program } from '../program/program.js';
@@ -50,6 +50,17 @@ export interface OptimizerSnapshot {
   readonly counters: readonly number[];
 }
 
+/** What the steps of a run have in common. */
+export interface TrainingStepOptions {
+  readonly height: number;
+  readonly width: number;
+  /** Whether images are binarised first, anew in every step. */
+  readonly dynamic: boolean;
+  readonly algorithm: Algorithm;
+  /** Called right before each submission that changes the model's weights. */
+  readonly onChange?: () => void;
+}
+
 /** The gradients, optimizer state and programs of a training run. */
 export class TrainingStep {
   readonly #model: Model;
@@ -62,32 +73,25 @@ export class TrainingStep {
   readonly #programs = new Map<number, Promise<Program>>();
   /** The program of the latest step. */
   #program: Program | undefined;
-  readonly #size: { height: number; width: number };
-  readonly #dynamic: boolean;
-  readonly #algorithm: Algorithm;
+  readonly #options: TrainingStepOptions;
 
   private constructor(
     model: Model,
     arena: Arena,
     sets: readonly [ParameterSet, ParameterSet, ParameterSet],
     scalars: { state: Tensor; hyper: Tensor },
-    options: { height: number; width: number; dynamic: boolean; algorithm: Algorithm },
+    options: TrainingStepOptions,
   ) {
     this.#model = model;
     this.#arena = arena;
     [this.#gradients, this.#moment1, this.#moment2] = sets;
     this.#state = scalars.state;
     this.#hyper = scalars.hyper;
-    this.#size = options;
-    this.#dynamic = options.dynamic;
-    this.#algorithm = options.algorithm;
+    this.#options = options;
   }
 
-  /** Allocates gradients and optimizer state. With `dynamic`, images are binarised by a new draw in every epoch. */
-  static async create(
-    model: Model,
-    options: { height: number; width: number; dynamic: boolean; algorithm: Algorithm },
-  ): Promise<TrainingStep> {
+  /** Allocates gradients and optimizer state. */
+  static async create(model: Model, options: TrainingStepOptions): Promise<TrainingStep> {
     const configs = layerConfigs(model.config);
     const layout = new ArenaLayout();
     const gradients = new ParameterSet(layout, configs, 'gradient');
@@ -108,7 +112,7 @@ export class TrainingStep {
     this.#program = program;
     const inputs = this.#inputs(batch, hyper);
     const outputs = await this.#model.lock.change(signal, () => {
-      this.#model.weightsChange(heldAfterTraining(hyper.emaDecay));
+      this.#weightsChange(heldAfterTraining(hyper.emaDecay));
       return this.#model.device.submit([program.step(inputs)]);
     });
     if (outputs === undefined) return undefined;
@@ -127,7 +131,7 @@ export class TrainingStep {
     const program = await this.#programFor(batch.count);
     const inputs = this.#inputs(batch, hyper);
     return this.#model.lock.change(undefined, () => {
-      this.#model.weightsChange(heldAfterTraining(hyper.emaDecay));
+      this.#weightsChange(heldAfterTraining(hyper.emaDecay));
       return program.trace(inputs);
     });
   }
@@ -156,7 +160,7 @@ export class TrainingStep {
     const { raw, ema, arena } = this.#model;
     const { parameters, average } = snapshot;
     await this.#model.lock.change(undefined, () => {
-      this.#model.weightsChange(average === undefined ? ['raw'] : weightSets);
+      this.#weightsChange(average === undefined ? ['raw'] : weightSets);
       return Promise.all([
         raw.write(arena, parameters),
         ema.write(arena, average ?? parameters),
@@ -165,6 +169,12 @@ export class TrainingStep {
         this.#arena.write(this.#state, Float64Array.from(snapshot.counters)),
       ]);
     });
+  }
+
+  /** Called right before each submission that changes the weights. */
+  #weightsChange(holds: readonly Weights[]): void {
+    this.#options.onChange?.();
+    this.#model.weightsChange(holds);
   }
 
   dispose(): void {
@@ -186,15 +196,16 @@ export class TrainingStep {
 
   /** Returns the inputs of a run in the order in which #compile records them. */
   #inputs({ bytes, binarisation }: Batch, hyper: Hyper): ArrayBufferView[] {
-    return [bytes, hyperArray(hyper), ...(this.#dynamic ? binarisationInputs(binarisation!) : [])];
+    return [bytes, hyperArray(hyper), ...(this.#options.dynamic ? binarisationInputs(binarisation!) : [])];
   }
 
   async #compile(count: number): Promise<Program> {
     const { networks, raw, ema, config, device } = this.#model;
+    const { height, width, dynamic, algorithm } = this.#options;
     const r = new Recorder(device);
-    const given = r.input('bytes', [count, this.#size.height, this.#size.width, config.channels], 'uint8');
+    const given = r.input('bytes', [count, height, width, config.channels], 'uint8');
     r.fill(this.#hyper);
-    const bytes = this.#dynamic ? recordBinarisation(r, given) : given;
+    const bytes = dynamic ? recordBinarisation(r, given) : given;
     const optimizer = {
       gradients: this.#gradients.flat,
       hyper: this.#hyper,
@@ -204,7 +215,7 @@ export class TrainingStep {
       moment2: this.#moment2.flat,
       average: ema.flat,
     };
-    r.output(recordTrainingStep(r, networks.raw, bytes, this.#gradients.layers, optimizer, this.#algorithm));
+    r.output(recordTrainingStep(r, networks.raw, bytes, this.#gradients.layers, optimizer, algorithm));
     r.output(this.#state);
     return Program.compile(r);
   }

@@ -102,3 +102,14 @@ it('a failure at the last event is not lost', async () => {
   expect((await run).steps).toBe(1);
   await folder.close();
 });
+
+it('takes the events from the run, which would keep their images in memory', async () => {
+  const { session, folder } = await sessionIn('taken');
+  await using model = await PixelCNN.create(device, config);
+  const run = train(model, images, { epochs: 3, samples: 1, batchSize: 8, onEvent: session.receive });
+  await session.follow(run);
+  await folder.close();
+  const kept: string[] = [];
+  for await (const { type } of run) kept.push(type);
+  expect(kept).toEqual([]);
+});

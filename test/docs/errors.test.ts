@@ -39,9 +39,12 @@ describe('docs/errors.md', () => {
       '\n[[noreturn]] inline void planted() { throw Error("ERR_PLANTED", "a sentence"); }\n',
     ],
     ['cuda/api.cu', '\nPIXELCNN_CHECK(true, "ERR_PLANTED", "a sentence");\n'],
+    ['native/error.h', '\n  *error = Error("ERR_PLANTED", "a sentence");\n'],
+    ['src/errors.ts', "\n/** @internal */ export const code = 'ERR_PLANTED';\n"],
+    ['src/errors.ts', "\nexport const code = 'CUDA_PLANTED';\n"],
   ])('planted in %s: a code without a row', (file, line) => {
     expect(complaintOf(file, (text) => text + line)).toMatch(
-      new RegExp(`does not explain (ERR|JPEG)_PLANTED of ${file}`),
+      new RegExp(`does not explain (ERR|JPEG|CUDA)_PLANTED of ${file}`),
     );
   });
 
@@ -49,7 +52,7 @@ describe('docs/errors.md', () => {
     ["if (code === 'ERR_OF_NODE') return;"],
     ["if ('ERR_OF_NODE' !== code) return;"],
     ["    case 'ERR_OF_NODE':"],
-    [" * Throws 'ERR_OF_NODE' sometimes."],
+    ["/**\n * Throws 'ERR_OF_NODE' sometimes.\n */"],
     ["  // 'ERR_OF_NODE' is thrown elsewhere."],
   ])('%s throws no code', (line) => {
     expect(complaintOf('src/errors.ts', (text) => `${text}\n${line}\n`)).toBe('');
@@ -82,12 +85,15 @@ describe('docs/errors.md', () => {
     expect(readFileSync(join(copy, page), 'utf8')).toBe(text);
   });
 
-  it.each(["'ERR_' + kind", `\`ERR_\${kind}\``, `\`PNG_CHUNK_\${kind}\``])(
-    'planted: a code that is put together, %s',
-    (code) => {
-      expect(complaintOf('src/errors.ts', (text) => `${text}\nexport const code = ${code};\n`)).toContain(
-        'is put together',
-      );
-    },
-  );
+  it.each([
+    "'ERR_' + kind",
+    `\`ERR_\${kind}\``,
+    `\`PNG_CHUNK_\${kind}\``,
+    `\`\${kind}_LIMIT\``,
+    "kind + '_TOO_LARGE'",
+  ])('planted: a code that is put together, %s', (code) => {
+    expect(complaintOf('src/errors.ts', (text) => `${text}\nexport const code = ${code};\n`)).toContain(
+      'is put together',
+    );
+  });
 });

@@ -104,6 +104,14 @@ async function interrupted(parts: string, steps: number, stops: readonly number[
 }
 
 describe('resume', () => {
+  it('names a checkpoint that cannot be read before it reads the images, which takes long for many', async () => {
+    await using model = await PixelCNN.create(device, config);
+    const images = dataset();
+    const training = train(model, images, { ...options, resume: join(folder, 'missing.safetensors') });
+    structuredClone(images.data.buffer, { transfer: [images.data.buffer] });
+    await expect(training).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
   it('1,000 steps with 20 interruptions end bit-identical', { timeout: 400_000 }, async () => {
     const random = new TestRandom(19);
     const stops = new Set<number>();

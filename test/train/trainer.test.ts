@@ -44,6 +44,14 @@ describe('train', () => {
     await model.dispose();
   });
 
+  it('resolves with the fields of the summary in the order in which summary.json has them', async () => {
+    await using model = await PixelCNN.create(device, config);
+    const summary = await train(model, stripes(8), { steps: 1, batchSize: 4, validation: 0.5 });
+    const loss = ['lossOf', 'nats', 'bitsPerDim', 'split', 'weights', 'protocol'];
+    const rest = ['skippedSteps', 'seconds', 'stopped', 'validation', 'checkpoint'];
+    expect(Object.keys(summary)).toEqual(['steps', 'epochs', ...loss, ...rest]);
+  });
+
   it('compiles one program per batch size, also for two steps in flight', async () => {
     const compile = vi.spyOn(Program, 'compile');
     const model = await PixelCNN.create(device, config);

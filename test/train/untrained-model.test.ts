@@ -125,6 +125,39 @@ describe.each(Object.entries(ended))('a run that %s before its first step', (_, 
   });
 });
 
+describe('a run whose first step is submitted', () => {
+  it('has the model say so at once, because its weights have changed', async () => {
+    let end: () => void = () => undefined;
+    const released = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const original = TrainingStep.prototype.run;
+    const held = vi.spyOn(TrainingStep.prototype, 'run').mockImplementation(async function (
+      this: TrainingStep,
+      ...step: Parameters<typeof original>
+    ) {
+      const result = await original.apply(this, step);
+      await released;
+      return result;
+    });
+    try {
+      const weights = await trained.parameters('raw');
+      const run = train(trained, images(8, 'levels'), { steps: 1 });
+      while (trained.internals().version === 0) await new Promise(setImmediate);
+      const imageSize = { height: 8, width: 9 };
+      const said = { imageSize, values: 'levels', step: undefined };
+      expect(await about(trained)).toEqual({ ...ofTrained, imageSize, said });
+      expect(await trained.parameters('raw')).not.toEqual(weights);
+      expect(await trained.sample({ count: 1 })).toMatchObject(imageSize);
+      end();
+      await run;
+    } finally {
+      end();
+      held.mockRestore();
+    }
+  });
+});
+
 describe('a run that has taken a step', () => {
   it('has the model say so from the event of the step on, but no step while it goes on', async () => {
     const during: unknown[] = [];
