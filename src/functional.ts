@@ -80,8 +80,8 @@ export async function maskedConv2d(device: Device, options: MaskedConv2dOptions)
 }
 
 /**
- * Computes the gradients of the sum of y * gradOutput, where y is what {@link maskedConv2d} returns. gradWeight is exactly
- * 0 under the mask.
+ * Computes the gradients of the sum of y * gradOutput, where y is what {@link maskedConv2d} returns: gradInput
+ * [N, H, W, C], gradWeight (OIHW, exactly 0 under the mask) and gradBias [outChannels].
  * @throws PixelCnnError as {@link maskedConv2d}.
  */
 export async function maskedConv2dBackward(

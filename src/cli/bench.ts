@@ -3,7 +3,7 @@ import type { ImageBatch } from '../data/image-batch.js';
 import type { Device } from '../device/device.js';
 import type { PixelCnnOptions } from '../models/config.js';
 import { recordLogits } from '../models/network.js';
-import { PackedPrograms } from '../models/packed-program.js';
+import { PackedPrograms } from '../models/packed-programs.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
 import { PixelCNN } from '../pixelcnn.js';
 import { Recorder } from '../program/recorder.js';

@@ -110,7 +110,7 @@ export async function readRunConfig(path: string): Promise<Record<string, unknow
     const config: unknown = JSON.parse(text);
     if (typeof config === 'object' && config !== null) return config as Record<string, unknown>;
   } catch {
-    // reported below, as any other content that is not an object
+    // The error below reports it, like any other content that is not an object.
   }
   throw new PixelCnnError('ERR_RUN_CONFIG', `${file} is not the config of a run`);
 }

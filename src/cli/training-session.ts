@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemError } from '../errors.js';
 import { checkImages } from '../models/check-images.js';
-import { layerConfigs } from '../models/config.js';
+import { parameterCount } from '../models/config.js';
 import { weightSets } from '../models/weights.js';
 import { PixelCNN } from '../pixelcnn.js';
 import { hyperparameters } from '../train/options.js';
@@ -11,7 +11,6 @@ import { train } from '../train/trainer.js';
 import { checkNoRun, checkResumable } from './begun-run.js';
 import { Interrupted, openNamedDevice } from './common.js';
 import { checkNamedSplit, countText, readImages, sizeOf } from './image-options.js';
-import { countParameters } from './parameter-count.js';
 import { modelFiles, newRunPath, RunFolder, stemOf } from './run-folder.js';
 import { Session } from './session.js';
 import { StopRequest } from './stop-request.js';
@@ -63,14 +62,14 @@ export async function runTraining(options: TrainFlags, reword: (text: string) =>
         config: model.config,
         values: images.values ?? 'bytes',
       });
-    const { total } = countParameters(layerConfigs(model.config));
+    const parameters = parameterCount(model.config);
     terminal.note(`${options.data}: ${countText(images.count, options, sizeOf(images))}`, 'dim');
     const heldOut =
       typeof held === 'number'
         ? heldOutText(images.count, held, options)
         : `${countText(held.count, options)} of ${validation}`;
     terminal.note(`validation: ${heldOut}`, 'dim');
-    terminal.note(`model: ${layers} layers, ${thousands(total)} parameters, ${levels} levels`, 'dim');
+    terminal.note(`model: ${layers} layers, ${thousands(parameters)} parameters, ${levels} levels`, 'dim');
     const { batchSize, learningRate, schedule, protocol } = options;
     const rate = `learning rate ${learningRate} ${schedule}`;
     terminal.note(
@@ -117,7 +116,7 @@ export async function runTraining(options: TrainFlags, reword: (text: string) =>
           }
         }
       }
-      const about = { device, saved, parameters: total, model: model.config, ...tested };
+      const about = { device, saved, parameters, model: model.config, ...tested };
       await session.finish(summary, stop, about);
       if (failure !== undefined) throw failure;
       return stop.exitCode;

@@ -7,7 +7,7 @@ import { Recorder } from '../program/recorder.js';
 import { type Binarisation, binarisationInputs, recordBinarisation } from './binarisation.js';
 import type { Model } from './model.js';
 import { recordLogits, recordNats } from './network.js';
-import { PackedPrograms } from './packed-program.js';
+import { PackedPrograms } from './packed-programs.js';
 import { checkUnchanged, type Weights } from './weights.js';
 
 export interface Logits {
@@ -100,8 +100,8 @@ async function runChunks(
       inputs.push(...binarisationInputs({ ...binarisation, index }));
     }
     const dynamic = binarisation !== undefined;
-    const program = { output, n, height, width, algorithm, weights, dynamic };
-    const [result] = await model.programs.use(buildForward, program, (forward) => {
+    const programOptions = { output, n, height, width, algorithm, weights, dynamic };
+    const [result] = await model.programs.use(buildForward, programOptions, (forward) => {
       checkWeights();
       return forward.submit([forward.programs[0].step(inputs)], signal);
     });
@@ -144,8 +144,8 @@ export async function traceNats(
 ): Promise<OpTrace[]> {
   const { count: n, height, width } = images;
   const { algorithm, weights, signal } = options;
-  const program = { output: 'nats', n, height, width, algorithm, weights, dynamic: false } as const;
-  const forward = await buildForward(model, program);
+  const programOptions = { output: 'nats', n, height, width, algorithm, weights, dynamic: false } as const;
+  const forward = await buildForward(model, programOptions);
   try {
     const bytes = asBytes(images.data, images.values, model.config.levels);
     return await forward.trace(forward.programs[0], [bytes], signal);

@@ -1,7 +1,7 @@
 // Compiles the programs that draw a batch of images front by front, and runs them.
 import type { Model } from '../models/model.js';
 import type { PackedWeights } from '../models/network.js';
-import { PackedPrograms } from '../models/packed-program.js';
+import { PackedPrograms } from '../models/packed-programs.js';
 import type { Weights } from '../models/weights.js';
 import { type Front, frontSteps, paddedShape } from '../ops/front.js';
 import { maskedConv2dFront } from '../ops/masked-conv2d-front.js';

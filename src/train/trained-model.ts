@@ -14,7 +14,11 @@ export class TrainedModel {
     this.#model = model;
     this.#dataset = dataset;
     this.#known = { version: model.version, step: model.step };
-    model.step = undefined;
+  }
+
+  /** Begins the run: from here on {@link release} must be called at its end. */
+  begin(): void {
+    this.#model.step = undefined;
   }
 
   /** Notes that the weights become weights of this dataset: its first step is submitted, or a checkpoint restored. */

@@ -31,10 +31,9 @@ import { TrainingStep } from './training-step.js';
  * when the weights change. A run that ends before its first step leaves the model as it was.
  *
  * Arguments that are wrong or do not fit together are refused at once, as is a model that another run is
- * training (ERR_MODEL_IN_USE). A run most likely rejects with ERR_DIVERGED when its gradients stop being
- * finite, with ERR_FOLDER_IN_USE or ERR_FOLDER_LOCKED for a checkpoint folder of another run, with
- * CKPT_MISMATCH when it resumes a run that had other images or settings, and with the signal's reason or with
- * what `onEvent` throws. The last checkpoint waits ten minutes for space on a full disk (event
+ * training (ERR_MODEL_IN_USE). The run rejects with ERR_DIVERGED if its gradients stop being finite, with
+ * ERR_FOLDER_IN_USE or ERR_FOLDER_LOCKED for a checkpoint folder of another run, with CKPT_MISMATCH if it
+ * resumes a run that had other images or settings, with the signal's reason, and with what `onEvent` throws. The last checkpoint waits ten minutes for space on a full disk (event
  * `waitingForDisk`); if it fails, the error says which steps are lost, and `model` still has their weights.
  * All codes are explained in docs/errors.md.
  */
@@ -91,15 +90,11 @@ async function runTraining(
   const images = new TrainingImages(dataset, model.config.levels, settings);
   const { algorithm, protocol, checkpointFolder, keepLast } = settings;
   const { height, width } = dataset;
-  const onChange = () => trained.describe();
-  const step = await TrainingStep.create(model, {
-    height,
-    width,
-    dynamic: protocol === 'dynamic',
-    algorithm,
-    onChange,
-  });
+  const dynamic = protocol === 'dynamic';
   const trained = new TrainedModel(model, dataset);
+  const onChange = () => trained.describe();
+  const step = await TrainingStep.create(model, { height, width, dynamic, algorithm, onChange });
+  trained.begin();
   let folder: CheckpointFolder | undefined;
   try {
     if (checkpointFolder !== undefined) folder = await CheckpointFolder.open(checkpointFolder, keepLast);
