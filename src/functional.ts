@@ -3,20 +3,20 @@ import { isDetached } from './data/check-bytes.js';
 import { checkDevice, type Device } from './device/device.js';
 import { check } from './errors.js';
 import {
+  type Algorithm,
   algorithms,
-  type Direction,
-  type FilterShape,
-  type MaskedConv2dShape,
+  filterFields,
+  maskedConv2d as recordMaskedConv2d,
   maskedConv2dBackwardInput,
   maskedConv2dBackwardWeight,
-  maskedConv2dForward,
-  maskedConv2dPack,
-  packedBytes,
+  type NamedFilter,
+  packedFilter,
 } from './ops/masked-conv2d.js';
+import { squareWindow, weightShape } from './ops/window.js';
 import { parseOptions, z } from './options.js';
 import { Program } from './program/program.js';
 import { Recorder } from './program/recorder.js';
-import type { Tensor } from './program/tensor.js';
+import { describeTensor } from './program/tensor.js';
 import { isFloat32Array, isSharedArrayBuffer } from './realm.js';
 
 const floats = z.custom<Float32Array>(isFloat32Array, 'expected a Float32Array');
@@ -65,17 +65,14 @@ export type MaskedConv2dBackwardOptions = z.input<typeof backwardSchema>;
 export async function maskedConv2d(device: Device, options: MaskedConv2dOptions): Promise<Float32Array> {
   checkDevice('maskedConv2d', device);
   const parsed = parseOptions('maskedConv2d', forwardSchema, options);
-  const shape = shapeOf('maskedConv2d', parsed);
-  const bias = parsed.bias ?? new Float32Array(shape.k);
-  checkLength('maskedConv2d', 'bias', bias, shape.k);
+  const { filter, images, algorithm } = convolutionOf('maskedConv2d', parsed);
+  const bias = parsed.bias ?? new Float32Array(filter.k);
+  checkLength('maskedConv2d', 'bias', bias, filter.k);
 
-  const r = hostRecorder(device);
-  const x = r.input('input', [shape.n, shape.h, shape.w, shape.c]);
-  const w = r.input('weight', [shape.k, shape.c, shape.kernelSize, shape.kernelSize]);
-  const b = r.input('bias', [shape.k]);
-  const packed = pack(r, shape, 'forward', w);
-  r.output(maskedConv2dForward(r, 'maskedConv2d', shape, { x, packed, bias: b, relu: false }));
-  const [y] = await runOnce('maskedConv2d', r, shape, [parsed.input, parsed.weight, bias]);
+  const { r, x } = hostRecorder(device, filter, images);
+  r.fill(r.parameter(`${filter.name}.bias`));
+  r.output(recordMaskedConv2d(r, filter, x, { algorithm }));
+  const [y] = await runOnce('maskedConv2d', r, images, [parsed.input, parsed.weight, bias]);
   return y!;
 }
 
@@ -90,24 +87,23 @@ export async function maskedConv2dBackward(
 ): Promise<{ gradInput: Float32Array; gradWeight: Float32Array; gradBias: Float32Array }> {
   checkDevice('maskedConv2dBackward', device);
   const parsed = parseOptions('maskedConv2dBackward', backwardSchema, options);
-  const shape = shapeOf('maskedConv2dBackward', parsed);
-  if (parsed.bias) checkLength('maskedConv2dBackward', 'bias', parsed.bias, shape.k);
-  checkLength('maskedConv2dBackward', 'gradOutput', parsed.gradOutput, shape.n * shape.h * shape.w * shape.k);
+  const { filter, images, algorithm } = convolutionOf('maskedConv2dBackward', parsed);
+  const { n, h, w } = images;
+  if (parsed.bias) checkLength('maskedConv2dBackward', 'bias', parsed.bias, filter.k);
+  checkLength('maskedConv2dBackward', 'gradOutput', parsed.gradOutput, n * h * w * filter.k);
 
-  const r = hostRecorder(device);
-  const x = r.input('input', [shape.n, shape.h, shape.w, shape.c]);
-  const weight = r.input('weight', [shape.k, shape.c, shape.kernelSize, shape.kernelSize]);
-  const gradY = r.input('gradOutput', [shape.n, shape.h, shape.w, shape.k]);
+  const { r, x, weight } = hostRecorder(device, filter, images);
+  const gradY = r.input('gradOutput', [n, h, w, filter.k]);
   const gradWeight = r.tensor('gradWeight', weight.shape);
-  const gradBias = r.tensor('gradBias', [shape.k]);
-  const packedBackward = pack(r, shape, 'backward', weight);
-  r.output(
-    maskedConv2dBackwardInput(r, 'maskedConv2dBackward', shape, { gradY, packedBackward, reluOutput: null }),
-  );
-  maskedConv2dBackwardWeight(r, 'maskedConv2dBackward', shape, { x, gradY, gradWeight, gradBias });
+  const gradBias = r.tensor('gradBias', [filter.k]);
+  const packed = packedFilter(r, filter, algorithm, 'backward');
+  const applied = { filter, shape: { ...images, ...filterFields(r, filter, algorithm) } };
+  const operands = { gradY, packed, add: null, reluOutput: null };
+  r.output(maskedConv2dBackwardInput(r, 'maskedConv2dBackward', applied, operands));
+  maskedConv2dBackwardWeight(r, 'maskedConv2dBackward', applied, { x, gradY, gradWeight, gradBias });
   r.output(gradWeight);
   r.output(gradBias);
-  const [gradInput, ...rest] = await runOnce('maskedConv2dBackward', r, shape, [
+  const [gradInput, ...rest] = await runOnce('maskedConv2dBackward', r, images, [
     parsed.input,
     parsed.weight,
     parsed.gradOutput,
@@ -115,12 +111,35 @@ export async function maskedConv2dBackward(
   return { gradInput: gradInput!, gradWeight: rest[0]!, gradBias: rest[1]! };
 }
 
-/** Creates a recorder for float32, the type of host arrays. `tf32` is kept, because it stores float32 too. */
-function hostRecorder(device: Device): Recorder {
-  return new Recorder(device, device.info.precision === 'tf32' ? 'tf32' : 'f32');
+interface Images {
+  readonly n: number;
+  readonly h: number;
+  readonly w: number;
 }
 
-function shapeOf(caller: string, options: z.output<typeof forwardSchema>): MaskedConv2dShape {
+/**
+ * Creates a recorder for float32, the type of host arrays, whose first inputs are x and the weight. `tf32` is kept, because
+ * it stores float32 too.
+ */
+function hostRecorder(device: Device, filter: NamedFilter, { n, h, w }: Images) {
+  const weight = describeTensor('weight', weightShape(filter), 'float32');
+  const bias = describeTensor('bias', [filter.k], 'float32');
+  const r = new Recorder(device, {
+    precision: device.info.precision === 'tf32' ? 'tf32' : 'f32',
+    parameters: new Map([
+      [`${filter.name}.weight`, weight],
+      [`${filter.name}.bias`, bias],
+    ]),
+  });
+  const x = r.input('input', [n, h, w, filter.c]);
+  r.fill(weight);
+  return { r, x, weight };
+}
+
+function convolutionOf(
+  caller: string,
+  options: z.output<typeof forwardSchema>,
+): { filter: NamedFilter; images: Images; algorithm: Algorithm } {
   const [n, h, w, c] = options.inputShape;
   const { outChannels: k, kernelSize, maskType, channelGroups, algorithm } = options;
   check(
@@ -133,7 +152,8 @@ function shapeOf(caller: string, options: z.output<typeof forwardSchema>): Maske
   });
   checkLength(caller, 'input', options.input, n * h * w * c);
   checkLength(caller, 'weight', options.weight, k * c * kernelSize * kernelSize);
-  return { n, h, w, c, k, kernelSize, maskType, channelGroups, algorithm };
+  const filter = { name: caller, c, k, window: squareWindow(kernelSize, maskType), channelGroups, bias: true };
+  return { filter, images: { n, h, w }, algorithm };
 }
 
 function checkLength(caller: string, name: string, array: Float32Array, length: number): void {
@@ -145,16 +165,10 @@ function checkLength(caller: string, name: string, array: Float32Array, length: 
   });
 }
 
-function pack(r: Recorder, filter: FilterShape, direction: Direction, weight: Tensor): Tensor {
-  const packed = r.tensor('packed', [packedBytes(r, filter, direction)], 'byte');
-  maskedConv2dPack(r, 'pack', [{ filter, direction, weight, packed }]);
-  return packed;
-}
-
 function runOnce(
   caller: string,
   r: Recorder,
-  { n, h, w }: MaskedConv2dShape,
+  { n, h, w }: Images,
   inputs: Float32Array[],
 ): Promise<Float32Array[]> {
   return r.device.calls.run(caller, { count: n, height: h, width: w }, undefined, async (signal) => {

@@ -6,14 +6,9 @@ import type { ImageBatch, ImageValues } from './data/image-batch.js';
 import { readFileBounded } from './data/read-file.js';
 import { checkDevice, type Device } from './device/device.js';
 import { allocating, check, PixelCnnError } from './errors.js';
+import { networkOf } from './models/architectures.js';
 import { checkImages, copyImages } from './models/check-images.js';
-import {
-  expectedSchema,
-  layerConfigs,
-  type PixelCnnConfig,
-  type PixelCnnOptions,
-  parseConfig,
-} from './models/config.js';
+import { expectedSchema, type PixelCnnConfig, type PixelCnnOptions } from './models/config.js';
 import { initialParameters } from './models/initial-values.js';
 import { type Logits, type LogLikelihood, runLogits, runNats, traceNats } from './models/likelihood.js';
 import { Model } from './models/model.js';
@@ -25,6 +20,7 @@ import {
   weightsSchema,
 } from './models/options.js';
 import type { NamedArrays } from './models/parameters.js';
+import { parseConfig } from './models/parse-config.js';
 import { chooseWeights, type Weights, withWeights } from './models/weights.js';
 import { parseOptions } from './options.js';
 import type { OpTrace } from './program/program.js';
@@ -91,7 +87,7 @@ export class PixelCNN {
     const { seed, ...rest } = parseOptions('PixelCNN.create', createSchema, options);
     const config = parseConfig('PixelCNN.create', rest);
     return allocating('PixelCNN.create', async () => {
-      const parameters = await initialParameters(layerConfigs(config), seed);
+      const parameters = await initialParameters(networkOf(config).parameters, seed);
       return new PixelCNN(await Model.create(device, config, { parameters, holds: ['raw'] }));
     });
   }

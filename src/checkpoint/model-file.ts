@@ -5,17 +5,18 @@
 // prefix.
 import { type ImageValues, imageValues } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
+import { networkOf } from '../models/architectures.js';
 import { checkParameters, isFinite32 } from '../models/check-parameters.js';
 import {
   checkExpected,
-  layerConfigs,
   maxImageSide,
   type PixelCnnConfig,
   type PixelCnnOptions,
-  parseConfig,
 } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
+import { parseConfig } from '../models/parse-config.js';
 import type { Weights } from '../models/weights.js';
+import type { Declaration } from '../ops/declarations.js';
 import { parseJsonObject } from './header-json.js';
 import {
   CHECKSUM_KEY,
@@ -63,8 +64,8 @@ export function weightsIn({ weights, average }: Pick<ModelFile, 'weights' | 'ave
 
 /** A model that was read from a file. */
 export interface DecodedModel extends ModelFile {
-  /** The names of the layers in the file. */
-  readonly layerNames: readonly string[];
+  /** The parameters of the network under their names in the file. */
+  readonly declarations: readonly Declaration[];
   /**
    * Sentences about what was found in a PyTorch file and what is assumed. Empty for files that pixelcnn
    * wrote.
@@ -137,9 +138,9 @@ export function decodeModel(bytes: Uint8Array, expected: PixelCnnOptions = {}, f
   check(state !== undefined || arrays.size === 0, 'CKPT_UNKNOWN_TENSOR', () => {
     return `${where}: tensors of a training run ('${trainingPrefix}…') but no '${trainingKey}' in the metadata`;
   });
-  const layers = layerConfigs(config);
-  checkParameters(layers, parameters, where);
-  if (average.size > 0) checkParameters(layers, average, where, averagePrefix);
+  const declarations = [...networkOf(config).parameters];
+  checkParameters(declarations, parameters, where);
+  if (average.size > 0) checkParameters(declarations, average, where, averagePrefix);
   const weights = weightsOf(metadata[weightsKey], average.size > 0, where);
   return {
     config,
@@ -150,7 +151,7 @@ export function decodeModel(bytes: Uint8Array, expected: PixelCnnOptions = {}, f
     parameters,
     average: average.size > 0 ? average : undefined,
     training: state === undefined ? undefined : { arrays, state: object(trainingKey, state) },
-    layerNames: layers.map(({ name }) => name),
+    declarations,
     notes: [],
   };
 }

@@ -5,8 +5,7 @@
 // the file. If it is looser, the model uses a weight that our network cannot use, so it is another model and
 // refused.
 import { check, PixelCnnError } from '../errors.js';
-import type { LayerConfig } from '../layers/masked-conv2d.js';
-import { isLiveTap } from '../ops/masked-conv2d.js';
+import { type Filter, fullTaps, isLiveTap, weightShape } from '../ops/window.js';
 import { float32Of, type SafetensorsTensor } from './safetensors.js';
 import { DTYPE_BITS } from './tensor-elements.js';
 
@@ -16,8 +15,9 @@ export interface MaskBuffer {
 }
 
 export interface MaskedLayer {
-  /** The configuration of the layer, with its name in the file, e.g. `module.net.0`. */
-  readonly config: LayerConfig;
+  /** The name of the layer in the file, e.g. `module.net.0`. */
+  readonly name: string;
+  readonly filter: Filter;
   /** (K, C, R, S). Weights that the mask of the file forbids are set to 0. */
   readonly weight: Float32Array;
   readonly mask: MaskBuffer | undefined;
@@ -36,7 +36,7 @@ export function applyFileMasks(layers: readonly MaskedLayer[], where: string): s
   const stricter = new Map<string, number>();
   for (const layer of masked) {
     const forbidden = applyMaskBuffer(layer, layer.mask!, where);
-    if (forbidden > 0) stricter.set(layer.config.name, forbidden);
+    if (forbidden > 0) stricter.set(layer.name, forbidden);
   }
   for (const layer of layers) {
     if (usesAllWeights && layer.mask === undefined) checkForbiddenWeights(layer, masked.length > 0, where);
@@ -64,19 +64,19 @@ export function applyFileMasks(layers: readonly MaskedLayer[], where: string): s
  * Checks a mask buffer against our mask and sets the weights that it forbids to 0. Returns the number of
  * weights that it forbids and our mask allows.
  */
-function applyMaskBuffer({ config, weight }: MaskedLayer, mask: MaskBuffer, where: string): number {
-  const { c: inputs, k: outputs, kernelSize } = config;
+function applyMaskBuffer({ filter, weight }: MaskedLayer, mask: MaskBuffer, where: string): number {
   const { name, values } = mask;
   const allowed = maskValues(values, `'${name}' of ${where}`);
-  const stride = broadcastStrides(values.shape, [outputs, inputs, kernelSize, kernelSize]);
+  const shape = weightShape(filter);
+  const stride = broadcastStrides(values.shape, shape);
   check(stride !== undefined, 'CKPT_MASK', () => {
-    return `${where}: '${name}' of shape [${values.shape.join(', ')}] does not fit the weight [${[outputs, inputs, kernelSize, kernelSize].join(', ')}]`;
+    return `${where}: '${name}' of shape [${values.shape.join(', ')}] does not fit the weight [${shape.join(', ')}]`;
   });
   let forbidden = 0;
-  eachTap(config, (at, o, c, r, s) => {
+  eachTap(filter, (at, o, c, r, s) => {
     const allows = allowed[o * stride[0]! + c * stride[1]! + r * stride[2]! + s * stride[3]!] === 1;
-    const live = isLiveTap(config, o, c, r, s);
-    if (allows && !live) throw looserMaskError(`${where}: '${name}' allows`, config, [o, c, r, s]);
+    const live = isLiveTap(filter, o, c, r, s);
+    if (allows && !live) throw looserMaskError(`${where}: '${name}' allows`, filter, [o, c, r, s]);
     if (allows || !live) return;
     forbidden += 1;
     weight[at] = 0;
@@ -84,15 +84,15 @@ function applyMaskBuffer({ config, weight }: MaskedLayer, mask: MaskBuffer, wher
   return forbidden;
 }
 
-function checkForbiddenWeights({ config, weight }: MaskedLayer, othersMasked: boolean, where: string) {
-  eachTap(config, (at, o, c, r, s) => {
-    if (weight[at] === 0 || isLiveTap(config, o, c, r, s)) return;
+function checkForbiddenWeights({ name, filter, weight }: MaskedLayer, othersMasked: boolean, where: string) {
+  eachTap(filter, (at, o, c, r, s) => {
+    if (weight[at] === 0 || isLiveTap(filter, o, c, r, s)) return;
     const why = othersMasked
       ? 'has no mask buffer where other layers have one, and uses'
       : 'has zeros where masks forbid, but not at';
     throw looserMaskError(
-      `${where}: '${config.name}.weight' ${why}`,
-      config,
+      `${where}: '${name}.weight' ${why}`,
+      filter,
       [o, c, r, s],
       'if the model masks this layer as it runs, multiply the weight by that mask and save again',
     );
@@ -103,10 +103,11 @@ type Tap = readonly [output: number, input: number, row: number, column: number]
 
 function looserMaskError(
   start: string,
-  { maskType, channelGroups }: LayerConfig,
+  { window, channelGroups }: Filter,
   [o, c, r, s]: Tap,
   remedy?: string,
 ): PixelCnnError {
+  const maskType = window.ownRow === 'left' ? 'A' : 'B';
   const order =
     channelGroups === 1
       ? ''
@@ -121,11 +122,12 @@ function looserMaskError(
 /** Whether masks were multiplied into the weights: all weights after the centre are 0, but not all others. */
 function masksAreInWeights(layers: readonly MaskedLayer[]): boolean {
   let [after, others] = [0, 0];
-  for (const { config, weight } of layers) {
-    const area = config.kernelSize ** 2;
+  for (const { filter, weight } of layers) {
+    const area = filter.window.rows * filter.window.columns;
+    const centre = fullTaps(filter.window);
     for (let at = 0; at < weight.length; at += 1) {
       if (weight[at] === 0) continue;
-      if (at % area > (area - 1) / 2) after += 1;
+      if (at % area > centre) after += 1;
       else if (area > 1) others += 1;
     }
   }
@@ -133,15 +135,13 @@ function masksAreInWeights(layers: readonly MaskedLayer[]): boolean {
 }
 
 /** Calls `visit` for every weight of (K, C, R, S) with its index in the array. */
-function eachTap(
-  { c: inputs, k: outputs, kernelSize }: LayerConfig,
-  visit: (at: number, ...tap: Tap) => void,
-) {
+function eachTap(filter: Filter, visit: (at: number, ...tap: Tap) => void) {
+  const [outputs, inputs, rows, columns] = weightShape(filter);
   let at = 0;
   for (let o = 0; o < outputs; o += 1)
     for (let c = 0; c < inputs; c += 1)
-      for (let r = 0; r < kernelSize; r += 1)
-        for (let s = 0; s < kernelSize; s += 1) {
+      for (let r = 0; r < rows; r += 1)
+        for (let s = 0; s < columns; s += 1) {
           visit(at, o, c, r, s);
           at += 1;
         }

@@ -3,16 +3,17 @@
 // A state dict has no configuration, so the layers are found by the pattern of their names and by their
 // shapes. Notes say what was found and what is assumed.
 import { check, PixelCnnError } from '../errors.js';
+import { networkOf } from '../models/architectures.js';
 import { checkParameters } from '../models/check-parameters.js';
 import {
   checkExpected,
-  layerConfigs,
   type PixelCnnConfig,
   type PixelCnnOptions,
-  parseConfig,
 } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
+import { parseConfig } from '../models/parse-config.js';
 import type { Weights } from '../models/weights.js';
+import type { Declaration } from '../ops/declarations.js';
 import { foreignContent, namesAverage, plainNetwork } from './foreign-tensors.js';
 import { float32Of, type SafetensorsTensor } from './safetensors.js';
 import { applyFileMasks, type MaskBuffer } from './state-dict-masks.js';
@@ -25,6 +26,8 @@ interface Network {
   readonly parameters: NamedArrays;
   /** The names of the layers in the file, e.g. `module.net.0`. */
   readonly layerNames: readonly string[];
+  /** The parameters under their names in the file. */
+  readonly declarations: readonly Declaration[];
   /** Sentences about what was found and what is assumed. */
   readonly notes: readonly string[];
 }
@@ -113,7 +116,15 @@ function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string)
   const { layers, prefix } = findLayers(tensors, where);
   const config = configOf(layers, where);
   checkExpected(config, expected, 'shapes', where);
-  const configs = layerConfigs(config);
+  // The weights are declared in the order of the layers, and each bias has the name of its weight.
+  const declared = [...networkOf(config).parameters];
+  const weights = declared.filter(({ name }) => name.endsWith('.weight'));
+  const layerOf = ({ name }: Declaration) => name.replace(/\.(weight|bias)$/, '');
+  const nameInFile = new Map(weights.map((weight, i) => [layerOf(weight), layers[i]!.name]));
+  const declarations = declared.map((declaration) => {
+    const layer = layerOf(declaration);
+    return { ...declaration, name: nameInFile.get(layer)! + declaration.name.slice(layer.length) };
+  });
   const values: NamedArrays = new Map();
   const masked = layers.map(({ name, weight, bias, mask }, i) => {
     const data = float32Of(weight, ` in tensor '${name}.weight' of ${where}`);
@@ -122,24 +133,19 @@ function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string)
     // A convolution without bias is the same as one with a bias of 0.
     const k = weight.shape[0]!;
     values.set(`${name}.bias`, { shape: [k], data: biases ?? new Float32Array(k) });
-    return { config: { ...configs[i]!, name }, weight: data, mask };
+    return { name, filter: weights[i]!.filter!, weight: data, mask };
   });
   const maskNotes = applyFileMasks(masked, where);
-  checkParameters(
-    masked.map((layer) => layer.config),
-    values,
-    where,
-  );
+  checkParameters(declarations, values, where);
   const layerNames = layers.map(({ name }) => name);
   const parameters: NamedArrays = new Map(
-    configs.flatMap(({ name }, i) =>
-      ['weight', 'bias'].map((part) => [`${name}.${part}`, values.get(`${layerNames[i]}.${part}`)!] as const),
-    ),
+    declared.map(({ name }, i) => [name, values.get(declarations[i]!.name)!]),
   );
   return {
     config,
     parameters,
     layerNames,
+    declarations,
     notes: [`a PyTorch state dict: ${layersNote(layers, prefix)}`, assumptionsNote(config), ...maskNotes],
   };
 }

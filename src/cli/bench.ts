@@ -59,10 +59,10 @@ export async function measureForward(
   await using model = await PixelCNN.create(device, options.model);
   const internals = model.internals();
   const images = patternImages(batch, height, width, model.config.channels);
-  const compiled = await PackedPrograms.compile(internals, 'raw', algorithm, (packed) => {
-    const r = new Recorder(device);
+  const compiled = await PackedPrograms.compile(internals, 'raw', algorithm, (recording) => {
+    const r = new Recorder(device, recording);
     const bytes = r.input('bytes', [batch, height, width, model.config.channels], 'uint8');
-    recordLogits(r, internals.networks.raw, bytes, packed, algorithm);
+    recordLogits(r, internals, bytes);
     return [r] as const;
   });
   const [forward] = compiled.programs;

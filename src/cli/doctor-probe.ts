@@ -4,7 +4,7 @@ import { callNative, native } from '../device/native.js';
 import { changedFiles, findBinary } from '../device/native-binary.js';
 import { PixelCnnError } from '../errors.js';
 import { maskedConv2d } from '../functional.js';
-import { isLiveTap } from '../ops/masked-conv2d.js';
+import { isLiveTap, squareWindow } from '../ops/window.js';
 import { PixelCNN } from '../pixelcnn.js';
 import type { Finding } from './commands/doctor.js';
 
@@ -43,8 +43,8 @@ async function checkBinary(): Promise<string> {
 
 /** Compares the masked convolution with loops that follow its formula. */
 async function checkConvolution(backend: 'cpu' | 'cuda'): Promise<string> {
-  const shape = { n: 1, h: 5, w: 6, c: 3, k: 6, kernelSize: 3, maskType: 'B' as const, channelGroups: 3 };
-  const { h, w, c, k, kernelSize } = shape;
+  const [h, w, c, k, kernelSize] = [5, 6, 3, 6, 3];
+  const filter = { c, k, window: squareWindow(kernelSize, 'B'), channelGroups: 3 };
   const fill = (length: number, factor: number) =>
     Float32Array.from({ length }, (_, i) => Math.sin(factor * (i + 1)));
   const [x, weight, bias] = [fill(h * w * c, 0.7), fill(k * c * kernelSize * kernelSize, 1.3), fill(k, 2.1)];
@@ -66,7 +66,7 @@ async function checkConvolution(backend: 'cpu' | 'cuda'): Promise<string> {
     for (let tap = 0; tap < kernelSize * kernelSize * c; tap += 1) {
       const [r, s, input] = [Math.floor(tap / c / kernelSize), Math.floor(tap / c) % kernelSize, tap % c];
       const [row, column] = [i + r - 1, j + s - 1];
-      if (row < 0 || column < 0 || column >= w || !isLiveTap(shape, o, input, r, s)) continue;
+      if (row < 0 || column < 0 || column >= w || !isLiveTap(filter, o, input, r, s)) continue;
       expected +=
         weight[((o * c + input) * kernelSize + r) * kernelSize + s]! * x[(row * w + column) * c + input]!;
     }

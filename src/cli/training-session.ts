@@ -3,8 +3,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemError } from '../errors.js';
 import { checkImages } from '../models/check-images.js';
-import { parameterCount } from '../models/config.js';
 import { weightSets } from '../models/weights.js';
+import { totalParameters } from '../ops/declarations.js';
 import { PixelCNN } from '../pixelcnn.js';
 import { hyperparameters } from '../train/options.js';
 import { train } from '../train/trainer.js';
@@ -62,7 +62,7 @@ export async function runTraining(options: TrainFlags, reword: (text: string) =>
         config: model.config,
         values: images.values ?? 'bytes',
       });
-    const parameters = parameterCount(model.config);
+    const parameters = totalParameters(model.internals().network.parameters);
     terminal.note(`${options.data}: ${countText(images.count, options, sizeOf(images))}`, 'dim');
     const heldOut =
       typeof held === 'number'

@@ -145,10 +145,10 @@ export class Device {
     return callNative(() => native().allocateArena(this.#handle, bytes));
   }
 
-  /** @internal Returns the bytes of a packed filter. `shape` has the integers of MaskedConv2dShape (native/op_shapes.h). */
-  packedBytes(shape: Int32Array, direction: number): number {
+  /** @internal Returns the bytes of a packed filter. `filter` has the integers of FilterShape (native/op_shapes.h). */
+  packedBytes(filter: Int32Array, direction: number): number {
     this.checkOpen();
-    return callNative(() => native().packedBytes(this.#handle, shape, direction));
+    return callNative(() => native().packedBytes(this.#handle, filter, direction));
   }
 
   /**

@@ -9,10 +9,19 @@ export type NativeDevice = { readonly [tag]: 'Device' };
 export type NativeArena = { readonly [tag]: 'Arena' };
 export type NativeProgram = { readonly [tag]: 'Program' };
 
+/** A field of an op. A list has items, each with the same fields. */
+export type OpField =
+  | { readonly name: string; readonly kind: 'number' }
+  | { readonly name: string; readonly kind: 'tensor'; readonly optional: boolean }
+  | { readonly name: string; readonly kind: 'list'; readonly fields: readonly OpField[] };
+
 /** The functions that native/addon.cc exports. All of them throw errors that carry a `code`. */
 export interface Native {
   readonly abi: number;
-  readonly opNames: readonly string[];
+  /** The ops in the order of their ids, with their fields in the order of the command buffer. */
+  readonly opTable: readonly { readonly name: string; readonly fields: readonly OpField[] }[];
+  /** The names of the numbers of a filter, as {@link packedBytes} takes them. */
+  readonly filterFields: readonly string[];
   openDevice(backend: string, index: number, threads: number, instructionSet: string): Promise<NativeDevice>;
   deviceInfo(device: NativeDevice): {
     backend: string;
@@ -30,7 +39,7 @@ export interface Native {
   /** Describes the cuDNN of this machine. `message` is empty if it can be used. */
   cudnnReport(): Record<'version' | 'path' | 'code' | 'message' | 'remedy' | 'attempts', string>;
   closeDevice(device: NativeDevice): Promise<void>;
-  packedBytes(device: NativeDevice, shape: Int32Array, direction: number): number;
+  packedBytes(device: NativeDevice, filter: Int32Array, direction: number): number;
   allocateArena(device: NativeDevice, bytes: number): Promise<NativeArena>;
   releaseArena(arena: NativeArena): void;
   writeArena(arena: NativeArena, byteOffset: number, bytes: ArrayBufferView): Promise<void>;
@@ -52,7 +61,7 @@ export interface Native {
 }
 
 /** The version of the addon's interface that this code needs: kAbi of native/addon.cc. */
-const abi = 6;
+const abi = 7;
 let loaded: Native | undefined;
 
 /**

@@ -1,7 +1,6 @@
-// Defines the configuration of a PixelCNN and the layers that follow from it.
+// Defines the configuration of a PixelCNN.
 import { PixelCnnError } from '../errors.js';
-import type { LayerConfig } from '../layers/masked-conv2d.js';
-import { parseOptions, z } from '../options.js';
+import { z } from '../options.js';
 
 export const configSchema = z.strictObject({
   /** Image channels: 1 for grey, 3 for RGB. */
@@ -39,64 +38,8 @@ export const expectedSchema = z.strictObject({
   kernelSize: shape.kernelSize.unwrap().optional(),
 });
 
-const maxParameters = 2 ** 28;
-
 /** The largest height and width, in pixels, that native/ops.h allows. */
 export const maxImageSide = 2 ** 14;
-
-/** Parses and checks a configuration. @throws PixelCnnError ERR_LIMIT for a model that would be too large. */
-export function parseConfig(caller: string, options: unknown): PixelCnnConfig {
-  const config = parseOptions(caller, configSchema, options);
-  if (config.kernelSize % 2 === 0) {
-    throw new PixelCnnError(
-      'ERR_OUT_OF_RANGE',
-      `${caller}: kernelSize must be odd, got ${config.kernelSize}`,
-    );
-  }
-  if (config.hiddenChannels < config.channels) {
-    throw new PixelCnnError(
-      'ERR_OUT_OF_RANGE',
-      `${caller}: hiddenChannels must be at least channels (${config.channels}), got ${config.hiddenChannels}`,
-    );
-  }
-  const parameters = parameterCount(config);
-  if (parameters > maxParameters) {
-    throw new PixelCnnError(
-      'ERR_LIMIT',
-      `${caller}: the model would have ${parameters} parameters (${parameters * 4} bytes), the limit is ${maxParameters}`,
-    );
-  }
-  return config;
-}
-
-/**
- * Returns the layers of the network of van den Oord et al. 2016 without residual blocks: a convolution with mask A from
- * the image, hidden ones with mask B, a ReLU after each, then a 1x1 convolution to channels * levels logits. The names
- * are those of an `nn.Sequential` that contains the ReLUs.
- */
-export function layerConfigs(config: PixelCnnConfig): LayerConfig[] {
-  const { channels, hiddenChannels, layers, levels, kernelSize } = config;
-  return Array.from({ length: layers }, (_, index): LayerConfig => {
-    const first = index === 0;
-    const last = index === layers - 1;
-    return {
-      name: `net.${2 * index}`,
-      c: first ? channels : hiddenChannels,
-      k: last ? channels * levels : hiddenChannels,
-      kernelSize: last ? 1 : kernelSize,
-      maskType: first ? 'A' : 'B',
-      channelGroups: channels,
-    };
-  });
-}
-
-/** Counts the weights and biases, those under the mask included. */
-export function parameterCount(config: PixelCnnConfig): number {
-  return layerConfigs(config).reduce(
-    (sum, { c, k, kernelSize }) => sum + k * c * kernelSize * kernelSize + k,
-    0,
-  );
-}
 
 /**
  * Checks a file's configuration against what the caller expects of it. `source` says from which part of the file the

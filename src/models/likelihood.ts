@@ -56,13 +56,12 @@ type ForwardPrograms = PackedPrograms<readonly [Program]>;
 /** Compiles a forward pass over n images of bytes. */
 function buildForward(model: Model, options: ForwardProgramOptions): Promise<ForwardPrograms> {
   const { output, n, height, width, algorithm, weights, dynamic } = options;
-  const network = model.networks[weights];
-  return PackedPrograms.compile(model, weights, algorithm, (packed) => {
-    const r = new Recorder(model.device);
+  return PackedPrograms.compile(model, weights, algorithm, (recording) => {
+    const r = new Recorder(model.device, recording);
     const given = r.input('bytes', [n, height, width, model.config.channels], 'uint8');
     const bytes = dynamic ? recordBinarisation(r, given) : given;
     const record = output === 'logits' ? recordLogits : recordNats;
-    r.output(record(r, network, bytes, packed, algorithm));
+    r.output(record(r, model, bytes));
     return [r] as const;
   });
 }

@@ -1,9 +1,9 @@
 // Holds the parts of a model on a device: its parameters, its network, and the programs that are compiled for it.
 import type { ImageValues } from '../data/image-batch.js';
 import type { Device } from '../device/device.js';
-import { MaskedConv2d } from '../layers/masked-conv2d.js';
 import { type Arena, ArenaLayout } from '../program/arena.js';
-import { layerConfigs, type PixelCnnConfig } from './config.js';
+import { networkOf } from './architectures.js';
+import type { PixelCnnConfig } from './config.js';
 import type { Network } from './network.js';
 import { type NamedArrays, ParameterSet } from './parameters.js';
 import { ProgramCache } from './program-cache.js';
@@ -26,11 +26,11 @@ export interface InitialWeights {
 export class Model {
   readonly device: Device;
   readonly config: PixelCnnConfig;
+  readonly network: Network;
   readonly arena: Arena;
   /** The parameters as they are trained, and their moving average. */
   readonly raw: ParameterSet;
   readonly ema: ParameterSet;
-  readonly networks: { readonly raw: Network; readonly ema: Network };
   readonly programs: ProgramCache<Model>;
   readonly lock = new WeightsLock();
   /** The height and width of the images that it was trained on, the default size of samples. */
@@ -47,27 +47,35 @@ export class Model {
   private constructor(
     device: Device,
     config: PixelCnnConfig,
+    network: Network,
     arena: Arena,
     sets: Record<Weights, ParameterSet>,
     holds: readonly Weights[],
   ) {
     this.device = device;
     this.config = config;
+    this.network = network;
     this.arena = arena;
     this.raw = sets.raw;
     this.ema = sets.ema;
-    this.networks = { raw: networkOf(config, sets.raw), ema: networkOf(config, sets.ema) };
     this.programs = new ProgramCache(this, mostIdlePrograms);
     this.#holds = holds;
   }
 
-  /** Allocates the memory of a model and writes its weights. @throws PixelCnnError ERR_OUT_OF_MEMORY. */
-  static async create(device: Device, config: PixelCnnConfig, weights: InitialWeights): Promise<Model> {
+  /**
+   * Allocates the memory of a model and writes its weights. `network` is that of the configuration, unless a test brings one.
+   * @throws PixelCnnError ERR_OUT_OF_MEMORY.
+   */
+  static async create(
+    device: Device,
+    config: PixelCnnConfig,
+    weights: InitialWeights,
+    network: Network = networkOf(config),
+  ): Promise<Model> {
     const { parameters, average, holds } = weights;
-    const configs = layerConfigs(config);
     const layout = new ArenaLayout();
-    const raw = new ParameterSet(layout, configs, 'raw');
-    const ema = new ParameterSet(layout, configs, 'ema');
+    const raw = new ParameterSet(layout, network.parameters, 'raw');
+    const ema = new ParameterSet(layout, network.parameters, 'ema');
     const arena = await layout.allocate(device);
     try {
       const values = raw.encode(parameters);
@@ -77,7 +85,7 @@ export class Model {
       arena.release();
       throw error;
     }
-    return new Model(device, config, arena, { raw, ema }, holds);
+    return new Model(device, config, network, arena, { raw, ema }, holds);
   }
 
   /** The sets of weights that the model holds. The memory of the other set has no meaning. */
@@ -104,10 +112,4 @@ export class Model {
     this.programs.close();
     this.arena.release();
   }
-}
-
-/** Binds a network to a set of parameters. */
-function networkOf(config: PixelCnnConfig, { layers }: ParameterSet): Network {
-  const convolutions = layers.map((layer) => new MaskedConv2d(layer.config, layer));
-  return { config, hidden: convolutions.slice(0, -1), head: convolutions.at(-1)! };
 }

@@ -1,10 +1,10 @@
 // Compiles programs that read packed weights, and packs the weights again before a run if they have changed.
 import type { ProgramRun } from '../device/device.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
+import { PackList } from '../ops/pack-list.js';
 import { type OpTrace, Program } from '../program/program.js';
-import { Recorder } from '../program/recorder.js';
+import { Recorder, type RecorderOptions } from '../program/recorder.js';
 import type { Model } from './model.js';
-import { type PackedWeights, recordPack } from './network.js';
 import type { Weights } from './weights.js';
 
 /** Programs that share memory and the packed weights of a model. */
@@ -21,16 +21,18 @@ export class PackedPrograms<P extends readonly Program[]> {
     this.programs = programs;
   }
 
-  /** Compiles one program for each recorder that `record` returns, in that order. */
+  /** Compiles one program for each recorder that `record` returns, in that order. It makes them with the options it is given. */
   static async compile<R extends readonly Recorder[]>(
     model: Model,
     weights: Weights,
     algorithm: Algorithm,
-    record: (packed: PackedWeights) => R,
+    record: (options: RecorderOptions) => R,
   ): Promise<PackedPrograms<{ [K in keyof R]: Program }>> {
     const pack = new Recorder(model.device);
-    const packed = recordPack(pack, model.networks[weights], algorithm);
-    const [packProgram, ...programs] = await Program.compileShared([pack, ...record(packed)]);
+    const packs = new PackList();
+    const recorders = record({ parameters: model[weights].byName, algorithm, packs });
+    packs.record(pack);
+    const [packProgram, ...programs] = await Program.compileShared([pack, ...recorders]);
     return new PackedPrograms(model, packProgram!, programs as { [K in keyof R]: Program });
   }
 

@@ -19,17 +19,15 @@ export function adam(r: Recorder, label: string, operands: AdamOperands): void {
   const { gradients, hyper, state, parameters, moment1, moment2, average } = operands;
   const count = elements(gradients.shape);
   r.emit({
-    name: 'gradientNorm',
+    op: 'gradientNorm',
     label: `${label} gradient norm`,
-    numbers: [count],
-    operands: [gradients, state],
+    fields: { count, gradients, state },
     result: state,
   });
   r.emit({
-    name: 'adam',
+    op: 'adam',
     label,
-    numbers: [count],
-    operands: [gradients, hyper, state, parameters, moment1, moment2, average],
+    fields: { count, gradients, hyper, state, parameters, moment1, moment2, average },
     result: parameters,
   });
 }

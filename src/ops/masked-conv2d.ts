@@ -1,184 +1,221 @@
-// Records masked convolutions, forward and backward, and defines their shapes and masks.
+// Records masked convolutions and their gradients.
 //
-//   y[n,i,j,o] = bias[o] + sum over live taps (r, s) and c of w[o,c,r,s] * x[n, i + r - k/2, j + s - k/2, c]
+//   y[n,i,j,o] = bias[o] + add[n,i,j,o]
+//                + sum over live taps (r, s) and c of w[o,c,r,s] * x[n, i + r - above, j + s - left, c]
 //
-// Live taps: all rows above the centre; in the centre row those left of it; the centre itself for inputs of lower
-// channel groups (mask A) or lower and equal ones (mask B). Van den Oord et al. 2016, "Pixel Recurrent Neural
-// Networks", section 3.4.
+// window.ts says which taps are live. Van den Oord et al. 2016a, "Pixel Recurrent Neural Networks", section 3.4.
 import { check } from '../errors.js';
-import type { Recorder } from '../program/recorder.js';
+import { encodeFilter } from '../program/encode.js';
+import type { OpFields, Recorder } from '../program/recorder.js';
+import { joinedSight, ownRows, sightThrough } from '../program/sight.js';
 import { shapeText, type Tensor } from '../program/tensor.js';
-
-/** At the centre tap, mask A hides the inputs of the output's own channel group, and mask B shows them. */
-export type MaskType = 'A' | 'B';
+import { type Filter, reachOf, weightShape } from './window.js';
 
 /**
- * `direct` computes every live tap and is exactly causal. `winograd` needs fewer multiplications for kernels 3, 5 and 7
- * (others run direct), but its rounding mixes neighbouring pixels. On the CPU `auto` takes the one that is expected to be
- * faster. On a GPU it takes the fastest of our kernels and cuDNN's, which are timed once, and `winograd` means the same.
+ * `direct` computes every live tap and is exactly causal. `winograd` needs fewer multiplications for squares of 3, 5 and 7
+ * (other windows run direct), but its rounding mixes neighbouring pixels. On the CPU `auto` takes the one that is expected
+ * to be faster. On a GPU it takes the fastest of our kernels and cuDNN's, which are timed once, and `winograd` means the
+ * same.
  */
 export type Algorithm = 'auto' | 'direct' | 'winograd';
 export const algorithms = ['auto', 'direct', 'winograd'] as const;
 
-/** A masked filter and the algorithm that applies it, without the images that it is applied to. */
-export interface FilterShape {
-  /** Input channels. */
-  readonly c: number;
-  /** Output channels. */
-  readonly k: number;
-  /** Odd. */
-  readonly kernelSize: number;
-  readonly maskType: MaskType;
-  /** Channel c of n channels is in group floor(c * channelGroups / n). */
-  readonly channelGroups: number;
-  readonly algorithm: Algorithm;
-}
-
-/** A masked filter applied to n images of h x w pixels: stride 1, "same" zero padding. */
-export interface MaskedConv2dShape extends FilterShape {
-  readonly n: number;
-  readonly h: number;
-  readonly w: number;
+/** A filter with the name of its parameters, `NAME.weight` and `NAME.bias`. */
+export interface NamedFilter extends Filter {
+  readonly name: string;
+  /** Whether it has a bias. */
+  readonly bias: boolean;
 }
 
 /** Which convolution a packed filter is for: that of the forward pass, or the one that computes the input gradient. */
 export type Direction = 'forward' | 'backward';
 const directions: readonly Direction[] = ['forward', 'backward'];
 
-/** Returns the integers of MaskedConv2dShape in native/op_shapes.h. */
-export function shapeNumbers(r: Recorder, shape: MaskedConv2dShape): number[] {
-  const { n, h, w, c, k, kernelSize, maskType, channelGroups, algorithm } = shape;
-  const mask = maskType === 'A' ? 0 : 1;
-  return [n, h, w, c, k, kernelSize, mask, channelGroups, algorithms.indexOf(algorithm), r.precisionNumber];
-}
-
-/** Returns the integers of a filter. Native code reads them as the convolution of one image of one pixel. */
-function filterNumbers(r: Recorder, filter: FilterShape): number[] {
-  return shapeNumbers(r, { ...filter, n: 1, h: 1, w: 1 });
+/** Returns the fields of FilterShape in native/op_shapes.h. */
+export function filterFields(r: Recorder, { c, k, window, channelGroups }: Filter, algorithm: Algorithm) {
+  return {
+    c,
+    k,
+    ...window,
+    ownRow: ownRows.indexOf(window.ownRow),
+    channelGroups,
+    algorithm: algorithms.indexOf(algorithm),
+    precision: r.precisionNumber,
+  };
 }
 
 /** Returns the bytes of a packed filter. */
-export function packedBytes(r: Recorder, filter: FilterShape, direction: Direction): number {
-  return r.device.packedBytes(Int32Array.from(filterNumbers(r, filter)), directions.indexOf(direction));
+export function packedBytes(r: Recorder, filter: Filter, algorithm: Algorithm, direction: Direction): number {
+  const fields = encodeFilter(filterFields(r, filter, algorithm));
+  return r.device.packedBytes(fields, directions.indexOf(direction));
 }
 
-/** Counts the taps before the centre in raster order. They are live for all channels, the centre only for some. */
-export function tapsBeforeCentre(kernelSize: number): number {
-  return (kernelSize ** 2 - 1) / 2;
-}
-
-/** Whether the weight from input channel c to output channel o at row r, column s is live, that is, not masked. */
-export function isLiveTap(
-  filter: Omit<FilterShape, 'algorithm'>,
-  o: number,
-  c: number,
-  r: number,
-  s: number,
-): boolean {
-  const { kernelSize, channelGroups } = filter;
-  const centre = (kernelSize - 1) / 2;
-  if (r !== centre || s !== centre) return r < centre || (r === centre && s < centre);
-  const outputGroup = Math.floor((o * channelGroups) / filter.k);
-  const inputGroup = Math.floor((c * channelGroups) / filter.c);
-  return filter.maskType === 'B' ? inputGroup <= outputGroup : inputGroup < outputGroup;
-}
-
-/** The packing of one filter: its weights (K, C, R, S) go to `packed`, which has {@link packedBytes} bytes. */
-export interface FilterPack {
-  readonly filter: FilterShape;
-  readonly direction: Direction;
-  readonly weight: Tensor;
-  readonly packed: Tensor;
+/**
+ * Returns the weights of a filter, packed for one direction. They are packed by the program that the recorder's options
+ * name, or right here. On a device where one packing serves both directions there is one.
+ */
+export function packedFilter(
+  r: Recorder,
+  filter: NamedFilter,
+  algorithm: Algorithm,
+  direction: Direction,
+): Tensor {
+  const { packs } = r.options;
+  const packedFor = r.device.packsOnce ? 'forward' : direction;
+  const bytes = () => packedBytes(r, filter, algorithm, packedFor);
+  const describe = (packed: Tensor): OpFields => ({
+    ...filterFields(r, filter, algorithm),
+    direction: directions.indexOf(packedFor),
+    weight: r.parameter(`${filter.name}.weight`),
+    packed,
+  });
+  if (packs !== undefined) return r.trained(packs.packed(`${filter.name} packed ${packedFor}`, bytes, describe));
+  const packed = r.tensor(`${filter.name} packed`, [bytes()], 'byte');
+  maskedConv2dPack(r, `${filter.name} pack`, [describe(packed)]);
+  return r.trained(packed);
 }
 
 /** The most filters of one op: MaskedConv2dPack::kMostFilters of native/ops.h. */
 const mostFilters = 32;
 
 /** Records the packing of filters, with one op for up to 32 of them. */
-export function maskedConv2dPack(r: Recorder, label: string, filters: readonly FilterPack[]): void {
-  for (const { filter, weight } of filters)
-    checkShape(label, 'weight', weight, [filter.k, filter.c, filter.kernelSize, filter.kernelSize]);
+export function maskedConv2dPack(r: Recorder, label: string, filters: readonly OpFields[]): void {
   for (let start = 0; start < filters.length; start += mostFilters) {
-    const list = filters.slice(start, start + mostFilters);
+    const filter = filters.slice(start, start + mostFilters);
     r.emit({
-      name: 'maskedConv2dPack',
+      op: 'maskedConv2dPack',
       label,
-      numbers: [
-        list.length,
-        ...list.flatMap(({ filter, direction }) => [
-          ...filterNumbers(r, filter),
-          directions.indexOf(direction),
-        ]),
-      ],
-      operands: list.flatMap(({ weight, packed }) => [weight, packed]),
-      result: list[0]!.packed,
+      fields: { count: filter.length, filter },
+      result: filter[0]!.packed as Tensor,
     });
   }
 }
 
-/**
- * Records y (N, H, W, K) from x (N, H, W, C), followed by a ReLU if `relu`. With `floatY` y is float32 in every precision.
- */
-export function maskedConv2dForward(
-  r: Recorder,
-  label: string,
-  shape: MaskedConv2dShape,
-  operands: { x: Tensor; packed: Tensor; bias: Tensor; relu: boolean; floatY?: boolean },
-): Tensor {
-  const { x, packed, bias, relu, floatY = false } = operands;
-  checkShape(label, 'x', x, [shape.n, shape.h, shape.w, shape.c]);
-  checkShape(label, 'bias', bias, [shape.k]);
-  const yShape = [shape.n, shape.h, shape.w, shape.k];
-  const y = floatY ? r.tensor(`${label} y`, yShape) : r.activation(`${label} y`, yShape);
-  r.emit({
-    name: 'maskedConv2dForward',
-    label,
-    numbers: [...shapeNumbers(r, shape), relu ? 1 : 0, floatY ? 1 : 0],
-    operands: [x, packed, bias, y],
-    result: y,
-  });
-  return y;
+/** What a convolution does besides multiplying with its weights. */
+export interface ConvolutionOptions {
+  /** A tensor of the shape of the result that is added to it, or null for none. */
+  readonly add?: Tensor | null;
+  /** Whether a ReLU follows. */
+  readonly relu?: boolean;
+  /** Default: that of the recorder's options. */
+  readonly algorithm?: Algorithm;
+  /** Whether the result is float32 in every precision. */
+  readonly floatY?: boolean;
+  /** What the label says after the filter's name. */
+  readonly what?: string;
 }
 
 /**
- * Records gradX (N, H, W, C) from gradY (N, H, W, K). If x is the output of a ReLU it is given as `reluOutput`, and gradX
- * is the gradient before that ReLU: 0 where x is not positive.
+ * Records conv(x) + bias + add, followed by a ReLU if `relu`: (N, H, W, C) to (N, H, W, K).
+ * @throws PixelCnnError ERR_CAUSALITY for a filter that reads pixels which x has seen and the result must not see; ERR_SHAPE.
+ */
+export function maskedConv2d(
+  r: Recorder,
+  filter: NamedFilter,
+  x: Tensor,
+  options: ConvolutionOptions = {},
+): Tensor {
+  const { add = null, relu = false, floatY = false, what = 'forward' } = options;
+  const { name, c, k, window } = filter;
+  const algorithm = options.algorithm ?? r.options.algorithm ?? 'direct';
+  const label = `${name} ${what}`;
+  const images = r.imagesOf(x);
+  checkShape(label, 'x', x, [...x.shape.slice(0, 3), c]);
+  if (add !== null) checkShape(label, 'add', add, [...x.shape.slice(0, 3), k]);
+  r.reads(label, x, reachOf(window), window.ownRow, filter.channelGroups);
+  const own = sightThrough(label, r.sightOf(x), window.ownRow);
+  const sees = add === null ? own : joinedSight(own, r.sightOf(add));
+  const shape = { ...images, ...filterFields(r, filter, algorithm) };
+  const bias = filter.bias ? r.parameter(`${name}.bias`) : null;
+  if (bias !== null) checkShape(label, 'bias', bias, [k]);
+  return r.pixelwise(
+    `${label} y`,
+    images,
+    k,
+    sees,
+    (y, region, position) => ({
+      op: 'maskedConv2d',
+      label,
+      fields: {
+        ...shape,
+        ...region,
+        relu: relu ? 1 : 0,
+        floatY: floatY ? 1 : 0,
+        x,
+        packed: packedFilter(r, filter, algorithm, 'forward'),
+        bias,
+        add,
+        position,
+        y,
+      },
+      result: y,
+      relu,
+      backward(gradients) {
+        const gradY = gradients.of(y);
+        if (gradY === undefined) return;
+        maskedConv2dBackwardWeight(r, `${name} weight gradient`, { shape, filter }, {
+          x,
+          gradY,
+          gradWeight: gradients.parameter(`${name}.weight`),
+          gradBias: filter.bias ? gradients.parameter(`${name}.bias`) : null,
+        });
+        gradients.add(x, (sum, reluOutput) => {
+          const packed = packedFilter(r, filter, algorithm, 'backward');
+          const operands = { gradY, packed, add: sum, reluOutput };
+          return maskedConv2dBackwardInput(r, `${name} input gradient`, { shape, filter }, operands);
+        });
+        if (add !== null) gradients.pass(add, gradY);
+      },
+    }),
+    floatY ? 'float32' : undefined,
+  );
+}
+
+/** A filter applied to images, with the fields of MaskedConv2dShape in native/op_shapes.h. */
+export interface AppliedFilter {
+  readonly filter: Filter;
+  readonly shape: Readonly<Record<'n' | 'h' | 'w' | 'c' | 'k', number>> & OpFields;
+}
+
+/**
+ * Records gradX (N, H, W, C) from gradY (N, H, W, K), plus `add` if given. If x is the output of a ReLU it is given as
+ * `reluOutput`, and gradX is the gradient before that ReLU: 0 where x is not positive.
  */
 export function maskedConv2dBackwardInput(
   r: Recorder,
   label: string,
-  shape: MaskedConv2dShape,
-  operands: { gradY: Tensor; packedBackward: Tensor; reluOutput: Tensor | null },
+  { shape }: AppliedFilter,
+  operands: { gradY: Tensor; packed: Tensor; add: Tensor | null; reluOutput: Tensor | null },
 ): Tensor {
-  const { gradY, packedBackward, reluOutput } = operands;
-  checkShape(label, 'gradY', gradY, [shape.n, shape.h, shape.w, shape.k]);
-  const gradX = r.activation(`${label} gradX`, [shape.n, shape.h, shape.w, shape.c]);
+  const { gradY, packed, add, reluOutput } = operands;
+  const { n, h, w, c, k } = shape;
+  checkShape(label, 'gradY', gradY, [n, h, w, k]);
+  const gradX = r.activation(`${label} gradX`, [n, h, w, c]);
   r.emit({
-    name: 'maskedConv2dBackwardInput',
+    op: 'maskedConv2dBackwardInput',
     label,
-    numbers: shapeNumbers(r, shape),
-    operands: [gradY, packedBackward, reluOutput, gradX],
+    fields: { ...shape, gradY, packed, add, reluOutput, gradX },
     result: gradX,
   });
   return gradX;
 }
 
-/** Records gradWeight (K, C, R, S), which is exactly 0 under the mask, and gradBias (K). */
+/** Records gradWeight (K, C, R, S), which is exactly 0 under the mask, and gradBias (K) unless that is null. */
 export function maskedConv2dBackwardWeight(
   r: Recorder,
   label: string,
-  shape: MaskedConv2dShape,
-  operands: { x: Tensor; gradY: Tensor; gradWeight: Tensor; gradBias: Tensor },
+  { shape, filter }: AppliedFilter,
+  operands: { x: Tensor; gradY: Tensor; gradWeight: Tensor; gradBias: Tensor | null },
 ): void {
   const { x, gradY, gradWeight, gradBias } = operands;
-  checkShape(label, 'x', x, [shape.n, shape.h, shape.w, shape.c]);
-  checkShape(label, 'gradY', gradY, [shape.n, shape.h, shape.w, shape.k]);
-  checkShape(label, 'gradWeight', gradWeight, [shape.k, shape.c, shape.kernelSize, shape.kernelSize]);
+  const { n, h, w, c, k } = shape;
+  checkShape(label, 'x', x, [n, h, w, c]);
+  checkShape(label, 'gradY', gradY, [n, h, w, k]);
+  checkShape(label, 'gradWeight', gradWeight, weightShape(filter));
   r.emit({
-    name: 'maskedConv2dBackwardWeight',
+    op: 'maskedConv2dBackwardWeight',
     label,
-    numbers: shapeNumbers(r, shape),
-    operands: [x, gradY, gradWeight, gradBias],
+    fields: { ...shape, x, gradY, gradWeight, gradBias },
     result: gradWeight,
   });
 }

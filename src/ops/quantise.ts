@@ -14,10 +14,9 @@ export function quantise(
   const level = r.tensor(`${label} level`, bytes.shape, 'uint8');
   const x = r.activation(`${label} x`, bytes.shape);
   r.emit({
-    name: 'quantise',
+    op: 'quantise',
     label,
-    numbers: [elements(bytes.shape), levels, r.precisionNumber],
-    operands: [bytes, level, x],
+    fields: { count: elements(bytes.shape), levels, precision: r.precisionNumber, bytes, level, x },
     result: x,
   });
   return { level, x };

@@ -11,10 +11,9 @@ export function randomUniform(
   const { index, random, u } = operands;
   const n = u.shape[0]!;
   r.emit({
-    name: 'randomUniform',
+    op: 'randomUniform',
     label,
-    numbers: [n, elements(u.shape) / n],
-    operands: [index, random, u],
+    fields: { n, values: elements(u.shape) / n, index, random, u },
     result: u,
   });
 }
@@ -32,10 +31,9 @@ export function binarise(
   const n = bytes.shape[0]!;
   const out = r.tensor(`${label} out`, bytes.shape, 'uint8');
   r.emit({
-    name: 'binarise',
+    op: 'binarise',
     label,
-    numbers: [n, elements(bytes.shape) / n],
-    operands: [bytes, index, random, out],
+    fields: { n, pixels: elements(bytes.shape) / n, bytes, index, random, out },
     result: out,
   });
   return out;

@@ -1,4 +1,5 @@
 // Records the model's head: one op computes the logits, their softmax and the cross-entropy, and never stores the logits.
+import { check } from '../errors.js';
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 
@@ -12,57 +13,56 @@ export interface HeadShape {
   readonly levels: number;
 }
 
-/** Returns the integers of a head in native/ops.h. */
-export function headNumbers(r: Recorder, shape: HeadShape): number[] {
-  return [shape.n, shape.h, shape.w, shape.c, shape.channels, shape.levels, r.precisionNumber];
+/** The operands of a training step's head. `name` is that of its parameters. */
+export interface HeadTraining {
+  readonly name: string;
+  /** The weights packed for the input gradient. */
+  readonly packedBackward: Tensor;
 }
 
-/** Records nats (N, float64), -log p of each image's levels. */
+/**
+ * Records nats (N, float64), -log p of each image's levels. With `training` the same op also computes the gradients of the
+ * mean of the nats over all dimensions: for the parameters, and for x (N, H, W, C).
+ */
 export function softmaxCrossEntropy(
   r: Recorder,
   label: string,
   shape: HeadShape,
   operands: { x: Tensor; packed: Tensor; bias: Tensor; level: Tensor },
+  training?: HeadTraining,
 ): Tensor {
   const { x, packed, bias, level } = operands;
-  const nats = r.tensor(`${label} nats`, [shape.n], 'float64');
+  const { n, h, w, c } = shape;
+  const nats = r.tensor(`${label} nats`, [n], 'float64');
+  const gradX = training === undefined ? null : r.activation(`${label} gradX`, [n, h, w, c]);
+  const gradient = (part: string) => r.options.gradients?.get(`${training?.name}.${part}`) ?? null;
   r.emit({
-    name: 'softmaxCrossEntropy',
+    op: 'softmaxCrossEntropy',
     label,
-    numbers: headNumbers(r, shape),
-    operands: [x, packed, bias, level, nats],
-    result: nats,
+    fields: {
+      ...shape,
+      precision: r.precisionNumber,
+      x,
+      packed,
+      packedBackward: training?.packedBackward ?? null,
+      bias,
+      level,
+      reluOutput: training !== undefined && r.isReluOutput(x) ? x : null,
+      nats,
+      gradX,
+      gradWeight: gradient('weight'),
+      gradBias: gradient('bias'),
+    },
+    result: gradX ?? nats,
+    backward(gradients) {
+      if (training === undefined || gradX === null) return;
+      gradients.parameter(`${training.name}.weight`);
+      gradients.parameter(`${training.name}.bias`);
+      gradients.add(x, (sum) => {
+        check(sum === null, 'ERR_PROGRAM', () => `${label}: another op after the head reads what it predicts from`);
+        return gradX;
+      });
+    },
   });
   return nats;
-}
-
-/**
- * Records nats and the gradients of their mean over all dimensions. x is the output of a ReLU, and gradX (N, H, W, C) the
- * gradient before that ReLU: 0 where x is 0.
- */
-export function softmaxCrossEntropyBackward(
-  r: Recorder,
-  label: string,
-  shape: HeadShape,
-  operands: {
-    x: Tensor;
-    packed: Tensor;
-    packedBackward: Tensor;
-    bias: Tensor;
-    level: Tensor;
-    gradWeight: Tensor;
-    gradBias: Tensor;
-  },
-): { nats: Tensor; gradX: Tensor } {
-  const { x, packed, packedBackward, bias, level, gradWeight, gradBias } = operands;
-  const nats = r.tensor(`${label} nats`, [shape.n], 'float64');
-  const gradX = r.activation(`${label} gradX`, [shape.n, shape.h, shape.w, shape.c]);
-  r.emit({
-    name: 'softmaxCrossEntropyBackward',
-    label,
-    numbers: headNumbers(r, shape),
-    operands: [x, packed, packedBackward, bias, level, nats, gradX, gradWeight, gradBias],
-    result: gradX,
-  });
-  return { nats, gradX };
 }

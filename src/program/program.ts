@@ -5,7 +5,7 @@ import { check, PixelCnnError } from '../errors.js';
 import { Arena } from './arena.js';
 import { arenasOf, encodeOps } from './encode.js';
 import { planMemory } from './memory-plan.js';
-import type { RecordedOp, Recorder } from './recorder.js';
+import { operandsOf, type RecordedOp, type Recorder } from './recorder.js';
 import { blockBytes, blocksOf, type Tensor, type TensorMemory } from './tensor.js';
 
 /** The measurements of one op in a traced run. */
@@ -120,9 +120,9 @@ export class Program {
     const { program } = this.step(inputs);
     const run = () => callNative(() => native().traceProgram(program, inputs));
     const { values, opByOp } = await this.device.whenFree(run, signal);
-    return this.#ops.map(({ label, name, result }, index) => ({
+    return this.#ops.map(({ label, op, result }, index) => ({
       label,
-      op: name,
+      op,
       shape: result?.shape ?? [],
       milliseconds: values[2 * index]!,
       nonFinite: values[2 * index + 1]!,
@@ -157,8 +157,8 @@ function checkTransferable({ name, bytes }: Tensor): void {
  */
 function planOffsets(recorders: readonly Recorder[]): { offsets: Map<Tensor, number>; blocks: number } {
   const lifetimes = new Map<Tensor, { first: number; last: number }>();
-  const touch = (tensor: Tensor | null, first: number, last: number) => {
-    if (tensor === null || tensor.placed) return;
+  const touch = (tensor: Tensor, first: number, last: number) => {
+    if (tensor.placed) return;
     const known = lifetimes.get(tensor);
     lifetimes.set(tensor, {
       first: Math.min(first, known?.first ?? first),
@@ -171,7 +171,7 @@ function planOffsets(recorders: readonly Recorder[]): { offsets: Map<Tensor, num
     const last = start + recorder.ops.length;
     for (const tensor of recorder.inputs) touch(tensor, start, start);
     recorder.ops.forEach((op, index) => {
-      for (const operand of op.operands) touch(operand, start + index, start + index);
+      for (const operand of operandsOf(op)) touch(operand, start + index, start + index);
     });
     for (const tensor of recorder.outputs) touch(tensor, last, last);
     for (const tensor of recorder.states) touch(tensor, 0, end);

@@ -1,5 +1,5 @@
 // Decides how many fronts of the wavefront are submitted at once, from how long fronts before them took.
-import { type Front, frontRows, frontSteps } from '../ops/front.js';
+import { type Front, frontRows, frontSteps } from '../program/front.js';
 
 /** The most milliseconds of work that the device may have in flight, because an abort waits for all of it. */
 export const inFlightMilliseconds = 40;

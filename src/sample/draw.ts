@@ -19,11 +19,11 @@ import {
   buildSampler,
   type Drawn,
   type FrontSampler,
-  frontOf,
   imagesPerBatch,
   type SamplerBatch,
   type SamplerOptions,
 } from './front-sampler.js';
+import { passesOf } from './passes.js';
 
 /** Images that were drawn, with the seed and weights that they were drawn from. */
 export interface SampledImages extends ImageBatch {
@@ -89,7 +89,7 @@ export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame,
   const { channels, levels } = model.config;
   const perImage = height * width * channels;
   const perBatch = Math.min(count, imagesPerBatch(model, height, width));
-  const wavefront = new Wavefront(frontOf(model), height, width);
+  const wavefront = new Wavefront(passesOf(model, width).front, height, width);
   const steps = wavefront.steps * Math.ceil(count / perBatch);
   const frame = job.stepsPerFrame ?? wavefront.steps;
   const data = new Uint8Array(count * perImage);

@@ -1,17 +1,16 @@
 // Compiles the programs that draw a batch of images front by front, and runs them.
 import type { Model } from '../models/model.js';
-import type { PackedWeights } from '../models/network.js';
 import { PackedPrograms } from '../models/packed-programs.js';
 import type { Weights } from '../models/weights.js';
-import { type Front, frontSteps, paddedShape } from '../ops/front.js';
-import { maskedConv2dFront } from '../ops/masked-conv2d-front.js';
 import { randomUniform } from '../ops/random.js';
-import { nextFront, sampleFront } from '../ops/sample.js';
+import { nextFront } from '../ops/sample.js';
 import { zero } from '../ops/zero.js';
+import { frontSteps } from '../program/front.js';
 import type { Program } from '../program/program.js';
-import { Recorder } from '../program/recorder.js';
-import { activationType, type DType, dtypeBytes, elements, type Tensor } from '../program/tensor.js';
+import { Recorder, type RecorderOptions } from '../program/recorder.js';
+import type { DType, Tensor } from '../program/tensor.js';
 import type { Chunk, TimedFronts } from './chunks.js';
+import { canvasOf, passesOf, recordFront } from './passes.js';
 
 /** The inputs that a batch of n images is drawn from. */
 export interface SamplerBatch {
@@ -35,24 +34,20 @@ export interface Drawn {
   readonly logits: Float32Array;
 }
 
-/** Returns the slope and border of the wavefront that the model's largest filter requires. */
-export function frontOf(model: Model): Front {
-  const pad = (model.config.kernelSize - 1) / 2;
-  return { pad, slope: pad + 1 };
-}
-
 /**
  * Returns how many images are drawn as one batch. A front has few of an image's pixels, so a GPU needs more images than in
  * a forward pass to be busy. The sampler keeps the activations of all pixels, so it takes these additional images only as
  * long as the activations fit into 4 GiB.
  */
 export function imagesPerBatch(model: Model, h: number, w: number): number {
-  const { channels, hiddenChannels } = model.config;
-  const { device, networks } = model;
-  const perPixel = channels + networks.raw.hidden.length * hiddenChannels;
-  const bytes =
-    elements(paddedShape(frontOf(model), 1, h, w, perPixel)) *
-    dtypeBytes[activationType[device.info.precision]];
+  const { device } = model;
+  const passes = passesOf(model, w);
+  const canvas = canvasOf(model, passes, { n: 1, h, w });
+  const r = new Recorder(device, { parameters: model.raw.byName });
+  const level = r.tensor('level', [1, h, w, model.config.channels], 'uint8');
+  const given = { uniforms: level, temperature: level, known: null, level, image: canvas.image, logits: null };
+  recordFront(r, model, passes, canvas, 0, given);
+  const bytes = canvas.tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
   const always = Math.floor(device.pixelsPerForward / (h * w));
   const most = Math.floor(device.pixelsPerSampledBatch / (h * w));
   return Math.max(1, Math.min(most, Math.max(always, Math.floor(2 ** 32 / bytes))));
@@ -133,9 +128,9 @@ export interface SamplerOptions {
  */
 export async function buildSampler(model: Model, options: SamplerOptions): Promise<FrontSampler> {
   const { n, height: h, width: w, given } = options;
-  const { channels, levels, hiddenChannels } = model.config;
-  const { hidden, head } = model.networks[options.weights];
-  const front = frontOf(model);
+  const { channels, levels } = model.config;
+  const passes = passesOf(model, w);
+  const canvas = canvasOf(model, passes, { n, h, w });
 
   const begin = new Recorder(model.device);
   const temperature = inputState(begin, 'temperature', [1]);
@@ -151,55 +146,32 @@ export async function buildSampler(model: Model, options: SamplerOptions): Promi
     const random = begin.input('random', [4], 'uint32');
     randomUniform(begin, 'uniforms', { index, random, u: uniforms });
   }
-  const image = begin.activationState('image', paddedShape(front, n, h, w, channels));
-  const activations = hidden.map((layer) =>
-    begin.activationState(`${layer.config.name} y`, paddedShape(front, n, h, w, layer.config.k)),
-  );
-  // Zero is all bits 0 in each of these element types, so one op clears them all.
-  const position = begin.state('position', [1], 'int32');
-  for (const tensor of [image, ...activations, position]) zero(begin, `clear ${tensor.name}`, tensor);
-
   const logits = options.logits ? begin.state('logits', [n, h, w, channels, levels]) : null;
-  const recordFront = (r: Recorder, packed: PackedWeights, ahead: number) => {
-    for (let channel = 0; channel < channels; channel += 1) {
-      hidden.forEach((layer, i) => {
-        const x = i === 0 ? image : activations[i - 1]!;
-        const operands = { x, packed: packed[i]!, bias: layer.parameters.bias, position, y: activations[i]! };
-        const shape = layer.shape([n, h, w], 'direct');
-        maskedConv2dFront(r, `${layer.config.name} front`, shape, front, channel, ahead, operands);
-      });
-      const shape = { n, h, w, c: hiddenChannels, channels, levels };
-      sampleFront(r, `draw channel ${channel}`, shape, front, channel, ahead, {
-        x: activations.at(-1)!,
-        packed: packed.at(-1)!,
-        bias: head.parameters.bias,
-        uniforms,
-        temperature,
-        position,
-        known,
-        level,
-        image,
-        logits,
-      });
-    }
-  };
-  const recordFronts = (packed: PackedWeights, fronts: number): Recorder => {
-    const r = new Recorder(model.device);
-    for (let ahead = 0; ahead < fronts; ahead += 1) recordFront(r, packed, ahead);
-    nextFront(r, 'next front', fronts, position);
+  const operands = { uniforms, temperature, known, level, image: canvas.image, logits };
+
+  const recordFronts = (recording: RecorderOptions, fronts: number): Recorder => {
+    const r = new Recorder(model.device, recording);
+    for (let ahead = 0; ahead < fronts; ahead += 1) recordFront(r, model, passes, canvas, ahead, operands);
+    nextFront(r, 'next front', fronts, canvas.position);
     r.output(level);
     if (logits !== null) r.output(logits);
     return r;
   };
-  // A GPU runs a block as one graph. The CPU has no graphs and gains nothing by a longer program.
-  const opsPerFront = channels * (hidden.length + 1);
-  const block =
-    model.device.info.backend === 'cuda'
-      ? Math.min(frontSteps(front, h, w), Math.ceil(mostBlockOps / opsPerFront))
-      : 0;
-  const lengths = block > 0 ? [1, block] : [1];
-  const compiled = await PackedPrograms.compile(model, options.weights, 'direct', (packed) => {
-    return [begin, ...lengths.map((fronts) => recordFronts(packed, fronts))];
+  let block = 0;
+  const compiled = await PackedPrograms.compile(model, options.weights, 'direct', (recording) => {
+    const programs = [recordFronts(recording, 1)];
+    // A GPU runs a block as one graph. The CPU has no graphs and gains nothing by a longer program.
+    if (model.device.info.backend === 'cuda') {
+      const opsPerFront = programs[0]!.ops.length - 1;
+      block = Math.min(frontSteps(passes.front, h, w), Math.ceil(mostBlockOps / opsPerFront));
+      programs.push(recordFronts(recording, block));
+    }
+    // Zero is all bits 0 in each of these element types, so one op clears them all.
+    for (const tensor of canvas.states) {
+      begin.states.add(tensor);
+      zero(begin, `clear ${tensor.name}`, tensor);
+    }
+    return [begin, ...programs];
   });
   return new FrontSampler(compiled, block);
 }

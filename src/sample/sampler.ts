@@ -7,11 +7,11 @@ import { check, PixelCnnError } from '../errors.js';
 import { checkImages, copyImages } from '../models/check-images.js';
 import type { Model } from '../models/model.js';
 import { chooseWeights, withWeights } from '../models/weights.js';
-import { frontSteps } from '../ops/front.js';
+import { frontSteps } from '../program/front.js';
 import { parseOptions, type z } from '../options.js';
 import { show } from '../show.js';
 import { draw, type Job, type SampledImages, type SampleFrame } from './draw.js';
-import { frontOf } from './front-sampler.js';
+import { passesOf } from './passes.js';
 import {
   type CompleteOptions,
   completeSchema,
@@ -69,16 +69,21 @@ export function streamImages(
 ): AsyncGenerator<SampleFrame, SampledImages> {
   const parsed = parseOptions('sampleStream', streamSchema, options);
   const job = newJob(model, 'sampleStream', parsed);
-  job.stepsPerFrame =
-    parsed.stepsPerFrame ?? Math.ceil(frontSteps(frontOf(model), job.height, job.width) / 40);
-  return drawAsCall(model, job);
+  return drawAsCall(model, job, parsed.stepsPerFrame);
 }
 
 /** Draws as a call that begins when the first frame is asked for. */
-async function* drawAsCall(model: Model, job: Job): AsyncGenerator<SampleFrame, SampledImages> {
+async function* drawAsCall(
+  model: Model,
+  job: Job,
+  asked: number | undefined,
+): AsyncGenerator<SampleFrame, SampledImages> {
   const call = model.device.calls.admit('sampleStream', job, job.signal);
   try {
-    return yield* draw(model, { ...job, signal: call.signal });
+    const { height, width } = job;
+    const stepsPerFrame =
+      asked ?? Math.ceil(frontSteps(passesOf(model, width).front, height, width) / 40);
+    return yield* draw(model, { ...job, stepsPerFrame, signal: call.signal });
   } finally {
     call.end();
   }

@@ -5,7 +5,8 @@ import { checkBytes } from '../data/check-bytes.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { check } from '../errors.js';
 import { checkParameters } from '../models/check-parameters.js';
-import { layerConfigs, type PixelCnnConfig } from '../models/config.js';
+import { networkOf } from '../models/architectures.js';
+import type { PixelCnnConfig } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
 import { z } from '../options.js';
 import type { TrainSettings } from './options.js';
@@ -135,9 +136,9 @@ export function trainingState(file: ModelFile, path: string) {
     });
     (moment === 'moment1' ? moment1 : moment2)!.set(rest.join('.'), value);
   }
-  const layers = layerConfigs(config);
-  checkParameters(layers, moment1!, path, 'training.moment1.');
-  checkParameters(layers, moment2!, path, 'training.moment2.');
+  const declarations = networkOf(config).parameters;
+  checkParameters(declarations, moment1!, path, 'training.moment1.');
+  checkParameters(declarations, moment2!, path, 'training.moment2.');
   const { counters } = state;
   return { state, snapshot: { parameters, average, moment1: moment1!, moment2: moment2!, counters } };
 }

@@ -1,11 +1,11 @@
 // Runs training steps on a device: it holds gradients and optimizer state, and compiles a program for each batch size.
 import { type Binarisation, binarisationInputs, recordBinarisation } from '../models/binarisation.js';
-import { layerConfigs } from '../models/config.js';
 import type { Model } from '../models/model.js';
 import { recordTrainingStep } from '../models/network.js';
 import { type NamedArrays, ParameterSet } from '../models/parameters.js';
 import { heldAfterTraining, type Weights, weightSets } from '../models/weights.js';
 import type { Algorithm } from '../ops/masked-conv2d.js';
+import { PackList } from '../ops/pack-list.js';
 import { type Arena, ArenaLayout } from '../program/arena.js';
 import { type Choices, Program } from '../program/program.js';
 import { Recorder } from '../program/recorder.js';
@@ -92,11 +92,11 @@ export class TrainingStep {
 
   /** Allocates gradients and optimizer state. */
   static async create(model: Model, options: TrainingStepOptions): Promise<TrainingStep> {
-    const configs = layerConfigs(model.config);
+    const { parameters } = model.network;
     const layout = new ArenaLayout();
-    const gradients = new ParameterSet(layout, configs, 'gradient');
-    const moment1 = new ParameterSet(layout, configs, 'moment1');
-    const moment2 = new ParameterSet(layout, configs, 'moment2');
+    const gradients = new ParameterSet(layout, parameters, 'gradient');
+    const moment1 = new ParameterSet(layout, parameters, 'moment1');
+    const moment2 = new ParameterSet(layout, parameters, 'moment2');
     const state = layout.add('optimizer state', [4], 'float64');
     const hyper = layout.add('hyperparameters', [8], 'float32');
     const arena = await layout.allocate(model.device);
@@ -200,9 +200,15 @@ export class TrainingStep {
   }
 
   async #compile(count: number): Promise<Program> {
-    const { networks, raw, ema, config, device } = this.#model;
+    const { raw, ema, config, device } = this.#model;
     const { height, width, dynamic, algorithm } = this.#options;
-    const r = new Recorder(device);
+    const packs = device.packsOnce ? new PackList() : undefined;
+    const r = new Recorder(device, {
+      algorithm,
+      parameters: raw.byName,
+      gradients: this.#gradients.byName,
+      ...(packs && { packs }),
+    });
     const given = r.input('bytes', [count, height, width, config.channels], 'uint8');
     r.fill(this.#hyper);
     const bytes = dynamic ? recordBinarisation(r, given) : given;
@@ -215,7 +221,8 @@ export class TrainingStep {
       moment2: this.#moment2.flat,
       average: ema.flat,
     };
-    r.output(recordTrainingStep(r, networks.raw, bytes, this.#gradients.layers, optimizer, algorithm));
+    r.output(recordTrainingStep(r, this.#model, bytes, optimizer));
+    packs?.record(r);
     r.output(this.#state);
     return Program.compile(r);
   }

@@ -3,14 +3,12 @@ import { type DecodedModel, decodeModel, weightsIn, weightsKey } from '../../che
 import { CHECKSUM_KEY, parseSafetensors, type SafetensorsTensor } from '../../checkpoint/safetensors.js';
 import { readFileBounded } from '../../data/read-file.js';
 import { PixelCnnError } from '../../errors.js';
-import type { LayerConfig } from '../../layers/masked-conv2d.js';
-import { layerConfigs } from '../../models/config.js';
 import type { Weights } from '../../models/weights.js';
+import { liveParameters, totalParameters } from '../../ops/declarations.js';
 import { z } from '../../options.js';
 import type { Command } from '../command.js';
 import { outputOptions } from '../common.js';
 import { findModelFile } from '../model-source.js';
-import { countLayer, countParameters } from '../parameter-count.js';
 import { Terminal, table, thousands } from '../terminal.js';
 
 const schema = z.strictObject({
@@ -36,14 +34,14 @@ export const inspectCommand: Command<typeof schema> = {
     const { metadata, tensors } = parseSafetensors(bytes, { file, allowNonfinite: true });
     const checksum = metadata[CHECKSUM_KEY] === undefined ? 'none' : 'ok';
     const found = modelIn(bytes, file);
-    // The layers of a state dict have other names than those of pixelcnn's files.
-    const names = found.model?.layerNames ?? [];
-    const configs = found.model === undefined ? [] : layerConfigs(found.model.config);
-    const layers = configs.map((layer, i) => ({ ...layer, name: names[i]! }));
-    const parameters = layers.length > 0 ? countParameters(layers) : undefined;
+    const declarations = found.model?.declarations;
+    const parameters = declarations && {
+      total: totalParameters(declarations),
+      live: liveParameters(declarations),
+    };
     const { config, imageSize, training, notes = [] } = found.model ?? {};
     const weights = found.model === undefined ? undefined : weightsIn(found.model);
-    const listed = [...tensors].map(([name, tensor]) => describeTensor(name, tensor, layers));
+    const listed = [...tensors].map(([name, tensor]) => describeTensor(name, tensor, found.model));
     const rows = [
       ['file', `${file}, ${thousands(bytes.length)} bytes, ${tensors.size} tensors`],
       ['checksum', checksum === 'ok' ? 'SHA-256 matches' : 'none in the file'],
@@ -99,16 +97,16 @@ function modelIn(bytes: Uint8Array, file: string): { model?: DecodedModel; reaso
   }
 }
 
-function describeTensor(name: string, tensor: SafetensorsTensor, layers: readonly LayerConfig[]) {
+function describeTensor(name: string, tensor: SafetensorsTensor, model: DecodedModel | undefined) {
   const { dtype, shape } = tensor;
-  const layer = layers.find((one) => name === `${one.name}.weight`);
+  const declaration = model?.declarations.find((one) => one.name === name);
   return {
     name,
     dtype,
     shape,
     elements: shape.reduce((product, size) => product * size, 1),
     /** Number of weights that the mask does not set to zero. */
-    live: layer === undefined ? null : countLayer(layer).live - layer.k,
+    live: declaration?.filter ? liveParameters([declaration]) : null,
   };
 }
 

@@ -1,6 +1,6 @@
 // Says which pixels are on the sampler's wavefront at each of its positions: those (i, j) with j + slope * i = t.
 
-/** The wavefront: `pad` is the largest kernelSize / 2 of the network, `slope` is pad + 1. */
+/** The wavefront: `pad` is the farthest that a filter reaches, `slope` is such that it reads only what is drawn. */
 export interface Front {
   readonly pad: number;
   readonly slope: number;

@@ -1,0 +1,63 @@
+// Defines the categorical head: a 1x1 masked convolution to a logit for each level of each channel, their likelihood and draws.
+import { check } from '../errors.js';
+import { maskedConv2d, type NamedFilter, packedFilter } from '../ops/masked-conv2d.js';
+import { type DrawOperands, sampleFront } from '../ops/sample.js';
+import { type HeadShape, softmaxCrossEntropy } from '../ops/softmax-cross-entropy.js';
+import { pixelWindow } from '../ops/window.js';
+import type { Recorder } from '../program/recorder.js';
+import type { Tensor } from '../program/tensor.js';
+import { Conv2d } from './conv2d.js';
+import type { Declarations } from '../ops/declarations.js';
+
+/** Logit c * levels + v is that of level v of channel c. */
+export class SoftmaxHead {
+  readonly #filter: NamedFilter;
+  readonly #channels: number;
+  readonly #levels: number;
+
+  /** `c` is the number of channels of the features that it predicts from, `channels` that of the image. */
+  constructor(declarations: Declarations, name: string, c: number, channels: number, levels: number) {
+    const options = { channelGroups: channels, relu: false };
+    this.#filter = new Conv2d(declarations, name, c, channels * levels, pixelWindow, options).filter;
+    this.#channels = channels;
+    this.#levels = levels;
+  }
+
+  /** Records the logits (N, H, W, channels * levels), in float32. */
+  logits(r: Recorder, x: Tensor): Tensor {
+    this.#checkCausal(r, x);
+    return maskedConv2d(r, this.#filter, x, { algorithm: 'direct', floatY: true, what: 'logits' });
+  }
+
+  /** Records nats (N, float64) of the levels (N, H, W, channels), and in training what the gradients begin with. */
+  nats(r: Recorder, x: Tensor, level: Tensor): Tensor {
+    this.#checkCausal(r, x);
+    const { name } = this.#filter;
+    const packed = packedFilter(r, this.#filter, 'direct', 'forward');
+    const training = r.options.gradients && {
+      name,
+      packedBackward: packedFilter(r, this.#filter, 'direct', 'backward'),
+    };
+    const operands = { x, packed, bias: r.parameter(`${name}.bias`), level };
+    return softmaxCrossEntropy(r, 'head', this.#shape(r, x), operands, training);
+  }
+
+  /** Records the draw of the channel whose turn it is in the sampler, at the pixels that are next. */
+  draw(r: Recorder, x: Tensor, operands: DrawOperands): void {
+    this.#checkCausal(r, x);
+    const { region, canvas } = r.pass!;
+    const packed = packedFilter(r, this.#filter, 'direct', 'forward');
+    const head = { x, packed, bias: r.parameter(`${this.#filter.name}.bias`), position: canvas.position };
+    sampleFront(r, `draw channel ${region.group}`, this.#shape(r, x), region, head, operands);
+  }
+
+  #shape(r: Recorder, x: Tensor): HeadShape {
+    return { ...r.imagesOf(x), c: this.#filter.c, channels: this.#channels, levels: this.#levels };
+  }
+
+  #checkCausal(r: Recorder, x: Tensor): void {
+    const { name, channelGroups } = this.#filter;
+    check(r.sightOf(x) !== 'present', 'ERR_CAUSALITY', () => `${name}: predicts pixels from features that have seen them`);
+    r.reads(name, x, { above: 0, left: 0, right: 0 }, 'centre', channelGroups);
+  }
+}

@@ -1,0 +1,117 @@
+// Defines the passes in which the sampler computes a network: which ops belong to a pass, and at which pixels they run.
+//
+// A network is recorded once for each pass. The ops whose results see the rows above run when a new row begins, for the
+// whole row. Those that see the past run at the pixels that are next, for one channel group at a time, before that channel
+// is drawn. Those that see the present pixel run after it.
+import { check } from '../errors.js';
+import { type Front, paddedShape } from './front.js';
+import type { Sight } from './sight.js';
+import { type DType, describeTensor, type Tensor } from './tensor.js';
+
+/** The pixels that an op computes, by the names of Region in native/op_shapes.h. */
+export interface Region {
+  /** 0: all pixels of images without border; 1: the wavefront; 2: a row that begins. */
+  readonly pixels: number;
+  readonly pad: number;
+  readonly slope: number;
+  readonly ahead: number;
+  /** The channel group whose outputs are computed; -1 for all. */
+  readonly group: number;
+}
+
+export const wholeImages: Region = { pixels: 0, pad: 0, slope: 1, ahead: 0, group: -1 };
+
+/** The tensors of a network that is being sampled, which all passes share. */
+export class SamplerCanvas {
+  readonly images: { readonly n: number; readonly h: number; readonly w: number };
+  readonly front: Front;
+  /** (1, int32) the position t of the wavefront. */
+  readonly position = describeTensor('position', [1], 'int32');
+  /** What is drawn so far, as the network's input, with border. */
+  readonly image: Tensor;
+  /** The number of channels that are drawn one by one. */
+  readonly channelGroups: number;
+  readonly sights = new Map<Tensor, Sight>();
+  /** Tensors that an op reads later than they are computed: at other pixels, in another pass or for another group. */
+  readonly #kept = new Set<Tensor>();
+  readonly #tensors = new Map<string, Tensor>();
+
+  constructor(
+    images: { n: number; h: number; w: number },
+    front: Front,
+    image: Tensor,
+    channelGroups: number,
+  ) {
+    this.images = images;
+    this.front = front;
+    this.image = image;
+    this.channelGroups = channelGroups;
+  }
+
+  /** All tensors with a border: the image and the activations of the network. */
+  get tensors(): readonly Tensor[] {
+    return [this.image, ...this.#tensors.values()];
+  }
+
+  /** The tensors that keep their memory from front to front. A batch begins with zeros in all of them. */
+  get states(): readonly Tensor[] {
+    return [this.image, ...this.#kept, this.position];
+  }
+
+  /** Returns the activations of this name, with their border. */
+  tensor(name: string, channels: number, dtype: DType, sees: Sight): Tensor {
+    const known = this.#tensors.get(name);
+    if (known !== undefined) return known;
+    const { n, h, w } = this.images;
+    const tensor = describeTensor(name, paddedShape(this.front, n, h, w, channels), dtype);
+    this.#tensors.set(name, tensor);
+    this.sights.set(tensor, sees);
+    // Ops for one group may read the channels of all groups, with weights of 0 for those that are not drawn yet.
+    if (this.channelGroups > 1) this.#kept.add(tensor);
+    return tensor;
+  }
+
+  keep(tensor: Tensor): void {
+    if (this.sights.has(tensor)) this.#kept.add(tensor);
+  }
+}
+
+/** One pass over a network: it computes what sees exactly `sees`, and one channel group unless that is `rows`. */
+export class SamplerPass {
+  readonly canvas: SamplerCanvas;
+  readonly sees: Sight;
+  readonly region: Region;
+  readonly #names = new Set<string>();
+
+  /** `ahead` is the distance of the pass from the position, in fronts; `group` is ignored for `rows`. */
+  constructor(canvas: SamplerCanvas, sees: Exclude<Sight, 'condition'>, ahead: number, group = 0) {
+    const { pad, slope } = canvas.front;
+    const rows = sees === 'rows';
+    this.canvas = canvas;
+    this.sees = sees;
+    this.region = { pixels: rows ? 2 : 1, pad, slope, ahead, group: rows ? -1 : group };
+  }
+
+  /** Whether it is the turn of ops whose results see this much. */
+  computes(sees: Sight): boolean {
+    return sees === this.sees;
+  }
+
+  /**
+   * Returns the result of an op.
+   * @throws PixelCnnError ERR_PROGRAM for a second op of one name, whose result would overwrite the first, and for a result
+   * that sees no pixel, which no pass computes.
+   */
+  result(name: string, channels: number, dtype: DType, sees: Sight): Tensor {
+    check(!this.#names.has(name), 'ERR_PROGRAM', () => `'${name}' is computed twice: a layer may be used once`);
+    check(sees !== 'condition', 'ERR_PROGRAM', () => `'${name}' does not depend on the image, which the sampler cannot draw from`);
+    this.#names.add(name);
+    return this.canvas.tensor(name, channels, dtype, sees);
+  }
+
+  /** Keeps a tensor that this pass reads and another one computes. */
+  readsOperand(tensor: Tensor): void {
+    const sees = this.canvas.sights.get(tensor);
+    if (sees !== undefined && sees !== this.sees) this.canvas.keep(tensor);
+  }
+}
