@@ -1,12 +1,13 @@
 // Declares the types of draw.mjs.
 
-import type { frontSteps } from '../../src/ops/front.js';
+import type { frontSteps } from '../../src/program/front.js';
 import type { PixelCNN } from '../../src/pixelcnn.js';
-import type { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
+import type { buildSampler } from '../../src/sample/front-sampler.js';
+import type { passesOf } from '../../src/sample/passes.js';
 
 export interface SamplerLibrary {
   readonly buildSampler: typeof buildSampler;
-  readonly frontOf: typeof frontOf;
+  readonly passesOf: typeof passesOf;
   readonly frontSteps: typeof frontSteps;
 }
 

@@ -3,7 +3,7 @@
 
 /**
  * Draws `count` images of height x width in one run of the sampler: by `program`, or by blocks where it has them.
- * `library` has `buildSampler`, `frontOf` and `frontSteps`; `given` replaces what the sampler begins with: `index`,
+ * `library` has `buildSampler`, `passesOf` and `frontSteps`; `given` replaces what the sampler begins with: `index`,
  * `random`, `temperature`.
  * Returns `level` (N, H, W, channels) and `logits` (N, H, W, channels, levels), those that the levels were drawn from.
  */
@@ -18,7 +18,7 @@ export async function drawWithLogits(library, model, { count, height, width, pro
       temperature: Float32Array.of(1),
       ...given,
     };
-    const steps = library.frontSteps(library.frontOf(internals), height, width);
+    const steps = library.frontSteps(library.passesOf(internals, width).front, height, width);
     const fronts = { program: 'front', repeat: steps };
     const blocks = { program: 'block', repeat: Math.ceil(steps / sampler.block) };
     const chosen = program ?? (sampler.block > 0 ? 'block' : 'front');

@@ -3,6 +3,7 @@ import type { ImageBatch } from '../../src/data/image-batch.js';
 import { recordTrainingStep } from '../../src/models/network.js';
 import { type NamedArrays, ParameterSet } from '../../src/models/parameters.js';
 import type { Algorithm } from '../../src/ops/masked-conv2d.js';
+import { PackList } from '../../src/ops/pack-list.js';
 import type { PixelCNN } from '../../src/pixelcnn.js';
 import { ArenaLayout } from '../../src/program/arena.js';
 import { Program } from '../../src/program/program.js';
@@ -14,11 +15,10 @@ export async function measureGradients(
   images: ImageBatch,
   algorithm: Algorithm,
 ): Promise<{ nats: Float64Array; gradients: NamedArrays }> {
-  const { networks, raw } = model.internals();
+  const { network, config, raw } = model.internals();
   const { device } = model;
   const layout = new ArenaLayout();
-  const configs = raw.layers.map(({ config }) => config);
-  const gradients = new ParameterSet(layout, configs, 'gradient');
+  const gradients = new ParameterSet(layout, network.parameters, 'gradient');
   const like = (what: string) => layout.add(what, raw.flat.shape, 'float32');
   const optimizer = {
     gradients: gradients.flat,
@@ -33,9 +33,16 @@ export async function measureGradients(
   await arena.write(optimizer.hyper, Float32Array.of(0, 0.9, 0.999, 1e-8, 0, 0, 0, 0));
 
   const { count, height, width, channels, data } = images;
-  const r = new Recorder(device);
+  const packs = device.packsOnce ? new PackList() : undefined;
+  const r = new Recorder(device, {
+    algorithm,
+    parameters: raw.byName,
+    gradients: gradients.byName,
+    ...(packs && { packs }),
+  });
   const bytes = r.input('bytes', [count, height, width, channels], 'uint8');
-  r.output(recordTrainingStep(r, networks.raw, bytes, gradients.layers, optimizer, algorithm));
+  r.output(recordTrainingStep(r, { network, config }, bytes, optimizer));
+  packs?.record(r);
   const program = await Program.compile(r);
   const [nats] = await program.run([data]);
   const measured = await gradients.read(arena);

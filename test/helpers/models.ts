@@ -5,8 +5,10 @@ import type { ImageBatch } from '../../src/data/image-batch.js';
 import { bytesOfLevels } from '../../src/data/levels.js';
 import { type Device, type DeviceOptions, openDevice } from '../../src/device/device.js';
 import { PixelCnnError } from '../../src/errors.js';
-import { layerConfigs, type PixelCnnOptions, parseConfig } from '../../src/models/config.js';
+import { networkOf } from '../../src/models/architectures.js';
+import type { PixelCnnOptions } from '../../src/models/config.js';
 import { initialParameters } from '../../src/models/initial-values.js';
+import { parseConfig } from '../../src/models/parse-config.js';
 import { PixelCNN } from '../../src/pixelcnn.js';
 import { openGpu } from './cuda.js';
 import { TestRandom } from './random.js';
@@ -54,7 +56,7 @@ export async function randomModel(
 ): Promise<PixelCNN> {
   const config = parseConfig('test', options);
   const random = new TestRandom(seed);
-  const parameters = await initialParameters(layerConfigs(config), seed);
+  const parameters = await initialParameters(networkOf(config).parameters, seed);
   for (const [name, { data }] of parameters) {
     for (let i = 0; i < data.length; i += 1)
       data[i] = name.endsWith('.bias') ? random.normal() * 0.1 : data[i]! * gain;

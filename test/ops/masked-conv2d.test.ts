@@ -6,12 +6,13 @@ import type { Algorithm } from '../../src/ops/masked-conv2d.js';
 import { expectClose, expectSameBits, maxError, relativeL2 } from '../helpers/close.js';
 import { openCpu, testDevice } from '../helpers/models.js';
 import { type TestRandom, withSeed } from '../helpers/random.js';
-import { type ConvShape, convBackward, convForward, maskOf } from '../oracle/masked-conv2d.js';
+import { type ConvSizes, type SquareShape, convBackward, convForward, maskOf } from '../oracle/masked-conv2d.js';
 
+type Conv = ConvSizes & SquareShape;
 const device = testDevice();
 
 interface Case {
-  readonly shape: ConvShape;
+  readonly shape: Conv;
   readonly input: Float32Array;
   readonly weight: Float32Array;
   readonly bias: Float32Array;
@@ -22,10 +23,10 @@ const channelChoices = [1, 2, 3, 4, 5, 7, 8, 11, 13, 16, 17, 31, 33, 65];
 const sideChoices = [1, 1, 2, 3, 4, 5, 7, 8, 9, 12, 17];
 
 /** A shape of at most `budget` products, so that the float64 loops stay fast. */
-function randomShape(random: TestRandom, budget: number): ConvShape {
+function randomShape(random: TestRandom, budget: number): Conv {
   for (;;) {
     const groups = random.pick([1, 1, 3]);
-    const shape: ConvShape = {
+    const shape: Conv = {
       n: random.pick([1, 1, 2, 3]),
       h: random.pick(sideChoices),
       w: random.pick(sideChoices),
@@ -40,7 +41,7 @@ function randomShape(random: TestRandom, budget: number): ConvShape {
   }
 }
 
-function drawCase(shape: ConvShape, draw: (length: number) => Float32Array): Case {
+function drawCase(shape: Conv, draw: (length: number) => Float32Array): Case {
   const { n, h, w, c, k, size } = shape;
   return {
     shape,
@@ -93,7 +94,7 @@ function references({ shape, input, weight, bias, gradOutput }: Case) {
 const scaleOf = ({ input, gradOutput }: Case) => Math.hypot(...input) * Math.hypot(...gradOutput);
 
 /** Indices of weights under the mask. */
-function deadWeights(shape: ConvShape): number[] {
+function deadWeights(shape: Conv): number[] {
   const { c, k, size } = shape;
   return Array.from({ length: k * c * size * size }, (_, i) => i).filter((i) => {
     const filter = Math.floor(i / (size * size));
@@ -102,7 +103,7 @@ function deadWeights(shape: ConvShape): number[] {
   });
 }
 
-const text = (shape: ConvShape) => JSON.stringify(shape);
+const text = (shape: Conv) => JSON.stringify(shape);
 
 describe('random shapes', () => {
   it('600 shapes agree with the float64 loops, direct and winograd', async () => {

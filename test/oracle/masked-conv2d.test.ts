@@ -2,9 +2,11 @@
 // paper.
 import { describe, expect, it } from 'vitest';
 import { TestRandom, withSeed } from '../helpers/random.js';
-import { type ConvShape, convBackward, convForward, fourPoint, maskOf } from './masked-conv2d.js';
+import { type ConvSizes, convBackward, convForward, fourPoint, maskOf, type SquareShape } from './masked-conv2d.js';
 
-function grid(shape: ConvShape, o: number, c: number): string {
+type Conv = ConvSizes & SquareShape;
+
+function grid(shape: Conv, o: number, c: number): string {
   const rows = Array.from({ length: shape.size }, (_, r) =>
     Array.from({ length: shape.size }, (_, s) => maskOf(shape, o, c, r, s)).join(''),
   );
@@ -32,7 +34,7 @@ describe('mask', () => {
 
   it('splits channels as floor(c * groups / channels) does', () => {
     for (const channels of [3, 7, 10, 13]) {
-      const shape: ConvShape = { ...base, c: channels, k: channels, size: 1, mask: 'B' };
+      const shape: Conv = { ...base, c: channels, k: channels, size: 1, mask: 'B' };
       for (let o = 0; o < channels; o += 1)
         for (let c = 0; c < channels; c += 1) {
           const live = Math.floor((c * 3) / channels) <= Math.floor((o * 3) / channels);
@@ -43,7 +45,7 @@ describe('mask', () => {
 });
 
 describe('gradients', () => {
-  const shapes: ConvShape[] = [
+  const shapes: Conv[] = [
     { n: 2, h: 4, w: 3, c: 2, k: 3, size: 3, mask: 'A', groups: 1 },
     { n: 1, h: 3, w: 5, c: 3, k: 4, size: 5, mask: 'B', groups: 3 },
     { n: 1, h: 4, w: 4, c: 4, k: 3, size: 3, mask: 'A', groups: 3 },

@@ -1,37 +1,56 @@
 // Computes the masked convolution in float64, loop by loop from this formula; it shares nothing with src.
 //
-//   y[n,i,j,o] = bias[o] + sum over r, s, c of mask(o,c,r,s) w[o,c,r,s] x[n, i + r - k/2, j + s - k/2, c]
+//   y[n,i,j,o] = bias[o] + sum over r, s, c of mask(o,c,r,s) w[o,c,r,s] x[n, i + r - above, j + s - left, c]
 
-export interface ConvShape {
+/** A square with the output pixel in the middle, and mask A or B. */
+export interface SquareShape {
+  readonly size: number;
+  readonly mask: 'A' | 'B';
+}
+
+/** Any window: rows x columns, the output pixel at row `above`, column `left`. */
+export interface WindowShape {
+  readonly rows: number;
+  readonly columns: number;
+  readonly above: number;
+  readonly left: number;
+  /** How much of the pixel's own row is live: `left` and `centre` are the masks A and B. */
+  readonly ownRow: 'none' | 'left' | 'centre' | 'all';
+}
+
+export interface ConvSizes {
   readonly n: number;
   readonly h: number;
   readonly w: number;
   readonly c: number;
   readonly k: number;
-  readonly size: number;
-  readonly mask: 'A' | 'B';
   readonly groups: number;
+}
+
+export type ConvShape = ConvSizes & (SquareShape | WindowShape);
+
+function windowOf(shape: ConvShape): WindowShape {
+  if ('rows' in shape) return shape;
+  const half = (shape.size - 1) / 2;
+  const ownRow = shape.mask === 'A' ? 'left' : 'centre';
+  return { rows: shape.size, columns: shape.size, above: half, left: half, ownRow };
 }
 
 type Numbers = ArrayLike<number>;
 
 /**
- * Taps before the centre in raster order are live, those after it dead. At the centre, output group g sees input
- * groups below g, and with mask B its own. Group g of `channels` starts at channel ceil(g * channels / groups).
+ * Rows above the pixel are live and rows below it dead. In its own row, taps to the left are live unless the row is dead, and
+ * those to the right only if all of it is live. At the pixel, output group g sees input groups below g, and with mask B its
+ * own. Group g of `channels` starts at channel ceil(g * channels / groups).
  */
-export function maskOf(
-  { c: inputs, k: outputs, size, mask, groups }: ConvShape,
-  o: number,
-  c: number,
-  r: number,
-  s: number,
-): 0 | 1 {
-  const centre = (size * size - 1) / 2;
-  const tap = r * size + s;
-  if (tap !== centre) return tap < centre ? 1 : 0;
-  const from = groupOf(c, inputs, groups);
-  const to = groupOf(o, outputs, groups);
-  if (from === to) return mask === 'B' ? 1 : 0;
+export function maskOf(shape: ConvShape, o: number, c: number, r: number, s: number): 0 | 1 {
+  const { above, left, ownRow } = windowOf(shape);
+  if (r !== above) return r < above ? 1 : 0;
+  if (ownRow === 'none' || ownRow === 'all') return ownRow === 'all' ? 1 : 0;
+  if (s !== left) return s < left ? 1 : 0;
+  const from = groupOf(c, shape.c, shape.groups);
+  const to = groupOf(o, shape.k, shape.groups);
+  if (from === to) return ownRow === 'centre' ? 1 : 0;
   return from < to ? 1 : 0;
 }
 
@@ -43,18 +62,18 @@ function groupOf(channel: number, channels: number, groups: number): number {
 
 /** Calls `body` with the x, y and weight index of every product of the convolution. */
 function eachProduct(shape: ConvShape, body: (x: number, y: number, weight: number) => void): void {
-  const { n, h, w, c: inputs, k: outputs, size } = shape;
-  const half = (size - 1) / 2;
+  const { n, h, w, c: inputs, k: outputs } = shape;
+  const { rows, columns, above, left } = windowOf(shape);
   for (let o = 0; o < outputs; o += 1)
     for (let c = 0; c < inputs; c += 1)
-      for (let r = 0; r < size; r += 1)
-        for (let s = 0; s < size; s += 1) {
+      for (let r = 0; r < rows; r += 1)
+        for (let s = 0; s < columns; s += 1) {
           if (maskOf(shape, o, c, r, s) === 0) continue;
-          const weight = ((o * inputs + c) * size + r) * size + s;
+          const weight = ((o * inputs + c) * rows + r) * columns + s;
           for (let b = 0; b < n; b += 1)
-            for (let i = Math.max(0, half - r); i < Math.min(h, h + half - r); i += 1)
-              for (let j = Math.max(0, half - s); j < Math.min(w, w + half - s); j += 1) {
-                const from = (b * h + i + r - half) * w + j + s - half;
+            for (let i = Math.max(0, above - r); i < Math.min(h, h + above - r); i += 1)
+              for (let j = Math.max(0, left - s); j < Math.min(w, w + left - s); j += 1) {
+                const from = (b * h + i + r - above) * w + j + s - left;
                 body(from * inputs + c, ((b * h + i) * w + j) * outputs + o, weight);
               }
         }

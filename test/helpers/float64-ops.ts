@@ -1,0 +1,57 @@
+// Computes the recorded ops of a forward pass in float64, so that a whole network has a reference without writing it again.
+import type { RecordedOp } from '../../src/program/recorder.js';
+import { ownRows } from '../../src/program/sight.js';
+import type { Tensor } from '../../src/program/tensor.js';
+import { convForward } from '../oracle/masked-conv2d.js';
+import { crossEntropy } from '../oracle/network.js';
+
+/** The values of tensors by identity. Parameters and inputs are set before a run. */
+export type Memory = Map<Tensor, Float64Array>;
+
+/** Computes every op in order. Throws for an op that is not part of a forward pass over whole images. */
+export function runInFloat64(ops: readonly RecordedOp[], memory: Memory): void {
+  const weightOf = new Map<Tensor, Tensor>();
+  const values = (x: Tensor) => {
+    const found = memory.get(x);
+    if (found === undefined) throw new Error(`'${x.name}' has no values`);
+    return found;
+  };
+  for (const { op, fields } of ops) {
+    const tensor = (name: string) => fields[name] as Tensor;
+    const optional = (name: string) => (fields[name] === null ? undefined : values(tensor(name)));
+    const number = (name: string) => fields[name] as number;
+    if (op === 'maskedConv2dPack') {
+      for (const item of fields.filter as readonly { weight: Tensor; packed: Tensor }[])
+        weightOf.set(item.packed, item.weight);
+    } else if (op === 'quantise') {
+      const level = values(tensor('bytes')).map((byte) => Math.floor((byte * number('levels')) / 256));
+      memory.set(tensor('level'), level);
+      memory.set(
+        tensor('x'),
+        level.map((value) => value / (number('levels') - 1)),
+      );
+    } else if (op === 'maskedConv2d' && fields.pixels === 0) {
+      const [n, h, w, c, k] = (['n', 'h', 'w', 'c', 'k'] as const).map(number) as [number, number, number, number, number];
+      const [rows, columns, above, left] = (['rows', 'columns', 'above', 'left'] as const).map(number) as [number, number, number, number];
+      const ownRow = ownRows[number('ownRow')]!;
+      const shape = { n, h, w, c, k, groups: number('channelGroups'), rows, columns, above, left, ownRow };
+      const weight = values(weightOf.get(tensor('packed'))!);
+      const add = optional('add');
+      const y = convForward(shape, values(tensor('x')), weight, optional('bias') ?? new Float64Array(k));
+      const relu = number('relu') === 1;
+      memory.set(
+        tensor('y'),
+        y.map((value, i) => (relu ? Math.max(value + (add?.[i] ?? 0), 0) : value + (add?.[i] ?? 0))),
+      );
+    } else if (op === 'softmaxCrossEntropy') {
+      const [n, h, w, c, channels, levels] = (['n', 'h', 'w', 'c', 'channels', 'levels'] as const).map(number) as [number, number, number, number, number, number];
+      const shape = { n, h, w, c, k: channels * levels, groups: channels, size: 1, mask: 'B' as const };
+      const weight = values(weightOf.get(tensor('packed'))!);
+      const logits = convForward(shape, values(tensor('x')), weight, values(tensor('bias')));
+      memory.set(tensor('nats'), crossEntropy(logits, values(tensor('level')), n, levels));
+    } else {
+      throw new Error(`${op} has no float64 loops here`);
+    }
+  }
+}
+

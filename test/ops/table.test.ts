@@ -1,0 +1,41 @@
+// Tests every op of the op table by its row: an op without a row fails.
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Device } from '../../src/device/device.js';
+import { native } from '../../src/device/native.js';
+import { openGpu } from '../helpers/cuda.js';
+import { testDevice } from '../helpers/models.js';
+import { type OpRow, testOp } from '../helpers/test-op.js';
+import { accumulateRow, binariseRow, quantiseRow, randomUniformRow, zeroRow } from './rows/elements.js';
+import { nextFrontRow, sampleFrontRow, softmaxCrossEntropyRow } from './rows/head.js';
+import { backwardInputRow, backwardWeightRow, maskedConv2dRow, packRow } from './rows/masked-conv2d.js';
+import { adamRow, gradientNormRow } from './rows/optimizer.js';
+
+const rows: readonly OpRow[] = [
+  binariseRow,
+  quantiseRow,
+  randomUniformRow,
+  packRow,
+  maskedConv2dRow,
+  backwardInputRow,
+  backwardWeightRow,
+  accumulateRow,
+  softmaxCrossEntropyRow,
+  gradientNormRow,
+  adamRow,
+  zeroRow,
+  sampleFrontRow,
+  nextFrontRow,
+];
+
+it('has a row for every op of the op table, and no other', () => {
+  expect(rows.map(({ op }) => op)).toEqual(native().opTable.map(({ name }) => name));
+});
+
+let gpu: Device | undefined;
+beforeAll(async () => {
+  gpu = process.env.NOGPU ? undefined : await openGpu();
+});
+afterAll(() => gpu?.dispose());
+
+const devices = { cpu: testDevice(), gpu: () => gpu! };
+for (const row of rows) testOp(row, devices);
