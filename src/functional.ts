@@ -6,11 +6,11 @@ import {
   type Algorithm,
   algorithms,
   filterFields,
-  maskedConv2d as recordMaskedConv2d,
   maskedConv2dBackwardInput,
   maskedConv2dBackwardWeight,
   type NamedFilter,
   packedFilter,
+  maskedConv2d as recordMaskedConv2d,
 } from './ops/masked-conv2d.js';
 import { squareWindow, weightShape } from './ops/window.js';
 import { parseOptions, z } from './options.js';
@@ -152,7 +152,14 @@ function convolutionOf(
   });
   checkLength(caller, 'input', options.input, n * h * w * c);
   checkLength(caller, 'weight', options.weight, k * c * kernelSize * kernelSize);
-  const filter = { name: caller, c, k, window: squareWindow(kernelSize, maskType), channelGroups, bias: true };
+  const filter = {
+    name: caller,
+    c,
+    k,
+    window: squareWindow(kernelSize, maskType),
+    channelGroups,
+    bias: true,
+  };
   return { filter, images: { n, h, w }, algorithm };
 }
 

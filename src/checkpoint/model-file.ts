@@ -7,12 +7,7 @@ import { type ImageValues, imageValues } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
 import { networkOf } from '../models/architectures.js';
 import { checkParameters, isFinite32 } from '../models/check-parameters.js';
-import {
-  checkExpected,
-  maxImageSide,
-  type PixelCnnConfig,
-  type PixelCnnOptions,
-} from '../models/config.js';
+import { checkExpected, maxImageSide, type PixelCnnConfig, type PixelCnnOptions } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
 import { parseConfig } from '../models/parse-config.js';
 import type { Weights } from '../models/weights.js';

@@ -5,11 +5,7 @@
 import { check, PixelCnnError } from '../errors.js';
 import { networkOf } from '../models/architectures.js';
 import { checkParameters } from '../models/check-parameters.js';
-import {
-  checkExpected,
-  type PixelCnnConfig,
-  type PixelCnnOptions,
-} from '../models/config.js';
+import { checkExpected, type PixelCnnConfig, type PixelCnnOptions } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
 import { parseConfig } from '../models/parse-config.js';
 import type { Weights } from '../models/weights.js';

@@ -1,9 +1,10 @@
 // Defines the convolution layer, which declares the weight and bias of a masked filter and applies it.
+
+import type { Declarations } from '../ops/declarations.js';
 import { type ConvolutionOptions, maskedConv2d, type NamedFilter } from '../ops/masked-conv2d.js';
 import { fullTaps, type Window, weightShape } from '../ops/window.js';
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
-import type { Declarations } from '../ops/declarations.js';
 
 export interface Conv2dOptions {
   /** The channel groups that the mask separates at the pixel itself. Default 1. */

@@ -1,5 +1,6 @@
 // Defines the categorical head: a 1x1 masked convolution to a logit for each level of each channel, their likelihood and draws.
 import { check } from '../errors.js';
+import type { Declarations } from '../ops/declarations.js';
 import { maskedConv2d, type NamedFilter, packedFilter } from '../ops/masked-conv2d.js';
 import { type DrawOperands, sampleFront } from '../ops/sample.js';
 import { type HeadShape, softmaxCrossEntropy } from '../ops/softmax-cross-entropy.js';
@@ -7,7 +8,6 @@ import { pixelWindow } from '../ops/window.js';
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 import { Conv2d } from './conv2d.js';
-import type { Declarations } from '../ops/declarations.js';
 
 /** Logit c * levels + v is that of level v of channel c. */
 export class SoftmaxHead {
@@ -57,7 +57,11 @@ export class SoftmaxHead {
 
   #checkCausal(r: Recorder, x: Tensor): void {
     const { name, channelGroups } = this.#filter;
-    check(r.sightOf(x) !== 'present', 'ERR_CAUSALITY', () => `${name}: predicts pixels from features that have seen them`);
+    check(
+      r.sightOf(x) !== 'present',
+      'ERR_CAUSALITY',
+      () => `${name}: predicts pixels from features that have seen them`,
+    );
     r.reads(name, x, { above: 0, left: 0, right: 0 }, 'centre', channelGroups);
   }
 }

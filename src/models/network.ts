@@ -1,6 +1,7 @@
 // Defines what a network is, and records what is computed with one: logits, likelihoods and training steps.
-import type { Declarations } from '../ops/declarations.js';
+
 import { type AdamOperands, adam } from '../ops/adam.js';
+import type { Declarations } from '../ops/declarations.js';
 import { recordGradients } from '../ops/gradients.js';
 import { quantise } from '../ops/quantise.js';
 import type { DrawOperands } from '../ops/sample.js';

@@ -1,6 +1,7 @@
 // Parses configurations, and refuses those that make no network or one that is too large.
-import { totalParameters } from '../ops/declarations.js';
+
 import { PixelCnnError } from '../errors.js';
+import { totalParameters } from '../ops/declarations.js';
 import { parseOptions } from '../options.js';
 import { networkOf } from './architectures.js';
 import { configSchema, type PixelCnnConfig } from './config.js';

@@ -1,7 +1,7 @@
 // Defines the plain PixelCNN of van den Oord et al. 2016a without residual blocks: one stack of masked convolutions with ReLU.
 import { Conv2d } from '../layers/conv2d.js';
-import { Declarations } from '../ops/declarations.js';
 import { SoftmaxHead } from '../layers/softmax-head.js';
+import { Declarations } from '../ops/declarations.js';
 import { squareWindow } from '../ops/window.js';
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';

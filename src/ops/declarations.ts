@@ -1,6 +1,7 @@
 // Defines how the layers of a network declare its parameters: names, shapes, masks and initial values.
-import { countLiveWeights, type Filter } from './window.js';
+
 import { elements } from '../program/tensor.js';
+import { countLiveWeights, type Filter } from './window.js';
 
 /** One parameter of a network. */
 export interface Declaration {

@@ -3,10 +3,11 @@
 //
 // The gradient of a tensor is the sum over the ops that read it. No sum is changed in place: each rule writes its own part
 // plus the sum so far to a new tensor, so a gradient may be shared where two tensors have the same one.
-import { accumulate } from './accumulate.js';
+
 import { check } from '../errors.js';
 import type { GradientSums, RecordedOp, Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
+import { accumulate } from './accumulate.js';
 
 /**
  * Records the gradients of all parameters that the ops so far depend on, into the places that the recorder's options give.
@@ -40,8 +41,7 @@ class Gradients implements GradientSums {
 
   #addNeeded({ fields, result }: RecordedOp): void {
     if (result === undefined) return;
-    const depends = (x: unknown) =>
-      this.#recorder.isTrained(x as Tensor) || this.#needed.has(x as Tensor);
+    const depends = (x: unknown) => this.#recorder.isTrained(x as Tensor) || this.#needed.has(x as Tensor);
     if (Object.values(fields).some(depends)) this.#needed.add(result);
   }
 
@@ -84,6 +84,10 @@ class Gradients implements GradientSums {
   /** An optimizer would take a gradient that no op writes from whatever the memory holds. */
   checkComplete(): void {
     const missing = [...this.#places.keys()].filter((name) => !this.#written.has(name));
-    check(missing.length === 0, 'ERR_PROGRAM', () => `the loss does not depend on the parameters '${missing.join("', '")}'`);
+    check(
+      missing.length === 0,
+      'ERR_PROGRAM',
+      () => `the loss does not depend on the parameters '${missing.join("', '")}'`,
+    );
   }
 }

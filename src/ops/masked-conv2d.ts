@@ -69,7 +69,8 @@ export function packedFilter(
     weight: r.parameter(`${filter.name}.weight`),
     packed,
   });
-  if (packs !== undefined) return r.trained(packs.packed(`${filter.name} packed ${packedFor}`, bytes, describe));
+  if (packs !== undefined)
+    return r.trained(packs.packed(`${filter.name} packed ${packedFor}`, bytes, describe));
   const packed = r.tensor(`${filter.name} packed`, [bytes()], 'byte');
   maskedConv2dPack(r, `${filter.name} pack`, [describe(packed)]);
   return r.trained(packed);
@@ -153,12 +154,17 @@ export function maskedConv2d(
       backward(gradients) {
         const gradY = gradients.of(y);
         if (gradY === undefined) return;
-        maskedConv2dBackwardWeight(r, `${name} weight gradient`, { shape, filter }, {
-          x,
-          gradY,
-          gradWeight: gradients.parameter(`${name}.weight`),
-          gradBias: filter.bias ? gradients.parameter(`${name}.bias`) : null,
-        });
+        maskedConv2dBackwardWeight(
+          r,
+          `${name} weight gradient`,
+          { shape, filter },
+          {
+            x,
+            gradY,
+            gradWeight: gradients.parameter(`${name}.weight`),
+            gradBias: filter.bias ? gradients.parameter(`${name}.bias`) : null,
+          },
+        );
         gradients.add(x, (sum, reluOutput) => {
           const packed = packedFilter(r, filter, algorithm, 'backward');
           const operands = { gradY, packed, add: sum, reluOutput };

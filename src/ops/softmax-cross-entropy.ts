@@ -35,7 +35,8 @@ export function softmaxCrossEntropy(
   const { n, h, w, c } = shape;
   const nats = r.tensor(`${label} nats`, [n], 'float64');
   const gradX = training === undefined ? null : r.activation(`${label} gradX`, [n, h, w, c]);
-  const gradient = (part: string) => r.options.gradients?.get(`${training?.name}.${part}`) ?? null;
+  const gradientOf = (part: string) =>
+    training === undefined ? null : (r.options.gradients?.get(`${training.name}.${part}`) ?? null);
   r.emit({
     op: 'softmaxCrossEntropy',
     label,
@@ -50,8 +51,8 @@ export function softmaxCrossEntropy(
       reluOutput: training !== undefined && r.isReluOutput(x) ? x : null,
       nats,
       gradX,
-      gradWeight: gradient('weight'),
-      gradBias: gradient('bias'),
+      gradWeight: gradientOf('weight'),
+      gradBias: gradientOf('bias'),
     },
     result: gradX ?? nats,
     backward(gradients) {
@@ -59,7 +60,11 @@ export function softmaxCrossEntropy(
       gradients.parameter(`${training.name}.weight`);
       gradients.parameter(`${training.name}.bias`);
       gradients.add(x, (sum) => {
-        check(sum === null, 'ERR_PROGRAM', () => `${label}: another op after the head reads what it predicts from`);
+        check(
+          sum === null,
+          'ERR_PROGRAM',
+          () => `${label}: another op after the head reads what it predicts from`,
+        );
         return gradX;
       });
     },

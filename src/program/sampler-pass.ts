@@ -103,8 +103,16 @@ export class SamplerPass {
    * that sees no pixel, which no pass computes.
    */
   result(name: string, channels: number, dtype: DType, sees: Sight): Tensor {
-    check(!this.#names.has(name), 'ERR_PROGRAM', () => `'${name}' is computed twice: a layer may be used once`);
-    check(sees !== 'condition', 'ERR_PROGRAM', () => `'${name}' does not depend on the image, which the sampler cannot draw from`);
+    check(
+      !this.#names.has(name),
+      'ERR_PROGRAM',
+      () => `'${name}' is computed twice: a layer may be used once`,
+    );
+    check(
+      sees !== 'condition',
+      'ERR_PROGRAM',
+      () => `'${name}' does not depend on the image, which the sampler cannot draw from`,
+    );
     this.#names.add(name);
     return this.canvas.tensor(name, channels, dtype, sees);
   }

@@ -45,7 +45,14 @@ export function imagesPerBatch(model: Model, h: number, w: number): number {
   const canvas = canvasOf(model, passes, { n: 1, h, w });
   const r = new Recorder(device, { parameters: model.raw.byName });
   const level = r.tensor('level', [1, h, w, model.config.channels], 'uint8');
-  const given = { uniforms: level, temperature: level, known: null, level, image: canvas.image, logits: null };
+  const given = {
+    uniforms: level,
+    temperature: level,
+    known: null,
+    level,
+    image: canvas.image,
+    logits: null,
+  };
   recordFront(r, model, passes, canvas, 0, given);
   const bytes = canvas.tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
   const always = Math.floor(device.pixelsPerForward / (h * w));

@@ -7,11 +7,10 @@ import { check, PixelCnnError } from '../errors.js';
 import { checkImages, copyImages } from '../models/check-images.js';
 import type { Model } from '../models/model.js';
 import { chooseWeights, withWeights } from '../models/weights.js';
-import { frontSteps } from '../program/front.js';
 import { parseOptions, type z } from '../options.js';
+import { frontSteps } from '../program/front.js';
 import { show } from '../show.js';
 import { draw, type Job, type SampledImages, type SampleFrame } from './draw.js';
-import { passesOf } from './passes.js';
 import {
   type CompleteOptions,
   completeSchema,
@@ -21,6 +20,7 @@ import {
   sizesSchema,
   streamSchema,
 } from './options.js';
+import { passesOf } from './passes.js';
 
 /** @internal Draws images, as {@link PixelCNN.sample}. */
 export async function sampleImages(model: Model, options: SampleOptions): Promise<SampledImages> {
@@ -81,8 +81,7 @@ async function* drawAsCall(
   const call = model.device.calls.admit('sampleStream', job, job.signal);
   try {
     const { height, width } = job;
-    const stepsPerFrame =
-      asked ?? Math.ceil(frontSteps(passesOf(model, width).front, height, width) / 40);
+    const stepsPerFrame = asked ?? Math.ceil(frontSteps(passesOf(model, width).front, height, width) / 40);
     return yield* draw(model, { ...job, stepsPerFrame, signal: call.signal });
   } finally {
     call.end();

@@ -2,6 +2,7 @@
 // where PIXELCNN_TEST_GPU is 1 (scripts/gpu-acceptance sets it).
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll } from 'vitest';
 import { type Device, type DeviceOptions, openDevice } from '../../src/device/device.js';
 
 export const realGpu = process.env.PIXELCNN_TEST_GPU === '1';
@@ -39,4 +40,17 @@ export async function openGpu(
   return withEnvironment({ ...library, ...variables }, () =>
     openDevice({ backend: 'cuda', precision: 'f32', ...options }),
   );
+}
+
+/** One GPU in strict float32 for a test file: opened before its tests, disposed after them. */
+export function testGpu(): () => Device {
+  let device: Device | undefined;
+  beforeAll(async () => {
+    device = await openGpu();
+  });
+  afterAll(() => device?.dispose());
+  return () => {
+    if (device === undefined) throw new Error('the device is open only while tests run');
+    return device;
+  };
 }

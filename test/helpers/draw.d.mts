@@ -1,7 +1,7 @@
 // Declares the types of draw.mjs.
 
-import type { frontSteps } from '../../src/program/front.js';
 import type { PixelCNN } from '../../src/pixelcnn.js';
+import type { frontSteps } from '../../src/program/front.js';
 import type { buildSampler } from '../../src/sample/front-sampler.js';
 import type { passesOf } from '../../src/sample/passes.js';
 

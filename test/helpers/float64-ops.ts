@@ -31,8 +31,19 @@ export function runInFloat64(ops: readonly RecordedOp[], memory: Memory): void {
         level.map((value) => value / (number('levels') - 1)),
       );
     } else if (op === 'maskedConv2d' && fields.pixels === 0) {
-      const [n, h, w, c, k] = (['n', 'h', 'w', 'c', 'k'] as const).map(number) as [number, number, number, number, number];
-      const [rows, columns, above, left] = (['rows', 'columns', 'above', 'left'] as const).map(number) as [number, number, number, number];
+      const [n, h, w, c, k] = (['n', 'h', 'w', 'c', 'k'] as const).map(number) as [
+        number,
+        number,
+        number,
+        number,
+        number,
+      ];
+      const [rows, columns, above, left] = (['rows', 'columns', 'above', 'left'] as const).map(number) as [
+        number,
+        number,
+        number,
+        number,
+      ];
       const ownRow = ownRows[number('ownRow')]!;
       const shape = { n, h, w, c, k, groups: number('channelGroups'), rows, columns, above, left, ownRow };
       const weight = values(weightOf.get(tensor('packed'))!);
@@ -44,7 +55,9 @@ export function runInFloat64(ops: readonly RecordedOp[], memory: Memory): void {
         y.map((value, i) => (relu ? Math.max(value + (add?.[i] ?? 0), 0) : value + (add?.[i] ?? 0))),
       );
     } else if (op === 'softmaxCrossEntropy') {
-      const [n, h, w, c, channels, levels] = (['n', 'h', 'w', 'c', 'channels', 'levels'] as const).map(number) as [number, number, number, number, number, number];
+      const [n, h, w, c, channels, levels] = (['n', 'h', 'w', 'c', 'channels', 'levels'] as const).map(
+        number,
+      ) as [number, number, number, number, number, number];
       const shape = { n, h, w, c, k: channels * levels, groups: channels, size: 1, mask: 'B' as const };
       const weight = values(weightOf.get(tensor('packed'))!);
       const logits = convForward(shape, values(tensor('x')), weight, values(tensor('bias')));
@@ -54,4 +67,3 @@ export function runInFloat64(ops: readonly RecordedOp[], memory: Memory): void {
     }
   }
 }
-

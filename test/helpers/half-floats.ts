@@ -24,7 +24,10 @@ export function rounded(value: number, precision: Precision): number {
 }
 
 /** The array in which a precision stores values. */
-export function encodeActivations(values: ArrayLike<number>, precision: Precision): Float32Array | Uint16Array {
+export function encodeActivations(
+  values: ArrayLike<number>,
+  precision: Precision,
+): Float32Array | Uint16Array {
   if (precision === 'f32' || precision === 'tf32') return Float32Array.from(values);
   return Uint16Array.from(values, (value) => encodeHalf(rounded(value, precision), precision));
 }

@@ -1,12 +1,7 @@
 // Runs recorded ops on host arrays, one program at a time.
 import type { Device } from '../../src/device/device.js';
-import {
-  type Direction,
-  type FilterShape,
-  type MaskedConv2dShape,
-  maskedConv2dPack,
-  packedBytes,
-} from '../../src/ops/masked-conv2d.js';
+import { type Direction, filterFields, maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
+import { type Filter, pixelWindow } from '../../src/ops/window.js';
 import { Program } from '../../src/program/program.js';
 import { Recorder } from '../../src/program/recorder.js';
 import type { DType, Tensor } from '../../src/program/tensor.js';
@@ -28,10 +23,12 @@ export async function runOps(
   }
 }
 
-/** Records the packing of `weight` into a tensor of its own. */
-export function packed(r: Recorder, filter: FilterShape, direction: Direction, weight: Tensor): Tensor {
-  const result = r.tensor('packed', [packedBytes(r, filter, direction)], 'byte');
-  maskedConv2dPack(r, 'pack', [{ filter, direction, weight, packed: result }]);
+/** Records the packing of `weight` for the direct algorithm, into a tensor of its own. */
+export function packed(r: Recorder, filter: Filter, direction: Direction, weight: Tensor): Tensor {
+  const packedFor = r.device.packsOnce ? 'forward' : direction;
+  const result = r.tensor('packed', [packedBytes(r, filter, 'direct', packedFor)], 'byte');
+  const fields = { ...filterFields(r, filter, 'direct'), direction: packedFor === 'forward' ? 0 : 1 };
+  maskedConv2dPack(r, 'pack', [{ ...fields, weight, packed: result }]);
   return result;
 }
 
@@ -46,28 +43,19 @@ export function fed(r: Recorder, name: string, shape: readonly number[], dtype: 
 export function withBorder(
   { n, h, w, pad }: Readonly<Record<'n' | 'h' | 'w' | 'pad', number>>,
   channels: number,
-  values: Float32Array,
+  values: ArrayLike<number>,
 ): Float32Array {
   const width = w + 2 * pad;
   const result = new Float32Array(n * (pad + h) * width * channels);
-  for (let b = 0; b < n; b += 1)
-    for (let i = 0; i < h; i += 1) {
-      const from = (b * h + i) * w * channels;
-      const to = ((b * (pad + h) + pad + i) * width + pad) * channels;
-      result.set(values.subarray(from, from + w * channels), to);
-    }
+  for (let at = 0; at < values.length; at += 1) {
+    const [pixel, channel] = [Math.floor(at / channels), at % channels];
+    const [image, i, j] = [Math.floor(pixel / (h * w)), Math.floor(pixel / w) % h, pixel % w];
+    result[((image * (pad + h) + pad + i) * width + pad + j) * channels + channel] = values[at]!;
+  }
   return result;
 }
 
-/** The head as a masked convolution: 1x1, mask B, a group per image channel. */
-export function headConvolution(
-  n: number,
-  h: number,
-  w: number,
-  c: number,
-  channels: number,
-  levels: number,
-): MaskedConv2dShape {
-  const k = channels * levels;
-  return { n, h, w, c, k, kernelSize: 1, maskType: 'B', channelGroups: channels, algorithm: 'direct' };
+/** The filter of a head: 1x1, mask B, a group per image channel. */
+export function headFilter(c: number, channels: number, levels: number): Filter {
+  return { c, k: channels * levels, window: pixelWindow, channelGroups: channels };
 }

@@ -28,7 +28,7 @@ export interface NetworkCase {
 const [height, width] = [5, 6] as const;
 
 /** A model of the network with random weights and biases. */
-async function modelOf(device: Device, { config, network }: NetworkCase): Promise<PixelCNN> {
+export async function modelOf(device: Device, { config, network }: NetworkCase): Promise<PixelCNN> {
   const random = new TestRandom(7);
   const parameters = await initialParameters(network.parameters, 3);
   for (const { name, bound } of network.parameters) {
@@ -40,7 +40,7 @@ async function modelOf(device: Device, { config, network }: NetworkCase): Promis
 }
 
 /** Fails unless a changed pixel leaves the logits of everything before it alone, bit for bit, and changes some after it. */
-async function checkCausality(device: Device, tested: NetworkCase): Promise<void> {
+export async function checkCausality(device: Device, tested: NetworkCase): Promise<void> {
   const { channels, levels } = tested.config;
   const random = new TestRandom(11);
   const model = await modelOf(device, tested);
@@ -62,7 +62,7 @@ async function checkCausality(device: Device, tested: NetworkCase): Promise<void
 }
 
 /** Fails unless the gradients that the tape records are those of finite differences of the network in float64. */
-async function checkGradients(device: Device, tested: NetworkCase, limit: number): Promise<void> {
+export async function checkGradients(device: Device, tested: NetworkCase, limit: number): Promise<void> {
   const { channels } = tested.config;
   const random = new TestRandom(5);
   const model = await modelOf(device, tested);
@@ -74,7 +74,8 @@ async function checkGradients(device: Device, tested: NetworkCase, limit: number
   const bytes = r.input('bytes', [2, height, width, channels], 'uint8');
   const loss = recordNats(r, { network, config }, bytes);
   const memory: Memory = new Map([[bytes, Float64Array.from(images.data)]]);
-  for (const [name, { data }] of await model.parameters()) memory.set(raw.byName.get(name)!, Float64Array.from(data));
+  for (const [name, { data }] of await model.parameters())
+    memory.set(raw.byName.get(name)!, Float64Array.from(data));
   const total = () => {
     runInFloat64(r.ops, memory);
     return memory.get(loss)!.reduce((sum, value) => sum + value, 0) / images.data.length;
@@ -90,13 +91,18 @@ async function checkGradients(device: Device, tested: NetworkCase, limit: number
       if (!live.includes(i)) expect(value, `${name}[${i}] under the mask`).toBe(0);
     const some = new Set(Array.from({ length: 12 }, () => random.pick(live)));
     const expected = Array.from(some, (i) => fourPoint(values, i, 1e-5, total));
-    expectClose(`gradient of ${name}`, Array.from(some, (i) => measured[i]!), expected, limit);
+    expectClose(
+      `gradient of ${name}`,
+      Array.from(some, (i) => measured[i]!),
+      expected,
+      limit,
+    );
   }
   model.dispose();
 }
 
 /** Fails unless the sampler draws from the logits of a full pass over what it drew, bit for bit. */
-async function checkSampler(device: Device, tested: NetworkCase): Promise<void> {
+export async function checkSampler(device: Device, tested: NetworkCase): Promise<void> {
   const model = await modelOf(device, tested);
   const { channels, levels } = tested.config;
   const library = { buildSampler, passesOf, frontSteps };

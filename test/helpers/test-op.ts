@@ -5,13 +5,14 @@ import type { Device } from '../../src/device/device.js';
 import { type Precision, precisions } from '../../src/device/precision.js';
 import { accumulate } from '../../src/ops/accumulate.js';
 import { recordGradients } from '../../src/ops/gradients.js';
-import { SamplerCanvas } from '../../src/program/sampler-pass.js';
 import { Program } from '../../src/program/program.js';
 import { Recorder } from '../../src/program/recorder.js';
+import type { SamplerCanvas } from '../../src/program/sampler-pass.js';
 import { type DType, describeTensor, elements, type Tensor } from '../../src/program/tensor.js';
 import { fourPoint } from '../oracle/masked-conv2d.js';
 import { expectClose, expectSameBits } from './close.js';
 import { decodeActivations, encodeActivations, rounded } from './half-floats.js';
+import { withBorder } from './ops.js';
 import { TestRandom, withSeed } from './random.js';
 
 /** A tensor of a case: its shape and values. An `activation` is stored in the precision of the program. */
@@ -128,8 +129,7 @@ async function run(r: Recorder, inputs: ArrayBufferView[], outputs: Tensors): Pr
 function inputTensors(r: Recorder, inputs: Readonly<Record<string, TestTensor>>): Tensors {
   return Object.fromEntries(
     Object.entries(inputs).map(([name, { shape, type }]) => {
-      const tensor =
-        type === 'activation' ? r.activation(name, shape) : describeTensor(name, shape, type);
+      const tensor = type === 'activation' ? r.activation(name, shape) : describeTensor(name, shape, type);
       r.states.add(tensor);
       r.fill(tensor);
       return [name, tensor];
@@ -155,7 +155,8 @@ export async function checkReference(device: Device, opCase: OpCase, precision: 
   );
   expect(Object.keys(actual).sort()).toEqual(Object.keys(expected).sort());
   for (const [name, values] of Object.entries(expected)) {
-    if (isInteger(outputs[name]!.dtype)) expect([...Array.from(actual[name]!)], name).toEqual(Array.from(values));
+    if (isInteger(outputs[name]!.dtype))
+      expect([...Array.from(actual[name]!)], name).toEqual(Array.from(values));
     else expectClose(`${precision} ${name}`, actual[name]!, values, limits[precision]);
   }
 }
@@ -166,7 +167,9 @@ export async function checkGradients(device: Device, opCase: OpCase, random: Tes
   const precision = 'f32';
   const r0 = new Recorder(device, { precision });
   const inputs = inputTensors(r0, opCase.inputs);
-  const places = new Map(parameters.map((name) => [name, r0.tensor(`gradient ${name}`, inputs[name]!.shape)]));
+  const places = new Map(
+    parameters.map((name) => [name, r0.tensor(`gradient ${name}`, inputs[name]!.shape)]),
+  );
   const r = new Recorder(device, {
     precision,
     parameters: new Map(parameters.map((name) => [name, inputs[name]!])),
@@ -223,7 +226,12 @@ export async function checkGradients(device: Device, opCase: OpCase, random: Tes
     // Some coordinates of each: every one costs four runs of the loops.
     const some = new Set(Array.from({ length: 20 }, () => random.int(0, gradient.length - 1)));
     const expected = Array.from(some, (i) => withoutRounding(fourPoint(at[name]!, i, 1e-3, total)));
-    expectClose(`gradient of ${name}`, Array.from(some, (i) => gradient[i]!), expected, 1e-4);
+    expectClose(
+      `gradient of ${name}`,
+      Array.from(some, (i) => gradient[i]!),
+      expected,
+      1e-4,
+    );
   }
 }
 
@@ -245,7 +253,11 @@ function copyOp(r: Recorder, x: Tensor) {
 }
 
 /** Fails unless an op computes in its region the bits that it computes for whole images. */
-export async function checkRegion(device: Device, regionCase: RegionCase, precision: Precision): Promise<void> {
+export async function checkRegion(
+  device: Device,
+  regionCase: RegionCase,
+  precision: Precision,
+): Promise<void> {
   const { canvas, inputs, steps } = regionCase;
   const arrays = Object.values(inputs).map((input) => hostArray(input, precision));
   const whole = new Recorder(device, { precision });
@@ -267,24 +279,11 @@ export async function checkRegion(device: Device, regionCase: RegionCase, precis
   try {
     const [bordered] = await program.run(arrays, steps);
     const values = Float32Array.from(decode(bordered!, actual));
-    expectSameBits('region', values, withBorder(canvas, expected, outputs.expected!));
+    const size = { ...canvas.images, pad: canvas.front.pad };
+    expectSameBits('region', values, withBorder(size, expected.shape[3]!, outputs.expected!));
   } finally {
     program.dispose();
   }
-}
-
-/** The values of a whole result inside the border of the sampler's tensors. */
-function withBorder({ images, front }: SamplerCanvas, whole: Tensor, values: ArrayLike<number>): Float32Array {
-  const { n, h, w } = images;
-  const [channels, width] = [whole.shape[3]!, w + 2 * front.pad];
-  const result = new Float32Array(n * (front.pad + h) * width * channels);
-  for (let at = 0; at < n * h * w * channels; at += 1) {
-    const [pixel, channel] = [Math.floor(at / channels), at % channels];
-    const [image, i, j] = [Math.floor(pixel / (h * w)), Math.floor(pixel / w) % h, pixel % w];
-    const to = (image * (front.pad + h) + front.pad + i) * width + front.pad + j;
-    result[to * channels + channel] = values[at]!;
-  }
-  return result;
 }
 
 /** Defines the tests of a row. `devices` are the CPU and a GPU, which is emulated where there is none. */
@@ -329,10 +328,13 @@ export function testOp(row: OpRow, devices: { cpu: () => Device; gpu: () => Devi
     it('has the bits of whole images on fronts and in rows', async () => {
       await regions(row.cases, 4, (regionCase) => checkRegion(devices.cpu(), regionCase, 'f32'));
     });
-    it.each(precisions)('has the bits of whole images on fronts and in rows on a GPU in %s', async (precision) => {
-      await regions(Math.ceil(row.cases / 10), 5, (regionCase) => {
-        return checkRegion(devices.gpu(), regionCase, precision);
-      });
-    });
+    it.each(precisions)(
+      'has the bits of whole images on fronts and in rows on a GPU in %s',
+      async (precision) => {
+        await regions(Math.ceil(row.cases / 10), 5, (regionCase) => {
+          return checkRegion(devices.gpu(), regionCase, precision);
+        });
+      },
+    );
   });
 }

@@ -1,7 +1,5 @@
 // Tests a second, tiny architecture that has nothing but its model function: two stacks without a blind spot, joined by links,
 // with residual and skip connections.
-import { afterAll, beforeAll } from 'vitest';
-import type { Device } from '../../src/device/device.js';
 import { Conv2d } from '../../src/layers/conv2d.js';
 import { SoftmaxHead } from '../../src/layers/softmax-head.js';
 import type { PixelCnnConfig } from '../../src/models/config.js';
@@ -11,7 +9,7 @@ import { Declarations } from '../../src/ops/declarations.js';
 import { pixelWindow, rowSoFarWindow, rowsAboveWindow } from '../../src/ops/window.js';
 import type { Recorder } from '../../src/program/recorder.js';
 import type { Tensor } from '../../src/program/tensor.js';
-import { openGpu } from '../helpers/cuda.js';
+import { testGpu } from '../helpers/cuda.js';
 import { testDevice } from '../helpers/models.js';
 import { testNetwork } from '../helpers/test-network.js';
 
@@ -19,7 +17,13 @@ import { testNetwork } from '../helpers/test-network.js';
 class TwoStacks implements Network {
   readonly parameters = new Declarations();
   readonly head: SoftmaxHead;
-  readonly #layers: readonly { vertical: Conv2d; horizontal: Conv2d; link: Conv2d; skip: Conv2d; residual: Conv2d | null }[];
+  readonly #layers: readonly {
+    vertical: Conv2d;
+    horizontal: Conv2d;
+    link: Conv2d;
+    skip: Conv2d;
+    residual: Conv2d | null;
+  }[];
   readonly #merge: Conv2d;
 
   constructor({ channels, hiddenChannels: p, layers, levels, kernelSize }: PixelCnnConfig) {
@@ -52,12 +56,7 @@ class TwoStacks implements Network {
   }
 }
 
-let gpu: Device | undefined;
-beforeAll(async () => {
-  gpu = process.env.NOGPU ? undefined : await openGpu();
-});
-afterAll(() => gpu?.dispose());
-const devices = { cpu: testDevice(), gpu: () => gpu! };
+const devices = { cpu: testDevice(), gpu: testGpu() };
 
 const rgb = { channels: 3, hiddenChannels: 8, layers: 3, levels: 4, kernelSize: 3 };
 const binary = { channels: 1, hiddenChannels: 6, layers: 2, levels: 2, kernelSize: 5 };

@@ -6,7 +6,13 @@ import type { Algorithm } from '../../src/ops/masked-conv2d.js';
 import { expectClose, expectSameBits, maxError, relativeL2 } from '../helpers/close.js';
 import { openCpu, testDevice } from '../helpers/models.js';
 import { type TestRandom, withSeed } from '../helpers/random.js';
-import { type ConvSizes, type SquareShape, convBackward, convForward, maskOf } from '../oracle/masked-conv2d.js';
+import {
+  type ConvSizes,
+  convBackward,
+  convForward,
+  maskOf,
+  type SquareShape,
+} from '../oracle/masked-conv2d.js';
 
 type Conv = ConvSizes & SquareShape;
 const device = testDevice();

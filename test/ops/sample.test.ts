@@ -1,10 +1,10 @@
 // Tests the sampler's draw: levels follow the inverse distribution at every temperature, and known pixels stay.
 import { describe, expect, it } from 'vitest';
-import { frontSteps, paddedShape } from '../../src/ops/front.js';
 import { nextFront, sampleFront } from '../../src/ops/sample.js';
+import { frontSteps, paddedShape } from '../../src/program/front.js';
 import { expectClose, expectSameBits } from '../helpers/close.js';
 import { testDevice } from '../helpers/models.js';
-import { fed, headConvolution, packed, runOps, withBorder } from '../helpers/ops.js';
+import { fed, headFilter, packed, runOps, withBorder } from '../helpers/ops.js';
 import { withSeed } from '../helpers/random.js';
 import { convForward } from '../oracle/masked-conv2d.js';
 import { drawLevel } from '../oracle/network.js';
@@ -31,7 +31,7 @@ describe('sampleFront', () => {
         );
         const known = Uint8Array.from({ length: n * h * w }, () => random.pick([0, 0, 1, 200]));
         const given = Uint8Array.from({ length: n * h * w * channels }, () => random.int(0, levels - 1));
-        const convolution = headConvolution(n, h, w, c, channels, levels);
+        const convolution = headFilter(c, channels, levels);
         const fronts = random.pick([1, 2, random.int(1, frontSteps(front, h, w) + 1)]);
         const useKnown = index % 2 === 0;
         const inputs = [
@@ -49,13 +49,15 @@ describe('sampleFront', () => {
           (r) => {
             const input = fed(r, 'x', paddedShape(front, n, h, w, c));
             const filter = packed(r, convolution, 'forward', fed(r, 'weight', [channels * levels, c, 1, 1]));
-            const operands = {
+            const head = {
               x: input,
               packed: filter,
               bias: fed(r, 'bias', [channels * levels]),
+              position: r.state('position', [1], 'int32'),
+            };
+            const operands = {
               uniforms: fed(r, 'u', [n, h, w, channels]),
               temperature: fed(r, 'temperature', [1]),
-              position: r.state('position', [1], 'int32'),
               level: fed(r, 'level', [n, h, w, channels], 'uint8'),
               known: useKnown ? fed(r, 'known', [n, h, w], 'uint8') : null,
               image: r.state('image', paddedShape(front, n, h, w, channels)),
@@ -63,8 +65,8 @@ describe('sampleFront', () => {
             };
             for (let ahead = 0; ahead < fronts; ahead += 1)
               for (let channel = 0; channel < channels; channel += 1)
-                sampleFront(r, 'draw', g, front, channel, ahead, operands);
-            nextFront(r, 'next', fronts, operands.position);
+                sampleFront(r, 'draw', g, { pixels: 1, ...front, ahead, group: channel }, head, operands);
+            nextFront(r, 'next', fronts, head.position);
             for (const tensor of [operands.level, operands.image, operands.logits]) r.output(tensor);
           },
           Math.ceil(frontSteps(front, h, w) / fronts) + 1,

@@ -1,16 +1,13 @@
 // Tests the head against float64 loops: likelihoods in nats and all gradients, for ordinary and extreme logits.
 import { describe, expect, it } from 'vitest';
-import {
-  type HeadShape,
-  softmaxCrossEntropy,
-  softmaxCrossEntropyBackward,
-} from '../../src/ops/softmax-cross-entropy.js';
+import type { HeadShape } from '../../src/ops/softmax-cross-entropy.js';
 import { expectClose } from '../helpers/close.js';
 import { testDevice } from '../helpers/models.js';
-import { headConvolution, packed, runOps } from '../helpers/ops.js';
+import { runOps } from '../helpers/ops.js';
 import { type TestRandom, withSeed } from '../helpers/random.js';
 import { type ConvShape, convBackward, convForward, maskOf } from '../oracle/masked-conv2d.js';
 import { crossEntropy, softmax } from '../oracle/network.js';
+import { recordHead } from './rows/head.js';
 
 const device = testDevice();
 
@@ -35,22 +32,16 @@ function drawCase(random: TestRandom, g: HeadShape, gain: number): Case {
 
 async function runHead({ g, x, weight, bias, level }: Case) {
   const { n, h, w, c, channels, levels } = g;
-  const geometry = headConvolution(n, h, w, c, channels, levels);
   const outputs = await runOps(device(), [x, weight, bias, level], (r) => {
-    const inputs = {
+    const given = {
       x: r.input('x', [n, h, w, c]),
       weight: r.input('weight', [channels * levels, c, 1, 1]),
       bias: r.input('bias', [channels * levels]),
       level: r.input('level', [n, h, w, channels], 'uint8'),
     };
-    const gradWeight = r.tensor('gradWeight', inputs.weight.shape);
-    const gradBias = r.tensor('gradBias', inputs.bias.shape);
-    const operands = { ...inputs, packed: packed(r, geometry, 'forward', inputs.weight) };
-    r.output(softmaxCrossEntropy(r, 'head', g, operands));
-    const packedBackward = packed(r, geometry, 'backward', inputs.weight);
-    const all = { ...operands, packedBackward, gradWeight, gradBias };
-    const { nats, gradX } = softmaxCrossEntropyBackward(r, 'head', g, all);
-    for (const tensor of [nats, gradX, gradWeight, gradBias]) r.output(tensor);
+    const alone = recordHead(r, g, given, { training: false, throughRelu: false });
+    const trained = recordHead(r, g, given, { training: true, throughRelu: true });
+    for (const tensor of [...Object.values(alone), ...Object.values(trained)]) r.output(tensor);
   });
   const [gradX, gradWeight, gradBias] = outputs.slice(2).map((buffer) => new Float32Array(buffer));
   return {

@@ -1,8 +1,7 @@
 // Tests every op of the op table by its row: an op without a row fails.
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Device } from '../../src/device/device.js';
+import { expect, it } from 'vitest';
 import { native } from '../../src/device/native.js';
-import { openGpu } from '../helpers/cuda.js';
+import { testGpu } from '../helpers/cuda.js';
 import { testDevice } from '../helpers/models.js';
 import { type OpRow, testOp } from '../helpers/test-op.js';
 import { accumulateRow, binariseRow, quantiseRow, randomUniformRow, zeroRow } from './rows/elements.js';
@@ -31,11 +30,5 @@ it('has a row for every op of the op table, and no other', () => {
   expect(rows.map(({ op }) => op)).toEqual(native().opTable.map(({ name }) => name));
 });
 
-let gpu: Device | undefined;
-beforeAll(async () => {
-  gpu = process.env.NOGPU ? undefined : await openGpu();
-});
-afterAll(() => gpu?.dispose());
-
-const devices = { cpu: testDevice(), gpu: () => gpu! };
+const devices = { cpu: testDevice(), gpu: testGpu() };
 for (const row of rows) testOp(row, devices);

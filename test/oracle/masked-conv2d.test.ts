@@ -2,7 +2,14 @@
 // paper.
 import { describe, expect, it } from 'vitest';
 import { TestRandom, withSeed } from '../helpers/random.js';
-import { type ConvSizes, convBackward, convForward, fourPoint, maskOf, type SquareShape } from './masked-conv2d.js';
+import {
+  type ConvSizes,
+  convBackward,
+  convForward,
+  fourPoint,
+  maskOf,
+  type SquareShape,
+} from './masked-conv2d.js';
 
 type Conv = ConvSizes & SquareShape;
 

@@ -1,10 +1,11 @@
 // Defines the rows of ops that work element by element, and of random draws, in the table of tested ops.
-import type { OpCase, OpRow, TestTensor } from '../../helpers/test-op.js';
+
 import { accumulate } from '../../../src/ops/accumulate.js';
 import { quantise } from '../../../src/ops/quantise.js';
 import { binarise, randomUniform } from '../../../src/ops/random.js';
 import { zero } from '../../../src/ops/zero.js';
 import { philox, uniform } from '../../../src/random/philox.js';
+import type { OpCase, OpRow, TestTensor } from '../../helpers/test-op.js';
 
 export const accumulateRow: OpRow = {
   op: 'accumulate',
@@ -15,7 +16,8 @@ export const accumulateRow: OpRow = {
     const normal = (): TestTensor => ({ shape, type: 'activation', values: random.normals(count) });
     const inputs: Record<string, TestTensor> = { a: normal() };
     if (index % 2 === 0) inputs.b = normal();
-    if (index % 3 !== 0) inputs.reluOutput = { ...normal(), values: random.normals(count).map((v) => Math.max(v, 0)) };
+    if (index % 3 !== 0)
+      inputs.reluOutput = { ...normal(), values: random.normals(count).map((v) => Math.max(v, 0)) };
     return {
       text: `${shape.join('x')}, ${Object.keys(inputs).join(', ')}`,
       inputs,

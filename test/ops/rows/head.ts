@@ -1,25 +1,55 @@
 // Defines the rows of the head in the table of tested ops: the cross-entropy with its gradients, and the sampler's draws.
+
+import { type NamedFilter, packedFilter } from '../../../src/ops/masked-conv2d.js';
+import { type HeadShape, softmaxCrossEntropy } from '../../../src/ops/softmax-cross-entropy.js';
+import { paddedShape } from '../../../src/program/front.js';
+import type { Recorder } from '../../../src/program/recorder.js';
+import type { Tensor } from '../../../src/program/tensor.js';
 import { gradientScale } from '../../helpers/gradient-scale.js';
+import { headFilter, packed } from '../../helpers/ops.js';
 import type { TestRandom } from '../../helpers/random.js';
 import type { OpCase, OpRow, TestTensor } from '../../helpers/test-op.js';
 import { type ConvShape, convBackward, convForward } from '../../oracle/masked-conv2d.js';
 import { crossEntropy, drawLevel, softmax } from '../../oracle/network.js';
-import { filterFields, maskedConv2dPack, type NamedFilter, packedBytes, packedFilter } from '../../../src/ops/masked-conv2d.js';
-import { softmaxCrossEntropy } from '../../../src/ops/softmax-cross-entropy.js';
-import { pixelWindow } from '../../../src/ops/window.js';
-import { paddedShape } from '../../../src/program/front.js';
-import type { Recorder } from '../../../src/program/recorder.js';
-import type { Tensor } from '../../../src/program/tensor.js';
 
 const filterOf = (c: number, channels: number, levels: number): NamedFilter => {
-  return { name: 'head', c, k: channels * levels, window: pixelWindow, channelGroups: channels, bias: true };
+  return { ...headFilter(c, channels, levels), name: 'head', bias: true };
 };
 
-function packedOf(r: Recorder, filter: NamedFilter, direction: 0 | 1, weight: Tensor): Tensor {
-  const bytes = packedBytes(r, filter, 'direct', direction === 0 ? 'forward' : 'backward');
-  const packed = r.tensor('packed', [bytes], 'byte');
-  maskedConv2dPack(r, 'pack', [{ ...filterFields(r, filter, 'direct'), direction, weight, packed }]);
-  return packed;
+/** Records the op on given tensors: without gradients, or with those that start a training step. */
+export function recordHead(
+  r: Recorder,
+  shape: HeadShape,
+  given: { x: Tensor; weight: Tensor; bias: Tensor; level: Tensor },
+  { training, throughRelu }: { training: boolean; throughRelu: boolean },
+): Readonly<Record<string, Tensor>> {
+  const { n, h, w, c, channels, levels } = shape;
+  const { x, weight, bias, level } = given;
+  const filter = headFilter(c, channels, levels);
+  const nats = r.tensor('nats', [n], 'float64');
+  const gradients = training && {
+    gradX: r.activation('gradX', [n, h, w, c]),
+    gradWeight: r.tensor('gradWeight', weight.shape),
+    gradBias: r.tensor('gradBias', bias.shape),
+  };
+  r.emit({
+    op: 'softmaxCrossEntropy',
+    label: 'head',
+    fields: {
+      ...shape,
+      precision: r.precisionNumber,
+      x,
+      packed: packed(r, filter, 'forward', weight),
+      packedBackward: training ? packed(r, filter, 'backward', weight) : null,
+      bias,
+      level,
+      reluOutput: throughRelu ? x : null,
+      nats,
+      ...(gradients || { gradX: null, gradWeight: null, gradBias: null }),
+    },
+    result: nats,
+  });
+  return { nats, ...gradients };
 }
 
 function parametersOf(random: TestRandom, { c, k }: NamedFilter): Record<string, TestTensor> {
@@ -52,32 +82,10 @@ export const softmaxCrossEntropyRow: OpRow = {
     return {
       text: JSON.stringify({ ...shape, training, throughRelu }),
       inputs,
-      record(r, given) {
-        const nats = r.tensor('nats', [n], 'float64');
-        const gradX = training ? r.activation('gradX', [n, h, w, c]) : null;
-        const gradWeight = training ? r.tensor('gradWeight', [filter.k, c, 1, 1]) : null;
-        const gradBias = training ? r.tensor('gradBias', [filter.k]) : null;
-        const weight = given['head.weight']!;
-        r.emit({
-          op: 'softmaxCrossEntropy',
-          label: 'head',
-          fields: {
-            ...shape,
-            precision: r.precisionNumber,
-            x: given.x!,
-            packed: packedOf(r, filter, 0, weight),
-            packedBackward: training ? packedOf(r, filter, r.device.packsOnce ? 0 : 1, weight) : null,
-            bias: given['head.bias']!,
-            level: given.level!,
-            reluOutput: throughRelu ? given.x! : null,
-            nats,
-            gradX,
-            gradWeight,
-            gradBias,
-          },
-          result: nats,
-        });
-        return { nats, ...(gradX && gradWeight && gradBias && { gradX, gradWeight, gradBias }) };
+      record(r, { x: features, level, ...parameters }) {
+        const [weight, bias] = [parameters['head.weight']!, parameters['head.bias']!];
+        const given = { x: features!, weight, bias, level: level! };
+        return recordHead(r, shape, given, { training, throughRelu });
       },
       reference(arrays, precision) {
         const logits = convForward(conv, arrays.x!, arrays['head.weight']!, arrays['head.bias']!);
@@ -100,9 +108,14 @@ export const softmaxCrossEntropyRow: OpRow = {
       },
       gradients: {
         record(r, given) {
-          const packed = packedFilter(r, filter, 'direct', 'forward');
+          const forward = packedFilter(r, filter, 'direct', 'forward');
           const packedBackward = packedFilter(r, filter, 'direct', 'backward');
-          const operands = { x: given.x!, packed, bias: r.parameter('head.bias'), level: given.level! };
+          const operands = {
+            x: given.x!,
+            packed: forward,
+            bias: r.parameter('head.bias'),
+            level: given.level!,
+          };
           return softmaxCrossEntropy(r, 'head', shape, operands, { name: 'head', packedBackward });
         },
         parameters: ['head.weight', 'head.bias'],
@@ -162,12 +175,16 @@ export const sampleFrontRow: OpRow = {
       },
     };
     if (withKnown)
-      inputs.known = { shape: [n, h, w], type: 'uint8', values: Array.from({ length: n * h * w }, () => random.pick([0, 1])) };
+      inputs.known = {
+        shape: [n, h, w],
+        type: 'uint8',
+        values: Array.from({ length: n * h * w }, () => random.pick([0, 1])),
+      };
     return {
       text: JSON.stringify({ n, h, w, c, channels, levels, pad, temperature, withKnown }),
       inputs,
       record(r, given) {
-        const packed = packedOf(r, filter, 0, given['head.weight']!);
+        const weights = packed(r, filter, 'forward', given['head.weight']!);
         const position = r.state('position', [1], 'int32');
         const image = r.activation('image', padded(channels));
         r.states.add(image);
@@ -181,7 +198,7 @@ export const sampleFrontRow: OpRow = {
                 ...{ n, h, w, c, channels, levels, precision: r.precisionNumber },
                 ...{ pixels: 1, pad, slope, ahead, group },
                 x: given.x!,
-                packed,
+                packed: weights,
                 bias: given['head.bias']!,
                 uniforms: given.uniforms!,
                 temperature: given.temperature!,
@@ -220,7 +237,12 @@ export const nextFrontRow: OpRow = {
       text: `${fronts} fronts`,
       inputs: { position: { shape: [1], type: 'int32', values: [random.int(-5, 100_000)] } },
       record(r, { position }) {
-        r.emit({ op: 'nextFront', label: 'next', fields: { fronts, position: position! }, result: position! });
+        r.emit({
+          op: 'nextFront',
+          label: 'next',
+          fields: { fronts, position: position! },
+          result: position!,
+        });
         return { position: position! };
       },
       reference: ({ position }) => ({ position: [position![0]! + fronts] }),

@@ -1,8 +1,5 @@
 // Defines the rows of masked convolutions in the table of tested ops: forward, gradients, packing and regions.
-import { gradientScale } from '../../helpers/gradient-scale.js';
-import type { OpCase, OpRow, RegionCase, TestTensor } from '../../helpers/test-op.js';
-import type { TestRandom } from '../../helpers/random.js';
-import { type ConvShape, convBackward, convForward, maskOf, type WindowShape } from '../../oracle/masked-conv2d.js';
+
 import {
   filterFields,
   maskedConv2d,
@@ -15,6 +12,17 @@ import { paddedShape } from '../../../src/program/front.js';
 import type { Recorder } from '../../../src/program/recorder.js';
 import { SamplerCanvas, wholeImages } from '../../../src/program/sampler-pass.js';
 import { describeTensor, type Tensor } from '../../../src/program/tensor.js';
+import { gradientScale } from '../../helpers/gradient-scale.js';
+import { withBorder } from '../../helpers/ops.js';
+import type { TestRandom } from '../../helpers/random.js';
+import type { OpCase, OpRow, RegionCase, TestTensor } from '../../helpers/test-op.js';
+import {
+  type ConvShape,
+  convBackward,
+  convForward,
+  maskOf,
+  type WindowShape,
+} from '../../oracle/masked-conv2d.js';
 
 type Algorithm = 'direct' | 'winograd';
 type Shape = Omit<ConvShape, 'size' | 'mask'> & WindowShape;
@@ -32,7 +40,9 @@ function randomWindow(random: TestRandom): Window {
       const [rows, columns] = [random.int(1, 4), random.int(1, 5)];
       const above = random.int(0, rows - 1);
       // A window of rows above has rows above.
-      const ownRow = random.pick(above > 0 ? (['none', 'left', 'centre', 'all'] as const) : (['left', 'centre', 'all'] as const));
+      const ownRow = random.pick(
+        above > 0 ? (['none', 'left', 'centre', 'all'] as const) : (['left', 'centre', 'all'] as const),
+      );
       return { rows, columns, above, left: random.int(0, columns - 1), ownRow };
     }
   }
@@ -92,7 +102,11 @@ function packedOf(
 const algorithmOf = (index: number): Algorithm => (index % 3 === 0 ? 'winograd' : 'direct');
 
 /** conv(x) + bias + add, then ReLU. `bias` and `add` are optional. */
-function forwardOf(shape: Shape, arrays: Readonly<Record<string, ArrayLike<number>>>, relu: boolean): Float64Array {
+function forwardOf(
+  shape: Shape,
+  arrays: Readonly<Record<string, ArrayLike<number>>>,
+  relu: boolean,
+): Float64Array {
   const zeros = new Float64Array(shape.k);
   const y = convForward(shape, arrays.x!, arrays['conv.weight']!, arrays['conv.bias'] ?? zeros);
   return y.map((value, i) => {
@@ -177,7 +191,7 @@ export const maskedConv2dRow: OpRow = {
   drawRegion(random, index): RegionCase {
     const forward = drawForward(random, index);
     const { shape, inputs } = forward;
-    const { n, h, w, c, k, groups, columns, above, left } = shape;
+    const { n, h, w, k, groups, columns, above, left } = shape;
     const right = columns - 1 - left;
     const pad = Math.max(above, left, right) + random.int(0, 2);
     const row = index % 2 === 0;
@@ -185,16 +199,9 @@ export const maskedConv2dRow: OpRow = {
     const front = { pad, slope };
     const image = describeTensor('unused', [1], 'float32');
     const canvas = new SamplerCanvas({ n, h, w }, front, image, groups);
-    const bordered = ({ values, type, shape: of }: TestTensor): TestTensor => {
-      const channels = of[3]!;
-      const padded = paddedShape(front, n, h, w, channels);
-      const result = new Float32Array(padded.reduce((a, b) => a * b, 1));
-      for (let at = 0; at < values.length; at += 1) {
-        const [pixel, channel] = [Math.floor(at / channels), at % channels];
-        const [b, i, j] = [Math.floor(pixel / (h * w)), Math.floor(pixel / w) % h, pixel % w];
-        result[((b * (pad + h) + pad + i) * (w + 2 * pad) + pad + j) * channels + channel] = values[at]!;
-      }
-      return { shape: padded, type, values: result };
+    const bordered = ({ values, type, shape: [, , , channels] }: TestTensor): TestTensor => {
+      const padded = paddedShape(front, n, h, w, channels!);
+      return { shape: padded, type, values: withBorder({ n, h, w, pad }, channels!, values) };
     };
     const all = {
       ...inputs,
@@ -203,9 +210,8 @@ export const maskedConv2dRow: OpRow = {
     };
     const pack = (r: Recorder, given: Readonly<Record<string, Tensor>>) =>
       packedOf(r, filterOf(shape), 'direct', 'forward', given['conv.weight']!);
-    const whatever = { c, k };
     return {
-      text: JSON.stringify({ ...shape, ...whatever, ...front, row, inputs: Object.keys(inputs) }),
+      text: JSON.stringify({ ...shape, ...front, row, inputs: Object.keys(inputs) }),
       canvas,
       inputs: all,
       whole(r, given) {
@@ -219,7 +225,8 @@ export const maskedConv2dRow: OpRow = {
         const [bias, add] = [given['conv.bias'] ?? null, given['bordered add'] ?? null];
         const operands = { x: given['bordered x']!, packed: pack(r, given), bias, add, y };
         // A whole pixel at once, or one channel group after the other.
-        const groupsAtOnce = row || index % 4 === 1 ? [-1] : Array.from({ length: groups }, (_, group) => group);
+        const groupsAtOnce =
+          row || index % 4 === 1 ? [-1] : Array.from({ length: groups }, (_, group) => group);
         for (const group of groupsAtOnce) {
           const region = { pixels: row ? 2 : 1, pad, slope, ahead: 0, group };
           emitForward(r, forward, 'direct', operands, { region, position: canvas.position });
@@ -267,7 +274,9 @@ export const backwardInputRow: OpRow = {
         const x = new Float64Array(n * h * w * c);
         const { gradInput } = convBackward(shape, x, weight!, gradY!);
         return {
-          gradX: gradInput.map((value, i) => (reluOutput && reluOutput[i]! <= 0 ? 0 : value + (add?.[i] ?? 0))),
+          gradX: gradInput.map((value, i) =>
+            reluOutput && reluOutput[i]! <= 0 ? 0 : value + (add?.[i] ?? 0),
+          ),
         };
       },
     };

@@ -40,13 +40,26 @@ export const adamRow: OpRow = {
       return { shape: [count], type: 'float32', values: random.normals(count, scale) };
     };
     const positive = Float32Array.from(random.normals(count), Math.abs);
-    const hyper = [0.01, 0.9, 0.99, 1e-3, random.pick([0, 0.1]), random.pick([0, norm / 2]), random.pick([0, 0.9]), 0];
+    const hyper = [
+      0.01,
+      0.9,
+      0.99,
+      1e-3,
+      random.pick([0, 0.1]),
+      random.pick([0, norm / 2]),
+      random.pick([0, 0.9]),
+      0,
+    ];
     return {
       text: `${count} parameters, ${steps} steps before, hyperparameters ${hyper.join(' ')}`,
       inputs: {
         gradients: { shape: [count], type: 'float32', values: gradients },
         hyper: { shape: [8], type: 'float32', values: hyper },
-        state: { shape: [4], type: 'float64', values: [finite ? norm : Number.POSITIVE_INFINITY, steps, 3, 0] },
+        state: {
+          shape: [4],
+          type: 'float64',
+          values: [finite ? norm : Number.POSITIVE_INFINITY, steps, 3, 0],
+        },
         parameters: normal(),
         moment1: normal(0.1),
         moment2: { shape: [count], type: 'float32', values: positive },

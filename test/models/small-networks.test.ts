@@ -1,0 +1,133 @@
+// Tests networks that use a mechanism which no other does: gradients that meet in additions, and features of the present pixel.
+import { describe, expect, it } from 'vitest';
+import { Conv2d } from '../../src/layers/conv2d.js';
+import { SoftmaxHead } from '../../src/layers/softmax-head.js';
+import type { Network } from '../../src/models/network.js';
+import { Declarations } from '../../src/ops/declarations.js';
+import { pixelWindow, squareWindow, type Window } from '../../src/ops/window.js';
+import type { Recorder } from '../../src/program/recorder.js';
+import type { Tensor } from '../../src/program/tensor.js';
+import { testGpu } from '../helpers/cuda.js';
+import { measureGradients } from '../helpers/gradients.js';
+import { randomImages, testDevice } from '../helpers/models.js';
+import { TestRandom } from '../helpers/random.js';
+import { modelOf, testNetwork } from '../helpers/test-network.js';
+
+const config = { channels: 3, hiddenChannels: 7, layers: 2, levels: 3, kernelSize: 3 };
+
+/** A network of layers by name, whose features a test writes as a function of them. */
+class SmallNetwork implements Network {
+  readonly parameters = new Declarations();
+  readonly head: SoftmaxHead;
+  readonly #layers: Readonly<Record<string, Conv2d>>;
+  readonly #connect: (r: Recorder, layers: Readonly<Record<string, Conv2d>>, image: Tensor) => Tensor;
+
+  constructor(
+    layers: Readonly<Record<string, readonly [inputs: number, window: Window]>>,
+    connect: (r: Recorder, layers: Readonly<Record<string, Conv2d>>, image: Tensor) => Tensor,
+  ) {
+    const { channels, hiddenChannels: p, levels } = config;
+    this.#layers = Object.fromEntries(
+      Object.entries(layers).map(([name, [inputs, window]]) => {
+        return [name, new Conv2d(this.parameters, name, inputs, p, window, { channelGroups: channels })];
+      }),
+    );
+    this.#connect = connect;
+    this.head = new SoftmaxHead(this.parameters, 'head', p, channels, levels);
+  }
+
+  features(r: Recorder, image: Tensor): Tensor {
+    return this.#connect(r, this.#layers, image);
+  }
+}
+
+const devices = { cpu: testDevice(), gpu: testGpu() };
+
+const [first, rest] = [squareWindow(3, 'A'), squareWindow(3, 'B')];
+const p = config.hiddenChannels;
+
+// Nothing reads `b` but an addition, so no op masks its gradient; `sum` meets two gradients of which one is there already.
+const additions = new SmallNetwork(
+  { a: [3, first], b: [3, first], joined: [p, rest], last: [p, pixelWindow] },
+  (r, { a, b, joined, last }, image) => {
+    const sum = joined!.forward(r, a!.forward(r, image, { relu: true }), {
+      add: b!.forward(r, image, { relu: true }),
+      relu: true,
+    });
+    return last!.forward(r, sum, { add: sum, relu: true });
+  },
+);
+testNetwork({ name: 'additions', config, network: additions }, devices);
+
+// The first layer sees the pixel itself, and the second one reads what is left of it and lower channels.
+const present = new SmallNetwork(
+  { colours: [3, pixelWindow], past: [p, first], next: [p, rest] },
+  (r, { colours, past, next }, image) => {
+    const mixed = colours!.forward(r, image, { relu: true });
+    return next!.forward(r, past!.forward(r, mixed, { relu: true }), { relu: true });
+  },
+);
+testNetwork({ name: 'features of the present pixel', config, network: present }, devices);
+
+describe('a network is refused that', () => {
+  const images = randomImages(new TestRandom(1), 1, 4, 4, 3);
+  const refused = async (network: Network, message: RegExp, code = 'ERR_CAUSALITY') => {
+    const model = await modelOf(devices.cpu(), { name: 'refused', config, network });
+    const error = { code, message: expect.stringMatching(message) };
+    await expect(model.logits(images)).rejects.toMatchObject(error);
+    model.dispose();
+  };
+
+  it('predicts pixels that it has seen', async () => {
+    const network = new SmallNetwork({ a: [3, rest] }, (r, { a }, image) => a!.forward(r, image));
+    await refused(network, /^head: predicts pixels from features that have seen them/);
+  });
+
+  it('reads to the right of a pixel that it has seen', async () => {
+    const window = { rows: 2, columns: 3, above: 1, left: 1, ownRow: 'all' } as const;
+    const network = new SmallNetwork({ a: [3, first], b: [p, window] }, (r, { a, b }, image) =>
+      b!.forward(r, a!.forward(r, image)),
+    );
+    await refused(network, /^b forward: reads pixels to the right/);
+  });
+
+  it('mixes channels that are drawn one after the other', async () => {
+    class Mixed extends SmallNetwork {
+      override features(r: Recorder, image: Tensor): Tensor {
+        return new Conv2d(new Declarations(), 'a', 3, p, first).forward(r, image);
+      }
+    }
+    await refused(
+      new Mixed({ a: [3, first] }, (_, __, image) => image),
+      /^a forward: has 1 channel groups over an image of 3/,
+    );
+  });
+
+  it('uses a parameter twice, when it is trained, and a layer twice, when it draws', async () => {
+    const network = new SmallNetwork({ a: [3, first], b: [p, rest] }, (r, { a, b }, image) =>
+      b!.forward(r, b!.forward(r, a!.forward(r, image))),
+    );
+    const model = await modelOf(devices.cpu(), { name: 'twice', config, network });
+    await expect(measureGradients(model, images, 'direct')).rejects.toMatchObject({
+      code: 'ERR_PROGRAM',
+      message: "parameter 'b.weight' is used twice: gradients of shared parameters are not supported",
+    });
+    await expect(model.sample({ count: 1, height: 4, width: 4 })).rejects.toMatchObject({
+      code: 'ERR_PROGRAM',
+      message: "'b forward y' is computed twice: a layer may be used once",
+    });
+    model.dispose();
+  });
+
+  it('does not use a parameter, when it is trained', async () => {
+    const network = new SmallNetwork({ a: [3, first], b: [p, rest] }, (r, { a }, image) =>
+      a!.forward(r, image),
+    );
+    const model = await modelOf(devices.cpu(), { name: 'unused', config, network });
+    await expect(measureGradients(model, images, 'direct')).rejects.toMatchObject({
+      code: 'ERR_PROGRAM',
+      message: "the loss does not depend on the parameters 'b.weight', 'b.bias'",
+    });
+    model.dispose();
+  });
+});
