@@ -50,15 +50,20 @@ export function recordNats(r: Recorder, of: NetworkOfImages, bytes: Tensor): Ten
   return of.network.head.nats(r, features, level);
 }
 
-/** Records one training step on images of bytes. Returns their nats (N, float64) before the step. */
+/**
+ * Records one training step on images of bytes, which packs the weights first if the recorder has a list for them. Returns
+ * the images' nats (N, float64) before the step.
+ */
 export function recordTrainingStep(
   r: Recorder,
   of: NetworkOfImages,
   bytes: Tensor,
   optimizer: AdamOperands,
 ): Tensor {
+  const start = r.ops.length;
   const nats = recordNats(r, of, bytes);
   recordGradients(r);
   adam(r, 'adam', optimizer);
+  r.options.packs?.record(r, start);
   return nats;
 }

@@ -31,7 +31,7 @@ export class PackedPrograms<P extends readonly Program[]> {
     const pack = new Recorder(model.device);
     const packs = new PackList();
     const recorders = record({ parameters: model[weights].byName, algorithm, packs });
-    packs.record(pack);
+    packs.record(pack, 0);
     const [packProgram, ...programs] = await Program.compileShared([pack, ...recorders]);
     return new PackedPrograms(model, packProgram!, programs as { [K in keyof R]: Program });
   }

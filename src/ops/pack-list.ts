@@ -15,16 +15,15 @@ export class PackList implements Packs {
     return packed;
   }
 
-  /** Records the packing of all filters, into states, at the beginning of a program. */
-  record(r: Recorder): void {
+  record(r: Recorder, before: number): void {
     const filters = [...this.#filters.values()];
-    const before = r.ops.length;
+    const from = r.ops.length;
     for (const { packed } of filters) r.states.add(packed);
     maskedConv2dPack(
       r,
       'pack',
       filters.map(({ fields }) => fields),
     );
-    r.moveToFront(before);
+    r.moveOps(from, before);
   }
 }

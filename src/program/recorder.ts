@@ -46,6 +46,8 @@ export interface GradientSums {
 export interface PackList {
   /** Describes the packed weights of a filter, once per key. `describe` gives its fields in the op that packs. */
   packed(key: string, bytes: () => number, describe: (packed: Tensor) => OpFields): Tensor;
+  /** Records the packing of all filters, into states, before the op of this index. */
+  record(r: Recorder, before: number): void;
 }
 
 /** What a network is recorded for. */
@@ -245,9 +247,9 @@ export class Recorder {
     this.ops.push(op);
   }
 
-  /** Moves the ops that were recorded since there were `count` of them to the beginning of the program. */
-  moveToFront(count: number): void {
-    this.ops.unshift(...this.ops.splice(count));
+  /** Moves the ops from index `from` on to before the op of index `before`. */
+  moveOps(from: number, before: number): void {
+    this.ops.splice(before, 0, ...this.ops.splice(from));
   }
 }
 

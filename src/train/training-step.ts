@@ -202,12 +202,11 @@ export class TrainingStep {
   async #compile(count: number): Promise<Program> {
     const { raw, ema, config, device } = this.#model;
     const { height, width, dynamic, algorithm } = this.#options;
-    const packs = device.packsOnce ? new PackList() : undefined;
     const r = new Recorder(device, {
       algorithm,
       parameters: raw.byName,
       gradients: this.#gradients.byName,
-      ...(packs && { packs }),
+      ...(device.packsOnce && { packs: new PackList() }),
     });
     const given = r.input('bytes', [count, height, width, config.channels], 'uint8');
     r.fill(this.#hyper);
@@ -222,7 +221,6 @@ export class TrainingStep {
       average: ema.flat,
     };
     r.output(recordTrainingStep(r, this.#model, bytes, optimizer));
-    packs?.record(r);
     r.output(this.#state);
     return Program.compile(r);
   }

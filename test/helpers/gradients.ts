@@ -33,16 +33,14 @@ export async function measureGradients(
   await arena.write(optimizer.hyper, Float32Array.of(0, 0.9, 0.999, 1e-8, 0, 0, 0, 0));
 
   const { count, height, width, channels, data } = images;
-  const packs = device.packsOnce ? new PackList() : undefined;
   const r = new Recorder(device, {
     algorithm,
     parameters: raw.byName,
     gradients: gradients.byName,
-    ...(packs && { packs }),
+    ...(device.packsOnce && { packs: new PackList() }),
   });
   const bytes = r.input('bytes', [count, height, width, channels], 'uint8');
   r.output(recordTrainingStep(r, { network, config }, bytes, optimizer));
-  packs?.record(r);
   const program = await Program.compile(r);
   const [nats] = await program.run([data]);
   const measured = await gradients.read(arena);
