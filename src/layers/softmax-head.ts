@@ -58,10 +58,10 @@ export class SoftmaxHead {
   #checkCausal(r: Recorder, x: Tensor): void {
     const { name, channelGroups } = this.#filter;
     check(
-      r.sightOf(x) !== 'present',
+      r.sights.of(x) !== 'present',
       'ERR_CAUSALITY',
       () => `${name}: predicts pixels from features that have seen them`,
     );
-    r.reads(name, x, { above: 0, left: 0, right: 0 }, 'centre', channelGroups);
+    r.sights.checkGroups(name, x, 'centre', channelGroups);
   }
 }

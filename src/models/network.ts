@@ -36,7 +36,8 @@ interface NetworkOfImages {
 /** Records the levels of images of bytes (N, H, W, channels) and the features that the network computes. */
 function recordFeatures(r: Recorder, { network, config }: NetworkOfImages, bytes: Tensor) {
   const { level, x } = quantise(r, 'quantise', bytes, config.levels);
-  return { level, features: network.features(r, r.image(x, config.channels)) };
+  r.sights.setImage(x, config.channels);
+  return { level, features: network.features(r, x) };
 }
 
 /** Records the logits (N, H, W, channels * levels) of images of bytes. */

@@ -5,7 +5,8 @@
 // plus the sum so far to a new tensor, so a gradient may be shared where two tensors have the same one.
 
 import { check } from '../errors.js';
-import type { GradientSums, RecordedOp, Recorder } from '../program/recorder.js';
+import type { GradientSums, RecordedOp } from '../program/recorded-op.js';
+import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 import { accumulate } from './accumulate.js';
 

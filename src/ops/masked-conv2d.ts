@@ -6,7 +6,8 @@
 // window.ts says which taps are live. Van den Oord et al. 2016a, "Pixel Recurrent Neural Networks", section 3.4.
 import { check } from '../errors.js';
 import { encodeFilter } from '../program/encode.js';
-import type { OpFields, Recorder } from '../program/recorder.js';
+import type { OpFields } from '../program/recorded-op.js';
+import type { Recorder } from '../program/recorder.js';
 import { joinedSight, ownRows, sightThrough } from '../program/sight.js';
 import { shapeText, type Tensor } from '../program/tensor.js';
 import { type Filter, reachOf, weightShape } from './window.js';
@@ -123,9 +124,10 @@ export function maskedConv2d(
   const images = r.imagesOf(x);
   checkShape(label, 'x', x, [...x.shape.slice(0, 3), c]);
   if (add !== null) checkShape(label, 'add', add, [...x.shape.slice(0, 3), k]);
-  r.reads(label, x, reachOf(window), window.ownRow, filter.channelGroups);
-  const own = sightThrough(label, r.sightOf(x), window.ownRow);
-  const sees = add === null ? own : joinedSight(own, r.sightOf(add));
+  r.reads(x, reachOf(window));
+  r.sights.checkGroups(label, x, window.ownRow, filter.channelGroups);
+  const own = sightThrough(label, r.sights.of(x), window.ownRow);
+  const sees = add === null ? own : joinedSight(own, r.sights.of(add));
   const shape = { ...images, ...filterFields(r, filter, algorithm) };
   const bias = filter.bias ? r.parameter(`${name}.bias`) : null;
   if (bias !== null) checkShape(label, 'bias', bias, [k]);

@@ -1,5 +1,6 @@
 // Packs the weights of all filters of a program together, with as few ops as possible.
-import type { OpFields, PackList as Packs, Recorder } from '../program/recorder.js';
+import type { OpFields } from '../program/recorded-op.js';
+import type { PackList as Packs, Recorder } from '../program/recorder.js';
 import { describeTensor, type Tensor } from '../program/tensor.js';
 import { maskedConv2dPack } from './masked-conv2d.js';
 

@@ -2,7 +2,8 @@
 // which fields an op has, and in which order.
 import { native, type OpField } from '../device/native.js';
 import { check } from '../errors.js';
-import { type OpFields, operandsOf, type RecordedOp, type Recorder } from './recorder.js';
+import { type OpFields, operandsOf, type RecordedOp } from './recorded-op.js';
+import type { Recorder } from './recorder.js';
 import type { Tensor, TensorMemory } from './tensor.js';
 
 /** Where a tensor lies: an arena of the program and a block in it. */

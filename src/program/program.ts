@@ -5,7 +5,8 @@ import { check, PixelCnnError } from '../errors.js';
 import { Arena } from './arena.js';
 import { arenasOf, encodeOps } from './encode.js';
 import { planMemory } from './memory-plan.js';
-import { operandsOf, type RecordedOp, type Recorder } from './recorder.js';
+import { operandsOf, type RecordedOp } from './recorded-op.js';
+import type { Recorder } from './recorder.js';
 import { blockBytes, blocksOf, type Tensor, type TensorMemory } from './tensor.js';
 
 /** The measurements of one op in a traced run. */

@@ -2,45 +2,10 @@
 import type { Device } from '../device/device.js';
 import { type Precision, precisions } from '../device/precision.js';
 import { check } from '../errors.js';
-import type { Region, SamplerPass } from './sampler-pass.js';
-import { wholeImages } from './sampler-pass.js';
-import type { OwnRow, Sight } from './sight.js';
+import { type OpFields, operandsOf, type RecordedOp } from './recorded-op.js';
+import { type Region, type SamplerPass, wholeImages } from './sampler-pass.js';
+import { type Sight, Sights } from './sight.js';
 import { activationType, type DType, describeTensor, type Tensor } from './tensor.js';
-
-/** The fields of an op by the names that native/ops.h gives them. An optional tensor that is absent is null. */
-export interface OpFields {
-  readonly [name: string]: number | Tensor | null | readonly OpFields[];
-}
-
-/** One recorded op. */
-export interface RecordedOp {
-  /** The op's name in the op table, e.g. `maskedConv2d`. */
-  readonly op: string;
-  /** The name that traces and errors show, e.g. `net.2 forward`. */
-  readonly label: string;
-  readonly fields: OpFields;
-  /** The op's main result, whose shape traces show and whose gradient {@link backward} starts from. */
-  readonly result?: Tensor;
-  /** Whether the result went through a ReLU. Its gradient is then 0 where the result is not positive. */
-  readonly relu?: boolean;
-  /** Records the gradients of what the op reads. Nothing flows back through an op that has no such rule. */
-  readonly backward?: (gradients: GradientSums) => void;
-}
-
-/** What the gradient rule of an op may ask for while gradients are recorded (gradients.ts). */
-export interface GradientSums {
-  /** The gradient of the op's result; undefined if the loss does not depend on it. */
-  of(result: Tensor): Tensor | undefined;
-  /**
-   * Adds to the gradient of x. `record` writes own part + `sum`, and 0 where `reluOutput` is not positive. It is not called
-   * if x depends on no parameter.
-   */
-  add(x: Tensor, record: (sum: Tensor | null, reluOutput: Tensor | null) => Tensor): void;
-  /** Adds a gradient that is there already, as that of a sum is for each of its terms. */
-  pass(x: Tensor, gradient: Tensor): void;
-  /** The place for the gradient of a parameter. Only one op may use a parameter. */
-  parameter(name: string): Tensor;
-}
 
 /** Packs the weights of filters ahead of the ops that use them. */
 export interface PackList {
@@ -86,9 +51,8 @@ export class Recorder {
   readonly states = new Set<Tensor>();
   /** The part of a network that the sampler has this program compute; undefined for all of it, at all pixels. */
   pass: SamplerPass | undefined;
-  /** The image that the network sees, as `present`, and the number of its channel groups. */
-  #image: { readonly tensor: Tensor; readonly channelGroups: number } | undefined;
-  readonly #sights = new Map<Tensor, Sight>();
+  /** What the tensors of the network see, unless the sampler's canvas says it. */
+  readonly #sights = new Sights();
   readonly #reaches: Reach[] = [];
   /** Tensors that are made from parameters alone, and the parameters themselves. */
   readonly #trained = new Set<Tensor>();
@@ -127,30 +91,13 @@ export class Recorder {
     return this.#reluOutputs.has(tensor);
   }
 
-  /** Says that `tensor` is the image that the network predicts, of so many channels that are predicted one by one. */
-  image(tensor: Tensor, channelGroups: number): Tensor {
-    this.#image = { tensor, channelGroups };
-    return tensor;
+  /** What the tensors of the network that is recorded see. */
+  get sights(): Sights {
+    return this.pass?.canvas.sights ?? this.#sights;
   }
 
-  /** Returns what a tensor sees. One that no pixel-wise op has computed sees no pixel. */
-  sightOf(tensor: Tensor): Sight {
-    if (tensor === this.#image?.tensor) return 'present';
-    return this.pass?.canvas.sights.get(tensor) ?? this.#sights.get(tensor) ?? 'condition';
-  }
-
-  /**
-   * Notes that an op reads `x` around each pixel and, if it reads the pixel itself or what is left of it, that it separates
-   * channels into so many groups.
-   * @throws PixelCnnError ERR_CAUSALITY for groups other than those of the image, whose outputs could see later channels.
-   */
-  reads(label: string, x: Tensor, reach: Reach, ownRow: OwnRow, channelGroups: number): void {
-    const sees = this.sightOf(x);
-    const image = this.#image?.channelGroups ?? channelGroups;
-    const later = sees === 'past' || sees === 'present';
-    check(!later || ownRow === 'none' || channelGroups === image, 'ERR_CAUSALITY', () => {
-      return `${label}: has ${channelGroups} channel groups over an image of ${image} channels, so that a channel could see a later one`;
-    });
+  /** Notes that an op reads x as far as `reach` around each pixel. */
+  reads(x: Tensor, reach: Reach): void {
     this.#reaches.push(reach);
     if (reach.above + reach.left + reach.right > 0) this.pass?.canvas.keep(x);
   }
@@ -159,11 +106,6 @@ export class Recorder {
   get reach(): Reach {
     const most = (side: keyof Reach) => Math.max(0, ...this.#reaches.map((reach) => reach[side]));
     return { above: most('above'), left: most('left'), right: most('right') };
-  }
-
-  /** Whether an op of this program computes what sees exactly this much. */
-  computes(sees: Sight): boolean {
-    return [...this.#sights.values()].includes(sees);
   }
 
   /** Returns n, h and w of the images that a tensor of activations belongs to. */
@@ -188,7 +130,7 @@ export class Recorder {
     const { pass } = this;
     if (pass === undefined) {
       const result = this.tensor(name, [images.n, images.h, images.w, channels], dtype);
-      this.#sights.set(result, sees);
+      this.sights.set(result, sees);
       this.emit(describe(result, wholeImages, null));
       return result;
     }
@@ -251,16 +193,4 @@ export class Recorder {
   moveOps(from: number, before: number): void {
     this.ops.splice(before, 0, ...this.ops.splice(from));
   }
-}
-
-/** Returns the tensors among the fields of an op, in order. */
-export function operandsOf({ fields }: { readonly fields: OpFields }): Tensor[] {
-  return Object.values(fields).flatMap((value) => {
-    if (value === null || typeof value === 'number') return [];
-    return isList(value) ? value.flatMap((item) => operandsOf({ fields: item })) : [value];
-  });
-}
-
-function isList(value: Tensor | readonly OpFields[]): value is readonly OpFields[] {
-  return Array.isArray(value);
 }

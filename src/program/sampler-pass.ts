@@ -5,7 +5,7 @@
 // is drawn. Those that see the present pixel run after it.
 import { check } from '../errors.js';
 import { type Front, paddedShape } from './front.js';
-import type { Sight } from './sight.js';
+import { type Sight, Sights } from './sight.js';
 import { type DType, describeTensor, type Tensor } from './tensor.js';
 
 /** The pixels that an op computes, by the names of Region in native/op_shapes.h. */
@@ -31,7 +31,7 @@ export class SamplerCanvas {
   readonly image: Tensor;
   /** The number of channels that are drawn one by one. */
   readonly channelGroups: number;
-  readonly sights = new Map<Tensor, Sight>();
+  readonly sights = new Sights();
   /** Tensors that an op reads later than they are computed: at other pixels, in another pass or for another group. */
   readonly #kept = new Set<Tensor>();
   readonly #tensors = new Map<string, Tensor>();
@@ -46,6 +46,7 @@ export class SamplerCanvas {
     this.front = front;
     this.image = image;
     this.channelGroups = channelGroups;
+    this.sights.setImage(image, channelGroups);
   }
 
   /** All tensors with a border: the image and the activations of the network. */
@@ -119,7 +120,6 @@ export class SamplerPass {
 
   /** Keeps a tensor that this pass reads and another one computes. */
   readsOperand(tensor: Tensor): void {
-    const sees = this.canvas.sights.get(tensor);
-    if (sees !== undefined && sees !== this.sees) this.canvas.keep(tensor);
+    if (this.canvas.sights.of(tensor) !== this.sees) this.canvas.keep(tensor);
   }
 }

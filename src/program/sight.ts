@@ -1,5 +1,6 @@
 // Says what a tensor of a network may depend on, which decides whether a model is causal and when the sampler computes it.
 import { check } from '../errors.js';
+import type { Tensor } from './tensor.js';
 
 /**
  * What a tensor sees, from least to most. At a pixel (i, j) it depends on
@@ -28,4 +29,47 @@ export function sightThrough(label: string, x: Sight, ownRow: OwnRow): Sight {
   });
   if (ownRow === 'none') return 'rows';
   return ownRow === 'left' ? 'past' : x;
+}
+
+/** What the tensors of one network see. */
+export class Sights {
+  /** The image that the network predicts, and the number of its channels that are predicted one by one. */
+  #image: { readonly tensor: Tensor; readonly channelGroups: number } | undefined;
+  readonly #of = new Map<Tensor, Sight>();
+
+  /** Says which tensor is the image. */
+  setImage(tensor: Tensor, channelGroups: number): void {
+    this.#image = { tensor, channelGroups };
+  }
+
+  set(tensor: Tensor, sees: Sight): void {
+    this.#of.set(tensor, sees);
+  }
+
+  has(tensor: Tensor): boolean {
+    return this.#of.has(tensor);
+  }
+
+  /** Returns what a tensor sees. One that was never set sees no pixel. */
+  of(tensor: Tensor): Sight {
+    return tensor === this.#image?.tensor ? 'present' : (this.#of.get(tensor) ?? 'condition');
+  }
+
+  /** Whether a tensor besides the image sees exactly this much. */
+  includes(sees: Sight): boolean {
+    return [...this.#of.values()].includes(sees);
+  }
+
+  /**
+   * Checks that a filter separates the channels of what it reads as the image does, if it reads its own row of it.
+   * @throws PixelCnnError ERR_CAUSALITY for other groups, with which a channel could see a later one.
+   */
+  checkGroups(label: string, x: Tensor, ownRow: OwnRow, channelGroups: number): void {
+    const sees = this.of(x);
+    if (this.#image === undefined || ownRow === 'none' || sees === 'condition' || sees === 'rows') return;
+    const { channelGroups: needed } = this.#image;
+    check(channelGroups === needed, 'ERR_CAUSALITY', () => {
+      return `${label}: has ${channelGroups} channel groups over an image of ${needed} channels, so that a channel could see a later one`;
+    });
+  }
 }

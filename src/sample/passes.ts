@@ -22,11 +22,12 @@ export function passesOf(model: Model, width: number): Passes {
   const { device, network, config, raw } = model;
   const r = new Recorder(device, { parameters: raw.byName });
   const image = r.activation('image', [1, 1, width, config.channels]);
-  network.head.logits(r, network.features(r, r.image(image, config.channels)));
+  r.sights.setImage(image, config.channels);
+  network.head.logits(r, network.features(r, image));
   const { above, left, right } = r.reach;
-  const rows = r.computes('rows');
+  const rows = r.sights.includes('rows');
   const slope = rows ? Math.max(width, right + 1) : right + 1;
-  return { front: { pad: Math.max(above, left, right), slope }, rows, present: r.computes('present') };
+  return { front: { pad: Math.max(above, left, right), slope }, rows, present: r.sights.includes('present') };
 }
 
 /** Describes the tensors of a network that draws n images of h x w pixels. */
@@ -51,7 +52,7 @@ export function recordFront(
   ahead: number,
   operands: DrawOperands,
 ): void {
-  const image = r.image(canvas.image, config.channels);
+  const { image } = canvas;
   if (passes.rows) {
     r.pass = new SamplerPass(canvas, 'rows', ahead);
     network.features(r, image);

@@ -1,5 +1,5 @@
 // Computes the recorded ops of a forward pass in float64, so that a whole network has a reference without writing it again.
-import type { RecordedOp } from '../../src/program/recorder.js';
+import type { RecordedOp } from '../../src/program/recorded-op.js';
 import { ownRows } from '../../src/program/sight.js';
 import type { Tensor } from '../../src/program/tensor.js';
 import { convForward } from '../oracle/masked-conv2d.js';

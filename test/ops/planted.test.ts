@@ -5,7 +5,9 @@ import { SoftmaxHead } from '../../src/layers/softmax-head.js';
 import { PlainNetwork } from '../../src/models/plain.js';
 import { Declarations } from '../../src/ops/declarations.js';
 import { squareWindow } from '../../src/ops/window.js';
-import { type OpFields, type RecordedOp, Recorder } from '../../src/program/recorder.js';
+import type { OpFields, RecordedOp } from '../../src/program/recorded-op.js';
+import { Recorder } from '../../src/program/recorder.js';
+import { Sights } from '../../src/program/sight.js';
 import type { Tensor } from '../../src/program/tensor.js';
 import { testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';
@@ -128,7 +130,7 @@ describe('the tests of a network find', () => {
     const features = (r: Recorder, image: Tensor) => layer.forward(r, image, { relu: true });
     const leaky = { ...tested, network: { parameters, head, features } };
     await expect(checkCausality(device(), leaky)).rejects.toMatchObject({ code: 'ERR_CAUSALITY' });
-    vi.spyOn(Recorder.prototype, 'sightOf').mockReturnValue('past');
+    vi.spyOn(Sights.prototype, 'of').mockReturnValue('past');
     await expect(checkCausality(device(), leaky)).rejects.toThrow('logits that see value');
   });
 
