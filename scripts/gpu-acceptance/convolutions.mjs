@@ -3,9 +3,10 @@
 // TF32 would show.
 
 import * as ops from '../../dist/ops/masked-conv2d.js';
+import { squareWindow, weightShape } from '../../dist/ops/window.js';
 import { Program } from '../../dist/program/program.js';
 import { Recorder } from '../../dist/program/recorder.js';
-import { activationType } from '../../dist/program/tensor.js';
+import { activationType, describeTensor } from '../../dist/program/tensor.js';
 
 /** Draws uniform 32-bit words (mulberry32). */
 export function randomWords(seed) {
@@ -52,30 +53,34 @@ export function convolutionCase(seed, precision, algorithm, { small, aligned }) 
 
 /** Runs the three ops and returns their results as float32. */
 export async function runConvolution(device, { geometry, x, gradY, weight, bias }, precision) {
-  const onCpu = device.info.backend === 'cpu';
-  const g = onCpu ? { ...geometry, algorithm: 'direct' } : geometry;
-  const { n, h, w, c, k, kernelSize } = g;
+  const { n, h, w, c, k, kernelSize, maskType, channelGroups } = geometry;
+  const algorithm = device.info.backend === 'cpu' ? 'direct' : geometry.algorithm;
   const dtype = activationType[precision];
-  const r = new Recorder(device, precision);
-  const operands = {
-    x: r.input('x', [n, h, w, c], dtype),
-    gradY: r.input('gradY', [n, h, w, k], dtype),
-    weight: r.input('weight', [k, c, kernelSize, kernelSize]),
-    bias: r.input('bias', [k]),
+  const filter = {
+    name: 'conv',
+    c,
+    k,
+    window: squareWindow(kernelSize, maskType),
+    channelGroups,
+    bias: true,
   };
-  const pack = (direction) => {
-    const packed = r.tensor('packed', [ops.packedBytes(r, g, direction)], 'byte');
-    ops.maskedConv2dPack(r, 'pack', [{ filter: g, direction, weight: operands.weight, packed }]);
-    return packed;
-  };
-  const forward = { x: operands.x, packed: pack('forward'), bias: operands.bias, relu: false };
-  r.output(ops.maskedConv2dForward(r, 'forward', g, forward));
-  const backward = { gradY: operands.gradY, packedBackward: pack('backward'), reluOutput: null };
-  r.output(ops.maskedConv2dBackwardInput(r, 'backward input', g, backward));
-  const gradWeight = r.tensor('gradWeight', operands.weight.shape);
+  const parameters = new Map([
+    ['conv.weight', describeTensor('weight', weightShape(filter), 'float32')],
+    ['conv.bias', describeTensor('bias', [k], 'float32')],
+  ]);
+  const r = new Recorder(device, { precision, algorithm, parameters });
+  const input = r.input('x', [n, h, w, c], dtype);
+  const gradOutput = r.input('gradY', [n, h, w, k], dtype);
+  for (const parameter of parameters.values()) r.fill(parameter);
+  r.output(ops.maskedConv2d(r, filter, input));
+  const applied = { filter, shape: { n, h, w, ...ops.filterFields(r, filter, algorithm) } };
+  const packed = ops.packedFilter(r, filter, algorithm, 'backward');
+  const backward = { gradY: gradOutput, packed, add: null, reluOutput: null };
+  r.output(ops.maskedConv2dBackwardInput(r, 'backward input', applied, backward));
+  const gradWeight = r.tensor('gradWeight', weightShape(filter));
   const gradBias = r.tensor('gradBias', [k]);
-  const gradients = { x: operands.x, gradY: operands.gradY, gradWeight, gradBias };
-  ops.maskedConv2dBackwardWeight(r, 'backward weight', g, gradients);
+  const gradients = { x: input, gradY: gradOutput, gradWeight, gradBias };
+  ops.maskedConv2dBackwardWeight(r, 'backward weight', applied, gradients);
   r.output(gradWeight);
   r.output(gradBias);
   const program = await Program.compile(r);

@@ -2,6 +2,7 @@
 //
 // Each function describes the launch of a kernel of cuda/ for a shape; gpu-model.mjs turns that into time.
 // product-costs.mjs has the kernels that multiply matrices.
+import { fullTaps } from '../../dist/ops/window.js';
 import { blocksOf, elementBytes } from './gpu-model.mjs';
 
 /** Sizes that the kernels and their launchers share the work out by, with the names that they have in cuda/. */
@@ -21,10 +22,10 @@ export const sizes = {
 };
 
 /** Counts the taps that have a weight, and those of the packed filter (cuda/masked_conv2d.h). */
-export function tapsOf({ kernelSize, maskType, channelGroups }) {
-  const radius = (kernelSize - 1) / 2;
-  const centre = maskType === 'B' || channelGroups > 1 ? 1 : 0;
-  return { live: radius * kernelSize + radius + centre, slots: (radius + 1) * kernelSize };
+export function tapsOf({ window, channelGroups }) {
+  const { columns, above, ownRow } = window;
+  const centre = ownRow === 'centre' || (ownRow === 'left' && channelGroups > 1) ? 1 : 0;
+  return { live: fullTaps(window) + centre, slots: (above + 1) * columns };
 }
 
 export const floatBytes = 4;

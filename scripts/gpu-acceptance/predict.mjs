@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { frontRows, frontSteps } from '../../dist/ops/front.js';
+import { frontRows, frontSteps } from '../../dist/program/front.js';
 import { blocksOf, cut, elementBytes, h100, kernelTime } from './gpu-model.mjs';
 import { nextFront } from './kernel-costs.mjs';
 import { convolve, sampleFront } from './product-costs.mjs';

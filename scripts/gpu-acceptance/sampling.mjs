@@ -4,8 +4,9 @@
 
 import { bytesOfLevels } from '../../dist/data/levels.js';
 import { openDevice, PixelCNN } from '../../dist/index.js';
-import { frontSteps } from '../../dist/ops/front.js';
-import { buildSampler, frontOf } from '../../dist/sample/front-sampler.js';
+import { frontSteps } from '../../dist/program/front.js';
+import { buildSampler } from '../../dist/sample/front-sampler.js';
+import { passesOf } from '../../dist/sample/passes.js';
 import { drawWithLogits } from '../../test/helpers/draw.mjs';
 import { attempt } from './part.mjs';
 import { tinyModel } from './tiny-model.mjs';
@@ -37,7 +38,7 @@ async function againstForward(config, precision, { count, side }) {
   const device = await openDevice({ backend: 'cuda', precision });
   const model = await PixelCNN.create(device, { ...config, seed: 3 });
   const size = { count, height: side, width: side };
-  const library = { buildSampler, frontOf, frontSteps };
+  const library = { buildSampler, passesOf, frontSteps };
   const { logits: single } = await drawWithLogits(library, model, { ...size, program: 'front' });
   const { level, logits } = await drawWithLogits(library, model, { ...size, program: 'block' });
   const byteOf = bytesOfLevels(model.config.levels);

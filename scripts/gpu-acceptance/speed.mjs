@@ -2,8 +2,9 @@
 // device's default precision.
 import { measureSampling, measureTrainingStep } from '../../dist/cli/bench.js';
 import { openDevice, PixelCNN } from '../../dist/index.js';
-import { layerConfigs, parseConfig } from '../../dist/models/config.js';
-import { isLiveTap } from '../../dist/ops/masked-conv2d.js';
+import { networkOf } from '../../dist/models/architectures.js';
+import { parseConfig } from '../../dist/models/parse-config.js';
+import { liveParameters } from '../../dist/ops/declarations.js';
 import { trainSchema } from '../../dist/train/options.js';
 import { TrainingStep } from '../../dist/train/training-step.js';
 import { withoutCudnn } from './info.mjs';
@@ -86,14 +87,8 @@ function median(values) {
 
 /** Counts two operations per live tap and pair of channels. */
 function forwardFlops(options, side) {
-  let products = 0;
-  for (const layer of layerConfigs(parseConfig('speed', options))) {
-    const { c, k, kernelSize } = layer;
-    const centre = (kernelSize - 1) / 2;
-    products += (kernelSize * centre + centre) * c * k;
-    for (let output = 0; output < k; output += 1)
-      for (let input = 0; input < c; input += 1)
-        products += isLiveTap(layer, output, input, centre, centre) ? 1 : 0;
-  }
-  return 2 * side * side * products;
+  const weights = [...networkOf(parseConfig('speed', options)).parameters].filter(
+    ({ filter }) => filter !== null,
+  );
+  return 2 * side * side * liveParameters(weights);
 }

@@ -1,5 +1,7 @@
 // Lists the kernels of a training step, op by op, as src/models/network.ts records it and cuda/ launches it.
-import { layerConfigs, parameterCount, parseConfig } from '../../dist/models/config.js';
+import { networkOf } from '../../dist/models/architectures.js';
+import { parseConfig } from '../../dist/models/parse-config.js';
+import { totalParameters } from '../../dist/ops/declarations.js';
 import * as cudnn from './cudnn-costs.mjs';
 import { cut, elementBytes } from './gpu-model.mjs';
 import * as costs from './kernel-costs.mjs';
@@ -11,16 +13,27 @@ export const chunkBytes = 256 * 2 ** 20;
 /** Returns the convolutions of a model. `role` is the name of the kernels' rows in the table. */
 export function network(options) {
   const config = parseConfig('predict', options);
-  const layers = layerConfigs(config).map((layer, index, all) => {
-    const { live: taps, slots } = costs.tapsOf(layer);
+  const { parameters } = networkOf(config);
+  const weights = [...parameters].filter(({ filter }) => filter !== null);
+  const layers = weights.map(({ name, filter }, index, all) => {
+    const { live: taps, slots } = costs.tapsOf(filter);
+    const { c, k, window } = filter;
     return {
-      ...layer,
+      name: name.replace(/\.weight$/, ''),
+      c,
+      k,
+      kernelSize: window.rows,
       taps,
       slots,
       role: index === 0 ? 'first layer' : index < all.length - 1 ? 'hidden' : 'head',
     };
   });
-  return { config, hidden: layers.slice(0, -1), head: layers.at(-1), parameters: parameterCount(config) };
+  return {
+    config,
+    hidden: layers.slice(0, -1),
+    head: layers.at(-1),
+    parameters: totalParameters(parameters),
+  };
 }
 
 /** Lists the ops of a training step in the order in which src/models/network.ts records them: label and kernels of each. */

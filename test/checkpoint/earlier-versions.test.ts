@@ -26,7 +26,11 @@ describe('of 0.1.0', () => {
     const { tensors } = parseSafetensors(await readFile(pathOf('model')), {});
     const model = await PixelCNN.load(device(), pathOf('model'));
     expect(model.config).toEqual({ channels: 3, levels: 4, hiddenChannels: 6, layers: 3, kernelSize: 3 });
-    expect([model.imageSize, model.values, model.weights]).toEqual([{ height: 5, width: 6 }, 'bytes', ['ema']]);
+    expect([model.imageSize, model.values, model.weights]).toEqual([
+      { height: 5, width: 6 },
+      'bytes',
+      ['ema'],
+    ]);
     const parameters = await model.parameters();
     expect([...parameters.keys()].sort()).toEqual([...tensors.keys()].sort());
     for (const [name, { data }] of parameters)

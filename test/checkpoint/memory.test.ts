@@ -6,8 +6,9 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
-import { layerConfigs, parseConfig } from '../../src/models/config.js';
+import { networkOf } from '../../src/models/architectures.js';
 import { initialParameters } from '../../src/models/initial-values.js';
+import { parseConfig } from '../../src/models/parse-config.js';
 import { runChild } from '../helpers/child.js';
 
 const corpus = fileURLToPath(new URL('../corpus/safetensors/', import.meta.url));
@@ -21,7 +22,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'pixelcnn-memory-'));
   const config = parseConfig('test', { hiddenChannels: 4, layers: 2, levels: 2, kernelSize: 3 });
   valid = join(folder, 'valid.safetensors');
-  const parameters = await initialParameters(layerConfigs(config), 1);
+  const parameters = await initialParameters(networkOf(config).parameters, 1);
   await writeFile(valid, encodeModel({ config, imageSize: undefined, weights: 'raw', parameters }));
   const manifest = JSON.parse(await readFile(`${corpus}manifest.json`, 'utf8')) as {
     file: string;

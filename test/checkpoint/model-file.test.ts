@@ -8,9 +8,10 @@ import {
   type SafetensorsTensor,
 } from '../../src/checkpoint/safetensors.js';
 import { checksum } from '../../src/checkpoint/safetensors-format.js';
-import { layerConfigs, parseConfig } from '../../src/models/config.js';
+import { networkOf } from '../../src/models/architectures.js';
 import { initialParameters } from '../../src/models/initial-values.js';
 import type { NamedArrays } from '../../src/models/parameters.js';
+import { parseConfig } from '../../src/models/parse-config.js';
 import { trainingState } from '../../src/train/training-state.js';
 import { codeOf, expectTruncationsRefused, readWithFlips, withBitFlipped } from '../helpers/damage.js';
 import { TestRandom } from '../helpers/random.js';
@@ -30,7 +31,7 @@ const state = {
 };
 
 async function arrays(seed: number, prefix = ''): Promise<NamedArrays> {
-  const parameters = await initialParameters(layerConfigs(config), seed);
+  const parameters = await initialParameters(networkOf(config).parameters, seed);
   return new Map([...parameters].map(([name, value]) => [prefix + name, value]));
 }
 
@@ -87,9 +88,10 @@ const withText =
 
 describe('a checkpoint', () => {
   it('round trips', () => {
-    const { notes, layerNames, ...decoded } = decodeModel(valid);
+    const { notes, declarations, ...decoded } = decodeModel(valid);
     expect(decoded).toEqual(checkpoint);
-    expect({ notes, layerNames }).toEqual({ notes: [], layerNames: ['net.0', 'net.2'] });
+    expect(notes).toEqual([]);
+    expect(declarations.map(({ name }) => name).sort()).toEqual([...decoded.parameters.keys()].sort());
     expect(codeOf(() => read(valid))).toBe('accept');
     expect(codeOf(() => read(edited(() => undefined)))).toBe('accept');
     expect(encodeModel(decoded)).toEqual(valid);
@@ -309,7 +311,7 @@ describe('damage', () => {
 
   it('flips in a larger file are refused: 1,000 at random', async () => {
     const larger = parseConfig('test', { hiddenChannels: 32, layers: 4 });
-    const parameters = await initialParameters(layerConfigs(larger), 1);
+    const parameters = await initialParameters(networkOf(larger).parameters, 1);
     const file = encodeModel({ config: larger, imageSize: undefined, weights: 'raw', parameters });
     const random = new TestRandom(17);
     const codes = Array.from({ length: 1000 }, () => {

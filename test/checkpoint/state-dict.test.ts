@@ -3,8 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { decodeModel, encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors, type SafetensorsTensor } from '../../src/checkpoint/safetensors.js';
 import { PixelCnnError } from '../../src/errors.js';
-import { layerConfigs, type PixelCnnOptions, parseConfig } from '../../src/models/config.js';
+import { networkOf } from '../../src/models/architectures.js';
+import type { PixelCnnOptions } from '../../src/models/config.js';
 import { initialParameters } from '../../src/models/initial-values.js';
+import { parseConfig } from '../../src/models/parse-config.js';
 import { PixelCNN } from '../../src/pixelcnn.js';
 import { testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';
@@ -131,10 +133,12 @@ describe('names', () => {
     const layers = network(rgb);
     // Files list tensors in any order, for example "10" before "2".
     const dict = new Map([...dictOf(layers, nameOf)].sort(([a], [b]) => (a < b ? -1 : 1)));
-    const { config, parameters, layerNames, notes, average, imageSize, training } = decode(dict);
+    const { config, parameters, declarations, notes, average, imageSize, training } = decode(dict);
     expect(config).toEqual(rgb);
     expectParameters(parameters, layers);
-    expect(layerNames).toEqual(layers.map((__, i) => nameOf(i)));
+    expect(declarations.map(({ name }) => name)).toEqual(
+      layers.flatMap((__, i) => [`${nameOf(i)}.weight`, `${nameOf(i)}.bias`]),
+    );
     expect([average, imageSize, training]).toEqual([undefined, undefined, undefined]);
     expect(notes[0]).toContain(`4 layers, '${nameOf(0)}' to '${nameOf(3)}'`);
     expect(notes[0]).toContain(prefix);
@@ -635,7 +639,7 @@ describe('options that contradict the file', () => {
       config,
       imageSize: undefined,
       weights: 'raw',
-      parameters: await initialParameters(layerConfigs(config), 1),
+      parameters: await initialParameters(networkOf(config).parameters, 1),
     });
   };
   const foreign = () => encodeSafetensors(dictOf(network(grey)));

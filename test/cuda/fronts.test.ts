@@ -4,8 +4,9 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { precisions } from '../../src/device/precision.js';
-import { frontSteps } from '../../src/ops/front.js';
-import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
+import { frontSteps } from '../../src/program/front.js';
+import { buildSampler } from '../../src/sample/front-sampler.js';
+import { passesOf } from '../../src/sample/passes.js';
 import { runChild } from '../helpers/child.js';
 import { expectSameBits } from '../helpers/close.js';
 import { emulatedLibrary, openGpu, realGpu } from '../helpers/cuda.js';
@@ -15,7 +16,7 @@ import { withSeed } from '../helpers/random.js';
 import { skipAloud } from '../helpers/skip.js';
 import { temporaryFolder } from '../helpers/temporary-folder.js';
 
-const library = { buildSampler, frontOf, frontSteps };
+const library = { buildSampler, passesOf, frontSteps };
 const build = fileURLToPath(new URL('../../build/', import.meta.url));
 const folder = temporaryFolder('fronts');
 

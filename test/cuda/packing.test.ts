@@ -3,10 +3,12 @@
 import { describe, expect, it, vi } from 'vitest';
 import { type Device, openDevice } from '../../src/device/device.js';
 import { precisions } from '../../src/device/precision.js';
-import { maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
+import { filterFields, maskedConv2dPack, packedBytes } from '../../src/ops/masked-conv2d.js';
+import { squareWindow } from '../../src/ops/window.js';
 import { Program } from '../../src/program/program.js';
-import type { RecordedOp } from '../../src/program/recorded-op.js';
+import { operandsOf, type RecordedOp } from '../../src/program/recorded-op.js';
 import { Recorder } from '../../src/program/recorder.js';
+import type { Tensor } from '../../src/program/tensor.js';
 import { TrainingStep } from '../../src/train/training-step.js';
 import { openGpu } from '../helpers/cuda.js';
 import { randomModel } from '../helpers/models.js';
@@ -54,22 +56,21 @@ async function train(device: Device, network: typeof small, algorithm: 'auto' | 
 
 /** How many filters each pack op of a step has. */
 const filtersOf = (ops: readonly RecordedOp[]) =>
-  ops.filter(({ name }) => name === 'maskedConv2dPack').map(({ numbers }) => numbers[0]);
+  ops.filter(({ op }) => op === 'maskedConv2dPack').map(({ fields }) => fields.count);
 
 describe('a training step on a GPU', () => {
   it('packs all layers once, in one op', async () => {
     const { ops } = await train(await openGpu(), small);
     expect(filtersOf(ops)).toEqual([7]);
-    const [pack] = ops.filter(({ name }) => name === 'maskedConv2dPack');
+    const [pack] = ops.filter(({ op }) => op === 'maskedConv2dPack');
     expect(pack!.label).toBe('pack');
-    expect(new Set(pack!.operands).size, 'weights and packed weights').toBe(14);
+    expect(new Set(operandsOf(pack!)).size, 'weights and packed weights').toBe(14);
     const others = ops.filter((op) => op !== pack);
-    for (const [i, packed] of pack!.operands.entries()) {
-      if (i % 2 === 0) continue;
-      const readers = others.filter(({ operands }) => operands.includes(packed!)).map(({ name }) => name);
-      const both = ['maskedConv2dForward', 'maskedConv2dBackwardInput'];
-      expect(readers, `filter ${(i - 1) / 2}`).toEqual(
-        i === 1 ? both.slice(0, 1) : i === 13 ? ['softmaxCrossEntropyBackward'] : both,
+    for (const [i, { packed }] of (pack!.fields.filter as readonly { packed: Tensor }[]).entries()) {
+      const readers = others.filter((op) => operandsOf(op).includes(packed)).map(({ op }) => op);
+      const both = ['maskedConv2d', 'maskedConv2dBackwardInput'];
+      expect(readers, `filter ${i}`).toEqual(
+        i === 0 ? both.slice(0, 1) : i === 6 ? ['softmaxCrossEntropy'] : both,
       );
     }
   });
@@ -115,15 +116,12 @@ describe('what a device says of itself', () => {
 describe('a list of filters of two precisions', () => {
   it('is refused', async () => {
     await using gpu = await openGpu();
-    const shape = { c: 2, k: 3, kernelSize: 3, channelGroups: 1 } as const;
-    const filter = { ...shape, maskType: 'B', algorithm: 'direct' } as const;
+    const filter = { c: 2, k: 3, window: squareWindow(3, 'B'), channelGroups: 1 };
     const r = new Recorder(gpu);
     const weight = r.input('weight', [3, 2, 3, 3]);
-    const packed = r.tensor('packed', [packedBytes(r, filter, 'forward')], 'byte');
-    maskedConv2dPack(r, 'pack', Array(2).fill({ filter, direction: 'forward', weight, packed }));
-    const numbers = [...r.ops[0]!.numbers];
-    numbers[1 + 11 + 9] = 2;
-    r.ops[0] = { ...r.ops[0]!, numbers };
+    const packed = r.tensor('packed', [packedBytes(r, filter, 'direct', 'forward')], 'byte');
+    const fields = { ...filterFields(r, filter, 'direct'), direction: 0, weight, packed };
+    maskedConv2dPack(r, 'pack', [fields, { ...fields, precision: 2 }]);
     await expect(Program.compile(r)).rejects.toMatchObject({
       code: 'ERR_PROGRAM',
       message: 'op 0 (maskedConv2dPack), filter 1: its precision must be that of filter 0',

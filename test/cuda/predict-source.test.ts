@@ -4,10 +4,12 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.js';
-import { MaskedConv2d } from '../../src/layers/masked-conv2d.js';
-import { configSchema, layerConfigs } from '../../src/models/config.js';
+import { networkOf } from '../../src/models/architectures.js';
+import { configSchema } from '../../src/models/config.js';
 import { recordTrainingStep } from '../../src/models/network.js';
+import { PackList } from '../../src/ops/pack-list.js';
 import { Recorder } from '../../src/program/recorder.js';
+import { describeTensor } from '../../src/program/tensor.js';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = `${root}scripts/gpu-acceptance/`;
@@ -136,13 +138,19 @@ it.each([{}, { layers: 2 }, { channels: 3, hiddenChannels: 12, layers: 4, kernel
       packedBytes: () => 256,
       packsOnce: true,
     } as unknown as Device;
-    const r = new Recorder(device);
-    const filterOf = ({ k, c, kernelSize }: { k: number; c: number; kernelSize: number }) => ({
-      weight: r.tensor('weight', [k, c, kernelSize, kernelSize]),
-      bias: r.tensor('bias', [k]),
+    const network = networkOf(config);
+    const tensors = (what: string) =>
+      new Map(
+        Array.from(network.parameters, ({ name, shape }) => {
+          return [name, describeTensor(`${what} ${name}`, shape, 'float32')];
+        }),
+      );
+    const r = new Recorder(device, {
+      algorithm: 'auto',
+      parameters: tensors('raw'),
+      gradients: tensors('gradient'),
+      packs: new PackList(),
     });
-    const layers = layerConfigs(config).map((layer) => new MaskedConv2d(layer, filterOf(layer)));
-    const network = { config, hidden: layers.slice(0, -1), head: layers.at(-1)! };
     const flat = r.tensor('flat', [1024]);
     const optimizer = {
       gradients: flat,
@@ -154,8 +162,7 @@ it.each([{}, { layers: 2 }, { channels: 3, hiddenChannels: 12, layers: 4, kernel
       average: flat,
     };
     const bytes = r.input('bytes', [2, 5, 6, config.channels], 'uint8');
-    const gradients = layers.map((layer) => filterOf(layer.config));
-    recordTrainingStep(r, network, bytes, gradients, optimizer, 'auto');
+    recordTrainingStep(r, { network, config }, bytes, optimizer);
 
     const shape = { model: options, batch: 2, height: 5, width: 6, convolutions: 'own' } as const;
     const predicted = training.trainingOps(shape, model.h100);

@@ -3,8 +3,9 @@
 import { describe, expect, it } from 'vitest';
 import { openDevice } from '../../src/device/device.js';
 import { precisions } from '../../src/device/precision.js';
-import { frontSteps } from '../../src/ops/front.js';
-import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
+import { frontSteps } from '../../src/program/front.js';
+import { buildSampler } from '../../src/sample/front-sampler.js';
+import { passesOf } from '../../src/sample/passes.js';
 import { findLeaks, valuesOf, withEachChanged } from '../helpers/causality.js';
 import { expectSameBits } from '../helpers/close.js';
 import { openGpu } from '../helpers/cuda.js';
@@ -17,7 +18,7 @@ const networks = [
   { channels: 3, hiddenChannels: 13, layers: 3, levels: 4, kernelSize: 3 },
 ];
 
-const library = { buildSampler, frontOf, frontSteps };
+const library = { buildSampler, passesOf, frontSteps };
 
 describe.each(precisions)('%s', (precision) => {
   it.each(networks)(

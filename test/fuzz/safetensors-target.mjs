@@ -3,8 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { decodeModel, encodeModel } from '../../dist/checkpoint/model-file.js';
 import { encodeSafetensors, parseSafetensors } from '../../dist/checkpoint/safetensors.js';
 import { checksum } from '../../dist/checkpoint/safetensors-format.js';
-import { layerConfigs, parseConfig } from '../../dist/models/config.js';
+import { networkOf } from '../../dist/models/architectures.js';
 import { initialParameters } from '../../dist/models/initial-values.js';
+import { parseConfig } from '../../dist/models/parse-config.js';
 import { mutateBytes, mutateText } from './mutations.mjs';
 import { bytesOf, outcomeOf, product, require } from './outcome.mjs';
 
@@ -69,27 +70,28 @@ function joinSafetensors(header, data) {
 }
 
 const config = parseConfig('fuzz', { hiddenChannels: 1, layers: 2, levels: 2, kernelSize: 1 });
-const parameters = await initialParameters(layerConfigs(config), 1);
+const parameters = await initialParameters(networkOf(config).parameters, 1);
 
 /** Makes a PyTorch state dict under `prefix`, with the tensors that `more` adds for each layer. */
 function stateDict(prefix, more) {
   const tensors = new Map();
-  for (const [index, { name, c, k, kernelSize }] of layerConfigs(foreign).entries()) {
+  const weights = [...networkOf(foreign).parameters].filter(({ filter }) => filter !== null);
+  for (const [index, { name, shape }] of weights.entries()) {
     const own = `${prefix}${index}`;
-    const weight = foreignParameters.get(`${name}.weight`).data;
+    const weight = foreignParameters.get(name).data;
     tensors.set(`${own}.weight`, {
       dtype: 'F32',
-      shape: [k, c, kernelSize, kernelSize],
+      shape,
       data: bytesOfFloats(weight),
     });
-    tensors.set(`${own}.bias`, { dtype: 'F32', shape: [k], data: bytesOf(4 * k, 0) });
-    for (const [part, tensor] of more(kernelSize)) tensors.set(part.replace('*', own), tensor);
+    tensors.set(`${own}.bias`, { dtype: 'F32', shape: [shape[0]], data: bytesOf(4 * shape[0], 0) });
+    for (const [part, tensor] of more(shape[2])) tensors.set(part.replace('*', own), tensor);
   }
   return encodeSafetensors(tensors, { format: 'pt' });
 }
 
 const foreign = parseConfig('fuzz', { hiddenChannels: 2, layers: 3, levels: 2, kernelSize: 3 });
-const foreignParameters = await initialParameters(layerConfigs(foreign), 2);
+const foreignParameters = await initialParameters(networkOf(foreign).parameters, 2);
 const bytesOfFloats = (data) =>
   new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
 /** Allows only the positions before the centre, as mask A does. It is stricter than mask B. */
@@ -163,8 +165,9 @@ function runModel(bytes) {
   return outcomeOf(
     () => decodeModel(bytes),
     ({ config, parameters }) => {
-      for (const { name, k } of layerConfigs(config)) {
-        require(parameters.get(`${name}.bias`).data.length === k, `${name}.bias has another size`);
+      for (const { name, shape } of networkOf(config).parameters) {
+        const size = shape.reduce((product, side) => product * side, 1);
+        require(parameters.get(name).data.length === size, `${name} has another size`);
       }
       for (const [name, { data }] of parameters)
         require(data.every(Number.isFinite), `${name} is not finite`);

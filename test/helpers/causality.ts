@@ -1,5 +1,5 @@
 // Defines the order of values in an image, and checks what each output of a function of images depends on.
-import { type ConvShape, convBackward } from '../oracle/masked-conv2d.js';
+import { type ConvSizes, convBackward, type SquareShape } from '../oracle/masked-conv2d.js';
 
 /** Images of h x w pixels with `channels` values each; value p is (pixel, channel) number p in raster order. */
 export interface ImageOrder {
@@ -79,7 +79,7 @@ export function receptiveFields(
   const { h, w, channels } = order;
   const values = valuesOf(order);
   const base = { n: values, h, w, groups: channels };
-  const shapes: ConvShape[] = Array.from({ length: layers }, (_, layer): ConvShape => {
+  const shapes = Array.from({ length: layers }, (_, layer): ConvSizes & SquareShape => {
     const last = layer === layers - 1;
     return {
       ...base,

@@ -4,8 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { encodeModel } from '../../src/checkpoint/model-file.js';
 import { encodeSafetensors, parseSafetensors } from '../../src/checkpoint/safetensors.js';
 import { evaluate, openDevice, PixelCNN, train, type Weights } from '../../src/index.js';
-import { layerConfigs, parseConfig } from '../../src/models/config.js';
+import { networkOf } from '../../src/models/architectures.js';
 import { initialParameters } from '../../src/models/initial-values.js';
+import { parseConfig } from '../../src/models/parse-config.js';
 import { randomImages, testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';
 import { temporaryFolder } from '../helpers/temporary-folder.js';
@@ -15,8 +16,8 @@ const folder = temporaryFolder('weights');
 const config = parseConfig('test', { hiddenChannels: 6, layers: 3, levels: 4, kernelSize: 3 });
 const images = randomImages(new TestRandom(3), 5, 6, 7, 1);
 const values = {
-  raw: await initialParameters(layerConfigs(config), 1),
-  ema: await initialParameters(layerConfigs(config), 2),
+  raw: await initialParameters(networkOf(config).parameters, 1),
+  ema: await initialParameters(networkOf(config).parameters, 2),
 };
 const about = { config, imageSize: { height: 6, width: 7 } };
 

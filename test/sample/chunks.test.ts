@@ -1,7 +1,7 @@
 // Tests how many fronts are submitted at once: few enough to abort soon, exact at frames, blocks wherever they are
 // short enough.
 import { describe, expect, it } from 'vitest';
-import { frontSteps } from '../../src/ops/front.js';
+import { frontSteps } from '../../src/program/front.js';
 import { inFlightMilliseconds, mostMilliseconds, nextChunk, Wavefront } from '../../src/sample/chunks.js';
 import { TestRandom } from '../helpers/random.js';
 

@@ -1,6 +1,6 @@
 // Tests completion and streaming: what is known stays, and frames only grow. abort.timed.test.ts tests aborting.
 import { describe, expect, it } from 'vitest';
-import { frontSteps } from '../../src/ops/front.js';
+import { frontSteps } from '../../src/program/front.js';
 import type { SampledImages, SampleFrame } from '../../src/sample/draw.js';
 import { randomImages, randomModel, testDevice } from '../helpers/models.js';
 import { TestRandom, withSeed } from '../helpers/random.js';

@@ -2,10 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import { levelOfByte } from '../../src/data/levels.js';
 import { openDevice } from '../../src/device/device.js';
-import { frontSteps } from '../../src/ops/front.js';
+import { frontSteps } from '../../src/program/front.js';
 import { philox, seedKey, uniform } from '../../src/random/philox.js';
-import { buildSampler, frontOf } from '../../src/sample/front-sampler.js';
+import { buildSampler } from '../../src/sample/front-sampler.js';
 import type { SampleOptions } from '../../src/sample/options.js';
+import { passesOf } from '../../src/sample/passes.js';
 import { expectSameBits } from '../helpers/close.js';
 import { drawWithLogits } from '../helpers/draw.mjs';
 import { imagesOf, imagesOfLevels, randomModel, testDevice } from '../helpers/models.js';
@@ -13,7 +14,7 @@ import { withSeed } from '../helpers/random.js';
 import { drawLevel } from '../oracle/network.js';
 
 const device = testDevice();
-const library = { buildSampler, frontOf, frontSteps };
+const library = { buildSampler, passesOf, frontSteps };
 const grey = { channels: 1, hiddenChannels: 12, layers: 4, levels: 8, kernelSize: 5 };
 const rgb = { channels: 3, hiddenChannels: 10, layers: 4, levels: 4, kernelSize: 3 };
 

@@ -12,7 +12,13 @@ addon.releaseArena(released);
 const foreign = await addon.openDevice('cpu', 0, 1, '');
 const foreignArena = await addon.allocateArena(foreign, 1024);
 // zero(64 floats at block 0), fed at block 1 and returned from block 0.
-const commands = Int32Array.of(addon.opNames.indexOf('zero'), 3, 64, 0, 0);
+const commands = Int32Array.of(
+  addon.opTable.findIndex(({ name }) => name === 'zero'),
+  3,
+  64,
+  0,
+  0,
+);
 const make = () => addon.createProgram(commands, [arena], Int32Array.of(0, 1, 8), Int32Array.of(0, 0, 256));
 const program = make();
 const releasedProgram = make();

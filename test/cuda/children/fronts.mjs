@@ -5,8 +5,9 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { openDevice, PixelCNN } from '../../../dist/index.js';
-import { frontSteps } from '../../../dist/ops/front.js';
-import { buildSampler, frontOf } from '../../../dist/sample/front-sampler.js';
+import { frontSteps } from '../../../dist/program/front.js';
+import { buildSampler } from '../../../dist/sample/front-sampler.js';
+import { passesOf } from '../../../dist/sample/passes.js';
 import { drawWithLogits } from '../../helpers/draw.mjs';
 
 const log = process.argv[2];
@@ -22,7 +23,10 @@ const model = await PixelCNN.create(device, {
 const size = { count: 3, height: 5, width: 4, seed: 7, temperature: 3 };
 const report = { steps: 4 + 2 * 4, opsPerFront: 3, calls: [] };
 for (const program of ['front', 'block']) {
-  const { logits } = await drawWithLogits({ buildSampler, frontOf, frontSteps }, model, { ...size, program });
+  const { logits } = await drawWithLogits({ buildSampler, passesOf, frontSteps }, model, {
+    ...size,
+    program,
+  });
   report[program] = digest(logits);
 }
 for (let call = 0; log !== undefined && call < 6; call += 1) {

@@ -1,17 +1,18 @@
 // Mutates a valid command buffer of all ops and gives it to the addon: argv: seed, cases. Prints counts as JSON.
 import { openDevice } from '../../../dist/device/device.js';
 import { native } from '../../../dist/device/native.js';
+import { accumulate } from '../../../dist/ops/accumulate.js';
 import * as adam from '../../../dist/ops/adam.js';
-import { paddedShape } from '../../../dist/ops/front.js';
 import * as conv from '../../../dist/ops/masked-conv2d.js';
-import { maskedConv2dFront } from '../../../dist/ops/masked-conv2d-front.js';
 import { quantise } from '../../../dist/ops/quantise.js';
 import { binarise, randomUniform } from '../../../dist/ops/random.js';
 import * as sample from '../../../dist/ops/sample.js';
-import * as head from '../../../dist/ops/softmax-cross-entropy.js';
+import { pixelWindow, rowsAboveWindow, squareWindow } from '../../../dist/ops/window.js';
 import { zero } from '../../../dist/ops/zero.js';
 import { encodeOps } from '../../../dist/program/encode.js';
+import { paddedShape } from '../../../dist/program/front.js';
 import { Recorder } from '../../../dist/program/recorder.js';
+import { wholeImages } from '../../../dist/program/sampler-pass.js';
 import { blocksOf } from '../../../dist/program/tensor.js';
 
 let state = Number(process.argv[2]) >>> 0;
@@ -46,56 +47,76 @@ const index = make('input', 'index', [n], 'uint32');
 const random = make('input', 'random', [4], 'uint32');
 const binary = binarise(r, 'binarise', { bytes, index, random });
 const { level, x } = quantise(r, 'quantise', binary, levels);
-const first = {
-  n,
-  h,
-  w,
-  c: channels,
-  k: c,
-  kernelSize: 5,
-  maskType: 'A',
-  channelGroups: channels,
-  algorithm: 'winograd',
-};
-const last = { ...first, c, k: channels * levels, kernelSize: 1, maskType: 'B', algorithm: 'direct' };
-const packedOf = (filter, direction, weight) => {
-  const packed = r.tensor('packed', [conv.packedBytes(r, filter, direction)], 'byte');
-  conv.maskedConv2dPack(r, 'pack', [{ filter, direction, weight, packed }]);
+const square = { c: channels, k: c, window: squareWindow(5, 'A'), channelGroups: channels };
+const above = { c, k: c, window: rowsAboveWindow(3, 'B'), channelGroups: 1 };
+const headFilter = { c, k: channels * levels, window: pixelWindow, channelGroups: channels };
+const shapeOf = (filter, algorithm) => ({ n, h, w, ...conv.filterFields(r, filter, algorithm) });
+const packedOf = (filter, algorithm, direction, weight) => {
+  const packed = r.tensor('packed', [conv.packedBytes(r, filter, algorithm, direction)], 'byte');
+  const fields = conv.filterFields(r, filter, algorithm);
+  conv.maskedConv2dPack(r, 'pack', [
+    { ...fields, direction: direction === 'forward' ? 0 : 1, weight, packed },
+  ]);
   return packed;
+};
+const convolution = (filter, algorithm, operands, region = wholeImages, position = null) => {
+  const flags = { relu: 1, floatY: 0 };
+  const fields = {
+    ...shapeOf(filter, algorithm),
+    ...region,
+    ...flags,
+    bias: null,
+    add: null,
+    ...operands,
+    position,
+  };
+  r.emit({ op: 'maskedConv2d', label: 'forward', fields, result: operands.y });
+  return operands.y;
 };
 const weight = make('input', 'weight', [c, channels, 5, 5]);
 const bias = make('input', 'bias', [c]);
-const y = conv.maskedConv2dForward(r, 'forward', first, {
-  x,
-  packed: packedOf(first, 'forward', weight),
-  bias,
-  relu: true,
+const packed = packedOf(square, 'winograd', 'forward', weight);
+const y = convolution(square, 'winograd', { x, packed, bias, y: r.tensor('y', [n, h, w, c]) });
+const aboveWeight = make('input', 'above', [c, c, 2, 3]);
+const abovePacked = packedOf(above, 'direct', 'forward', aboveWeight);
+const sum = convolution(above, 'direct', {
+  x: y,
+  packed: abovePacked,
+  add: y,
+  y: r.tensor('z', [n, h, w, c]),
 });
 const headWeight = make('input', 'head weight', [channels * levels, c, 1, 1]);
 const headBias = make('input', 'head bias', [channels * levels]);
-const headPacked = packedOf(last, 'forward', headWeight);
+const headPacked = packedOf(headFilter, 'direct', 'forward', headWeight);
 const g = { n, h, w, c, channels, levels };
-const operands = { x: y, packed: headPacked, bias: headBias, level };
-r.output(head.softmaxCrossEntropy(r, 'head', g, operands));
-const gradients = { weight: r.tensor('gw', headWeight.shape), bias: r.tensor('gb', headBias.shape) };
-const { gradX } = head.softmaxCrossEntropyBackward(r, 'head backward', g, {
-  ...operands,
-  packedBackward: packedOf(last, 'backward', headWeight),
-  gradWeight: gradients.weight,
-  gradBias: gradients.bias,
+const nats = r.tensor('nats', [n], 'float64');
+const gradX = r.tensor('gradX', [n, h, w, c]);
+r.emit({
+  op: 'softmaxCrossEntropy',
+  label: 'head',
+  fields: {
+    ...{ ...g, precision: r.precisionNumber, x: sum, packed: headPacked, bias: headBias, level },
+    packedBackward: packedOf(headFilter, 'direct', 'backward', headWeight),
+    ...{ reluOutput: sum, nats, gradX },
+    gradWeight: r.tensor('gw', headWeight.shape),
+    gradBias: r.tensor('gb', headBias.shape),
+  },
+  result: nats,
+});
+r.output(nats);
+const total = accumulate(r, 'accumulate', gradX, sum, y);
+const applied = (filter, algorithm) => ({ filter, shape: shapeOf(filter, algorithm) });
+const gradAbove = { x: y, gradY: total, gradWeight: r.tensor('ga', aboveWeight.shape), gradBias: null };
+conv.maskedConv2dBackwardWeight(r, 'bw', applied(above, 'direct'), gradAbove);
+const gradY = conv.maskedConv2dBackwardInput(r, 'bi', applied(above, 'direct'), {
+  gradY: total,
+  packed: packedOf(above, 'direct', 'backward', aboveWeight),
+  add: gradX,
+  reluOutput: y,
 });
 const gradWeight = r.tensor('gradWeight', weight.shape);
-conv.maskedConv2dBackwardWeight(r, 'bw', first, {
-  x,
-  gradY: gradX,
-  gradWeight,
-  gradBias: r.tensor('gbias', [c]),
-});
-conv.maskedConv2dBackwardInput(r, 'bi', first, {
-  gradY: gradX,
-  packedBackward: packedOf(first, 'backward', weight),
-  reluOutput: x,
-});
+const gradBias = r.tensor('gbias', [c]);
+conv.maskedConv2dBackwardWeight(r, 'bw', applied(square, 'winograd'), { x, gradY, gradWeight, gradBias });
 const like = (name) => make('state', name, weight.shape);
 adam.adam(r, 'adam', {
   gradients: gradWeight,
@@ -106,28 +127,34 @@ adam.adam(r, 'adam', {
   moment2: like('v'),
   average: like('a'),
 });
-const front = { pad: 2, slope: 3 };
-const direct = { ...first, algorithm: 'direct' };
+const front = { pad: 2, slope: 5 };
 const position = make('state', 'position', [1], 'int32');
 const image = make('state', 'image', paddedShape(front, n, h, w, channels));
 const hidden = make('state', 'hidden', paddedShape(front, n, h, w, c));
+const rows = make('state', 'rows', paddedShape(front, n, h, w, c));
 const uniforms = r.tensor('u', [n, h, w, channels]);
 randomUniform(r, 'u', { index, random, u: uniforms });
 zero(r, 'zero', hidden);
-const fixed = { bias, position, packed: packedOf(direct, 'forward', weight), x: image, y: hidden };
-maskedConv2dFront(r, 'front', direct, front, 1, 3, fixed);
-sample.sampleFront(r, 'draw', g, front, 2, 3, {
-  x: hidden,
-  packed: headPacked,
-  bias: headBias,
-  uniforms,
-  temperature: make('input', 'temperature', [1]),
-  position,
-  known: make('input', 'known', [n, h, w], 'uint8'),
-  level,
-  image,
-  logits: r.tensor('logits', [n, h, w, channels, levels]),
-});
+const direct = packedOf(square, 'direct', 'forward', weight);
+const onFront = { pixels: 1, ...front, ahead: 3, group: 1 };
+convolution(square, 'direct', { x: image, packed: direct, bias, y: hidden }, onFront, position);
+const inRow = { pixels: 2, ...front, ahead: 5, group: -1 };
+convolution(above, 'direct', { x: hidden, packed: abovePacked, add: hidden, y: rows }, inRow, position);
+sample.sampleFront(
+  r,
+  'draw',
+  g,
+  { ...onFront, group: 2 },
+  { x: hidden, packed: headPacked, bias: headBias, position },
+  {
+    uniforms,
+    temperature: make('input', 'temperature', [1]),
+    known: make('input', 'known', [n, h, w], 'uint8'),
+    level,
+    image,
+    logits: r.tensor('logits', [n, h, w, channels, levels]),
+  },
+);
 sample.nextFront(r, 'next', 4, position);
 r.output(level);
 
@@ -153,7 +180,7 @@ const after = await addon.allocateArena(device, guardBytes);
 for (const guard of [before, after]) await addon.writeArena(guard, 0, pattern);
 
 const counts = {
-  ops: new Set(r.ops.map(({ name }) => name)).size,
+  ops: new Set(r.ops.map(({ op }) => op)).size,
   worked: 0,
   refused: 0,
   codes: {},
