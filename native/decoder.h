@@ -26,10 +26,6 @@ class Decoder {
     value = next(name);
     require_range(name, value, low, high);
   }
-  void odd(const char* name, int32_t& value, int64_t low, int64_t high) {
-    number(name, value, low, high);
-    PIXELCNN_CHECK(value % 2 == 1, "ERR_PROGRAM", where() + name + " must be odd, got " + text(value));
-  }
   template <class Enum>
   void choice(const char* name, Enum& value, int32_t choices) {
     int32_t raw = 0;
@@ -71,7 +67,7 @@ class Decoder {
   }
   void precision(const char* name, Precision& value) {
     choice(name, value, 4);
-    // A shape that is decoded alone (decode_shape) has no arena to ask; its caller checks the precision.
+    // A filter that is decoded alone (decode_filter) has no arena to ask; its caller checks the precision.
     PIXELCNN_CHECK(arenas_.empty() || arenas_[0]->backend()->supports(value), "ERR_PROGRAM",
                    where() + "this device does not compute in precision " + text(static_cast<int>(value)));
   }
@@ -86,12 +82,19 @@ class Decoder {
   void activation_output(const char* name, void*& tensor, int64_t count, Precision precision) {
     activation_input(name, tensor, count, precision);
   }
+  void optional_activation_output(const char* name, void*& tensor, int64_t count, Precision precision) {
+    optional_activation_input(name, tensor, count, precision);
+  }
   void activation_in_out(const char* name, void*& tensor, int64_t count, Precision precision) {
     activation_input(name, tensor, count, precision);
   }
   template <class T>
   void packed_input(const char* name, T*& packed, const FilterShape& shape, Direction direction) {
     packed = locate(name, arenas_[0]->backend()->packed_bytes(shape, direction), 1, false);
+  }
+  template <class T>
+  void optional_packed_input(const char* name, T*& packed, const FilterShape& shape, Direction direction) {
+    packed = locate(name, arenas_[0]->backend()->packed_bytes(shape, direction), 1, true);
   }
   void packed_output(const char* name, void*& packed, const FilterShape& shape, Direction direction) {
     packed_input(name, packed, shape, direction);

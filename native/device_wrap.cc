@@ -238,11 +238,11 @@ Napi::Value close_device(const Napi::CallbackInfo& info) {
 Napi::Value packed_bytes(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const auto device = handle_of<Device>(info[0], "device");
-    const std::span<const int32_t> wire = int32_array_argument(info, 1, "shape");
+    const std::span<const int32_t> wire = int32_array_argument(info, 1, "filter");
     const int64_t direction = integer_argument(info, 2, "direction", 0, 1);
-    const MaskedConv2dShape shape = decode_shape(wire);
+    const FilterShape filter = decode_filter(wire);
     return Napi::Number::New(info.Env(), static_cast<double>(device->backend()->packed_bytes(
-                                             shape, static_cast<Direction>(direction))));
+                                             filter, static_cast<Direction>(direction))));
   });
 }
 

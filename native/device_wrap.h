@@ -87,7 +87,7 @@ Napi::Value device_info(const Napi::CallbackInfo& info);
 Napi::Value cudnn_report(const Napi::CallbackInfo& info);
 // (device) -> Promise<void>
 Napi::Value close_device(const Napi::CallbackInfo& info);
-// (device, shape Int32Array(10), direction) -> number
+// (device, filter Int32Array of the numbers in `filterFields`, direction) -> number
 Napi::Value packed_bytes(const Napi::CallbackInfo& info);
 
 }  // namespace pixelcnn

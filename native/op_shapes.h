@@ -4,7 +4,6 @@
 
 namespace pixelcnn {
 
-enum class MaskType : int32_t { kA = 0, kB = 1 };
 enum class Algorithm : int32_t { kAuto = 0, kDirect = 1, kWinograd = 2 };
 enum class Direction : int32_t { kForward = 0, kBackward = 1 };
 
@@ -24,25 +23,67 @@ constexpr float gradient_scale(Precision precision, int64_t pixels) {
   return scale;
 }
 
-// The shape of a masked filter, independent of images: kernel_size x kernel_size taps from c to k
-// channels. At the centre tap an output channel of group g sees the input channels of groups < g (mask A)
-// or <= g (mask B), where group(channel) = floor(channel * channel_groups / channels).
+// How much of its own row an output pixel sees through a filter. kLeft and kCentre are the masks A and B
+// of van den Oord et al. 2016: at the pixel itself an output channel of group g sees the input channels of
+// groups < g (kLeft) or <= g (kCentre). Filters over rows above have kNone or kAll.
+enum class OwnRow : int32_t { kNone = 0, kLeft = 1, kCentre = 2, kAll = 3 };
+
+// The weights of a filter are rows x columns per pair of channels. The output pixel lies at row `above`,
+// column `left` of them. All rows before that are live and all rows after it are masked.
+struct Window {
+  int32_t rows, columns;
+  int32_t above, left;
+  OwnRow own_row;
+
+  constexpr int32_t right() const { return columns - 1 - left; }
+  constexpr int32_t weights() const { return rows * columns; }
+  // Counts the taps in row-major order up to the last one that is live for some channels, as the masks A
+  // and B have it; they may see no channel at the centre. kNone counts the rows above only.
+  constexpr int32_t taps() const {
+    const int32_t own = own_row == OwnRow::kNone ? 0 : own_row == OwnRow::kAll ? columns : left + 1;
+    return above * columns + own;
+  }
+  // Whether the channel groups decide what the filter sees at its centre, which is then the last tap.
+  constexpr bool has_grouped_centre() const { return own_row == OwnRow::kLeft || own_row == OwnRow::kCentre; }
+  // Whether this is a square with the output pixel in the middle, masked as A or B.
+  constexpr bool is_masked_square() const {
+    return rows == columns && above == rows / 2 && left == rows / 2 && rows % 2 == 1 && has_grouped_centre();
+  }
+
+  template <class V>
+  void describe(V& v) {
+    v.number("rows", rows, 1, 31);
+    v.number("columns", columns, 1, 31);
+    v.number("above", above, 0, 15);
+    v.number("left", left, 0, 15);
+    v.choice("ownRow", own_row, 4);
+    v.require(above < rows && left < columns && right() <= 15,
+              "the output pixel must lie inside the window, at most 15 pixels from each side");
+    v.require(taps() > 0, "the window must have a live tap");
+  }
+};
+
+// The window of a masked convolution with "same" padding. kernel_size is odd.
+constexpr Window masked_square(int32_t kernel_size, OwnRow own_row) {
+  return {kernel_size, kernel_size, kernel_size / 2, kernel_size / 2, own_row};
+}
+
+// The shape of a masked filter from c to k channels, independent of images. The group of a channel is
+// floor(channel * channel_groups / channels).
 struct FilterShape {
   int32_t c, k;
-  int32_t kernel_size;
-  MaskType mask;
+  Window window;
   int32_t channel_groups;
   Algorithm algorithm;
   Precision precision = Precision::kF32;
 
-  int64_t weight_count() const { return int64_t{k} * c * kernel_size * kernel_size; }
+  int64_t weight_count() const { return int64_t{k} * c * window.weights(); }
 
   template <class V>
   void describe(V& v) {
     v.number("c", c, 1, 1 << 14);
     v.number("k", k, 1, 1 << 16);
-    v.odd("kernelSize", kernel_size, 1, 31);
-    v.choice("mask", mask, 2);
+    window.describe(v);
     v.number("channelGroups", channel_groups, 1, 256);
     v.choice("algorithm", algorithm, 3);
     v.precision("precision", precision);
@@ -50,7 +91,7 @@ struct FilterShape {
   }
 };
 
-// A masked filter applied to n images of h x w pixels, with stride 1 and "same" zero padding.
+// A masked filter applied to n images of h x w pixels, with stride 1 and zero padding.
 struct MaskedConv2dShape : FilterShape {
   int32_t n, h, w;
 
@@ -67,23 +108,67 @@ struct MaskedConv2dShape : FilterShape {
   }
 };
 
-// Describes the wavefront of the sampler, which at position t has the pixels (i, j) with j + slope * i = t.
-// The ops read the position from device memory and work on t = position + ahead, so that one program can
-// compute many fronts. A t outside the image, or beyond int32, has no pixels. The sampler's activations
-// include their own zero border: their shape is (N, pad + H, pad + W + pad, channels), and pixel (i, j)
-// lies at row pad + i, column pad + j.
-struct FrontShape {
-  int32_t pad;    // at least kernel_size / 2 of every layer
-  int32_t slope;  // pad + 1, so that the front never needs a pixel that is not drawn yet
+// The model's last layer: a 1 x 1 masked convolution (`channels` groups, each sees itself) to channels *
+// levels logits per pixel.
+struct HeadShape {
+  int32_t n, h, w, c, channels, levels;
+  Precision precision = Precision::kF32;
 
-  static constexpr int32_t kMostFronts = 1 << 16;  // in one program
-
-  int64_t pixels(int32_t n, int32_t h, int32_t w) const { return int64_t{n} * (pad + h) * (w + 2 * pad); }
+  int64_t pixels() const { return int64_t{n} * h * w; }
+  MaskedConv2dShape convolution() const {
+    const Window window = masked_square(1, OwnRow::kCentre);
+    return {{c, channels * levels, window, channels, Algorithm::kDirect, precision}, n, h, w};
+  }
 
   template <class V>
   void describe(V& v) {
+    v.number("n", n, 1, 1 << 20);
+    v.number("h", h, 1, 1 << 14);
+    v.number("w", w, 1, 1 << 14);
+    v.number("c", c, 1, 1 << 14);
+    v.number("channels", channels, 1, 256);
+    v.number("levels", levels, 2, 256);
+    v.precision("precision", precision);
+    v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
+    v.require(channels <= c, "there must be a hidden channel for every image channel");
+  }
+};
+
+// The pixels that an op computes: all pixels of images without a border, or, in the sampler, those that
+// are next at t = position + ahead. The position lies in device memory, so that a program can run again
+// and again; `ahead` lets one program compute many fronts. The sampler's tensors include their own zero
+// border: their shape is (N, pad + H, pad + W + pad, channels), and pixel (i, j) lies at row pad + i,
+// column pad + j.
+struct Region {
+  enum class Pixels : int32_t {
+    kImage = 0,
+    kFront = 1,  // the pixels (i, j) with j + slope * i = t
+    kRow = 2,    // row t / slope if slope divides t, and no pixels otherwise
+  };
+  static constexpr int32_t kMostFronts = 1 << 16;  // in one program
+  static constexpr int32_t kAllGroups = -1;
+
+  Pixels pixels = Pixels::kImage;
+  int32_t pad = 0;  // at least the reach of every window
+  int32_t slope = 1;
+  int32_t ahead = 0;
+  int32_t group = kAllGroups;  // the channel group whose output channels are computed
+
+  bool is_image() const { return pixels == Pixels::kImage; }
+  // The number of pixels in memory.
+  int64_t count(int32_t n, int32_t h, int32_t w) const {
+    return is_image() ? int64_t{n} * h * w : int64_t{n} * (pad + h) * (w + 2 * pad);
+  }
+
+  template <class V>
+  void describe(V& v, int32_t groups) {
+    v.choice("pixels", pixels, 3);
     v.number("pad", pad, 0, 15);
-    v.number("slope", slope, 1, 16);
+    v.number("slope", slope, 1, 1 << 14);
+    v.number("ahead", ahead, 0, kMostFronts - 1);
+    v.number("group", group, -1, groups - 1);
+    v.require(!is_image() || (pad == 0 && ahead == 0 && group == kAllGroups),
+              "whole images have no border, no position and all channel groups");
   }
 };
 

@@ -80,12 +80,9 @@ struct FilterPack {
   FilterShape shape;
   Direction direction;
 
-  // In a command buffer a filter has the same numbers as a convolution; packing does not use n, h and w.
   template <class V>
   void describe(V& v) {
-    MaskedConv2dShape convolution{shape, 1, 1, 1};
-    convolution.describe(v);
-    shape = static_cast<const FilterShape&>(convolution);
+    shape.describe(v);
     v.choice("direction", direction, 2);
   }
 };
@@ -113,14 +110,18 @@ struct MaskedConv2dPack {
   }
 };
 
-// y = conv(x, weight * mask) + bias, followed by ReLU if `relu` is set. ReLU keeps NaN. With `float_y`, y
-// is float32 in every precision, because these logits are returned to the user.
-struct MaskedConv2dForward {
-  const void* x;       // (N, H, W, C)
-  const void* packed;  // forward
-  const float* bias;   // (K)
-  void* y;             // (N, H, W, K)
+// y = conv(x, weight * mask) + bias + add, followed by ReLU if `relu` is set. ReLU keeps NaN. With
+// `float_y`, y is float32 in every precision, because these logits are returned to the user. An output has
+// the same bits in every region, if the algorithm is direct.
+struct MaskedConv2d {
+  const void* x;            // (N, H, W, C), with border in a region
+  const void* packed;       // forward
+  const float* bias;        // (K) or null
+  const void* add;          // like y, or null
+  const int32_t* position;  // (1), null for whole images
+  void* y;                  // (N, H, W, K), with border in a region
   MaskedConv2dShape shape;
+  Region region;
   int32_t relu;
   int32_t float_y = 0;
 
@@ -129,20 +130,38 @@ struct MaskedConv2dForward {
   template <class V>
   void describe(V& v) {
     shape.describe(v);
+    region.describe(v, shape.channel_groups);
     v.number("relu", relu, 0, 1);
     v.number("floatY", float_y, 0, 1);
-    v.activation_input("x", x, shape.x_count(), shape.precision);
+    const Window& window = shape.window;
+    const int32_t most = window.left > window.right() ? window.left : window.right();
+    v.require(region.is_image() || (region.pad >= window.above && region.pad >= most),
+              "pad must be at least the reach of the window");
+    v.require(region.is_image() || region.slope > window.right(), "slope must exceed the reach to the right");
+    v.require(region.is_image() || shape.algorithm == Algorithm::kDirect,
+              "regions run the direct algorithm only");
+    v.require(region.is_image() || !float_y, "float32 outputs are for whole images");
+    const int64_t pixels = region.count(shape.n, shape.h, shape.w);
+    v.activation_input("x", x, pixels * shape.c, shape.precision);
     v.packed_input("packed", packed, shape, Direction::kForward);
-    v.input("bias", bias, shape.k);
-    v.activation_output("y", y, shape.y_count(), y_precision());
+    v.optional_input("bias", bias, shape.k);
+    v.optional_activation_input("add", add, pixels * shape.k, y_precision());
+    v.optional_input("position", position, 1);
+    v.require((position != nullptr) != region.is_image(),
+              "a region needs a position, whole images have none");
+    if (region.is_image())
+      v.activation_output("y", y, pixels * shape.k, y_precision());
+    else
+      v.activation_in_out("y", y, pixels * shape.k, y_precision());
   }
 };
 
-// grad_x = the gradient of the input. If `relu_output` is given, grad_x is 0 where relu_output <= 0: the
-// input was then the output of a ReLU, and this is the gradient before it.
+// grad_x = the gradient of the input + add. If `relu_output` is given, grad_x is 0 where relu_output <= 0:
+// the input was then the output of a ReLU, and this is the gradient before it.
 struct MaskedConv2dBackwardInput {
   const void* grad_y;       // (N, H, W, K)
   const void* packed;       // backward
+  const void* add;          // (N, H, W, C) or null
   const void* relu_output;  // (N, H, W, C) or null
   void* grad_x;             // (N, H, W, C)
   MaskedConv2dShape shape;
@@ -152,6 +171,7 @@ struct MaskedConv2dBackwardInput {
     shape.describe(v);
     v.activation_input("gradY", grad_y, shape.y_count(), shape.precision);
     v.packed_input("packed", packed, shape, Direction::kBackward);
+    v.optional_activation_input("add", add, shape.x_count(), shape.precision);
     v.optional_activation_input("reluOutput", relu_output, shape.x_count(), shape.precision);
     v.activation_output("gradX", grad_x, shape.x_count(), shape.precision);
   }
@@ -163,7 +183,7 @@ struct MaskedConv2dBackwardWeight {
   const void* x;       // (N, H, W, C)
   const void* grad_y;  // (N, H, W, K)
   float* grad_weight;  // (K, C, R, S)
-  float* grad_bias;    // (K)
+  float* grad_bias;    // (K) or null
   MaskedConv2dShape shape;
 
   template <class V>
@@ -172,84 +192,67 @@ struct MaskedConv2dBackwardWeight {
     v.activation_input("x", x, shape.x_count(), shape.precision);
     v.activation_input("gradY", grad_y, shape.y_count(), shape.precision);
     v.output("gradWeight", grad_weight, shape.weight_count());
-    v.output("gradBias", grad_bias, shape.k);
+    v.optional_output("gradBias", grad_bias, shape.k);
   }
 };
 
-// The model's last layer and its loss: a 1 x 1 masked convolution (mask B, `channels` groups) to channels
-// * levels logits, and the cross-entropy of each image against `level` in nats. The logits exist only in
-// scratch memory.
-struct SoftmaxCrossEntropy {
-  const void* x;         // (N, H, W, C)
-  const void* packed;    // forward, kernel_size 1, direct
-  const float* bias;     // (channels * levels)
-  const uint8_t* level;  // (N, H, W, channels), values >= levels count as levels - 1
-  double* nats;          // (N)
-  int32_t n, h, w, c, channels, levels;
+// y = a + b, and 0 where relu_output <= 0 if that is given: the gradient of a tensor whose parts no other
+// op adds up.
+struct Accumulate {
+  const void* a;            // (count)
+  const void* b;            // (count) or null
+  const void* relu_output;  // (count) or null
+  void* y;                  // (count)
+  int32_t count;
   Precision precision = Precision::kF32;
-
-  MaskedConv2dShape head() const {
-    return {{c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect, precision}, n, h, w};
-  }
 
   template <class V>
   void describe(V& v) {
-    v.number("n", n, 1, 1 << 20);
-    v.number("h", h, 1, 1 << 14);
-    v.number("w", w, 1, 1 << 14);
-    v.number("c", c, 1, 1 << 14);
-    v.number("channels", channels, 1, 256);
-    v.number("levels", levels, 2, 256);
+    v.number("count", count, 1, INT32_MAX);
     v.precision("precision", precision);
-    v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
-    v.require(channels <= c, "there must be a hidden channel for every image channel");
-    v.activation_input("x", x, head().x_count(), precision);
-    v.packed_input("packed", packed, head(), Direction::kForward);
-    v.input("bias", bias, int64_t{channels} * levels);
-    v.input("level", level, int64_t{n} * h * w * channels);
-    v.output("nats", nats, n);
+    v.activation_input("a", a, count, precision);
+    v.optional_activation_input("b", b, count, precision);
+    v.optional_activation_input("reluOutput", relu_output, count, precision);
+    v.activation_output("y", y, count, precision);
   }
 };
 
-// SoftmaxCrossEntropy, and the gradients of the mean of its nats over N * H * W * channels. x is the output
-// of a ReLU, and grad_x is the gradient before it: 0 where x <= 0.
-struct SoftmaxCrossEntropyBackward {
+// The head's logits and the cross-entropy of each image against `level` in nats. The logits exist only in
+// scratch memory. In training it also computes the gradients of the mean of the nats over N * H * W *
+// channels; if x is the output of a ReLU, it is also given as `relu_output`, and grad_x is the gradient
+// before that ReLU.
+struct SoftmaxCrossEntropy {
   const void* x;                // (N, H, W, C)
   const void* packed;           // forward
-  const void* packed_backward;  // backward
+  const void* packed_backward;  // backward; null unless training
   const float* bias;            // (channels * levels)
-  const uint8_t* level;         // (N, H, W, channels)
+  const uint8_t* level;         // (N, H, W, channels), values >= levels count as levels - 1
+  const void* relu_output;      // (N, H, W, C) or null
   double* nats;                 // (N)
-  void* grad_x;                 // (N, H, W, C), multiplied by gradient_scale
-  float* grad_weight;           // (channels * levels, C, 1, 1)
-  float* grad_bias;             // (channels * levels)
-  int32_t n, h, w, c, channels, levels;
-  Precision precision = Precision::kF32;
+  void* grad_x;                 // (N, H, W, C), multiplied by gradient_scale; null unless training
+  float* grad_weight;           // (channels * levels, C, 1, 1); null unless training
+  float* grad_bias;             // (channels * levels); null unless training
+  HeadShape shape;
 
-  MaskedConv2dShape head() const {
-    return {{c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect, precision}, n, h, w};
-  }
+  bool training() const { return grad_x != nullptr; }
 
   template <class V>
   void describe(V& v) {
-    v.number("n", n, 1, 1 << 20);
-    v.number("h", h, 1, 1 << 14);
-    v.number("w", w, 1, 1 << 14);
-    v.number("c", c, 1, 1 << 14);
-    v.number("channels", channels, 1, 256);
-    v.number("levels", levels, 2, 256);
-    v.precision("precision", precision);
-    v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
-    v.require(channels <= c, "there must be a hidden channel for every image channel");
-    v.activation_input("x", x, head().x_count(), precision);
-    v.packed_input("packed", packed, head(), Direction::kForward);
-    v.packed_input("packedBackward", packed_backward, head(), Direction::kBackward);
-    v.input("bias", bias, int64_t{channels} * levels);
-    v.input("level", level, int64_t{n} * h * w * channels);
-    v.output("nats", nats, n);
-    v.activation_output("gradX", grad_x, head().x_count(), precision);
-    v.output("gradWeight", grad_weight, head().weight_count());
-    v.output("gradBias", grad_bias, int64_t{channels} * levels);
+    shape.describe(v);
+    const MaskedConv2dShape convolution = shape.convolution();
+    v.activation_input("x", x, convolution.x_count(), shape.precision);
+    v.packed_input("packed", packed, convolution, Direction::kForward);
+    v.optional_packed_input("packedBackward", packed_backward, convolution, Direction::kBackward);
+    v.input("bias", bias, convolution.k);
+    v.input("level", level, shape.pixels() * shape.channels);
+    v.optional_activation_input("reluOutput", relu_output, convolution.x_count(), shape.precision);
+    v.output("nats", nats, shape.n);
+    v.optional_activation_output("gradX", grad_x, convolution.x_count(), shape.precision);
+    v.optional_output("gradWeight", grad_weight, convolution.weight_count());
+    v.optional_output("gradBias", grad_bias, convolution.k);
+    v.require((packed_backward != nullptr) == training() && (grad_weight != nullptr) == training() &&
+                  (grad_bias != nullptr) == training() && (relu_output == nullptr || training()),
+              "the operands of training must be given together");
   }
 };
 
@@ -305,42 +308,13 @@ struct Zero {
   }
 };
 
-// Computes one hidden layer with ReLU at the pixels of the front, for the output channels of one group. It
-// gives the same bits as MaskedConv2dForward with Algorithm::kDirect.
-struct MaskedConv2dFront {
-  const void* x;            // with border, C channels
-  const void* packed;       // forward, direct
-  const float* bias;        // (K)
-  const int32_t* position;  // (1)
-  void* y;                  // with border, K channels
-  MaskedConv2dShape shape;
-  FrontShape front;
-  int32_t group;
-  int32_t ahead = 0;
-
-  template <class V>
-  void describe(V& v) {
-    shape.describe(v);
-    front.describe(v);
-    v.number("group", group, 0, shape.channel_groups - 1);
-    v.number("ahead", ahead, 0, FrontShape::kMostFronts - 1);
-    v.require(front.pad >= shape.kernel_size / 2, "pad must be at least kernelSize / 2");
-    v.require(front.slope > front.pad, "slope must exceed pad");
-    v.require(shape.algorithm == Algorithm::kDirect, "the front runs the direct algorithm only");
-    v.activation_input("x", x, front.pixels(shape.n, shape.h, shape.w) * shape.c, shape.precision);
-    v.packed_input("packed", packed, shape, Direction::kForward);
-    v.input("bias", bias, shape.k);
-    v.input("position", position, 1);
-    v.activation_in_out("y", y, front.pixels(shape.n, shape.h, shape.w) * shape.k, shape.precision);
-  }
-};
-
-// Draws one image channel at the pixels of the front: the first v with cumsum(softmax(logits /
-// temperature))[v] > u. Temperature 0 takes the argmax. Pixels marked in `known` keep their level. The
-// drawn level is written to `level` and, as level / (levels - 1), to the network's input `image`.
+// Draws one image channel, the region's group, at the pixels of the front: the first v with
+// cumsum(softmax(logits / temperature))[v] > u. Temperature 0 takes the argmax. Pixels marked in `known`
+// keep their level. The drawn level is written to `level` and, as level / (levels - 1), to the network's
+// input `image`.
 struct SampleFront {
   const void* x;             // with border, C channels: the last hidden layer
-  const void* packed;        // forward, kernel_size 1, direct
+  const void* packed;        // forward
   const float* bias;         // (channels * levels)
   const float* uniforms;     // (N, H, W, channels)
   const float* temperature;  // (1)
@@ -349,41 +323,27 @@ struct SampleFront {
   uint8_t* level;            // (N, H, W, channels)
   void* image;               // with border, `channels` channels
   float* logits;             // (N, H, W, channels, levels) before the temperature, or null
-  int32_t n, h, w, c, channels, levels;
-  FrontShape front;
-  int32_t channel;
-  Precision precision = Precision::kF32;
-  int32_t ahead = 0;
-
-  MaskedConv2dShape head() const {
-    return {{c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect, precision}, n, h, w};
-  }
+  HeadShape shape;
+  Region region;
 
   template <class V>
   void describe(V& v) {
-    v.number("n", n, 1, 1 << 20);
-    v.number("h", h, 1, 1 << 14);
-    v.number("w", w, 1, 1 << 14);
-    v.number("c", c, 1, 1 << 14);
-    v.number("channels", channels, 1, 256);
-    v.number("levels", levels, 2, 256);
-    v.precision("precision", precision);
-    v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
-    v.require(channels <= c, "there must be a hidden channel for every image channel");
-    front.describe(v);
-    v.number("channel", channel, 0, channels - 1);
-    v.number("ahead", ahead, 0, FrontShape::kMostFronts - 1);
-    v.require(front.slope > front.pad, "slope must exceed pad");
-    v.activation_input("x", x, front.pixels(n, h, w) * c, precision);
-    v.packed_input("packed", packed, head(), Direction::kForward);
-    v.input("bias", bias, int64_t{channels} * levels);
-    v.input("uniforms", uniforms, int64_t{n} * h * w * channels);
+    shape.describe(v);
+    region.describe(v, shape.channels);
+    v.require(region.pixels == Region::Pixels::kFront && region.group != Region::kAllGroups,
+              "levels are drawn on fronts, one channel at a time");
+    const int64_t bordered = region.count(shape.n, shape.h, shape.w);
+    const int64_t values = shape.pixels() * shape.channels;
+    v.activation_input("x", x, bordered * shape.c, shape.precision);
+    v.packed_input("packed", packed, shape.convolution(), Direction::kForward);
+    v.input("bias", bias, int64_t{shape.channels} * shape.levels);
+    v.input("uniforms", uniforms, values);
     v.input("temperature", temperature, 1);
     v.input("position", position, 1);
-    v.optional_input("known", known, int64_t{n} * h * w);
-    v.in_out("level", level, int64_t{n} * h * w * channels);
-    v.activation_in_out("image", image, front.pixels(n, h, w) * channels, precision);
-    v.optional_output("logits", logits, int64_t{n} * h * w * channels * levels);
+    v.optional_input("known", known, shape.pixels());
+    v.in_out("level", level, values);
+    v.activation_in_out("image", image, bordered * shape.channels, shape.precision);
+    v.optional_output("logits", logits, values * shape.levels);
   }
 };
 
@@ -394,26 +354,25 @@ struct NextFront {
 
   template <class V>
   void describe(V& v) {
-    v.number("fronts", fronts, 1, FrontShape::kMostFronts);
+    v.number("fronts", fronts, 1, Region::kMostFronts);
     v.in_out("position", position, 1);
   }
 };
 
-#define PIXELCNN_OPS(X)          \
-  X(Binarise)                    \
-  X(Quantise)                    \
-  X(RandomUniform)               \
-  X(MaskedConv2dPack)            \
-  X(MaskedConv2dForward)         \
-  X(MaskedConv2dBackwardInput)   \
-  X(MaskedConv2dBackwardWeight)  \
-  X(SoftmaxCrossEntropy)         \
-  X(SoftmaxCrossEntropyBackward) \
-  X(GradientNorm)                \
-  X(Adam)                        \
-  X(Zero)                        \
-  X(MaskedConv2dFront)           \
-  X(SampleFront)                 \
+#define PIXELCNN_OPS(X)         \
+  X(Binarise)                   \
+  X(Quantise)                   \
+  X(RandomUniform)              \
+  X(MaskedConv2dPack)           \
+  X(MaskedConv2d)               \
+  X(MaskedConv2dBackwardInput)  \
+  X(MaskedConv2dBackwardWeight) \
+  X(Accumulate)                 \
+  X(SoftmaxCrossEntropy)        \
+  X(GradientNorm)               \
+  X(Adam)                       \
+  X(Zero)                       \
+  X(SampleFront)                \
   X(NextFront)
 
 }  // namespace pixelcnn

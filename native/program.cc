@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kMaxOps = 1 << 16;
 
-// Turns an op's name into that of TypeScript: "MaskedConv2dForward" -> "maskedConv2dForward".
+// Turns an op's name into that of TypeScript: "MaskedConv2dPack" -> "maskedConv2dPack".
 std::string camel_case(std::string name) {
   name[0] = static_cast<char>(name[0] - 'A' + 'a');
   return name;
@@ -28,7 +28,6 @@ class FiniteCheck {
   int64_t non_finite() const { return non_finite_; }
 
   void number(const char*, int32_t&, int64_t, int64_t) {}
-  void odd(const char*, int32_t&, int64_t, int64_t) {}
   template <class Enum>
   void choice(const char*, Enum&, int32_t) {}
   void precision(const char*, Precision&) {}
@@ -47,6 +46,8 @@ class FiniteCheck {
   void optional_activation_input(const char*, T*&, int64_t, Precision) {}
   template <class T>
   void packed_input(const char*, T*&, const FilterShape&, Direction) {}
+  template <class T>
+  void optional_packed_input(const char*, T*&, const FilterShape&, Direction) {}
   void packed_output(const char*, void*&, const FilterShape&, Direction) {}
   template <class T>
   void in_out(const char* name, T*& tensor, int64_t count) {
@@ -66,6 +67,9 @@ class FiniteCheck {
     if (precision == Precision::kBf16) return scan<uint16_t>(tensor, count, 0x7f80);
     if (precision == Precision::kF16) return scan<uint16_t>(tensor, count, 0x7c00);
     scan<uint32_t>(tensor, count, 0x7f800000);
+  }
+  void optional_activation_output(const char* name, void*& tensor, int64_t count, Precision precision) {
+    if (tensor != nullptr) activation_output(name, tensor, count, precision);
   }
   void activation_in_out(const char* name, void*& tensor, int64_t count, Precision precision) {
     activation_output(name, tensor, count, precision);
@@ -96,7 +100,7 @@ constexpr bool has_choice(const Op&) {
   return false;
 }
 bool is_not_direct(const MaskedConv2dShape& shape) { return shape.algorithm != Algorithm::kDirect; }
-bool has_choice(const MaskedConv2dForward& op) { return is_not_direct(op.shape); }
+bool has_choice(const MaskedConv2d& op) { return is_not_direct(op.shape); }
 bool has_choice(const MaskedConv2dBackwardInput& op) { return is_not_direct(op.shape); }
 bool has_choice(const MaskedConv2dBackwardWeight& op) { return is_not_direct(op.shape); }
 
@@ -112,10 +116,10 @@ const std::vector<std::string>& op_names() {
   return names;
 }
 
-MaskedConv2dShape decode_shape(std::span<const int32_t> wire) {
-  const std::string where = "shape";
+FilterShape decode_filter(std::span<const int32_t> wire) {
+  const std::string where = "filter";
   Decoder decoder(wire, {}, where);
-  MaskedConv2dShape shape{};
+  FilterShape shape{};
   shape.describe(decoder);
   decoder.finish();
   return shape;
@@ -157,15 +161,15 @@ Program::Program(std::span<const int32_t> commands, std::vector<std::shared_ptr<
     position += static_cast<size_t>(length);
   }
   for_each_op([this](const auto& op) { convolutions_ += has_choice(op) ? 1 : 0; });
-  inputs_ = regions(inputs, "input");
-  outputs_ = regions(outputs, "output");
+  inputs_ = ranges(inputs, "input");
+  outputs_ = ranges(outputs, "output");
 }
 
-std::vector<Region> Program::regions(std::span<const int32_t> wire, const char* what) const {
+std::vector<ArenaRange> Program::ranges(std::span<const int32_t> wire, const char* what) const {
   PIXELCNN_CHECK(wire.size() % 3 == 0, "ERR_PROGRAM",
                  std::string(what) + "s are triples (arena, block, bytes), got " +
                      text(static_cast<int64_t>(wire.size())) + " integers");
-  std::vector<Region> result;
+  std::vector<ArenaRange> result;
   for (size_t i = 0; i < wire.size(); i += 3) {
     const int64_t offset = int64_t{wire[i + 1]} * kBlockBytes;
     const int64_t bytes = wire[i + 2];

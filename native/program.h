@@ -18,7 +18,7 @@ namespace pixelcnn {
 inline constexpr int64_t kBlockBytes = 256;
 
 // A part of an arena that a run fills before its first op, or returns after its last one.
-struct Region {
+struct ArenaRange {
   std::byte* data;
   int64_t bytes;
 };
@@ -39,8 +39,8 @@ struct Choices {
   int32_t of;    // convolutions whose algorithm the backend chooses
 };
 
-// Decodes and checks the ten integers of a masked convolution's shape. Throws ERR_PROGRAM.
-MaskedConv2dShape decode_shape(std::span<const int32_t> wire);
+// Decodes and checks the integers of a filter's shape. Throws ERR_PROGRAM.
+FilterShape decode_filter(std::span<const int32_t> wire);
 
 // Returns the names of the ops; an op's id is its index.
 const std::vector<std::string>& op_names();
@@ -49,12 +49,12 @@ class Program {
  public:
   // `commands` holds for each op its id, the number of integers that follow, its numbers, and (arena,
   // block) for each tensor, with arena -1 for an absent one. `inputs` and `outputs` hold (arena, block,
-  // bytes) for each region. Throws ERR_PROGRAM naming the op and the field.
+  // bytes) for each range. Throws ERR_PROGRAM naming the op and the field.
   Program(std::span<const int32_t> commands, std::vector<std::shared_ptr<Arena>> arenas,
           std::span<const int32_t> inputs, std::span<const int32_t> outputs);
 
-  const std::vector<Region>& inputs() const { return inputs_; }
-  const std::vector<Region>& outputs() const { return outputs_; }
+  const std::vector<ArenaRange>& inputs() const { return inputs_; }
+  const std::vector<ArenaRange>& outputs() const { return outputs_; }
   const std::shared_ptr<Backend>& backend() const { return backend_; }
 
   // Any thread may call this.
@@ -71,7 +71,7 @@ class Program {
                               PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X
                           >;
-  std::vector<Region> regions(std::span<const int32_t> wire, const char* what) const;
+  std::vector<ArenaRange> ranges(std::span<const int32_t> wire, const char* what) const;
   // Calls body(op) for every op; errors that it throws then name the op.
   template <class Body>
   void for_each_op(const Body& body);
@@ -81,8 +81,8 @@ class Program {
   std::shared_ptr<Backend> backend_;
   std::vector<std::shared_ptr<Arena>> arenas_;
   std::vector<Op> ops_;
-  std::vector<Region> inputs_;
-  std::vector<Region> outputs_;
+  std::vector<ArenaRange> inputs_;
+  std::vector<ArenaRange> outputs_;
   int64_t workspace_bytes_ = 0;
   int32_t convolutions_ = 0;
   std::atomic<int32_t> chosen_ = 0;

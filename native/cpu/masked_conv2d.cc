@@ -15,17 +15,17 @@ namespace {
 // Whether Winograd is used. With Algorithm::kAuto it is, if there are at least `least` channels on both
 // sides.
 bool prefers_winograd(const FilterShape& shape, int least) {
-  if (shape.algorithm == Algorithm::kDirect || !has_winograd(shape.kernel_size)) return false;
+  if (shape.algorithm == Algorithm::kDirect || !has_winograd(shape.window)) return false;
   return shape.algorithm == Algorithm::kWinograd || (shape.c >= least && shape.k >= least);
 }
 
 // These limits were measured: with fewer channels the transforms cost more than the products that they
 // save.
 bool uses_winograd(const FilterShape& shape) {
-  return prefers_winograd(shape, shape.kernel_size == 3 ? 48 : 16);
+  return prefers_winograd(shape, shape.window.rows == 3 ? 48 : 16);
 }
 bool gradient_uses_winograd(const FilterShape& shape) {
-  return prefers_winograd(shape, shape.kernel_size == 3 ? 96 : shape.kernel_size == 5 ? 24 : 16);
+  return prefers_winograd(shape, shape.window.rows == 3 ? 96 : shape.window.rows == 5 ? 24 : 16);
 }
 
 // Returns the rows of a strip, a part of an image that is copied with its zero padding. They are so few that
@@ -35,9 +35,15 @@ int strip_rows(const MaskedConv2dShape& shape) {
   return static_cast<int>(smaller<int64_t>(shape.h, larger<int64_t>(4, smaller<int64_t>(14, rows))));
 }
 
+// A window of one column needs no padding beside the image, and runs on the image itself.
+bool uses_strips(const Window& window) { return window.columns > 1; }
+
+// Returns the distance in pixels between the rows of a strip.
+int strip_pitch(const MaskedConv2dShape& shape) { return shape.w + shape.window.columns - 1; }
+
 int64_t strip_floats(const MaskedConv2dShape& shape, int rows, int channels) {
-  const int radius = shape.kernel_size / 2;
-  return radius == 0 ? 0 : round_up(int64_t{rows + radius} * (shape.w + 2 * radius) * channels, 16);
+  if (!uses_strips(shape.window)) return 0;
+  return round_up(int64_t{rows + shape.window.above} * strip_pitch(shape) * channels, 16);
 }
 
 int64_t direct_workspace(const MaskedConv2dShape& shape, Direction direction, int threads) {
@@ -50,7 +56,8 @@ void direct_convolve(const Convolution& conv, Context& context) {
   const PanelLayout layout(shape, conv.direction);
   const int inputs = layout.inputs(), outputs = layout.outputs();
   const int sign = conv.direction == Direction::kForward ? 1 : -1;
-  const int radius = shape.kernel_size / 2, w = shape.w, pitch = w + 2 * radius, panels = layout.panels();
+  const Window& window = shape.window;
+  const int w = shape.w, pitch = strip_pitch(shape), panels = layout.panels();
   const int rows = strip_rows(shape);
   const int64_t strips = divide_up(shape.h, rows), scratch = strip_floats(shape, rows, inputs);
   const float* weights = static_cast<const float*>(conv.packed);
@@ -60,15 +67,17 @@ void direct_convolve(const Convolution& conv, Context& context) {
     const int begin = static_cast<int>(task % strips) * rows, end = smaller(begin + rows, shape.h);
     const float* x = conv.x + image * shape.h * w * inputs;
     const float* origin = x + int64_t{begin} * w * inputs;  // points to pixel (begin, 0)
-    if (radius > 0) {
+    if (uses_strips(window)) {
       float* strip = reinterpret_cast<float*>(context.workspace) + thread * scratch;
-      const int above = sign > 0 ? radius : 0;
-      copy_strip(x, shape.h, w, inputs, begin - above, end - begin + radius, radius, strip);
-      origin = strip + (int64_t{above} * pitch + radius) * inputs;
+      const int above = sign > 0 ? window.above : 0;
+      const int before = sign > 0 ? window.left : window.right();
+      copy_strip(x, shape.h, w, inputs, begin - above, end - begin + window.above, before,
+                 window.columns - 1 - before, strip);
+      origin = strip + (int64_t{above} * pitch + before) * inputs;
     }
     for (int index = 0; index < panels; ++index) {
       const Panel panel = layout.panel(index);
-      TapList taps(shape.kernel_size, inputs, panel, pitch, sign);
+      TapList taps(window, inputs, panel, pitch, sign);
       for_each_run(w, kBlockPixels, [&](int column, int pixels) {
         taps.crop(column, pixels, w);
         const Block block = ConvolveBlocks::get(pixels, panel.vectors);
@@ -78,11 +87,12 @@ void direct_convolve(const Convolution& conv, Context& context) {
           const BlockOutput out = {conv.y + at,
                                    outputs,
                                    conv.bias ? conv.bias + panel.first : nullptr,
+                                   conv.add ? conv.add + at : nullptr,
                                    conv.relu_output ? conv.relu_output + at : nullptr,
                                    panel.channels,
                                    conv.relu};
           taps.run(block, origin + (int64_t{row - begin} * pitch + column) * inputs, inputs,
-                   weights + layout.offset(panel), larger(0, radius - rows_inside), out);
+                   weights + layout.offset(panel), larger(0, window.above - rows_inside), out);
         }
       });
     }
@@ -93,7 +103,7 @@ void direct_pack(const FilterPack& filter, Context& context) {
   const FilterShape& shape = filter.shape;
   const PanelLayout layout(shape, filter.direction);
   const bool forward = filter.direction == Direction::kForward;
-  const int64_t window = shape.kernel_size * shape.kernel_size;
+  const int64_t window = shape.window.weights();
   const int64_t output_stride = forward ? shape.c * window : window;
   const int64_t input_stride = forward ? window : shape.c * window;
   const int inputs = layout.inputs(), taps = layout.taps();
@@ -130,7 +140,7 @@ int gradient_parts(const MaskedConv2dShape& shape, const PanelLayout& layout) {
 int gradient_rows(const MaskedConv2dShape& shape) { return smaller(shape.h, larger(1, 112 / shape.w)); }
 
 bool gradient_on_strips(const MaskedConv2dShape& shape) {
-  return shape.c < kTileChannels && shape.kernel_size > 1;
+  return shape.c < kTileChannels && uses_strips(shape.window);
 }
 
 int64_t direct_gradient_workspace(const MaskedConv2dShape& shape, int threads) {
@@ -143,26 +153,24 @@ int64_t direct_gradient_workspace(const MaskedConv2dShape& shape, int threads) {
 // Adds the weight gradient of rows [begin, begin + rows) of one image to `sums`, for one panel.
 void add_gradient_by_tap(const MaskedConv2dShape& shape, const Panel& panel, const float* x,
                          const float* grad_y, int begin, int rows, float* sums) {
-  const int radius = shape.kernel_size / 2, w = shape.w, c = shape.c, k = shape.k;
+  const Window& window = shape.window;
+  const int w = shape.w, c = shape.c, k = shape.k, taps = window.taps();
   for (int channel = 0; channel < c; channel += kTileChannels) {
-    int tap = 0;
-    for (int dy = -radius; dy <= 0; ++dy) {
-      const int skip = larger(0, -dy - begin);
-      for (int dx = -radius; dx <= (dy < 0 ? radius : 0); ++dx, ++tap) {
-        const int channels = smaller(kTileChannels, (dy == 0 && dx == 0 ? panel.centre_end : c) - channel);
-        const int left = larger(0, -dx), pixels = w - left - larger(0, dx);
-        if (skip >= rows || channels <= 0 || pixels <= 0) continue;
-        const TileInput in = {x + (int64_t{begin + skip + dy} * w + left + dx) * c + channel,
-                              c,
-                              int64_t{w} * c,
-                              grad_y + (int64_t{begin + skip} * w + left) * k + panel.first,
-                              k,
-                              int64_t{w} * k,
-                              rows - skip,
-                              pixels,
-                              panel.channels};
-        accumulate(in, channels, panel.vectors, sums + (int64_t{tap} * c + channel) * panel.width());
-      }
+    for (int tap = 0; tap < taps; ++tap) {
+      const int dy = tap / window.columns - window.above, dx = tap % window.columns - window.left;
+      const int channels = smaller(kTileChannels, (tap == taps - 1 ? panel.centre_end : c) - channel);
+      const int skip = larger(0, -dy - begin), left = larger(0, -dx), pixels = w - left - larger(0, dx);
+      if (skip >= rows || channels <= 0 || pixels <= 0) continue;
+      const TileInput in = {x + (int64_t{begin + skip + dy} * w + left + dx) * c + channel,
+                            c,
+                            int64_t{w} * c,
+                            grad_y + (int64_t{begin + skip} * w + left) * k + panel.first,
+                            k,
+                            int64_t{w} * k,
+                            rows - skip,
+                            pixels,
+                            panel.channels};
+      accumulate(in, channels, panel.vectors, sums + (int64_t{tap} * c + channel) * panel.width());
     }
   }
 }
@@ -171,14 +179,16 @@ void add_gradient_by_tap(const MaskedConv2dShape& shape, const Panel& panel, con
 // contiguous, so a whole filter row is one run.
 void add_gradient_by_row(const MaskedConv2dShape& shape, const Panel& panel, const float* x,
                          const float* grad_y, int begin, int rows, float* strip, float* sums) {
-  const int radius = shape.kernel_size / 2, w = shape.w, c = shape.c, k = shape.k;
-  const int64_t pitch = int64_t{w + 2 * radius} * c;
-  copy_strip(x, shape.h, w, c, begin - radius, rows + radius, radius, strip);
-  for (int dy = -radius; dy <= 0; ++dy) {
-    const int skip = larger(0, -dy - begin);
+  const Window& window = shape.window;
+  const int w = shape.w, c = shape.c, k = shape.k, taps = window.taps();
+  const int64_t pitch = int64_t{strip_pitch(shape)} * c;
+  copy_strip(x, shape.h, w, c, begin - window.above, rows + window.above, window.left, window.right(), strip);
+  for (int row = 0; row * window.columns < taps; ++row) {
+    const int skip = larger(0, window.above - row - begin);
     if (skip >= rows) continue;
-    const int channels = dy < 0 ? shape.kernel_size * c : radius * c + panel.centre_end;
-    const TileInput in = {strip + (radius + dy + skip) * pitch,
+    const int rest = taps - row * window.columns;  // taps from the beginning of this filter row on
+    const int channels = rest > window.columns ? window.columns * c : (rest - 1) * c + panel.centre_end;
+    const TileInput in = {strip + (row + skip) * pitch,
                           c,
                           pitch,
                           grad_y + int64_t{begin + skip} * w * k + panel.first,
@@ -187,8 +197,7 @@ void add_gradient_by_row(const MaskedConv2dShape& shape, const Panel& panel, con
                           rows - skip,
                           w,
                           panel.channels};
-    accumulate(in, channels, panel.vectors,
-               sums + int64_t{radius + dy} * shape.kernel_size * c * panel.width());
+    accumulate(in, channels, panel.vectors, sums + int64_t{row} * window.columns * c * panel.width());
   }
 }
 
@@ -218,8 +227,9 @@ void direct_gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
         } else {
           add_gradient_by_tap(shape, panel, x, grad_y, begin, rows, sums);
         }
-        add_columns(grad_y + int64_t{begin} * shape.w * shape.k + panel.first, shape.k,
-                    int64_t{rows} * shape.w, panel.channels, bias);
+        if (op.grad_bias)
+          add_columns(grad_y + int64_t{begin} * shape.w * shape.k + panel.first, shape.k,
+                      int64_t{rows} * shape.w, panel.channels, bias);
       }
     }
   });
@@ -250,12 +260,13 @@ void run(const MaskedConv2dPack& op, Context& context) {
   }
 }
 
-int64_t workspace(const MaskedConv2dForward& op, int threads) {
-  return convolve_workspace(op.shape, Direction::kForward, threads);
+int64_t workspace(const MaskedConv2d& op, int threads) {
+  return op.region.is_image() ? convolve_workspace(op.shape, Direction::kForward, threads) : 0;
 }
-void run(const MaskedConv2dForward& op, Context& context) {
-  convolve({op.shape, Direction::kForward, static_cast<const float*>(op.x), op.packed, op.bias, nullptr,
-            op.relu != 0, static_cast<float*>(op.y)},
+void run(const MaskedConv2d& op, Context& context) {
+  if (!op.region.is_image()) return convolve_region(op, context);
+  convolve({op.shape, Direction::kForward, static_cast<const float*>(op.x), op.packed, op.bias,
+            static_cast<const float*>(op.add), nullptr, op.relu != 0, static_cast<float*>(op.y)},
            context);
 }
 
@@ -264,7 +275,8 @@ int64_t workspace(const MaskedConv2dBackwardInput& op, int threads) {
 }
 void run(const MaskedConv2dBackwardInput& op, Context& context) {
   convolve({op.shape, Direction::kBackward, static_cast<const float*>(op.grad_y), op.packed, nullptr,
-            static_cast<const float*>(op.relu_output), false, static_cast<float*>(op.grad_x)},
+            static_cast<const float*>(op.add), static_cast<const float*>(op.relu_output), false,
+            static_cast<float*>(op.grad_x)},
            context);
 }
 

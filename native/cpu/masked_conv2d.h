@@ -5,14 +5,15 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// Forward: y = conv(x) + bias, then ReLU if `relu`. Backward: y is the gradient of the input, and 0 where
-// relu_output <= 0.
+// Forward: y = conv(x) + bias + add, then ReLU if `relu`. Backward: y is the gradient of the input + add,
+// and 0 where relu_output <= 0.
 struct Convolution {
   const MaskedConv2dShape& shape;
   Direction direction;
   const float* x;
   const void* packed;
   const float* bias;         // or null
+  const float* add;          // like y, or null
   const float* relu_output;  // or null
   bool relu;
   float* y;
@@ -20,5 +21,8 @@ struct Convolution {
   int inputs() const { return direction == Direction::kForward ? shape.c : shape.k; }
   int outputs() const { return direction == Direction::kForward ? shape.k : shape.c; }
 };
+
+// Computes the pixels of a region that is not the whole image.
+void convolve_region(const MaskedConv2d& op, Context& context);
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

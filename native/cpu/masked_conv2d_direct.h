@@ -17,8 +17,9 @@ struct Tap {
 // Says where a block of outputs is written, and what is applied to it before.
 struct BlockOutput {
   float* y;
-  ptrdiff_t stride;          // in floats, from one pixel to the next, of y and of relu_output
+  ptrdiff_t stride;          // in floats, from one pixel to the next, of y, add and relu_output
   const float* bias;         // or null
+  const float* add;          // or null; it is added after the products
   const float* relu_output;  // or null; y is 0 where it is <= 0
   int channels;              // without the padding lanes of the panel
   bool relu;
@@ -56,6 +57,7 @@ __attribute__((always_inline)) inline void store_block(const Vector (&sum)[kPixe
       // Adding 0 turns -0 into +0, so skipping a tap at the border and multiplying a padding zero give the
       // same bits.
       Vector r = sum[p][v] + splat(0.0f);
+      if (out.add) r += load_partial(out.add + p * out.stride + v * kLanes, lanes);
       if (out.relu) r = r < Vector{} ? Vector{} : r;
       if (out.relu_output)
         r = load_partial(out.relu_output + p * out.stride + v * kLanes, lanes) <= Vector{} ? Vector{} : r;

@@ -87,12 +87,12 @@ inline int64_t partial_gradient_floats(const PanelLayout& layout) {
 }
 
 // Adds `parts` partial gradients in order and writes grad_weight (K, C, R, S), with 0 under the mask, and
-// grad_bias.
+// grad_bias unless it is null.
 inline void reduce_gradients(const MaskedConv2dShape& shape, const float* partial, int parts,
                              float* grad_weight, float* grad_bias, ThreadPool& pool) {
   const PanelLayout layout(shape, Direction::kForward);
   const int64_t stride = partial_gradient_floats(layout);
-  const int window = shape.kernel_size * shape.kernel_size, taps = layout.taps();
+  const int window = shape.window.weights(), taps = layout.taps();
   constexpr int kChannels = 8;
   const int64_t channel_tasks = divide_up(shape.c, kChannels);
   pool.run(layout.panels() * channel_tasks, [&](int64_t task, int) {
@@ -117,7 +117,7 @@ inline void reduce_gradients(const MaskedConv2dShape& shape, const float* partia
           for (int tap = live; tap < window; ++tap) out[lane * int64_t{shape.c} * window + tap] = 0;
         }
       }
-      if (begin == 0) {
+      if (begin == 0 && grad_bias) {
         store_partial(grad_bias + panel.first + v * kLanes, sum(layout.weights() + panel.column + v * kLanes),
                       lanes);
       }

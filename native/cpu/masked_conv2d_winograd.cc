@@ -57,6 +57,7 @@ void multiply_planes(const WinogradStrip<Tiles>& scratch, const WinogradWeights<
                                scratch.columns_out,
                                nullptr,
                                nullptr,
+                               nullptr,
                                vectors * kLanes,
                                false};
       MultiplyBlocks::get(count, vectors)(x + int64_t{tile} * scratch.columns_in, scratch.columns_in, taps,
@@ -101,6 +102,7 @@ void store_tile(const Convolution& conv, int64_t image, int y, int x, int channe
       if (r >= rows || q >= columns) continue;
       const int64_t at = ((image * conv.shape.h + y + r) * conv.shape.w + x + q) * outputs + channel;
       Vector value = tile[r][q];
+      if (conv.add) value += load_partial(conv.add + at, lanes);
       if (conv.relu) value = value < Vector{} ? Vector{} : value;
       if (conv.relu_output) value = load_partial(conv.relu_output + at, lanes) <= Vector{} ? Vector{} : value;
       store_partial(conv.y + at, value, lanes);
@@ -151,7 +153,7 @@ void convolve(const Convolution& conv, Context& context) {
 
 int64_t winograd_packed_bytes(const FilterShape& shape, Direction direction) {
   const bool forward = direction == Direction::kForward;
-  return with_winograd(shape.kernel_size, [&](auto tiles) {
+  return with_winograd(shape.window.rows, [&](auto tiles) {
     const WinogradWeights<decltype(tiles)> weights(nullptr, forward ? shape.c : shape.k,
                                                    forward ? shape.k : shape.c);
     return weights.floats() * int64_t{sizeof(float)};
@@ -159,12 +161,12 @@ int64_t winograd_packed_bytes(const FilterShape& shape, Direction direction) {
 }
 
 void winograd_pack(const FilterPack& filter, Context& context) {
-  with_winograd(filter.shape.kernel_size, [&](auto tiles) { pack<decltype(tiles)>(filter, context); });
+  with_winograd(filter.shape.window.rows, [&](auto tiles) { pack<decltype(tiles)>(filter, context); });
 }
 
 int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, int threads) {
   const bool forward = direction == Direction::kForward;
-  return with_winograd(shape.kernel_size, [&](auto tiles) {
+  return with_winograd(shape.window.rows, [&](auto tiles) {
     const WinogradStrip<decltype(tiles)> strip(nullptr, shape, forward ? shape.c : shape.k,
                                                forward ? shape.k : shape.c);
     return threads * strip.floats * int64_t{sizeof(float)};
@@ -172,7 +174,7 @@ int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, 
 }
 
 void winograd_convolve(const Convolution& conv, Context& context) {
-  with_winograd(conv.shape.kernel_size, [&](auto tiles) { convolve<decltype(tiles)>(conv, context); });
+  with_winograd(conv.shape.window.rows, [&](auto tiles) { convolve<decltype(tiles)>(conv, context); });
 }
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

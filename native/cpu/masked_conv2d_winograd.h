@@ -5,9 +5,9 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// Whether Winograd supports this kernel size. The functions below require that it does.
-constexpr bool has_winograd(int kernel_size) {
-  return kernel_size == 3 || kernel_size == 5 || kernel_size == 7;
+// Whether Winograd supports this window. The functions below require that it does.
+constexpr bool has_winograd(const Window& window) {
+  return window.is_masked_square() && (window.rows == 3 || window.rows == 5 || window.rows == 7);
 }
 
 int64_t winograd_packed_bytes(const FilterShape& shape, Direction direction);

@@ -102,6 +102,7 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
       Tiles::transform_gradient(grad_y, tile_row, scratch.tiles,
                                 at(scratch.y_upper, scratch.tiles, scratch.columns_y),
                                 at(scratch.y_centre, scratch.tiles, scratch.columns_y));
+      if (!op.grad_bias) return;
       float* bias = scratch.bias_rows.data + row * scratch.bias_rows.stride;
       std::memset(bias, 0, sizeof(float) * scratch.columns_y);
       const int y = tile_row * Tiles::kRows;
@@ -111,12 +112,12 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
     context.pool.run(kProducts, [&](int64_t task, int) {
       multiply_gradient(scratch, shape.c, rows, static_cast<int>(task), begin == 0);
     });
-    for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t row = 0; op.grad_bias && row < rows; ++row) {
       const float* bias = scratch.bias_rows.data + row * scratch.bias_rows.stride;
       for (int k = 0; k < shape.k; ++k) scratch.bias.data[k] += bias[k];
     }
   }
-  std::memcpy(op.grad_bias, scratch.bias.data, sizeof(float) * shape.k);
+  if (op.grad_bias) std::memcpy(op.grad_bias, scratch.bias.data, sizeof(float) * shape.k);
   context.pool.run(divide_up(shape.c, 8), [&](int64_t task, int) {
     const int begin = static_cast<int>(task) * 8;
     for (int k = 0; k < shape.k; k += kLanes) {
@@ -128,13 +129,13 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
 }  // namespace
 
 int64_t winograd_gradient_workspace(const MaskedConv2dShape& shape) {
-  return with_winograd(shape.kernel_size, [&](auto tiles) {
+  return with_winograd(shape.window.rows, [&](auto tiles) {
     return WinogradBatch<decltype(tiles)>(nullptr, shape).floats * int64_t{sizeof(float)};
   });
 }
 
 void winograd_gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
-  with_winograd(op.shape.kernel_size, [&](auto tiles) { gradient<decltype(tiles)>(op, context); });
+  with_winograd(op.shape.window.rows, [&](auto tiles) { gradient<decltype(tiles)>(op, context); });
 }
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

@@ -1,9 +1,9 @@
 // Draws one image channel at the pixels of the sampler's front, and moves the front on.
 #include <cstring>
 
-#include "front.h"
 #include "kernels.h"
 #include "masked_conv2d_taps.h"
+#include "region.h"
 #include "thread_pool.h"
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
@@ -34,32 +34,33 @@ int draw_level(float* logits, int levels, float temperature, float u) {
 }
 
 // Computes the logits of pixels [begin, begin + count) of the front in one image, and draws their levels.
-void sample_pixels(const SampleFront& op, const Front& front, int64_t image, int begin, int count,
+void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t image, int begin, int count,
                    float* logits) {
-  const MaskedConv2dShape head = op.head();
+  const MaskedConv2dShape head = op.shape.convolution();
   const PanelLayout layout(head, Direction::kForward);
-  const int levels = op.levels, channel = op.channel;
+  const int c = head.c, channels = op.shape.channels, levels = op.shape.levels, channel = op.region.group;
   for (int index = layout.first_panel(channel); index < layout.first_panel(channel + 1); ++index) {
     const Panel panel = layout.panel(index);
-    const TapList taps(1, op.c, panel, 0, 1);
+    const TapList taps(head.window, c, panel, 0, 1);
     const BlockOutput out = {logits + panel.first - channel * levels,
                              levels,
                              op.bias + panel.first,
                              nullptr,
+                             nullptr,
                              panel.channels,
                              false};
     taps.run(ConvolveBlocks::get(count, panel.vectors),
-             static_cast<const float*>(op.x) + front.padded_pixel(image, begin) * op.c,
-             int64_t{front.stride()} * op.c, static_cast<const float*>(op.packed) + layout.offset(panel), 0,
+             static_cast<const float*>(op.x) + front.padded_pixel(image, begin) * c,
+             int64_t{front.stride()} * c, static_cast<const float*>(op.packed) + layout.offset(panel), 0,
              out);
   }
   for (int index = begin; index < begin + count; ++index, logits += levels) {
-    const int64_t pixel = front.pixel(image, index), at = pixel * op.channels + channel;
+    const int64_t pixel = front.pixel(image, index), at = pixel * channels + channel;
     if (op.logits) std::memcpy(op.logits + at * levels, logits, sizeof(float) * levels);
     if (!(op.known && op.known[pixel])) {
       op.level[at] = static_cast<uint8_t>(draw_level(logits, levels, *op.temperature, op.uniforms[at]));
     }
-    static_cast<float*>(op.image)[front.padded_pixel(image, index) * op.channels + channel] =
+    static_cast<float*>(op.image)[front.padded_pixel(image, index) * channels + channel] =
         static_cast<float>(op.level[at]) / static_cast<float>(levels - 1);
   }
 }
@@ -67,18 +68,19 @@ void sample_pixels(const SampleFront& op, const Front& front, int64_t image, int
 }  // namespace
 
 int64_t workspace(const SampleFront& op, int threads) {
-  return threads * round_up(int64_t{kBlockPixels} * op.levels, 16) * int64_t{sizeof(float)};
+  return threads * round_up(int64_t{kBlockPixels} * op.shape.levels, 16) * int64_t{sizeof(float)};
 }
 
 void run(const SampleFront& op, Context& context) {
-  const Front front(op.front, op.h, op.w, add_fronts(*op.position, op.ahead));
+  const int n = op.shape.n;
+  const RegionPixels front(op.region, op.shape.h, op.shape.w, add_fronts(*op.position, op.region.ahead));
   if (front.count() == 0) return;
-  const int64_t shares = context.pool.threads(), scratch = round_up(int64_t{kBlockPixels} * op.levels, 16);
+  const int64_t shares = context.pool.threads(),
+                scratch = round_up(int64_t{kBlockPixels} * op.shape.levels, 16);
   // With fewer images than threads, the front of an image is split as well, into blocks as even as
   // possible.
-  const int64_t fair = op.n >= shares ? kBlockPixels : divide_up(int64_t{front.count()} * op.n, shares);
-  const int64_t blocks = divide_up(front.count(), smaller<int64_t>(kBlockPixels, fair)),
-                tasks = op.n * blocks;
+  const int64_t fair = n >= shares ? kBlockPixels : divide_up(int64_t{front.count()} * n, shares);
+  const int64_t blocks = divide_up(front.count(), smaller<int64_t>(kBlockPixels, fair)), tasks = n * blocks;
   const int most = static_cast<int>(divide_up(front.count(), blocks));
   context.pool.run(smaller<int64_t>(shares, tasks), [&](int64_t share, int thread) {
     float* logits = reinterpret_cast<float*>(context.workspace) + thread * scratch;

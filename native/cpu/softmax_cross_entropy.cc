@@ -21,12 +21,11 @@ struct HeadPlan {
   int64_t blocks;  // in an image
   int logits;      // of a pixel
 
-  template <class Op>
-  explicit HeadPlan(const Op& op)
-      : pixels(int64_t{op.h} * op.w),
-        block((op.head().k <= 1024 ? 4 : 1) * kLargestRun),
+  explicit HeadPlan(const HeadShape& shape)
+      : pixels(int64_t{shape.h} * shape.w),
+        block((shape.convolution().k <= 1024 ? 4 : 1) * kLargestRun),
         blocks(divide_up(pixels, block)),
-        logits(op.head().k) {}
+        logits(shape.convolution().k) {}
 
   int64_t scratch_floats() const { return round_up(int64_t{block} * logits, 16); }
   int block_pixels(int64_t index) const {
@@ -39,15 +38,14 @@ struct HeadPlan {
 
 constexpr int kGradientParts = 16;
 
-template <class Op>
-int64_t gradient_parts(const Op& op, const HeadPlan& plan) {
-  return smaller<int64_t>(kGradientParts, op.n * plan.blocks);
+int64_t gradient_parts(const HeadShape& shape, const HeadPlan& plan) {
+  return smaller<int64_t>(kGradientParts, shape.n * plan.blocks);
 }
 
 // Computes y[p] = x[p] * panel for pixels [0, pixels), where rows of y have `outputs` values.
 void convolve_pixels(const PanelLayout& layout, const Panel& panel, const float* packed, const float* x,
                      int x_stride, int pixels, const BlockOutput& first) {
-  const TapList taps(1, layout.inputs(), panel, 0, 1);
+  const TapList taps(masked_square(1, OwnRow::kCentre), layout.inputs(), panel, 0, 1);
   for_each_run(pixels, kBlockPixels, [&](int begin, int count) {
     BlockOutput out = first;
     out.y += begin * first.stride;
@@ -57,14 +55,13 @@ void convolve_pixels(const PanelLayout& layout, const Panel& panel, const float*
   });
 }
 
-template <class Op>
-void compute_logits(const Op& op, const float* x, int pixels, float* logits) {
-  const PanelLayout layout(op.head(), Direction::kForward);
+void compute_logits(const SoftmaxCrossEntropy& op, const float* x, int pixels, float* logits) {
+  const PanelLayout layout(op.shape.convolution(), Direction::kForward);
   for (int index = 0; index < layout.panels(); ++index) {
     const Panel panel = layout.panel(index);
-    convolve_pixels(
-        layout, panel, static_cast<const float*>(op.packed), x, op.c, pixels,
-        {logits + panel.first, layout.outputs(), op.bias + panel.first, nullptr, panel.channels, false});
+    convolve_pixels(layout, panel, static_cast<const float*>(op.packed), x, op.shape.c, pixels,
+                    {logits + panel.first, layout.outputs(), op.bias + panel.first, nullptr, nullptr,
+                     panel.channels, false});
   }
 }
 
@@ -99,12 +96,12 @@ double cross_entropy(float* logits, int levels, int target, float scale) {
 }
 
 // Returns the nats of a block of pixels, added pixel by pixel and channel by channel.
-template <bool kGradient, class Op>
-double block_nats(const Op& op, const uint8_t* level, int pixels, float* logits, float scale) {
+template <bool kGradient>
+double block_nats(const HeadShape& shape, const uint8_t* level, int pixels, float* logits, float scale) {
   double nats = 0;
-  for (int64_t i = 0; i < int64_t{pixels} * op.channels; ++i) {
-    const int target = smaller<int>(level[i], op.levels - 1);
-    nats += cross_entropy<kGradient>(logits + i * op.levels, op.levels, target, scale);
+  for (int64_t i = 0; i < int64_t{pixels} * shape.channels; ++i) {
+    const int target = smaller<int>(level[i], shape.levels - 1);
+    nats += cross_entropy<kGradient>(logits + i * shape.levels, shape.levels, target, scale);
   }
   return nats;
 }
@@ -120,14 +117,18 @@ void sum_blocks(const double* block_nats, int n, int64_t blocks, double* nats) {
 
 int64_t block_nats_bytes(int64_t count) { return round_up(count * int64_t{sizeof(double)}, 64); }
 
-// Adds the weight and bias gradients of one block to `sums`, and writes its grad_x.
-void backward_block(const SoftmaxCrossEntropyBackward& op, const float* x, const float* grad_logits,
-                    int pixels, float* sums, float* grad_x) {
-  const PanelLayout forward(op.head(), Direction::kForward), backward(op.head(), Direction::kBackward);
-  const int logits = forward.outputs();
+// Adds the weight and bias gradients of the block that begins at `pixel` to `sums`, and writes its grad_x.
+void backward_block(const SoftmaxCrossEntropy& op, int64_t pixel, const float* grad_logits, int pixels,
+                    float* sums) {
+  const MaskedConv2dShape shape = op.shape.convolution();
+  const PanelLayout forward(shape, Direction::kForward), backward(shape, Direction::kBackward);
+  const int c = shape.c, logits = forward.outputs();
+  const float* x = static_cast<const float*>(op.x) + pixel * c;
+  const float* relu_output = static_cast<const float*>(op.relu_output);
+  float* grad_x = static_cast<float*>(op.grad_x) + pixel * c;
   for (int index = 0; index < forward.panels(); ++index) {
     const Panel panel = forward.panel(index);
-    const TileInput in = {x, op.c, 0, grad_logits + panel.first, logits, 0, 1, pixels, panel.channels};
+    const TileInput in = {x, c, 0, grad_logits + panel.first, logits, 0, 1, pixels, panel.channels};
     accumulate(in, panel.centre_end, panel.vectors, sums + forward.offset(panel));
     add_columns(grad_logits + panel.first, logits, pixels, panel.channels,
                 sums + forward.weights() + panel.column);
@@ -135,62 +136,67 @@ void backward_block(const SoftmaxCrossEntropyBackward& op, const float* x, const
   for (int index = 0; index < backward.panels(); ++index) {
     const Panel panel = backward.panel(index);
     convolve_pixels(backward, panel, static_cast<const float*>(op.packed_backward), grad_logits, logits,
-                    pixels, {grad_x + panel.first, op.c, nullptr, x + panel.first, panel.channels, false});
+                    pixels,
+                    {grad_x + panel.first, c, nullptr, nullptr,
+                     relu_output ? relu_output + pixel * c + panel.first : nullptr, panel.channels, false});
+  }
+}
+
+// Computes blocks [begin, end) with `logits` as scratch. If `sums` is given, it also computes the gradients.
+void run_blocks(const SoftmaxCrossEntropy& op, const HeadPlan& plan, int64_t begin, int64_t end,
+                float* logits, double* nats, float* sums) {
+  const HeadShape& shape = op.shape;
+  const float scale = static_cast<float>(1.0 / (double{1} * shape.n * plan.pixels * shape.channels));
+  for (int64_t block = begin; block < end; ++block) {
+    const int64_t pixel = block / plan.blocks * plan.pixels + block % plan.blocks * plan.block;
+    const int pixels = plan.block_pixels(block % plan.blocks);
+    const uint8_t* level = op.level + pixel * shape.channels;
+    compute_logits(op, static_cast<const float*>(op.x) + pixel * shape.c, pixels, logits);
+    if (sums == nullptr) {
+      nats[block] = block_nats<false>(shape, level, pixels, logits, 0);
+    } else {
+      nats[block] = block_nats<true>(shape, level, pixels, logits, scale);
+      backward_block(op, pixel, logits, pixels, sums);
+    }
   }
 }
 
 }  // namespace
 
 int64_t workspace(const SoftmaxCrossEntropy& op, int threads) {
-  const HeadPlan plan(op);
-  return block_nats_bytes(op.n * plan.blocks) + threads * plan.scratch_floats() * int64_t{sizeof(float)};
+  const HeadPlan plan(op.shape);
+  int64_t floats = threads * plan.scratch_floats();
+  if (op.training())
+    floats += gradient_parts(op.shape, plan) *
+              partial_gradient_floats(PanelLayout(op.shape.convolution(), Direction::kForward));
+  return block_nats_bytes(op.shape.n * plan.blocks) + floats * int64_t{sizeof(float)};
 }
 
 void run(const SoftmaxCrossEntropy& op, Context& context) {
-  const HeadPlan plan(op);
+  const HeadPlan plan(op.shape);
+  const int64_t blocks = op.shape.n * plan.blocks;
   double* nats = reinterpret_cast<double*>(context.workspace);
-  float* scratch = reinterpret_cast<float*>(context.workspace + block_nats_bytes(op.n * plan.blocks));
-  context.pool.run(op.n * plan.blocks, [&](int64_t task, int thread) {
-    const int64_t pixel = task / plan.blocks * plan.pixels + task % plan.blocks * plan.block;
-    const int pixels = plan.block_pixels(task % plan.blocks);
-    float* logits = scratch + thread * plan.scratch_floats();
-    compute_logits(op, static_cast<const float*>(op.x) + pixel * op.c, pixels, logits);
-    nats[task] = block_nats<false>(op, op.level + pixel * op.channels, pixels, logits, 0);
-  });
-  sum_blocks(nats, op.n, plan.blocks, op.nats);
-}
+  float* scratch = reinterpret_cast<float*>(context.workspace + block_nats_bytes(blocks));
 
-int64_t workspace(const SoftmaxCrossEntropyBackward& op, int threads) {
-  const HeadPlan plan(op);
-  const int64_t partial = partial_gradient_floats(PanelLayout(op.head(), Direction::kForward));
-  return block_nats_bytes(op.n * plan.blocks) +
-         (gradient_parts(op, plan) * partial + threads * plan.scratch_floats()) * int64_t{sizeof(float)};
-}
-
-void run(const SoftmaxCrossEntropyBackward& op, Context& context) {
-  const HeadPlan plan(op);
-  const int64_t blocks = op.n * plan.blocks, parts = gradient_parts(op, plan);
-  const int64_t partial_floats = partial_gradient_floats(PanelLayout(op.head(), Direction::kForward));
-  double* nats = reinterpret_cast<double*>(context.workspace);
-  float* partial = reinterpret_cast<float*>(context.workspace + block_nats_bytes(blocks));
-  float* scratch = partial + parts * partial_floats;
-  const float scale = static_cast<float>(1.0 / (double{1} * op.n * plan.pixels * op.channels));
-
-  context.pool.run(parts, [&](int64_t part, int thread) {
-    float* sums = partial + part * partial_floats;
-    float* logits = scratch + thread * plan.scratch_floats();
-    std::memset(sums, 0, sizeof(float) * partial_floats);
-    for (int64_t block = blocks * part / parts; block < blocks * (part + 1) / parts; ++block) {
-      const int64_t pixel = block / plan.blocks * plan.pixels + block % plan.blocks * plan.block;
-      const int pixels = plan.block_pixels(block % plan.blocks);
-      const float* x = static_cast<const float*>(op.x) + pixel * op.c;
-      compute_logits(op, x, pixels, logits);
-      nats[block] = block_nats<true>(op, op.level + pixel * op.channels, pixels, logits, scale);
-      backward_block(op, x, logits, pixels, sums, static_cast<float*>(op.grad_x) + pixel * op.c);
-    }
-  });
-  sum_blocks(nats, op.n, plan.blocks, op.nats);
-  reduce_gradients(op.head(), partial, static_cast<int>(parts), op.grad_weight, op.grad_bias, context.pool);
+  if (!op.training()) {
+    context.pool.run(blocks, [&](int64_t block, int thread) {
+      run_blocks(op, plan, block, block + 1, scratch + thread * plan.scratch_floats(), nats, nullptr);
+    });
+  } else {
+    const MaskedConv2dShape shape = op.shape.convolution();
+    const int64_t partial_floats = partial_gradient_floats(PanelLayout(shape, Direction::kForward));
+    const int64_t parts = gradient_parts(op.shape, plan);
+    float* partial = scratch;
+    scratch += parts * partial_floats;
+    context.pool.run(parts, [&](int64_t part, int thread) {
+      float* sums = partial + part * partial_floats;
+      std::memset(sums, 0, sizeof(float) * partial_floats);
+      run_blocks(op, plan, blocks * part / parts, blocks * (part + 1) / parts,
+                 scratch + thread * plan.scratch_floats(), nats, sums);
+    });
+    reduce_gradients(shape, partial, static_cast<int>(parts), op.grad_weight, op.grad_bias, context.pool);
+  }
+  sum_blocks(nats, op.shape.n, plan.blocks, op.nats);
 }
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

@@ -77,10 +77,17 @@ class Generator {
 
   template <class Op>
   void op(int32_t id) {
-    Op op{};
-    try {
-      op.describe(*this);
-    } catch (const Impossible&) {
+    // Mostly repeats until the decoder accepts the numbers, because chance seldom meets several requirements.
+    const size_t arenas = case_.arenas.size();
+    for (int attempts = below(4) ? 200 : 1; attempts > 0; --attempts) {
+      words_.clear();
+      case_.arenas.resize(arenas);
+      Op op{};
+      try {
+        op.describe(*this);
+        break;
+      } catch (const Impossible&) {
+      }
     }
     case_.commands.insert(case_.commands.end(), {id, static_cast<int32_t>(words_.size())});
     case_.commands.insert(case_.commands.end(), words_.begin(), words_.end());
@@ -91,11 +98,6 @@ class Generator {
     const int64_t small = std::min(high, low + below(below(2) ? 4 : 12));
     value = static_cast<int32_t>(below(30) ? small : low + below(static_cast<uint32_t>(high - low)));
     words_.push_back(value);
-  }
-  void odd(const char* name, int32_t& value, int64_t low, int64_t high) {
-    number(name, value, low, high);
-    if (below(30)) value = words_.back() = static_cast<int32_t>(std::min<int64_t>(value | 1, high));
-    require(value % 2 == 1, name);
   }
   template <class Enum>
   void choice(const char*, Enum& value, int32_t choices) {
@@ -116,17 +118,19 @@ class Generator {
     for (int32_t i = 0; i < count; ++i) body(i);
   }
 
+  // Every present tensor gets a pointer that is not null, because requirements ask which are present.
   template <class T>
-  void input(const char*, T*&, int64_t count) {
+  void input(const char*, T*& pointer, int64_t count) {
+    pointer = reinterpret_cast<T*>(present());
     tensor(count * static_cast<int64_t>(sizeof(T)));
   }
   template <class T>
-  void output(const char*, T*&, int64_t count) {
-    tensor(count * static_cast<int64_t>(sizeof(T)));
+  void output(const char* name, T*& pointer, int64_t count) {
+    input(name, pointer, count);
   }
   template <class T>
-  void in_out(const char*, T*&, int64_t count) {
-    tensor(count * static_cast<int64_t>(sizeof(T)));
+  void in_out(const char* name, T*& pointer, int64_t count) {
+    input(name, pointer, count);
   }
   template <class T>
   void optional_input(const char* name, T*& pointer, int64_t count) {
@@ -134,10 +138,11 @@ class Generator {
   }
   template <class T>
   void optional_output(const char* name, T*& pointer, int64_t count) {
-    below(2) ? output(name, pointer, count) : absent();
+    optional_input(name, pointer, count);
   }
   template <class T>
-  void activation_input(const char*, T*&, int64_t count, Precision precision) {
+  void activation_input(const char*, T*& pointer, int64_t count, Precision precision) {
+    pointer = present();
     tensor(count * element_bytes(precision));
   }
   template <class T>
@@ -147,12 +152,20 @@ class Generator {
   void activation_output(const char* name, void*& pointer, int64_t count, Precision precision) {
     activation_input(name, pointer, count, precision);
   }
+  void optional_activation_output(const char* name, void*& pointer, int64_t count, Precision precision) {
+    optional_activation_input(name, pointer, count, precision);
+  }
   void activation_in_out(const char* name, void*& pointer, int64_t count, Precision precision) {
     activation_input(name, pointer, count, precision);
   }
   template <class T>
-  void packed_input(const char*, T*&, const FilterShape& shape, Direction direction) {
+  void packed_input(const char*, T*& pointer, const FilterShape& shape, Direction direction) {
+    pointer = present();
     tensor(backend()->packed_bytes(shape, direction));
+  }
+  template <class T>
+  void optional_packed_input(const char* name, T*& pointer, const FilterShape& shape, Direction direction) {
+    below(2) ? packed_input(name, pointer, shape, direction) : absent();
   }
   template <class T>
   void packed_output(const char* name, T*& pointer, const FilterShape& shape, Direction direction) {
@@ -162,6 +175,7 @@ class Generator {
  private:
   struct Impossible {};
   uint32_t below(uint32_t bound) { return bound == 0 ? 0 : static_cast<uint32_t>(random_()) % bound; }
+  void* present() { return this; }
   void absent() { words_.insert(words_.end(), {-1, 0}); }
   void tensor(int64_t bytes) {
     const int32_t exact = static_cast<int32_t>(std::clamp<int64_t>(bytes, 0, kMaxArenaBytes - 1));

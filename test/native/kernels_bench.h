@@ -32,9 +32,9 @@ class Bench {
     std::fflush(stdout);
   }
 
-  void layer(int n, int c, int k, int kernel, int side, MaskType mask, Algorithm algorithm) {
-    const MaskedConv2dShape shape = {{c, k, kernel, mask, 1, algorithm}, n, side, side};
-    const double taps = kernel * (kernel / 2) + kernel / 2 + (mask == MaskType::kB);
+  void layer(int n, int c, int k, const Window& window, int side, Algorithm algorithm) {
+    const MaskedConv2dShape shape = {{c, k, window, 1, algorithm}, n, side, side};
+    const double taps = window.taps() - (window.own_row == OwnRow::kLeft);
     const double live = 2.0 * shape.y_count() * c * taps;
     Random random(1);
     Buffer<float> x(shape.x_count()), y(shape.y_count()), grad_y(shape.y_count()), grad_x(shape.x_count());
@@ -45,15 +45,15 @@ class Bench {
     std::printf("%s\n", describe(shape).c_str());
     time("  pack forward", MaskedConv2dPack{{{weight, forward.data(), shape, Direction::kForward}}, 1}, 0);
     time("  pack backward", MaskedConv2dPack{{{weight, backward.data(), shape, Direction::kBackward}}, 1}, 0);
-    time("  forward", MaskedConv2dForward{x, forward.data(), bias, y, shape, 1}, live);
-    time("  backward input", MaskedConv2dBackwardInput{grad_y, backward.data(), x, grad_x, shape}, live);
+    time("  forward", MaskedConv2d{x, forward.data(), bias, nullptr, nullptr, y, shape, {}, 1}, live);
+    time("  backward input", MaskedConv2dBackwardInput{grad_y, backward.data(), nullptr, x, grad_x, shape},
+         live);
     time("  backward weight", MaskedConv2dBackwardWeight{x, grad_y, grad_weight, grad_bias, shape}, live);
   }
 
   void head(int n, int side, int c, int levels) {
-    SoftmaxCrossEntropyBackward op = {};
-    op.n = n, op.h = side, op.w = side, op.c = c, op.channels = 1, op.levels = levels;
-    const MaskedConv2dShape shape = op.head();
+    const HeadShape head = {n, side, side, c, 1, levels};
+    const MaskedConv2dShape shape = head.convolution();
     Random random(1);
     Buffer<float> x(shape.x_count()), grad_x(shape.x_count()), weight(shape.weight_count()), bias(levels);
     Buffer<float> grad_weight(shape.weight_count()), grad_bias(levels);
@@ -67,21 +67,23 @@ class Bench {
     run(kernels_, MaskedConv2dPack{{{weight, backward.data(), shape, Direction::kBackward}}, 1}, pool_);
     const double flops = 2.0 * shape.y_count() * c;
     time("head, forward",
-         SoftmaxCrossEntropy{x, forward.data(), bias, level, nats, n, side, side, c, 1, levels}, flops);
+         SoftmaxCrossEntropy{x, forward.data(), nullptr, bias, level, nullptr, nats, nullptr, nullptr,
+                             nullptr, head},
+         flops);
     time("head, backward",
-         SoftmaxCrossEntropyBackward{x, forward.data(), backward.data(), bias, level, nats, grad_x,
-                                     grad_weight, grad_bias, n, side, side, c, 1, levels},
+         SoftmaxCrossEntropy{x, forward.data(), backward.data(), bias, level, x, nats, grad_x, grad_weight,
+                             grad_bias, head},
          3 * flops);
   }
 
   // The default model's sampler, all steps of a batch, with the same buffers for every hidden layer.
   void sampler(int n, int side, int hidden, int levels) {
-    const FrontShape front = {3, 4};
-    const MaskedConv2dShape first = {{1, hidden, 7, MaskType::kA, 1, Algorithm::kDirect}, n, side, side};
-    MaskedConv2dShape middle = first, last = first;
-    middle.c = hidden, middle.mask = MaskType::kB;
-    last.c = hidden, last.k = levels, last.kernel_size = 1, last.mask = MaskType::kB;
-    const int64_t pixels = front.pixels(n, side, side);
+    const Region front = {Region::Pixels::kFront, 3, 4, 0, 0};
+    const HeadShape head = {n, side, side, hidden, 1, levels};
+    const Window mask_a = masked_square(7, OwnRow::kLeft), mask_b = masked_square(7, OwnRow::kCentre);
+    const MaskedConv2dShape first = {{1, hidden, mask_a, 1, Algorithm::kDirect}, n, side, side};
+    const MaskedConv2dShape middle = {{hidden, hidden, mask_b, 1, Algorithm::kDirect}, n, side, side};
+    const int64_t pixels = front.count(n, side, side);
     Random random(1);
     Buffer<float> image(pixels), a(pixels * hidden), b(pixels * hidden), uniforms(first.x_count()),
         bias(levels);
@@ -91,7 +93,7 @@ class Bench {
       std::memset(buffer->data(), 0, buffer->count() * sizeof(float));
     Buffer<uint8_t> level(first.x_count());
     std::vector<Buffer<std::byte>> packed;
-    for (const MaskedConv2dShape& shape : {first, middle, last}) {
+    for (const MaskedConv2dShape& shape : {first, middle, head.convolution()}) {
       Buffer<float> weight(shape.weight_count());
       random.fill(weight, false, 0.1f);
       packed.emplace_back(kernels_.packed_bytes(shape, Direction::kForward));
@@ -99,17 +101,16 @@ class Bench {
     }
     const float temperature = 1;
     int32_t t = 0;
-    const SampleFront draw = {
-        b,    packed[2].data(), bias, uniforms, &temperature, &t, nullptr, level, image, nullptr, n, side,
-        side, hidden,           1,    levels,   front,        0};
+    const SampleFront draw = {b,     packed[2].data(), bias, uniforms, &temperature, &t, nullptr, level,
+                              image, nullptr,          head, front};
     Buffer<std::byte> workspace(kernels_.workspace_SampleFront(draw, pool_.threads()));
     Context context{pool_, workspace.data()};
     const double ms = minimum_ms(5, [&] {
       for (t = 0; t < side + front.slope * (side - 1); ++t) {
-        kernels_.run_MaskedConv2dFront({image, packed[0].data(), bias, &t, a, first, front, 0}, context);
+        kernels_.run_MaskedConv2d({image, packed[0].data(), bias, nullptr, &t, a, first, front, 1}, context);
         for (int i = 0; i < 5; ++i) {
-          kernels_.run_MaskedConv2dFront(
-              {i % 2 ? b : a, packed[1].data(), bias, &t, i % 2 ? a : b, middle, front, 0}, context);
+          kernels_.run_MaskedConv2d(
+              {i % 2 ? b : a, packed[1].data(), bias, nullptr, &t, i % 2 ? a : b, middle, front, 1}, context);
         }
         kernels_.run_SampleFront(draw, context);
       }
@@ -132,14 +133,12 @@ class Bench {
 inline int run_bench(const Kernels& kernels) {
   std::printf("%s, 2 threads\n", kernels.isa);
   Bench bench(kernels);
-  bench.layer(32, 64, 64, 7, 28, MaskType::kB, Algorithm::kDirect);
-  bench.layer(32, 64, 64, 7, 28, MaskType::kB, Algorithm::kWinograd);
-  bench.layer(32, 64, 64, 5, 28, MaskType::kB, Algorithm::kDirect);
-  bench.layer(32, 64, 64, 5, 28, MaskType::kB, Algorithm::kWinograd);
-  bench.layer(32, 64, 64, 3, 28, MaskType::kB, Algorithm::kDirect);
-  bench.layer(32, 64, 64, 3, 28, MaskType::kB, Algorithm::kWinograd);
-  bench.layer(32, 1, 64, 7, 28, MaskType::kA, Algorithm::kDirect);
-  bench.layer(32, 64, 256, 1, 28, MaskType::kB, Algorithm::kDirect);
+  for (const int size : {7, 5, 3}) {
+    bench.layer(32, 64, 64, masked_square(size, OwnRow::kCentre), 28, Algorithm::kDirect);
+    bench.layer(32, 64, 64, masked_square(size, OwnRow::kCentre), 28, Algorithm::kWinograd);
+  }
+  bench.layer(32, 1, 64, masked_square(7, OwnRow::kLeft), 28, Algorithm::kDirect);
+  bench.layer(32, 64, 256, masked_square(1, OwnRow::kCentre), 28, Algorithm::kDirect);
   bench.head(32, 28, 64, 256);
   for (int n : {1, 4, 16, 64}) bench.sampler(n, 28, 64, 256);
   return 0;

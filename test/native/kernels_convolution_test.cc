@@ -1,18 +1,25 @@
-// Tests masked convolution on the CPU: both directions, the weight gradient, and the sampler's front.
+// Tests masked convolution on the CPU: both directions, the weight gradient, and the sampler's regions.
 #include "kernels_fixture.h"
 
 namespace pixelcnn::test {
 
 void KernelsTest::convolution(MaskedConv2dShape shape) {
   const bool integers = random_.chance(0.4), relu = random_.chance(0.5), through_relu = random_.chance(0.5);
-  Buffer<float> x(shape.x_count()), grad_y(shape.y_count()), bias(shape.k), relu_output(shape.x_count());
-  for (Buffer<float>* buffer : {&x, &grad_y, &bias, &relu_output}) random_.fill(*buffer, integers);
+  const bool with_bias = random_.chance(0.7), with_add = random_.chance(0.5);
+  Buffer<float> x(shape.x_count()), grad_y(shape.y_count()), bias(shape.k), relu_output(shape.x_count()),
+      add_y(shape.y_count()), add_x(shape.x_count());
+  for (Buffer<float>* buffer : {&x, &grad_y, &bias, &relu_output, &add_y, &add_x})
+    random_.fill(*buffer, integers);
   relu_output[0] = NAN;  // NaN is not <= 0, so the gradient passes
   const Buffer<float> weight = random_weight(shape, integers);
   const float* relu_output_or_null = through_relu ? relu_output.data() : nullptr;
-  const reference::Doubles y_expected = reference::forward(shape, x, weight.data(), bias, relu);
+  const float *bias_or_null = with_bias ? bias.data() : nullptr,
+              *add_y_or_null = with_add ? add_y.data() : nullptr,
+              *add_x_or_null = with_add ? add_x.data() : nullptr;
+  const reference::Doubles y_expected =
+      reference::forward(shape, x, weight.data(), bias_or_null, add_y_or_null, relu);
   const reference::Doubles grad_x_expected =
-      reference::backward_input(shape, grad_y, weight.data(), relu_output_or_null);
+      reference::backward_input(shape, grad_y, weight.data(), add_x_or_null, relu_output_or_null);
   const reference::Doubles grad_weight_expected = reference::backward_weight(shape, x, grad_y);
   const reference::Doubles grad_bias_expected = reference::backward_bias(shape, grad_y);
 
@@ -25,9 +32,11 @@ void KernelsTest::convolution(MaskedConv2dShape shape) {
       const Buffer<std::byte> backward = pack(shape, Direction::kBackward, weight, threads);
       Buffer<float> y(shape.y_count()), grad_x(shape.x_count()), grad_weight(shape.weight_count()),
           grad_bias(shape.k);
-      run_op(MaskedConv2dForward{x, forward.data(), bias, y, shape, relu}, threads, "forward " + name);
-      run_op(MaskedConv2dBackwardInput{grad_y, backward.data(), relu_output_or_null, grad_x, shape}, threads,
-             "input " + name);
+      run_op(MaskedConv2d{x, forward.data(), bias_or_null, add_y_or_null, nullptr, y, shape, {}, relu},
+             threads, "forward " + name);
+      run_op(MaskedConv2dBackwardInput{grad_y, backward.data(), add_x_or_null, relu_output_or_null, grad_x,
+                                       shape},
+             threads, "input " + name);
       run_op(MaskedConv2dBackwardWeight{x, grad_y, grad_weight, grad_bias, shape}, threads, "weight " + name);
       for (const Buffer<float>* out : {&y, &grad_x, &grad_weight, &grad_bias}) {
         report.check(out->guards_intact(), "guards " + name);
@@ -48,6 +57,10 @@ void KernelsTest::convolution(MaskedConv2dShape shape) {
                                const char* what) {
         report.check_error(relative_error(result, expected, tiny ? scale : 0), limit, what + name, worst);
       };
+      Buffer<float> without_bias(shape.weight_count());
+      run_op(MaskedConv2dBackwardWeight{x, grad_y, without_bias, nullptr, shape}, threads, "weight " + name);
+      report.check(without_bias.same_bits(grad_weight) && without_bias.guards_intact(),
+                   "weight gradient without that of the bias " + name);
       compare(y, y_expected, norm(x) * norm(weight), "forward ");
       compare(grad_x, grad_x_expected, norm(grad_y) * norm(weight), "backward input ");
       compare(grad_weight, grad_weight_expected, norm(x) * norm(grad_y), "backward weight ");
@@ -60,8 +73,16 @@ void KernelsTest::convolution(MaskedConv2dShape shape) {
       MaskedConv2dShape alone = shape;
       alone.n = 1;
       Buffer<float> y1(alone.y_count());
-      run_op(MaskedConv2dForward{x.data() + (shape.n - 1) * alone.x_count(), forward.data(), bias, y1, alone,
-                                 relu},
+      const float* add_last = with_add ? add_y.data() + (shape.n - 1) * alone.y_count() : nullptr;
+      run_op(MaskedConv2d{x.data() + (shape.n - 1) * alone.x_count(),
+                          forward.data(),
+                          bias_or_null,
+                          add_last,
+                          nullptr,
+                          y1,
+                          alone,
+                          {},
+                          relu},
              1, name);
       report.check(std::memcmp(y1, y.data() + (shape.n - 1) * alone.y_count(), alone.y_count() * 4) == 0,
                    "image independent of its batch " + name);
@@ -88,49 +109,64 @@ void KernelsTest::containment(const MaskedConv2dShape& shape) {
   });
   const Buffer<std::byte> forward = pack(shape, Direction::kForward, weight);
   const Buffer<std::byte> backward = pack(shape, Direction::kBackward, weight);
-  run_op(MaskedConv2dForward{x, forward.data(), bias, y, shape, relu}, 2, "forward");
-  run_op(MaskedConv2dBackwardInput{grad_y, backward.data(), nullptr, grad_x, shape}, 2, "backward");
+  run_op(MaskedConv2d{x, forward.data(), bias, nullptr, nullptr, y, shape, {}, relu}, 2, "forward");
+  run_op(MaskedConv2dBackwardInput{grad_y, backward.data(), nullptr, nullptr, grad_x, shape}, 2, "backward");
   bool exact = true;
   for (int64_t i = 0; i < y.count(); ++i) exact &= std::isfinite(y[i]) == !y_bad[i];
   for (int64_t i = 0; i < grad_x.count(); ++i) exact &= std::isfinite(grad_x[i]) == !x_bad[i];
   report.check(exact, "NaN contained " + describe(shape));
 }
 
-void KernelsTest::front(const MaskedConv2dShape& shape) {
-  const int pad_least = shape.kernel_size / 2, pad = random_.integer(pad_least, std::min(15, pad_least + 2));
-  const FrontShape front = {pad, random_.integer(pad + 1, std::min(16, pad + 2))};
-  Buffer<float> x(shape.x_count()), bias(shape.k), y(shape.y_count());
-  random_.fill(x, false), random_.fill(bias, false);
+// A region has the bits of the whole image, group by group or all groups at once, and writes nothing else.
+void KernelsTest::region(const MaskedConv2dShape& shape, Region::Pixels pixels) {
+  const Window& window = shape.window;
+  const int reach = std::max({window.above, window.left, window.right()});
+  Region region = {pixels, random_.integer(reach, std::min(15, reach + 2))};
+  region.slope = window.right() + random_.integer(1, random_.chance(0.2) ? shape.w + 3 : 3);
+  const bool relu = random_.chance(0.5), by_group = random_.chance(0.5);
+  Buffer<float> x(shape.x_count()), bias(shape.k), y(shape.y_count()), add(shape.y_count());
+  for (Buffer<float>* buffer : {&x, &bias, &add}) random_.fill(*buffer, false);
+  const float *bias_or_null = random_.chance(0.7) ? bias.data() : nullptr,
+              *add_or_null = random_.chance(0.5) ? add.data() : nullptr;
   const Buffer<float> weight = random_weight(shape, false);
   const Buffer<std::byte> packed = pack(shape, Direction::kForward, weight);
-  Buffer<float> x_padded = pad_image(x, front, shape),
-                y_padded(front.pixels(shape.n, shape.h, shape.w) * shape.k);
+  const int n = shape.n, h = shape.h, w = shape.w, k = shape.k;
+  Buffer<float> x_padded = pad_image(x, region, n, h, w, shape.c),
+                add_padded = pad_image(add, region, n, h, w, k), y_padded(region.count(n, h, w) * k);
   Buffer<float> untouched = y_padded;
-  run_op(MaskedConv2dForward{x, packed.data(), bias, y, shape, 1}, 1, "forward");
+  run_op(MaskedConv2d{x, packed.data(), bias_or_null, add_or_null, nullptr, y, shape, {}, relu}, 1,
+         "whole image");
   const int threads = random_.integer(1, 3);
-  const auto run_front = [&](int32_t from, int32_t ahead) {
-    for (int group = 0; group < shape.channel_groups; ++group) {
-      run_op(MaskedConv2dFront{x_padded, packed.data(), bias, &from, y_padded, shape, front, group, ahead},
-             threads, "front");
+  const auto run_at = [&](int32_t from, int32_t ahead) {
+    region.ahead = ahead;
+    for (int group = 0; group < (by_group ? shape.channel_groups : 1); ++group) {
+      region.group = by_group ? group : Region::kAllGroups;
+      run_op(MaskedConv2d{x_padded, packed.data(), bias_or_null, add_or_null ? add_padded.data() : nullptr,
+                          &from, y_padded, shape, region, relu},
+             threads, "region");
     }
   };
-  const int last = shape.w - 1 + front.slope * (shape.h - 1);
-  const int most = FrontShape::kMostFronts - 1, any = random_.integer(1, most);
-  for (int t : {-1, last + 1, INT32_MIN, INT32_MAX, -1000, 1 << 30}) run_front(t, 0);
-  // A sum beyond int32 is not a front either.
-  for (int from : {INT32_MIN, INT32_MAX - any + 1, INT32_MAX}) run_front(from, any), run_front(from, most);
-  run_front(-any - 1, any), run_front(last + 1, any), run_front(last + 1 - any, any);
-  report.check(y_padded.same_bits(untouched), "positions off the image have no pixels " + describe(shape));
+  const bool rows = pixels == Region::Pixels::kRow;
+  const std::string name = (rows ? "row " : "front ") + describe(shape);
+  const int last = region.slope * (h - 1) + (rows ? 0 : w - 1);
+  const int most = Region::kMostFronts - 1, any = random_.integer(1, most);
+  for (int t : {-1, -region.slope, last + region.slope, INT32_MIN, INT32_MAX, -1000, 1 << 30}) run_at(t, 0);
+  // A sum beyond int32 has no pixels either.
+  for (int from : {INT32_MIN, INT32_MAX - any + 1, INT32_MAX}) run_at(from, any), run_at(from, most);
+  run_at(-any - 1, any), run_at(last + 1, any * region.slope % most), run_at(last + region.slope - any, any);
+  for (int t = 0; rows && t <= last; ++t) {
+    if (t % region.slope != 0) run_at(t, 0);
+  }
+  report.check(y_padded.same_bits(untouched), "other positions have no pixels " + name);
   for (int t = 0; t <= last; ++t) {
     const int ahead = random_.chance(0.3) ? 0 : random_.chance(0.3) ? most : random_.integer(0, last + 1);
-    run_front(t - ahead, ahead);
+    run_at(t - ahead, ahead);
   }
-  for (int64_t row = 0; row < int64_t{shape.n} * shape.h; ++row) {
-    std::memcpy(untouched + padded_pixel(front, shape.h, shape.w, row / shape.h, row % shape.h, 0) * shape.k,
-                y + row * shape.w * shape.k, sizeof(float) * shape.w * shape.k);
+  for (int64_t row = 0; row < int64_t{n} * h; ++row) {
+    std::memcpy(untouched + padded_pixel(region, h, w, row / h, row % h, 0) * k, y + row * w * k,
+                sizeof(float) * w * k);
   }
-  report.check(y_padded.same_bits(untouched) && y_padded.guards_intact(),
-               "front has forward's bits " + describe(shape));
+  report.check(y_padded.same_bits(untouched) && y_padded.guards_intact(), "bits of the whole image " + name);
 }
 
 }  // namespace pixelcnn::test

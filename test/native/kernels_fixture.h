@@ -19,9 +19,10 @@ class KernelsTest {
 
   void convolution(MaskedConv2dShape shape);
   void containment(const MaskedConv2dShape& shape);
-  void front(const MaskedConv2dShape& shape);
+  void region(const MaskedConv2dShape& shape, Region::Pixels pixels);
   void head();
   void sampling();
+  void accumulate();
   void small_ops();
   Report report;
 
@@ -34,10 +35,10 @@ class KernelsTest {
   Buffer<float> random_weight(const FilterShape& shape, bool integers) {
     Buffer<float> weight(shape.weight_count());
     random_.fill(weight, integers, 0.2f);
-    const int size = shape.kernel_size;
+    const Window& window = shape.window;
     for (int64_t i = 0; i < weight.count(); ++i) {
-      const int s = i % size, r = i / size % size, c = i / (size * size) % shape.c;
-      const int k = static_cast<int>(i / (int64_t{size} * size * shape.c));
+      const int s = i % window.columns, r = i / window.columns % window.rows;
+      const int c = i / window.weights() % shape.c, k = static_cast<int>(i / window.weights() / shape.c);
       if (!reference::live(shape, k, c, r, s)) weight[i] = NAN;
     }
     return weight;
@@ -50,18 +51,17 @@ class KernelsTest {
     report.check(packed.guards_intact(), "pack guards " + describe(shape));
     return packed;
   }
-  Buffer<float> pad_image(const Buffer<float>& x, const FrontShape& front, const MaskedConv2dShape& shape) {
-    const int n = shape.n, h = shape.h, w = shape.w, c = shape.c;
-    Buffer<float> padded(front.pixels(n, h, w) * c);
+  Buffer<float> pad_image(const Buffer<float>& x, const Region& region, int n, int h, int w, int c) {
+    Buffer<float> padded(region.count(n, h, w) * c);
     std::memset(padded.data(), 0, padded.count() * sizeof(float));
     for (int64_t row = 0; row < int64_t{n} * h; ++row) {
-      std::memcpy(padded + padded_pixel(front, h, w, row / h, row % h, 0) * c, x.data() + row * w * c,
+      std::memcpy(padded + padded_pixel(region, h, w, row / h, row % h, 0) * c, x.data() + row * w * c,
                   sizeof(float) * w * c);
     }
     return padded;
   }
-  static int64_t padded_pixel(const FrontShape& front, int h, int w, int64_t n, int64_t i, int64_t j) {
-    return (n * (front.pad + h) + front.pad + i) * (w + 2 * front.pad) + front.pad + j;
+  static int64_t padded_pixel(const Region& region, int h, int w, int64_t n, int64_t i, int64_t j) {
+    return (n * (region.pad + h) + region.pad + i) * (w + 2 * region.pad) + region.pad + j;
   }
 
   const Kernels& kernels_;

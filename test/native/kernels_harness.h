@@ -99,9 +99,12 @@ inline double relative_error(const Buffer<float>& a, const std::vector<double>& 
 
 inline std::string describe(const FilterShape& s) {
   const char* algorithms[] = {"auto", "direct", "winograd"};
-  char text[120];
-  std::snprintf(text, sizeof text, "c=%d k=%d kernel=%d mask=%c groups=%d %s", s.c, s.k, s.kernel_size,
-                s.mask == MaskType::kA ? 'A' : 'B', s.channel_groups,
+  const char* own_rows[] = {"none", "left", "centre", "all"};
+  const Window& window = s.window;
+  char text[160];
+  std::snprintf(text, sizeof text, "c=%d k=%d window=%dx%d above=%d left=%d own row=%s groups=%d %s", s.c,
+                s.k, window.rows, window.columns, window.above, window.left,
+                own_rows[static_cast<int>(window.own_row)], s.channel_groups,
                 algorithms[static_cast<int>(s.algorithm)]);
   return text;
 }

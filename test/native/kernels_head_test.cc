@@ -11,38 +11,40 @@ void KernelsTest::head() {
             levels = random_.chance(0.3) ? 256 : random_.integer(2, 80);
   const int n = random_.integer(1, 5), h = random_.integer(1, 16), w = random_.integer(1, 16),
             c = random_.integer(1, 70);
-  SoftmaxCrossEntropyBackward op = {};
-  op.n = n, op.h = h, op.w = w, op.c = c, op.channels = channels, op.levels = levels;
-  const MaskedConv2dShape shape = op.head();
+  const HeadShape head = {n, h, w, c, channels, levels};
+  const MaskedConv2dShape shape = head.convolution();
   Buffer<float> x(shape.x_count()), bias(shape.k);
   random_.fill(x, false), random_.fill(bias, false);
-  for (int64_t i = 0; i < x.count(); ++i) x[i] = std::max(x[i], 0.0f);
+  const bool after_relu = random_.chance(0.5);
+  for (int64_t i = 0; after_relu && i < x.count(); ++i) x[i] = std::max(x[i], 0.0f);
   const Buffer<float> weight = random_weight(shape, false);
   Buffer<uint8_t> level(int64_t{n} * h * w * channels);
   for (int64_t i = 0; i < level.count(); ++i)
     level[i] = static_cast<uint8_t>(random_.integer(0, random_.chance(0.9) ? levels - 1 : 255));
   const Buffer<std::byte> forward = pack(shape, Direction::kForward, weight),
                           backward = pack(shape, Direction::kBackward, weight);
-  const reference::CrossEntropy expected = reference::cross_entropy(
-      reference::forward(shape, x, weight.data(), bias, false), level, n, int64_t{h} * w * channels, levels);
+  const reference::CrossEntropy expected =
+      reference::cross_entropy(reference::forward(shape, x, weight.data(), bias, nullptr, false), level, n,
+                               int64_t{h} * w * channels, levels);
   const Buffer<float> grad_logits = [&] {
     Buffer<float> result(shape.y_count());
     for (int64_t i = 0; i < result.count(); ++i) result[i] = static_cast<float>(expected.grad_logits[i]);
     return result;
   }();
-  char text[96];
-  std::snprintf(text, sizeof text, "head n=%d h=%d w=%d c=%d channels=%d levels=%d", n, h, w, c, channels,
-                levels);
+  char text[110];
+  std::snprintf(text, sizeof text, "head n=%d h=%d w=%d c=%d channels=%d levels=%d%s", n, h, w, c, channels,
+                levels, after_relu ? " after ReLU" : "");
   const std::string name = text;
   std::vector<Buffer<float>> first;
   std::vector<Buffer<double>> first_nats;
   for (int threads = 1; threads <= 3; ++threads) {
     Buffer<double> nats(n), nats_only(n);
     Buffer<float> grad_x(x.count()), grad_weight(shape.weight_count()), grad_bias(shape.k);
-    run_op(SoftmaxCrossEntropyBackward{x, forward.data(), backward.data(), bias, level, nats, grad_x,
-                                       grad_weight, grad_bias, n, h, w, c, channels, levels},
+    run_op(SoftmaxCrossEntropy{x, forward.data(), backward.data(), bias, level,
+                               after_relu ? x.data() : nullptr, nats, grad_x, grad_weight, grad_bias, head},
            threads, name);
-    run_op(SoftmaxCrossEntropy{x, forward.data(), bias, level, nats_only, n, h, w, c, channels, levels},
+    run_op(SoftmaxCrossEntropy{x, forward.data(), nullptr, bias, level, nullptr, nats_only, nullptr, nullptr,
+                               nullptr, head},
            threads, name);
     report.check(nats.same_bits(nats_only), "nats with and without gradients " + name);
     report.check(nats.guards_intact() && grad_x.guards_intact() && grad_weight.guards_intact() &&
@@ -54,7 +56,8 @@ void KernelsTest::head() {
                            "nats " + name, report.worst_head);
       }
       report.check_error(
-          relative_error(grad_x, reference::backward_input(shape, grad_logits.data(), weight.data(), x)),
+          relative_error(grad_x, reference::backward_input(shape, grad_logits.data(), weight.data(), nullptr,
+                                                           after_relu ? x.data() : nullptr)),
           kTolerance, "grad_x " + name, report.worst_head);
       report.check_error(
           relative_error(grad_weight, reference::backward_weight(shape, x, grad_logits.data())), kTolerance,
@@ -70,7 +73,9 @@ void KernelsTest::head() {
   }
   x[0] = NAN;
   Buffer<double> nats(n);
-  run_op(SoftmaxCrossEntropy{x, forward.data(), bias, level, nats, n, h, w, c, channels, levels}, 1, name);
+  run_op(SoftmaxCrossEntropy{x, forward.data(), nullptr, bias, level, nullptr, nats, nullptr, nullptr,
+                             nullptr, head},
+         1, name);
   bool finite = std::isnan(nats[0]);
   for (int i = 1; i < n; ++i) finite &= std::isfinite(nats[i]);
   report.check(finite, "NaN stays in its image " + name);
@@ -82,11 +87,11 @@ void KernelsTest::sampling() {
   const int n = random_.integer(1, 5), h = random_.integer(1, 12), w = random_.integer(1, 12),
             c = random_.integer(1, 70);
   const int pad = random_.integer(0, 4);
-  const FrontShape front = {pad, random_.integer(pad + 1, pad + 2)};
+  Region front = {Region::Pixels::kFront, pad, random_.integer(pad + 1, pad + 2)};
   const float temperature = random_.chance(0.3) ? 0 : random_.chance(0.5) ? 1 : 0.1f + random_.uniform();
   const bool with_known = random_.chance(0.5);
-  const MaskedConv2dShape shape = {
-      {c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect}, n, h, w};
+  const HeadShape head = {n, h, w, c, channels, levels};
+  const MaskedConv2dShape shape = head.convolution();
   const int64_t pixels = int64_t{n} * h * w;
   Buffer<float> x(shape.x_count()), bias(shape.k), uniforms(pixels * channels), y(shape.y_count()),
       logits(shape.y_count());
@@ -98,33 +103,15 @@ void KernelsTest::sampling() {
   const Buffer<uint8_t> given = level;
   const Buffer<float> weight = random_weight(shape, false);
   const Buffer<std::byte> packed = pack(shape, Direction::kForward, weight);
-  run_op(MaskedConv2dForward{x, packed.data(), bias, y, shape, 0}, 1, "forward");
-  Buffer<float> x_padded = pad_image(x, front, shape), image(front.pixels(n, h, w) * channels);
+  run_op(MaskedConv2d{x, packed.data(), bias, nullptr, nullptr, y, shape, {}, 0}, 1, "forward");
+  Buffer<float> x_padded = pad_image(x, front, n, h, w, c), image(front.count(n, h, w) * channels);
   const int threads = random_.integer(1, 3);
   for (int32_t t = -1; t <= w + front.slope * (h - 1); ++t) {
-    const int ahead = random_.chance(0.5) ? 0 : random_.integer(0, FrontShape::kMostFronts - 1);
-    const int32_t position = t - ahead;
-    for (int channel = 0; channel < channels; ++channel) {
-      run_op(SampleFront{x_padded,
-                         packed.data(),
-                         bias,
-                         uniforms,
-                         &temperature,
-                         &position,
-                         with_known ? known.data() : nullptr,
-                         level,
-                         image,
-                         logits,
-                         n,
-                         h,
-                         w,
-                         c,
-                         channels,
-                         levels,
-                         front,
-                         channel,
-                         Precision::kF32,
-                         ahead},
+    front.ahead = random_.chance(0.5) ? 0 : random_.integer(0, Region::kMostFronts - 1);
+    const int32_t position = t - front.ahead;
+    for (front.group = 0; front.group < channels; ++front.group) {
+      run_op(SampleFront{x_padded, packed.data(), bias, uniforms, &temperature, &position,
+                         with_known ? known.data() : nullptr, level, image, logits, head, front},
              threads, "sample");
     }
   }
@@ -150,6 +137,27 @@ void KernelsTest::sampling() {
   }
   report.check(levels_ok, "drawn levels " + name);
   report.check(image_ok, "image values " + name);
+}
+
+void KernelsTest::accumulate() {
+  const int64_t count = random_.chance(0.5) ? random_.integer(1, 100) : random_.integer(1, 100000);
+  Buffer<float> a(count), b(count), relu_output(count);
+  for (Buffer<float>* buffer : {&a, &b, &relu_output}) random_.fill(*buffer, random_.chance(0.5));
+  relu_output[0] = NAN;  // NaN is not <= 0, so the sum passes
+  for (const bool add : {false, true}) {
+    for (const bool mask : {false, true}) {
+      Buffer<float> y(count);
+      run_op(Accumulate{a, add ? b.data() : nullptr, mask ? relu_output.data() : nullptr, y,
+                        static_cast<int32_t>(count)},
+             random_.integer(1, 3), "accumulate");
+      bool right = y.guards_intact();
+      for (int64_t i = 0; i < count; ++i) {
+        const float sum = add ? a[i] + b[i] : a[i];
+        right &= y[i] == (mask && relu_output[i] <= 0 ? 0 : sum);
+      }
+      report.check(right, "Accumulate of " + std::to_string(count));
+    }
+  }
 }
 
 void KernelsTest::small_ops() {

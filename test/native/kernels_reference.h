@@ -11,29 +11,32 @@ using Doubles = std::vector<double>;
 
 // Whether output channel k sees input channel c at filter row r, column s.
 inline bool live(const FilterShape& shape, int k, int c, int r, int s) {
-  const int centre = shape.kernel_size / 2;
-  if (r != centre || s != centre) return r < centre || (r == centre && s < centre);
+  const Window& window = shape.window;
+  if (r != window.above) return r < window.above;
+  if (window.own_row == OwnRow::kNone) return false;
+  if (window.own_row == OwnRow::kAll) return true;
+  if (s != window.left) return s < window.left;
   const int64_t output = int64_t{k} * shape.channel_groups / shape.k,
                 input = int64_t{c} * shape.channel_groups / shape.c;
-  return shape.mask == MaskType::kB ? input <= output : input < output;
+  return window.own_row == OwnRow::kCentre ? input <= output : input < output;
 }
 
 // Calls body(x index, y index, weight index) for every product of the convolution.
 template <class Body>
 void for_each_product(const MaskedConv2dShape& shape, const Body& body) {
-  const int size = shape.kernel_size, radius = size / 2;
-  for (int r = 0; r <= radius; ++r) {
-    for (int s = 0; s < (r < radius ? size : radius + 1); ++s) {
+  const Window& window = shape.window;
+  for (int r = 0; r < window.rows; ++r) {
+    for (int s = 0; s < window.columns; ++s) {
       for (int k = 0; k < shape.k; ++k) {
         for (int c = 0; c < shape.c; ++c) {
           if (!live(shape, k, c, r, s)) continue;
-          const int64_t weight = ((int64_t{k} * shape.c + c) * size + r) * size + s;
+          const int64_t weight = ((int64_t{k} * shape.c + c) * window.rows + r) * window.columns + s;
           for (int n = 0; n < shape.n; ++n) {
             for (int i = 0; i < shape.h; ++i) {
-              const int y = i + r - radius;
+              const int y = i + r - window.above;
               if (y < 0 || y >= shape.h) continue;
               for (int j = 0; j < shape.w; ++j) {
-                const int x = j + s - radius;
+                const int x = j + s - window.left;
                 if (x < 0 || x >= shape.w) continue;
                 const int64_t from = ((int64_t{n} * shape.h + y) * shape.w + x) * shape.c + c;
                 const int64_t to = ((int64_t{n} * shape.h + i) * shape.w + j) * shape.k + k;
@@ -47,18 +50,22 @@ void for_each_product(const MaskedConv2dShape& shape, const Body& body) {
   }
 }
 
+// `bias` and `add` may be null.
 inline Doubles forward(const MaskedConv2dShape& shape, const float* x, const float* weight, const float* bias,
-                       bool relu) {
+                       const float* add, bool relu) {
   Doubles y(shape.y_count());
-  for (int64_t i = 0; i < shape.y_count(); ++i) y[i] = bias[i % shape.k];
+  for (int64_t i = 0; i < shape.y_count(); ++i)
+    y[i] = (bias ? double{bias[i % shape.k]} : 0) + (add ? double{add[i]} : 0);
   for_each_product(shape, [&](int64_t from, int64_t to, int64_t w) { y[to] += double{x[from]} * weight[w]; });
   for (double& value : y) value = relu && value < 0 ? 0 : value;
   return y;
 }
 
+// `add` and `relu_output` may be null.
 inline Doubles backward_input(const MaskedConv2dShape& shape, const float* grad_y, const float* weight,
-                              const float* relu_output) {
+                              const float* add, const float* relu_output) {
   Doubles grad_x(shape.x_count());
+  for (int64_t i = 0; add && i < shape.x_count(); ++i) grad_x[i] = add[i];
   for_each_product(
       shape, [&](int64_t from, int64_t to, int64_t w) { grad_x[from] += double{grad_y[to]} * weight[w]; });
   for (int64_t i = 0; relu_output && i < shape.x_count(); ++i)

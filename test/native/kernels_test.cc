@@ -9,6 +9,24 @@
 namespace pixelcnn::test {
 namespace {
 
+// Half of the windows are masked squares; the others have any reach in three directions and masked rows
+// below the pixel.
+Window random_window(Random& random) {
+  if (random.chance(0.5)) {
+    const int size = random.chance(0.1) ? 2 * random.integer(4, 15) + 1 : 2 * random.integer(0, 3) + 1;
+    return masked_square(size, random.chance(0.5) ? OwnRow::kLeft : OwnRow::kCentre);
+  }
+  for (;;) {
+    const int most = random.chance(0.1) ? 15 : random.integer(0, 4);
+    const int above = random.integer(0, most), left = random.integer(0, most),
+              right = random.integer(0, most);
+    const int below = random.chance(0.5) ? 0 : random.integer(0, 3);
+    const auto own_row = static_cast<OwnRow>(random.integer(0, 3));
+    const Window window = {above + 1 + below, left + 1 + right, above, left, own_row};
+    if (window.taps() > 0) return window;
+  }
+}
+
 MaskedConv2dShape random_shape(Random& random) {
   for (;;) {
     const auto channels = [&] {
@@ -16,13 +34,12 @@ MaskedConv2dShape random_shape(Random& random) {
       return random.chance(0.5) ? odd_ones[random.integer(0, 15)] : random.integer(1, 40);
     };
     const auto side = [&] { return random.chance(0.1) ? random.integer(20, 40) : random.integer(1, 18); };
-    const int kernel = random.chance(0.1) ? 2 * random.integer(4, 15) + 1 : 2 * random.integer(0, 3) + 1;
+    const Window window = random_window(random);
     const int c = channels(), k = channels();
     const int groups = random.chance(0.5) ? 1 : random.chance(0.7) ? 3 : random.integer(1, std::min(256, k));
     const int n = random.integer(1, 4), h = side(), w = side();
-    const MaskType mask = random.chance(0.5) ? MaskType::kA : MaskType::kB;
-    const MaskedConv2dShape shape = {{c, k, kernel, mask, groups, Algorithm::kDirect}, n, h, w};
-    const double products = double(shape.y_count()) * c * kernel * (kernel / 2 + 1);
+    const MaskedConv2dShape shape = {{c, k, window, groups, Algorithm::kDirect}, n, h, w};
+    const double products = double(shape.y_count()) * c * window.taps();
     if (products < 6e6) return shape;
   }
 }
@@ -34,9 +51,10 @@ int run_tests(const Kernels& kernels, int shapes, uint64_t seed) {
     const MaskedConv2dShape shape = random_shape(random);
     test.convolution(shape);
     test.containment(shape);
-    if (i % 2 == 0) test.front(shape);
+    test.region(shape, i % 2 == 0 ? Region::Pixels::kFront : Region::Pixels::kRow);
     test.head();
     test.sampling();
+    test.accumulate();
   }
   test.small_ops();
   const Report& report = test.report;

@@ -20,8 +20,10 @@ namespace {
 
 // A masked convolution, its packing and its gradients: every one of them runs on all threads of the pool.
 std::vector<int32_t> commands_of(Backend& backend, std::vector<int64_t>& arena_bytes) {
-  const std::vector<int32_t> shape = {2, 9, 8, 4, 40, 5, 1, 1, 1, 0};  // direct, f32
-  const MaskedConv2dShape decoded = decode_shape(shape);
+  const std::vector<int32_t> images = {2, 9, 8};
+  const std::vector<int32_t> filter = {4, 40, 5, 5, 2, 2, 2, 1, 1, 0};  // mask B, direct, f32
+  const std::vector<int32_t> whole_image = {0, 0, 1, 0, -1};
+  const MaskedConv2dShape decoded = {decode_filter(filter), 2, 9, 8};
   const std::vector<int64_t> bytes = {
       decoded.weight_count() * 4, backend.packed_bytes(decoded, Direction::kForward),
       decoded.x_count() * 4,      int64_t{decoded.k} * 4,
@@ -43,10 +45,10 @@ std::vector<int32_t> commands_of(Backend& backend, std::vector<int64_t>& arena_b
     result.push_back(static_cast<int32_t>(numbers.size()));
     result.insert(result.end(), numbers.begin(), numbers.end());
   };
-  op("maskedConv2dPack", {{2}, shape, {0}, shape, {1}}, {kWeight, kForward, kWeight, kBackward});
-  op("maskedConv2dForward", {shape, {1, 0}}, {kX, kForward, kBias, kY});
-  op("maskedConv2dBackwardWeight", {shape}, {kX, kY, kGradWeight, kGradBias});
-  op("maskedConv2dBackwardInput", {shape}, {kY, kBackward, -1, kGradX});
+  op("maskedConv2dPack", {{2}, filter, {0}, filter, {1}}, {kWeight, kForward, kWeight, kBackward});
+  op("maskedConv2d", {images, filter, whole_image, {1, 0}}, {kX, kForward, kBias, -1, -1, kY});
+  op("maskedConv2dBackwardWeight", {images, filter}, {kX, kY, kGradWeight, kGradBias});
+  op("maskedConv2dBackwardInput", {images, filter}, {kY, kBackward, -1, -1, kGradX});
   return result;
 }
 
