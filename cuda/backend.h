@@ -63,9 +63,7 @@ class CudaDevice {
   template <class Op>
   int64_t workspace(const Op& op) {
     std::unique_lock<std::mutex> alone;
-    if constexpr (requires { op.shape.algorithm; }) {
-      if (gpu_.cudnn != nullptr && op.shape.algorithm != Algorithm::kDirect) alone = plan_alone();
-    }
+    if (gpu_.cudnn != nullptr && searches_plans(op)) alone = plan_alone();
     return cuda::workspace(op, gpu_);
   }
   template <class Op>
@@ -81,6 +79,17 @@ class CudaDevice {
   void leave_failed(const Error& error);
 
  private:
+  // Whether cuDNN may choose how to run an op. A head chooses for its convolutions in training.
+  template <class Op>
+  static bool searches_plans(const Op& op) {
+    if constexpr (requires { op.shape.algorithm; })
+      return op.shape.algorithm != Algorithm::kDirect;
+    else if constexpr (requires { op.training(); })
+      return op.training();
+    else
+      return false;
+  }
+
   void free_released();
   std::unique_lock<std::mutex> plan_alone();
   bool refuse(CudaReplay& replay, const std::string& reason);

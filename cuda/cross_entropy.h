@@ -25,16 +25,14 @@ struct LogitRows {
   int blocks;   // for one image
   float scale;  // multiplies the gradient
 
-  template <class Op>
-  explicit LogitRows(const Op& op)
-      : per_image(int64_t{op.h} * op.w * op.channels), levels(op.levels), lanes(1) {
+  explicit LogitRows(const HeadShape& shape)
+      : per_image(int64_t{shape.h} * shape.w * shape.channels), levels(shape.levels), lanes(1) {
     while (lanes * kHeld < levels) lanes *= 2;
     per_warp = 32 / lanes;
     per_block = int64_t{kPasses} * kCrossEntropyWarps * per_warp;
     blocks = static_cast<int>((per_image + per_block - 1) / per_block);
-    const double pixels = double(op.n) * op.h * op.w;
-    scale = static_cast<float>(gradient_scale(op.precision, int64_t{op.n} * op.h * op.w) /
-                               (pixels * op.channels));
+    scale = static_cast<float>(gradient_scale(shape.precision, shape.pixels()) /
+                               (static_cast<double>(shape.pixels()) * shape.channels));
   }
 };
 

@@ -39,7 +39,7 @@ constexpr bool supports(int compute_capability, Precision precision) {
   return false;
 }
 
-// Returns the bytes of packed weights: [K][(kernel_size / 2 + 1) * kernel_size][C], the same for every
+// Returns the bytes of packed weights: [K][(window.above + 1) * window.columns][C], the same for every
 // direction and algorithm.
 int64_t packed_bytes(const FilterShape& shape, Direction direction);
 

@@ -1,5 +1,5 @@
 // Computes each masked convolution by the fastest of cuDNN's plans and our own kernels. Algorithm::kDirect
-// always uses our kernels, because they are exactly causal and give the same bits as the sampler's front.
+// always uses our kernels, because they are exactly causal and give the same bits in the sampler's regions.
 #include <optional>
 
 #include "cudnn/plans.h"
@@ -39,12 +39,16 @@ struct Pieces {
 
 // ---- forward
 
-std::optional<ConvolutionRequest> request(const MaskedConv2dForward& op) {
-  if (op.y_precision() != op.shape.precision) return std::nullopt;
+// The graphs have a bias and no addend, and compute whole images.
+std::optional<ConvolutionRequest> request(const MaskedConv2d& op) {
+  if (op.y_precision() != op.shape.precision || !op.region.is_image() || op.bias == nullptr ||
+      op.add != nullptr) {
+    return std::nullopt;
+  }
   return ConvolutionRequest{op.relu ? Convolution::kForwardRelu : Convolution::kForward, op.shape};
 }
 
-void take_operands(MaskedConv2dForward& op, Pieces& pieces) {
+void take_operands(MaskedConv2d& op, Pieces& pieces) {
   const int64_t element = element_bytes(op.shape.precision);
   pieces.take(op.x, op.shape.x_count() * element);
   pieces.take(op.packed, packed_bytes(op.shape, Direction::kForward));
@@ -56,19 +60,19 @@ struct ForwardScratch {
   void* bias = nullptr;  // in the element type of the precision
   std::byte* plan = nullptr;
 
-  ForwardScratch(const MaskedConv2dForward& op, const ConvolutionPlan& with, Pieces& pieces) {
+  ForwardScratch(const MaskedConv2d& op, const ConvolutionPlan& with, Pieces& pieces) {
     if (element_bytes(op.shape.precision) < 4) pieces.take(bias, op.shape.k * int64_t{2});
     pieces.take(plan, with.workspace_bytes());
   }
 };
 
-int64_t scratch_bytes(const MaskedConv2dForward& op, const ConvolutionPlan* plan) {
+int64_t scratch_bytes(const MaskedConv2d& op, const ConvolutionPlan* plan) {
   Pieces pieces{nullptr};
   if (plan != nullptr) ForwardScratch(op, *plan, pieces);
   return pieces.bytes;
 }
 
-void enqueue(const MaskedConv2dForward& op, const ConvolutionPlan* plan, const Launch& launch) {
+void enqueue(const MaskedConv2d& op, const ConvolutionPlan* plan, const Launch& launch) {
   if (plan == nullptr) return forward(op, launch);
   Pieces pieces{launch.workspace};
   const ForwardScratch scratch(op, *plan, pieces);
@@ -87,6 +91,7 @@ void enqueue(const MaskedConv2dForward& op, const ConvolutionPlan* plan, const L
 // ---- input gradient
 
 std::optional<ConvolutionRequest> request(const MaskedConv2dBackwardInput& op) {
+  if (op.add != nullptr) return std::nullopt;
   return ConvolutionRequest{
       op.relu_output ? Convolution::kInputGradientThroughRelu : Convolution::kInputGradient, op.shape};
 }
@@ -127,7 +132,7 @@ void take_operands(MaskedConv2dBackwardWeight& op, Pieces& pieces) {
   pieces.take(op.x, op.shape.x_count() * element);
   pieces.take(op.grad_y, op.shape.y_count() * element);
   pieces.take(op.grad_weight, op.shape.weight_count() * int64_t{sizeof(float)});
-  pieces.take(op.grad_bias, op.shape.k * int64_t{sizeof(float)});
+  if (op.grad_bias != nullptr) pieces.take(op.grad_bias, op.shape.k * int64_t{sizeof(float)});
 }
 
 struct WeightGradientScratch {
@@ -158,15 +163,18 @@ void enqueue(const MaskedConv2dBackwardWeight& op, const ConvolutionPlan* plan, 
   plan->execute({.x = op.x, .grad_y = op.grad_y, .grad_packed = scratch.packed}, scratch.plan, launch.stream);
   unpack_gradient(op, scratch.packed, 1, plan->convolution() == Convolution::kWeightGradientRounded, nullptr,
                   launch);
-  bias_gradient(op, scratch.bias, launch);
+  if (op.grad_bias != nullptr) bias_gradient(op, scratch.bias, launch);
 }
 
 // ---- any of them
 
-// Returns the request for which cuDNN may offer plans. It is empty if the direct algorithm is asked for.
+// Returns the request for which cuDNN may offer plans. It is empty if the direct algorithm is asked for, and
+// for windows that no graph describes.
 template <class Op>
 std::optional<ConvolutionRequest> cudnn_request(const Op& op, const Cudnn* cudnn) {
-  if (cudnn == nullptr || op.shape.algorithm == Algorithm::kDirect) return std::nullopt;
+  if (cudnn == nullptr || op.shape.algorithm == Algorithm::kDirect || !op.shape.window.is_masked_square()) {
+    return std::nullopt;
+  }
   return request(op);
 }
 
@@ -197,8 +205,8 @@ void run_op(const Op& op, const Launch& launch) {
 
 }  // namespace
 
-int64_t workspace(const MaskedConv2dForward& op, const Gpu& gpu) { return plan_op(op, gpu); }
-void run(const MaskedConv2dForward& op, const Launch& launch) { run_op(op, launch); }
+int64_t workspace(const MaskedConv2d& op, const Gpu& gpu) { return plan_op(op, gpu); }
+void run(const MaskedConv2d& op, const Launch& launch) { run_op(op, launch); }
 
 int64_t workspace(const MaskedConv2dBackwardInput& op, const Gpu& gpu) { return plan_op(op, gpu); }
 void run(const MaskedConv2dBackwardInput& op, const Launch& launch) { run_op(op, launch); }

@@ -9,17 +9,16 @@
 
 namespace pixelcnn::cuda {
 
-// The number of taps in the packed filter, including the masked ones of the centre row.
+// The number of taps in the packed filter, including the masked ones of the output pixel's own row.
 constexpr int filter_slots(const FilterShape& shape) {
-  return (shape.kernel_size / 2 + 1) * shape.kernel_size;
+  return (shape.window.above + 1) * shape.window.columns;
 }
 
-// The number of taps that have a weight that is not masked. They are the first slots; the last of them is
-// the centre if it is live.
+// The number of taps that have a weight that is not masked. They are the first slots. With a single group,
+// a filter that sees its own row to the left sees no channel at the centre.
 constexpr int live_taps(const FilterShape& shape) {
-  const int radius = shape.kernel_size / 2;
-  const bool centre = shape.mask == MaskType::kB || shape.channel_groups > 1;
-  return radius * shape.kernel_size + radius + (centre ? 1 : 0);
+  const bool centre_is_empty = shape.window.own_row == OwnRow::kLeft && shape.channel_groups == 1;
+  return shape.window.taps() - (centre_is_empty ? 1 : 0);
 }
 
 // Returns the first channel of a group: group(c) = floor(c * groups / channels).
@@ -72,18 +71,19 @@ class TapIndex {
  public:
   TapIndex(const FilterShape& shape, Direction direction, int pitch)
       : channels_(direction == Direction::kForward ? shape.c : shape.k),
-        kernel_size_(shape.kernel_size),
+        columns_(shape.window.columns),
         count_(live_taps(shape) * channels_),
         column_step_(direction == Direction::kForward ? channels_ : -channels_),
         row_step_(int64_t{column_step_} * pitch),
         to_next_tap_(in_vectors(column_step_ - channels_, shape.precision)),
-        to_next_row_(in_vectors(row_step_ - int64_t{kernel_size_} * column_step_, shape.precision)),
+        to_next_row_(in_vectors(row_step_ - int64_t{columns_} * column_step_, shape.precision)),
         by_channels_(channels_),
-        by_kernel_size_(shape.kernel_size) {}
+        by_columns_(columns_),
+        first_(-shape.window.above * row_step_ - shape.window.left * int64_t{column_step_}) {}
 
   __host__ __device__ int count() const { return count_; }
   __host__ __device__ int channels() const { return channels_; }
-  __device__ int kernel_size() const { return kernel_size_; }
+  __device__ int columns() const { return columns_; }  // of the window
   // The distances in vectors from the end of a tap's channels to the next tap, and from the end of a row's
   // last tap to the next row.
   __device__ uint32_t to_next_tap() const { return to_next_tap_; }
@@ -94,8 +94,8 @@ class TapIndex {
   __device__ Tap at(int index) const {
     if (index >= count_) return {0, kNoTap};
     int column = by_channels_.divide(index);
-    const int row = by_kernel_size_.divide(column), radius = kernel_size_ / 2;
-    return {(row - radius) * row_step_ + int64_t{column - radius} * column_step_ + index,
+    const int row = by_columns_.divide(column);
+    return {row * row_step_ + first_ + (column * column_step_ + index),  // the sum in parentheses is small
             tap_position(row, column)};
   }
 
@@ -104,10 +104,11 @@ class TapIndex {
     return static_cast<uint32_t>(elements * element_bytes(precision) / 16);
   }
 
-  int channels_, kernel_size_, count_, column_step_;
+  int channels_, columns_, count_, column_step_;
   int64_t row_step_;
   uint32_t to_next_tap_, to_next_row_;
-  Divider by_channels_, by_kernel_size_;
+  Divider by_channels_, by_columns_;
+  int64_t first_;  // in elements, from a pixel to the first tap
 };
 
 // The pixels of a batch of images without borders, image by image.
@@ -120,14 +121,18 @@ class ImagePixels {
       : count_(static_cast<int>(int64_t{shape.n} * shape.h * shape.w)),
         h_(shape.h),
         w_(shape.w),
-        radius_(shape.kernel_size / 2),
+        above_(shape.window.above),
+        left_(shape.window.left),
+        last_(shape.window.columns - 1),
         mirrored_(direction == Direction::kBackward),
         by_h_(shape.h),
         by_w_(shape.w) {}
 
   __device__ void begin() {}
   __host__ __device__ int count() const { return count_; }
+  int64_t most() const { return count_; }
   int64_t all() const { return count_; }  // in memory
+  int pitch() const { return w_; }
   __device__ int64_t pixel(int64_t index) const { return index; }
   __device__ Place at(int64_t index) const {
     return index < count_ ? Place{index, bounds(static_cast<int>(index))} : Place::nowhere();
@@ -137,13 +142,14 @@ class ImagePixels {
     int column = index, row = by_w_.divide(column);
     static_cast<void>(by_h_.divide(row));
     if (mirrored_) row = h_ - 1 - row, column = w_ - 1 - column;
-    const int first_row = max(0, radius_ - row), first_column = max(0, radius_ - column),
-              last_column = min(2 * radius_, w_ - 1 - column + radius_);
+    const int first_row = max(0, above_ - row), first_column = max(0, left_ - column),
+              last_column = min(last_, w_ - 1 - column + left_);
     return static_cast<uint32_t>(first_row << 16 | (kMostTaps - last_column) << 8 | first_column);
   }
 
  private:
-  int count_, h_, w_, radius_;
+  int count_, h_, w_, above_, left_,
+      last_;  // of the window: its rows above, columns to the left, last column
   bool mirrored_;
   Divider by_h_, by_w_;
 };
@@ -206,19 +212,19 @@ bool has_vectors(int channels, int other_channels, int64_t x_count) {
 
 // Our kernels. Convolutions run in the given tile, or in the one that is expected to be faster. They need
 // no workspace.
-void forward(const MaskedConv2dForward& op, const Launch& launch, std::optional<TileSize> tile = {});
+void forward(const MaskedConv2d& op, const Launch& launch, std::optional<TileSize> tile = {});
+void forward_in_region(const MaskedConv2d& op, const Launch& launch, std::optional<TileSize> tile);
 void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch,
                     std::optional<TileSize> tile = {});
-void front(const MaskedConv2dFront& op, const Launch& launch, std::optional<TileSize> tile = {});
 int64_t backward_weight_workspace(const MaskedConv2dShape& shape);
 void backward_weight(const MaskedConv2dBackwardWeight& op, const Launch& launch);
 
 // The remaining work after a plan of cuDNN.
 // Computes grad_weight by adding `parts` filters [K][slots][C] in order. These are float32, or of the
-// element type if `rounded`. Also computes grad_bias from bias_parts (parts, K), unless that is null.
+// element type if `rounded`. Also computes grad_bias from bias_parts (parts, K), unless one of them is null.
 void unpack_gradient(const MaskedConv2dBackwardWeight& op, const void* packed, int parts, bool rounded,
                      const float* bias_parts, const Launch& launch);
-// Computes grad_bias, with a workspace of bias_gradient_workspace bytes.
+// Computes grad_bias, which is not null, with a workspace of bias_gradient_workspace bytes.
 int64_t bias_gradient_workspace(const MaskedConv2dShape& shape);
 void bias_gradient(const MaskedConv2dBackwardWeight& op, float* workspace, const Launch& launch);
 

@@ -268,7 +268,7 @@ void backward_weight(const MaskedConv2dBackwardWeight& op, const Launch& launch)
     unpack_gradient(op, sums, plan.parts.count, false, bias_sums, launch);
   } else {
     unpack_gradient(op, sums, plan.parts.count, false, nullptr, launch);
-    bias_gradient(op, bias_sums, launch);
+    if (op.grad_bias != nullptr) bias_gradient(op, bias_sums, launch);
   }
 }
 

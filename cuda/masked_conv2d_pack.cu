@@ -15,28 +15,28 @@ struct FilterMask {
   int k, c, channel_groups;
   bool sees_own_group;
 
-  // Returns the number of input channels that an output sees at the centre tap. It sees all channels at
-  // the taps before the centre, and none at those after it.
-  __device__ int seen_at_centre(int output) const {
+  // Returns the number of input channels that an output sees at the last tap. It sees all channels at the
+  // taps before that, and none at those after it.
+  __device__ int seen_at_last(int output) const {
     const int group = static_cast<int>(int64_t{output} * channel_groups / k);
     return first_channel(sees_own_group ? group + 1 : group, channel_groups, c);
   }
 };
 
+// Where the groups do not matter, all channels are one group that sees itself.
 FilterMask mask_of(const FilterShape& shape) {
-  return {shape.k, shape.c, shape.channel_groups, shape.mask == MaskType::kB};
+  const int groups = shape.window.has_grouped_centre() ? shape.channel_groups : 1;
+  return {shape.k, shape.c, groups, shape.window.own_row != OwnRow::kLeft};
 }
 
-int centre_slot(const FilterShape& shape) {
-  return shape.kernel_size / 2 * shape.kernel_size + shape.kernel_size / 2;
-}
+int last_slot(const FilterShape& shape) { return shape.window.taps() - 1; }
 
 struct UnpackedFilter : FilterMask {
   int window;
   Divider by_c;
 
   explicit UnpackedFilter(const FilterShape& shape)
-      : FilterMask(mask_of(shape)), window(shape.kernel_size * shape.kernel_size), by_c(shape.c) {}
+      : FilterMask(mask_of(shape)), window(shape.window.weights()), by_c(shape.c) {}
 };
 
 // blockIdx.x is an output; its weights are shared out over blockIdx.y: one block if they are few, at most
@@ -55,7 +55,7 @@ struct ListedFilter {
   const float* weight;
   T* packed;
   FilterMask mask;
-  int window, slots, centre, parts, blocks;
+  int window, slots, last, parts, blocks;
 };
 
 template <class T>
@@ -67,9 +67,9 @@ ListedFilter<T> listed(const FilterPack& filter) {
   return {.weight = filter.weight,
           .packed = static_cast<T*>(filter.packed),
           .mask = mask_of(shape),
-          .window = shape.kernel_size * shape.kernel_size,
+          .window = shape.window.weights(),
           .slots = slots,
-          .centre = centre_slot(shape),
+          .last = last_slot(shape),
           .parts = parts,
           .blocks = shape.k * parts};
 }
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kThreads) pack_filters(const FilterList<T> lis
   while (block >= list.filters[index].blocks) block -= list.filters[index++].blocks;
   const ListedFilter<T> filter = list.filters[index];
   const int c = filter.mask.c, slots = filter.slots, window = filter.window;
-  const int output = block / filter.parts, seen = filter.mask.seen_at_centre(output);
+  const int output = block / filter.parts, seen = filter.mask.seen_at_last(output);
   const float* weight = filter.weight + int64_t{output} * c * window;
   T* packed = filter.packed + int64_t{output} * slots * c;
 
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(kThreads) pack_filters(const FilterList<T> lis
     const int first_slot = at / across * kTileSide, first_channel = at % across * kTileSide;
     for (int row = first_row; row < kTileSide; row += kThreads / kTileSide) {
       const int slot = first_slot + lane, channel = first_channel + row;
-      const bool live = channel < c && (slot < filter.centre || (slot == filter.centre && channel < seen));
+      const bool live = channel < c && (slot < filter.last || (slot == filter.last && channel < seen));
       tile[row][lane] = live ? weight[int64_t{channel} * window + slot] : 0.f;
     }
     __syncthreads();
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(kThreads) pack_filters(const FilterList<T> lis
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     unpack_filters(const T* packed, const float* bias_parts, int parts, float* weight, float* bias,
-                   const UnpackedFilter filter, int slots, int centre, float scale) {
+                   const UnpackedFilter filter, int slots, int last, float scale) {
   const int output = static_cast<int>(blockIdx.x), count = filter.window * filter.c;
   if (bias_parts != nullptr && blockIdx.y == 0 && threadIdx.x < 32) {  // one warp per output
     float sum = 0;
@@ -124,12 +124,12 @@ __global__ void __launch_bounds__(kThreads)
     sum = warp_sum(sum);
     if (threadIdx.x == 0) bias[output] = sum * scale;
   }
-  const int seen = filter.seen_at_centre(output);
+  const int seen = filter.seen_at_last(output);
   const int64_t part = int64_t{filter.k} * slots * filter.c;
   for (int i = static_cast<int>(blockIdx.y * kThreads + threadIdx.x); i < count; i += gridDim.y * kThreads) {
     int channel = i;
     const int slot = filter.by_c.divide(channel);
-    const bool live = slot < centre || (slot == centre && channel < seen);
+    const bool live = slot < last || (slot == last && channel < seen);
     float sum = 0;
     if (live) {
       const T* from = packed + int64_t{output} * slots * filter.c + i;
@@ -168,8 +168,8 @@ void unpack_gradient(const MaskedConv2dBackwardWeight& op, const void* packed, i
     using T = Element<precision>;
     LAUNCH(unpack_filters<T>, filter_grid(shape.k, shape.weight_count() / shape.k), kThreads, 0,
            launch.stream)
-    (static_cast<const T*>(packed), bias_parts, parts, op.grad_weight, op.grad_bias, UnpackedFilter(shape),
-     filter_slots(shape), centre_slot(shape), scale);
+    (static_cast<const T*>(packed), op.grad_bias != nullptr ? bias_parts : nullptr, parts, op.grad_weight,
+     op.grad_bias, UnpackedFilter(shape), filter_slots(shape), last_slot(shape), scale);
   });
 }
 

@@ -1,9 +1,9 @@
 // Draws one image channel at the pixels of the sampler's front: computes their logits, draws a level for
 // each, and moves the front on. The position of the front is read from device memory, so that one captured
 // graph serves every position.
-#include "front.h"
-#include "masked_conv2d_convolve.h"
+#include "masked_conv2d_operands.h"
 #include "reduce.h"
+#include "region.h"
 
 namespace pixelcnn::cuda {
 
@@ -86,7 +86,8 @@ __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlo
   pixels.begin();
   const int first = blockIdx.x * SampleTile::kRows, rows = min(SampleTile::kRows, pixels.count() - first);
   if (rows <= 0) return;  // true for all threads of a block
-  for (int column = 0; column < op.levels; column += SampleTile::kColumns) {
+  const int levels = op.shape.levels, channels = op.shape.channels, channel = op.region.group;
+  for (int column = 0; column < levels; column += SampleTile::kColumns) {
     ShiftedPixelsBy<copies, T, typename Tile::A, FrontPixels> a(conv, pixels, first);
     FilterLines<T, typename Tile::B, copies> b(conv, conv.first_output + column);
     Tile tile;
@@ -94,29 +95,29 @@ __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlo
     tile.for_each_pair([&](int row, int across, float low, float high) {
       const int v = column + across;
       float* to = logits + row * kLogitsStride + v;
-      if (v < op.levels) to[0] = low + conv.bias[conv.first_output + v];
-      if (v + 1 < op.levels) to[1] = high + conv.bias[conv.first_output + v + 1];
+      if (v < levels) to[0] = low + conv.bias[conv.first_output + v];
+      if (v + 1 < levels) to[1] = high + conv.bias[conv.first_output + v + 1];
     });
     __syncthreads();
   }
 
   const int lane = threadIdx.x % 32;
   for (int row = threadIdx.x / 32; row < rows; row += Tile::kThreads / 32) {
-    const int64_t pixel = pixels.dense(first + row), at = pixel * op.channels + op.channel;
+    const int64_t pixel = pixels.dense(first + row), at = pixel * channels + channel;
     const float* own = logits + row * kLogitsStride;
     if (op.logits != nullptr) {
-      for (int v = lane; v < op.levels; v += 32) op.logits[at * op.levels + v] = own[v];
+      for (int v = lane; v < levels; v += 32) op.logits[at * levels + v] = own[v];
     }
     int level;
     if (op.known != nullptr && op.known[pixel] != 0) {
       level = op.level[at];
     } else {
-      level = draw_level(own, op.levels, *op.temperature, op.uniforms[at]);
+      level = draw_level(own, levels, *op.temperature, op.uniforms[at]);
       if (lane == 0) op.level[at] = static_cast<uint8_t>(level);
     }
     if (lane == 0) {
-      static_cast<T*>(op.image)[pixels.pixel(first + row) * op.channels + op.channel] =
-          from_float<T>(static_cast<float>(level) / static_cast<float>(op.levels - 1));
+      static_cast<T*>(op.image)[pixels.pixel(first + row) * channels + channel] =
+          from_float<T>(static_cast<float>(level) / static_cast<float>(levels - 1));
     }
   }
 }
@@ -130,9 +131,9 @@ __global__ void next_front_kernel(int32_t* position, int32_t fronts) {
 int64_t workspace(const SampleFront&, const Gpu&) { return 0; }
 
 void run(const SampleFront& op, const Launch& launch) {
-  const FrontPixels pixels(op.front, op.n, op.h, op.w, op.position, op.ahead);
-  const MaskedConv2dShape head = op.head();
-  with_precision(op.precision, [&]<Precision precision>() {
+  const MaskedConv2dShape head = op.shape.convolution();
+  const FrontPixels pixels(op.region, head.n, head.h, head.w, op.position);
+  with_precision(head.precision, [&]<Precision precision>() {
     using T = Element<precision>;
     using Tile = SampleProduct<precision>;
     constexpr int kBytes = kSampleBytes<precision>;
@@ -141,13 +142,13 @@ void run(const SampleFront& op, const Launch& launch) {
                                        .bias = op.bias,
                                        .taps = TapIndex(head, Direction::kForward, pixels.pitch()),
                                        .outputs = head.k,
-                                       .first_output = op.channel * op.levels,
-                                       .end_output = (op.channel + 1) * op.levels,
-                                       .c = op.c,
+                                       .first_output = op.region.group * op.shape.levels,
+                                       .end_output = (op.region.group + 1) * op.shape.levels,
+                                       .c = head.c,
                                        .slots = filter_slots(head),
                                        .float_y = true};
     const auto blocks = static_cast<unsigned>(blocks_of(pixels.most(), SampleTile::kRows));
-    with_copies(has_vectors<T>(op.c, op.c, pixels.all() * op.c), [&]<Copies copies>() {
+    with_copies(has_vectors<T>(head.c, head.c, pixels.all() * head.c), [&]<Copies copies>() {
       allow_shared_memory(sample_front_kernel<precision, copies>, kBytes);
       LAUNCH((sample_front_kernel<precision, copies>), blocks, Tile::kThreads, kBytes, launch.stream)
       (op, conv, pixels);

@@ -4,8 +4,6 @@
 //
 // The logits of a whole batch would fill the memory (256 levels are 512 bytes per pixel and channel), so
 // the batch is processed in chunks of images. The weight gradients of the chunks are added in order.
-#include <type_traits>
-
 #include "cross_entropy.h"
 
 namespace pixelcnn::cuda {
@@ -40,54 +38,68 @@ constexpr int64_t kChunkBytes = 256 << 20;
 
 // Says how the batch is cut, and lays out the workspace: the logits of a chunk, the nats of its blocks, in
 // training with several chunks the parameter gradients of one chunk, and the convolutions' own workspace.
-template <class Op>
 struct Chunks {
-  static constexpr bool kTraining = std::is_same_v<Op, SoftmaxCrossEntropyBackward>;
-
-  const Op& op;
+  const SoftmaxCrossEntropy& op;
+  const HeadShape& head;
   const LogitRows rows;
   int images;  // in every chunk but the last, which may have fewer
 
-  explicit Chunks(const Op& op) : op(op), rows(op), images(op.n) {
+  explicit Chunks(const SoftmaxCrossEntropy& op) : op(op), head(op.shape), rows(head), images(head.n) {
     // Chunks begin at multiples of 16 bytes in x, as the vector kernels need.
     const int64_t step = x_offset(1) % 16 == 0 ? 1 : 8, fitting = kChunkBytes / logit_bytes(1) / step * step;
-    if (fitting < images) images = static_cast<int>(fitting > 0 ? fitting : step < op.n ? step : op.n);
+    if (fitting < images) images = static_cast<int>(fitting > 0 ? fitting : step < head.n ? step : head.n);
   }
 
-  bool several() const { return images < op.n; }
-  int last() const { return op.n - (op.n - 1) / images * images; }
+  bool several() const { return images < head.n; }
+  int last() const { return head.n - (head.n - 1) / images * images; }
 
   int64_t x_offset(int begin) const {
-    return int64_t{begin} * op.h * op.w * op.c * element_bytes(op.precision);
+    return int64_t{begin} * head.h * head.w * head.c * element_bytes(head.precision);
   }
   int64_t logit_bytes(int n) const {
-    return rows.per_image * op.levels * n *
-           (kTraining ? element_bytes(op.precision) : int64_t{sizeof(float)});
+    return rows.per_image * head.levels * n *
+           (op.training() ? element_bytes(head.precision) : int64_t{sizeof(float)});
   }
   int64_t sums_at() const { return round_up(logit_bytes(images)); }
   int64_t gradients_at() const {
-    return sums_at() + round_up(int64_t{op.n} * rows.blocks * int64_t{sizeof(double)});
+    return sums_at() + round_up(int64_t{head.n} * rows.blocks * int64_t{sizeof(double)});
   }
   int64_t convolutions_at() const {
-    const MaskedConv2dShape head = op.head();
-    const int64_t gradients = kTraining && several() ? head.weight_count() + head.k : 0;
+    const int64_t gradients = op.training() && several() ? weight_count() + bias_count() : 0;
     return gradients_at() + round_up(gradients * int64_t{sizeof(float)});
   }
 
+  int64_t weight_count() const { return head.convolution().weight_count(); }
+  int64_t bias_count() const { return head.convolution().k; }
+
   // Training may use the fastest algorithm. Likelihoods use the exact one and float32 logits.
   MaskedConv2dShape shape(int n) const {
-    MaskedConv2dShape shape = op.head();
+    MaskedConv2dShape shape = head.convolution();
     shape.n = n;
-    if (kTraining) shape.algorithm = Algorithm::kAuto;
+    if (op.training()) shape.algorithm = Algorithm::kAuto;
     return shape;
   }
   const std::byte* x_at(int begin) const { return static_cast<const std::byte*>(op.x) + x_offset(begin); }
-  MaskedConv2dForward forward(int begin, int n, std::byte* logits) const {
-    return {x_at(begin), op.packed, op.bias, logits, shape(n), 0, kTraining ? 0 : 1};
+  MaskedConv2d forward(int begin, int n, std::byte* logits) const {
+    return {.x = x_at(begin),
+            .packed = op.packed,
+            .bias = op.bias,
+            .add = nullptr,
+            .position = nullptr,
+            .y = logits,
+            .shape = shape(n),
+            .region = {},
+            .relu = 0,
+            .float_y = op.training() ? 0 : 1};
   }
   MaskedConv2dBackwardInput backward_input(int begin, int n, const std::byte* logits) const {
-    std::byte* grad_x = static_cast<std::byte*>(op.grad_x) + x_offset(begin);
-    return {logits, op.packed_backward, x_at(begin), grad_x, shape(n)};
+    const std::byte* relu_output = static_cast<const std::byte*>(op.relu_output);
+    return {.grad_y = logits,
+            .packed = op.packed_backward,
+            .add = nullptr,
+            .relu_output = relu_output != nullptr ? relu_output + x_offset(begin) : nullptr,
+            .grad_x = static_cast<std::byte*>(op.grad_x) + x_offset(begin),
+            .shape = shape(n)};
   }
   MaskedConv2dBackwardWeight backward_weight(int begin, int n, const std::byte* logits, float* grad_weight,
                                              float* grad_bias) const {
@@ -95,10 +107,11 @@ struct Chunks {
   }
 };
 
-// Returns the largest workspace that one of the convolutions needs.
-template <class Op>
-int64_t head_workspace(const Op& op, const Gpu& gpu) {
-  const Chunks<Op> chunks(op);
+}  // namespace
+
+// The convolutions share one workspace, which fits the one that needs most.
+int64_t workspace(const SoftmaxCrossEntropy& op, const Gpu& gpu) {
+  const Chunks chunks(op);
   int64_t largest = 0;
   const auto ask = [&](const auto& convolution) {
     const int64_t bytes = workspace(convolution, gpu);
@@ -107,64 +120,52 @@ int64_t head_workspace(const Op& op, const Gpu& gpu) {
   const int sizes[] = {chunks.images, chunks.last()};
   for (const int n : sizes) {
     ask(chunks.forward(0, n, nullptr));
-    if constexpr (Chunks<Op>::kTraining) {
-      ask(chunks.backward_input(0, n, nullptr));
-      ask(chunks.backward_weight(0, n, nullptr, op.grad_weight, op.grad_bias));
-    }
+    if (!op.training()) continue;
+    ask(chunks.backward_input(0, n, nullptr));
+    ask(chunks.backward_weight(0, n, nullptr, op.grad_weight, op.grad_bias));
   }
   return chunks.convolutions_at() + largest;
 }
 
-template <class Op>
-void run_head(const Op& op, const Launch& launch) {
-  constexpr bool kTraining = Chunks<Op>::kTraining;
-  const Chunks<Op> chunks(op);
+void run(const SoftmaxCrossEntropy& op, const Launch& launch) {
+  const HeadShape& head = op.shape;
+  const Chunks chunks(op);
   std::byte* logits = launch.workspace;
   double* sums = reinterpret_cast<double*>(launch.workspace + chunks.sums_at());
   Launch convolution = launch;
   convolution.workspace += chunks.convolutions_at();
 
-  for (int begin = 0; begin < op.n; begin += chunks.images) {
-    const int n = begin + chunks.images < op.n ? chunks.images : op.n - begin;
+  for (int begin = 0; begin < head.n; begin += chunks.images) {
+    const int n = begin + chunks.images < head.n ? chunks.images : head.n - begin;
     const uint8_t* level = op.level + begin * chunks.rows.per_image;
     double* chunk_sums = sums + int64_t{begin} * chunks.rows.blocks;
     run(chunks.forward(begin, n, logits), convolution);
-    if constexpr (kTraining) {
-      with_precision(op.precision, [&]<Precision precision>() {
-        using T = Element<precision>;
-        cross_entropy<T, true>(reinterpret_cast<T*>(logits), level, chunk_sums, n, chunks.rows,
-                               launch.stream);
-      });
-      run(chunks.backward_input(begin, n, logits), convolution);
-      if (!chunks.several()) {
-        run(chunks.backward_weight(begin, n, logits, op.grad_weight, op.grad_bias), convolution);
-        continue;
-      }
-      const MaskedConv2dShape head = op.head();
-      float* grad_weight = reinterpret_cast<float*>(launch.workspace + chunks.gradients_at());
-      float* grad_bias = grad_weight + head.weight_count();
-      run(chunks.backward_weight(begin, n, logits, grad_weight, grad_bias), convolution);
-      // backward_weight divided by the gradient_scale of this chunk (n images). Corrects that to the scale
-      // of the whole batch.
-      const int64_t pixels = int64_t{op.h} * op.w;
-      const float factor =
-          gradient_scale(op.precision, n * pixels) / gradient_scale(op.precision, op.n * pixels);
-      add_gradient(grad_weight, op.grad_weight, head.weight_count(), factor, begin == 0, launch.stream);
-      add_gradient(grad_bias, op.grad_bias, head.k, factor, begin == 0, launch.stream);
-    } else {
+    if (!op.training()) {
       cross_entropy<float, false>(reinterpret_cast<float*>(logits), level, chunk_sums, n, chunks.rows,
                                   launch.stream);
+      continue;
     }
+    with_precision(head.precision, [&]<Precision precision>() {
+      using T = Element<precision>;
+      cross_entropy<T, true>(reinterpret_cast<T*>(logits), level, chunk_sums, n, chunks.rows, launch.stream);
+    });
+    run(chunks.backward_input(begin, n, logits), convolution);
+    if (!chunks.several()) {
+      run(chunks.backward_weight(begin, n, logits, op.grad_weight, op.grad_bias), convolution);
+      continue;
+    }
+    float* grad_weight = reinterpret_cast<float*>(launch.workspace + chunks.gradients_at());
+    float* grad_bias = grad_weight + chunks.weight_count();
+    run(chunks.backward_weight(begin, n, logits, grad_weight, grad_bias), convolution);
+    // backward_weight divided by the gradient_scale of this chunk (n images). Corrects that to the scale
+    // of the whole batch.
+    const int64_t pixels = int64_t{head.h} * head.w;
+    const float factor =
+        gradient_scale(head.precision, n * pixels) / gradient_scale(head.precision, head.n * pixels);
+    add_gradient(grad_weight, op.grad_weight, chunks.weight_count(), factor, begin == 0, launch.stream);
+    add_gradient(grad_bias, op.grad_bias, chunks.bias_count(), factor, begin == 0, launch.stream);
   }
-  LAUNCH(image_nats_kernel, op.n, 32, 0, launch.stream)(sums, op.nats, chunks.rows.blocks);
+  LAUNCH(image_nats_kernel, head.n, 32, 0, launch.stream)(sums, op.nats, chunks.rows.blocks);
 }
-
-}  // namespace
-
-int64_t workspace(const SoftmaxCrossEntropy& op, const Gpu& gpu) { return head_workspace(op, gpu); }
-void run(const SoftmaxCrossEntropy& op, const Launch& launch) { run_head(op, launch); }
-
-int64_t workspace(const SoftmaxCrossEntropyBackward& op, const Gpu& gpu) { return head_workspace(op, gpu); }
-void run(const SoftmaxCrossEntropyBackward& op, const Launch& launch) { run_head(op, launch); }
 
 }  // namespace pixelcnn::cuda

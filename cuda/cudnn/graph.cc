@@ -23,10 +23,10 @@ class Builder {
   Builder(const CudnnApi& api, const ConvolutionRequest& request)
       : api_(api), type_(data_type(request.shape.precision)) {
     const MaskedConv2dShape& s = request.shape;
-    const int64_t half = s.kernel_size / 2;
+    const int64_t half = s.window.above;  // the window is a masked square
     x_ = {s.n, s.c, s.h, s.w};
     y_ = {s.n, s.k, s.h, s.w};
-    packed_ = {s.k, s.c, half + 1, s.kernel_size};
+    packed_ = {s.k, s.c, half + 1, s.window.columns};
     convolution_ = make(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
     Descriptor& convolution = parts_[convolution_];
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
@@ -192,7 +192,7 @@ std::string describe(const ConvolutionRequest& request) {
   const auto text = [](int value) { return std::to_string(value); };
   return std::string(kPrecisions[static_cast<int>(s.precision)]) + " " + name_of(request.convolution) +
          " n=" + text(s.n) + " " + text(s.h) + "x" + text(s.w) + " c=" + text(s.c) + " k=" + text(s.k) + " " +
-         text(s.kernel_size / 2 + 1) + "x" + text(s.kernel_size);
+         text(s.window.above + 1) + "x" + text(s.window.columns);
 }
 
 std::vector<TensorId> tensors_of(Convolution convolution, Precision precision) {

@@ -137,8 +137,7 @@ std::string try_in_child(const fs::path& shim) {
         const CudnnTarget target{.properties = device_properties(api, kSomeGpu)};
         const MaskedConv2dShape shape{{.c = 64,
                                        .k = 64,
-                                       .kernel_size = 3,
-                                       .mask = MaskType::kB,
+                                       .window = masked_square(3, OwnRow::kCentre),
                                        .channel_groups = 1,
                                        .algorithm = Algorithm::kAuto,
                                        .precision = Precision::kBf16},

@@ -92,7 +92,7 @@ class DevicePlans final : public Cudnn {
 
   static Key key_of(const ConvolutionRequest& request) {
     const MaskedConv2dShape& s = request.shape;
-    return {static_cast<int32_t>(request.convolution), s.n, s.h, s.w, s.c, s.k, s.kernel_size,
+    return {static_cast<int32_t>(request.convolution), s.n, s.h, s.w, s.c, s.k, s.window.rows,
             static_cast<int32_t>(s.precision)};
   }
 

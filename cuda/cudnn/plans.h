@@ -17,7 +17,7 @@ namespace pixelcnn::cuda {
 struct CudnnLibrary;
 
 // The computation of one cuDNN graph, on NHWC tensors in the element type of the precision and on packed
-// weights [K][R][S][C] with R = kernel_size / 2 + 1 rows (packed_bytes in launch.h).
+// weights [K][R][S][C] with R = window.above + 1 rows (packed_bytes in launch.h).
 enum class Convolution {
   kForward,                   // y = conv(x, w) + bias, the bias in the element type
   kForwardRelu,               // y = max(0, conv(x, w) + bias)
@@ -27,8 +27,8 @@ enum class Convolution {
   kWeightGradientRounded,     // grad_w in the element type (kBf16 only: float16 would overflow)
 };
 
-// Asks for a plan for an op. Of the shape, only n, h, w, c, k, kernel_size and precision matter; masked
-// weights are zeros in the packed filter.
+// Asks for a plan for an op whose window is a masked square. Of the shape, only n, h, w, c, k, the size of
+// the window and the precision matter; masked weights are zeros in the packed filter.
 struct ConvolutionRequest {
   Convolution convolution;
   MaskedConv2dShape shape;

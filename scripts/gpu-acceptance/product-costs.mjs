@@ -31,7 +31,7 @@ export const instructions = {
       LargeTile: { vectors: 166, elements: 745 },
       SmallTile: { vectors: 110, elements: 590 },
     },
-    sample: { SampleTile: { vectors: 122, elements: 860 } },
+    sample: { SampleTile: { vectors: 131, elements: 860 } },
   },
 };
 

@@ -11,18 +11,18 @@ import { fail } from '../steps.mjs';
  */
 const forms = [
   {
-    kernel: /^convolve<(?<precision>\w+), forward, (?<tile>\w+), ImagePixels, (?<copies>\w+)>$/,
+    kernel: /^convolve(_and_add)?<(?<precision>\w+), forward, (?<tile>\w+), ImagePixels, (?<copies>\w+)>$/,
     a: 'along',
     b: 'along',
     aThroughL1: true,
   },
   {
-    kernel: /^convolve<(?<precision>\w+), forward, (?<tile>\w+), FrontPixels, (?<copies>\w+)>$/,
+    kernel: /^convolve(_and_add)?<(?<precision>\w+), forward, (?<tile>\w+), (Front|Row)Pixels, (?<copies>\w+)>$/,
     a: 'along',
     b: 'along',
   },
   {
-    kernel: /^convolve<(?<precision>\w+), backward, (?<tile>\w+), ImagePixels, (?<copies>\w+)>$/,
+    kernel: /^convolve(_and_add)?<(?<precision>\w+), backward, (?<tile>\w+), ImagePixels, (?<copies>\w+)>$/,
     a: 'along',
     b: 'across',
     aThroughL1: true,

@@ -69,9 +69,33 @@ class Device {
   }
   void allocate() { cuda().allocate(device_, 1 << 20, &status_); }
   void choose() {
-    const MaskedConv2dShape shape{{8, 8, 3, MaskType::kB, 1, Algorithm::kAuto}, 1, 4, 4};
-    const MaskedConv2dForward op{nullptr, nullptr, nullptr, nullptr, shape, 0};
-    cuda().workspace_MaskedConv2dForward(device_, &op, &status_);
+    const MaskedConv2dShape shape{{8, 8, masked_square(3, OwnRow::kCentre), 1, Algorithm::kAuto}, 1, 4, 4};
+    const float bias[8] = {};
+    const MaskedConv2d op{.x = nullptr,
+                          .packed = nullptr,
+                          .bias = bias,
+                          .add = nullptr,
+                          .position = nullptr,
+                          .y = nullptr,
+                          .shape = shape,
+                          .region = {},
+                          .relu = 0};
+    cuda().workspace_MaskedConv2d(device_, &op, &status_);
+  }
+  void choose_for_training_head() {
+    float operand[1] = {};
+    const SoftmaxCrossEntropy op{.x = nullptr,
+                                 .packed = nullptr,
+                                 .packed_backward = operand,
+                                 .bias = operand,
+                                 .level = nullptr,
+                                 .relu_output = nullptr,
+                                 .nats = nullptr,
+                                 .grad_x = operand,
+                                 .grad_weight = operand,
+                                 .grad_bias = operand,
+                                 .shape = {1, 4, 4, 8, 1, 8}};
+    cuda().workspace_SoftmaxCrossEntropy(device_, &op, &status_);
   }
 
   std::string code() const { return status_.code; }
@@ -134,6 +158,11 @@ void test_one_at_a_time() {
     Device a, b;
     expect_to_wait(a, "a search for plans", [&] { b.choose(); });
     b.expect_success("a search beside a capture");
+  }
+  {
+    Device a, b;
+    expect_to_wait(a, "a search for a head's plans", [&] { b.choose_for_training_head(); });
+    b.expect_success("a head's search beside a capture");
   }
   Device a;
   auto b = std::make_unique<Device>();

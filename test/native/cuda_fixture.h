@@ -75,6 +75,20 @@ void run_on_cpu(const Op& op) {
   if (!run(kernels, op, pool)) throw Error("ERR_TEST", "the CPU kernel overran its workspace");
 }
 
+// The square of a masked convolution, or any other window of a few rows and columns.
+inline Window random_window(Random& random) {
+  if (random.chance(0.4)) {
+    return masked_square(2 * random.integer(0, 4) + 1, random.chance(0.5) ? OwnRow::kLeft : OwnRow::kCentre);
+  }
+  Window window;
+  window.own_row = static_cast<OwnRow>(random.integer(0, 3));
+  window.above = random.integer(window.own_row == OwnRow::kNone ? 1 : 0, 4);
+  window.rows = window.above + 1 + random.integer(0, 2);
+  window.columns = random.chance(0.05) ? random.integer(8, 31) : random.integer(1, 7);
+  window.left = random.integer(std::max(0, window.columns - 16), std::min(15, window.columns - 1));
+  return window;
+}
+
 inline std::vector<std::byte> pack_on_cpu(const FilterShape& shape, Direction direction,
                                           const std::vector<float>& weight) {
   std::vector<std::byte> packed(cpu::kernels(nullptr)->packed_bytes(shape, direction));

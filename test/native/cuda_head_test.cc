@@ -57,6 +57,21 @@ bool close(const std::vector<double>& a, const std::vector<double>& b, double to
   return true;
 }
 
+SoftmaxCrossEntropy likelihood_op(const HeadShape& shape, const void* x, const void* packed,
+                                  const float* bias, const uint8_t* level, double* nats) {
+  return {.x = x,
+          .packed = packed,
+          .packed_backward = nullptr,
+          .bias = bias,
+          .level = level,
+          .relu_output = nullptr,
+          .nats = nats,
+          .grad_x = nullptr,
+          .grad_weight = nullptr,
+          .grad_bias = nullptr,
+          .shape = shape};
+}
+
 }  // namespace
 
 void CudaOpsTest::likelihood() {
@@ -67,18 +82,15 @@ void CudaOpsTest::likelihood() {
   const std::string name = head.name("likelihood");
   std::vector<double> expected(head.n);
   const std::vector<std::byte> cpu_packed = pack_on_cpu(head.cpu_shape(), Direction::kForward, head.weight);
-  run_on_cpu(SoftmaxCrossEntropy{head.x.data(), cpu_packed.data(), head.bias.data(), head.level.data(),
-                                 expected.data(), head.n, head.h, head.w, head.c, head.channels,
-                                 head.levels});
+  run_on_cpu(likelihood_op(head.cpu_head(), head.x.data(), cpu_packed.data(), head.bias.data(),
+                           head.level.data(), expected.data()));
 
   const DeviceBuffer<std::byte> x(to_storage(head.x, head.precision)),
       packed(pack_on_device(head, Direction::kForward, gpu_));
   const DeviceBuffer<float> bias(head.bias);
   const DeviceBuffer<uint8_t> level(head.level);
   const DeviceBuffer<double> nats(head.n);
-  run_on_device(SoftmaxCrossEntropy{x, packed, bias, level, nats, head.n, head.h, head.w, head.c,
-                                    head.channels, head.levels, head.precision},
-                gpu_);
+  run_on_device(likelihood_op(head.head(), x, packed, bias, level, nats), gpu_);
   const std::vector<double> result = nats.read();
   report.check(close(result, expected, 1e-5), name + ": nats");
 
@@ -91,9 +103,9 @@ void CudaOpsTest::likelihood() {
   const DeviceBuffer<std::byte> one_x(to_storage(one, head.precision));
   const DeviceBuffer<uint8_t> device_level(one_level);
   const DeviceBuffer<double> one_nats(1);
-  run_on_device(SoftmaxCrossEntropy{one_x, packed, bias, device_level, one_nats, 1, head.h, head.w, head.c,
-                                    head.channels, head.levels, head.precision},
-                gpu_);
+  HeadShape one_head = head.head();
+  one_head.n = 1;
+  run_on_device(likelihood_op(one_head, one_x, packed, bias, device_level, one_nats), gpu_);
   const double alone = one_nats.read()[0];
   report.check(std::memcmp(&alone, &result[image], sizeof alone) == 0 ||
                    (std::isnan(alone) && std::isnan(result[image])),
@@ -103,7 +115,8 @@ void CudaOpsTest::likelihood() {
 void CudaOpsTest::training() {
   const HeadCase head(random_, 6, false);
   const MaskedConv2dShape shape = head.shape(), cpu_shape = head.cpu_shape();
-  const std::string name = head.name("training");
+  const bool after_relu = random_.chance(0.6);
+  const std::string name = head.name("training") + (after_relu ? "" : " not after a ReLU");
   const int64_t pixels = int64_t{head.n} * head.h * head.w;
   const float scale = gradient_scale(head.precision, pixels);
 
@@ -111,8 +124,15 @@ void CudaOpsTest::training() {
   const std::vector<std::byte> cpu_forward = pack_on_cpu(cpu_shape, Direction::kForward, head.weight),
                                cpu_backward = pack_on_cpu(cpu_shape, Direction::kBackward, head.weight);
   std::vector<float> logits(shape.y_count());
-  run_on_cpu(
-      MaskedConv2dForward{head.x.data(), cpu_forward.data(), head.bias.data(), logits.data(), cpu_shape, 0});
+  run_on_cpu(MaskedConv2d{.x = head.x.data(),
+                          .packed = cpu_forward.data(),
+                          .bias = head.bias.data(),
+                          .add = nullptr,
+                          .position = nullptr,
+                          .y = logits.data(),
+                          .shape = cpu_shape,
+                          .region = {},
+                          .relu = 0});
   reference::Doubles stored_logits(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) stored_logits[i] = stored(logits[i], head.precision);
   const reference::CrossEntropy expected = reference::cross_entropy(
@@ -121,8 +141,8 @@ void CudaOpsTest::training() {
       grad_x(head.x.size()), grad_weight(head.weight.size());
   for (size_t i = 0; i < gradient.size(); ++i)
     gradient[i] = rounded(static_cast<float>(expected.grad_logits[i] * scale), head.precision) / scale;
-  run_on_cpu(MaskedConv2dBackwardInput{gradient.data(), cpu_backward.data(), head.x.data(), grad_x.data(),
-                                       cpu_shape});
+  run_on_cpu(MaskedConv2dBackwardInput{gradient.data(), cpu_backward.data(), nullptr,
+                                       after_relu ? head.x.data() : nullptr, grad_x.data(), cpu_shape});
   run_on_cpu(MaskedConv2dBackwardWeight{head.x.data(), gradient.data(), grad_weight.data(),
                                         unused_grad_bias.data(), cpu_shape});
 
@@ -146,10 +166,11 @@ void CudaOpsTest::training() {
     const DeviceBuffer<double> nats(head.n);
     const DeviceBuffer<std::byte> device_grad_x(shape.x_count() * element_bytes(head.precision));
     const DeviceBuffer<float> device_grad_weight(shape.weight_count()), device_grad_bias(shape.k);
-    run_on_device(SoftmaxCrossEntropyBackward{x, forward, backward, bias, level, nats, device_grad_x,
-                                              device_grad_weight, device_grad_bias, head.n, head.h, head.w,
-                                              head.c, head.channels, head.levels, head.precision},
-                  gpu_);
+    SoftmaxCrossEntropy op = likelihood_op(head.head(), x, forward, bias, level, nats);
+    op.packed_backward = backward;
+    op.relu_output = after_relu ? static_cast<const std::byte*>(x) : nullptr;
+    op.grad_x = device_grad_x, op.grad_weight = device_grad_weight, op.grad_bias = device_grad_bias;
+    run_on_device(op, gpu_);
     const std::vector<std::byte> grad_x_bytes = device_grad_x.read();
     const std::vector<float> result_weight = device_grad_weight.read();
     if (round == 1) {

@@ -28,8 +28,8 @@ Arguments note(unsigned blocks, unsigned threads, int64_t shared_bytes);
 
 #include "../../cuda/masked_conv2d_bias_gradient.cu"
 #include "../../cuda/masked_conv2d_forward.cu"
-#include "../../cuda/masked_conv2d_front.cu"
 #include "../../cuda/masked_conv2d_gradient.cu"
+#include "../../cuda/masked_conv2d_region.cu"
 #include "../../cuda/sample.cu"
 
 namespace pixelcnn::test {
@@ -66,13 +66,15 @@ int main(int count, char** words) {
                               : name == "bf16" ? Precision::kBf16
                                                : Precision::kF16;
   const int n = numbers[0], h = numbers[1], w = numbers[2], c = numbers[3], k = numbers[4], size = numbers[5];
-  const MaskedConv2dShape shape = {{c, k, size, MaskType::kB, 1, Algorithm::kDirect, precision}, n, h, w};
-  const FrontShape front = {size / 2, size / 2 + 1};
+  const MaskedConv2dShape shape = {
+      {c, k, masked_square(size, OwnRow::kCentre), 1, Algorithm::kDirect, precision}, n, h, w};
+  const Region front = {.pixels = Region::Pixels::kFront, .pad = size / 2, .slope = size / 2 + 1, .group = 0};
+  float grad_bias;
   const cuda::Launch launch = {nullptr, nullptr, numbers[6], nullptr};
   if (op == "forward") cuda::forward({.shape = shape}, launch);
   if (op == "backwardInput") cuda::backward_input({.shape = shape}, launch);
-  if (op == "backwardWeight") cuda::backward_weight({.shape = shape}, launch);
-  if (op == "front") cuda::run(MaskedConv2dFront{.shape = shape, .front = front}, launch);
+  if (op == "backwardWeight") cuda::backward_weight({.grad_bias = &grad_bias, .shape = shape}, launch);
+  if (op == "front") cuda::forward({.shape = shape, .region = front}, launch);
   if (op == "cost") {
     const cuda::ProductShape product = {int64_t{n} * h * w, k,
                                         int64_t{cuda::live_taps(shape)} * c * element_bytes(precision),
@@ -89,14 +91,6 @@ int main(int count, char** words) {
   }
   if (op == "sample") {
     // Levels of one image channel.
-    cuda::run(SampleFront{.n = n,
-                          .h = h,
-                          .w = w,
-                          .c = c,
-                          .channels = 1,
-                          .levels = k,
-                          .front = front,
-                          .precision = precision},
-              launch);
+    cuda::run(SampleFront{.shape = {n, h, w, c, 1, k, precision}, .region = front}, launch);
   }
 }

@@ -24,10 +24,9 @@ FilterShape random_filter(Random& random, Precision precision) {
     const int kernel =
         random.chance(large ? 0.5 : 0.1) ? 2 * random.integer(4, 15) + 1 : 2 * random.integer(0, 3) + 1;
     const int groups = random.chance(0.5) ? 1 : random.integer(1, 9);
-    const FilterShape shape = {c,        k,
-                               kernel,   random.chance(0.5) ? MaskType::kA : MaskType::kB,
-                               groups,   static_cast<Algorithm>(random.integer(0, 2)),
-                               precision};
+    const OwnRow own_row = random.chance(0.5) ? OwnRow::kLeft : OwnRow::kCentre;
+    const Window window = random.chance(0.5) ? masked_square(kernel, own_row) : random_window(random);
+    const FilterShape shape = {c, k, window, groups, static_cast<Algorithm>(random.integer(0, 2)), precision};
     if (groups <= c && groups <= k && shape.weight_count() < (large ? 400'000 : 20'000)) return shape;
   }
 }
@@ -54,12 +53,14 @@ struct Filter {
   // Calls body(index in the weights, index in [K][slots][C]) for every weight that the mask lets through.
   template <class Body>
   void for_each_live(const Body& body) const {
-    const int size = shape.kernel_size, slots = (size / 2 + 1) * size;
+    const Window& window = shape.window;
+    const int slots = (window.above + 1) * window.columns;
     for (int k = 0; k < shape.k; ++k) {
       for (int c = 0; c < shape.c; ++c) {
         for (int slot = 0; slot < slots; ++slot) {
-          if (!reference::live(shape, k, c, slot / size, slot % size)) continue;
-          body((int64_t{k} * shape.c + c) * size * size + slot, (int64_t{k} * slots + slot) * shape.c + c);
+          if (!reference::live(shape, k, c, slot / window.columns, slot % window.columns)) continue;
+          body((int64_t{k} * shape.c + c) * window.weights() + slot,
+               (int64_t{k} * slots + slot) * shape.c + c);
         }
       }
     }

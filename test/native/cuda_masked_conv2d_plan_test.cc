@@ -58,10 +58,10 @@ class LoopPlan : public cuda::ConvolutionPlan {
   template <class Body>
   void for_each_product(const Body& body) const {
     MaskedConv2dShape dense = shape_;
-    dense.mask = MaskType::kB, dense.channel_groups = 1;
-    const int size = shape_.kernel_size, slots = (size / 2 + 1) * size;
+    dense.window.own_row = OwnRow::kCentre, dense.channel_groups = 1;
+    const int window = shape_.window.weights(), slots = (shape_.window.above + 1) * shape_.window.columns;
     reference::for_each_product(dense, [&](int64_t from, int64_t to, int64_t weight) {
-      const int64_t slot = weight % (size * size), kc = weight / (size * size);
+      const int64_t slot = weight % window, kc = weight / window;
       body(from, to, (kc / shape_.c * slots + slot) * shape_.c + kc % shape_.c);
     });
   }
@@ -105,6 +105,7 @@ class LoopCudnn : public cuda::Cudnn {
 
   const cuda::ConvolutionPlan* prepare(const cuda::ConvolutionRequest& request,
                                        const cuda::ConvolutionTrial& trial) override {
+    ++requests_;
     Convolution convolution = request.convolution;
     if (least_ && convolution == Convolution::kInputGradientThroughRelu)
       convolution = Convolution::kInputGradient;
@@ -121,6 +122,7 @@ class LoopCudnn : public cuda::Cudnn {
     }
     return plan_.get();
   }
+  int requests() const { return requests_; }
   const cuda::ConvolutionPlan* find(const cuda::ConvolutionRequest& request) const override {
     return request.convolution == requested_ ? plan_.get() : nullptr;
   }
@@ -131,6 +133,7 @@ class LoopCudnn : public cuda::Cudnn {
 
  private:
   bool least_;  // the plan computes as little as it may
+  int requests_ = 0;
   Convolution requested_ = Convolution::kForward;
   std::unique_ptr<LoopPlan> plan_;
 };
@@ -156,17 +159,51 @@ class PlanTest {
         random_.chance(0.5) ? static_cast<std::byte*>(relu_output) : nullptr;
 
     compare<std::byte>("forward", shape_.y_count() * element,
-                       [&](void* y) { return MaskedConv2dForward{x, packed, bias, y, shape_, relu}; });
+                       [&](void* y) { return forward(x, packed, bias, nullptr, y, relu); });
     compare<std::byte>("input gradient", shape_.x_count() * element, [&](void* grad_x) {
-      return MaskedConv2dBackwardInput{grad_y, packed, relu_output_or_null, grad_x, shape_};
+      return MaskedConv2dBackwardInput{grad_y, packed, nullptr, relu_output_or_null, grad_x, shape_};
     });
     const int64_t weights = shape_.weight_count();
     compare<float>("weight gradient", weights + shape_.k, [&](float* gradients) {
       return MaskedConv2dBackwardWeight{x, grad_y, gradients, gradients + weights, shape_};
     });
+    compare<float>("weight gradient without bias", weights, [&](float* gradients) {
+      return MaskedConv2dBackwardWeight{x, grad_y, gradients, nullptr, shape_};
+    });
+
+    // No graph of cuDNN describes these.
+    const DeviceBuffer<std::byte> y(shape_.y_count() * element), grad_x(shape_.x_count() * element),
+        add(activations(shape_.y_count())), add_x(activations(shape_.x_count()));
+    MaskedConv2dBackwardInput other_window = {grad_y, packed, nullptr, nullptr, grad_x, shape_};
+    other_window.shape.window.own_row = OwnRow::kAll;
+    runs_without_plan("no bias", forward(x, packed, nullptr, nullptr, y, relu));
+    runs_without_plan("an addend", forward(x, packed, bias, add, y, relu));
+    runs_without_plan("an addend", MaskedConv2dBackwardInput{grad_y, packed, add_x, nullptr, grad_x, shape_});
+    runs_without_plan("its whole own row", other_window);
   }
 
  private:
+  MaskedConv2d forward(const void* x, const void* packed, const float* bias, const void* add, void* y,
+                       int relu) const {
+    return {.x = x,
+            .packed = packed,
+            .bias = bias,
+            .add = add,
+            .position = nullptr,
+            .y = y,
+            .shape = shape_,
+            .region = {},
+            .relu = relu};
+  }
+  template <class Op>
+  void runs_without_plan(const char* what, const Op& op) {
+    const int before = cudnn_.requests();
+    cuda::Gpu gpu = test_gpu();
+    gpu.cudnn = &cudnn_;
+    run_on_device(op, gpu);
+    report_.check(cudnn_.requests() == before, std::string("no plan with ") + what + " " + name_);
+  }
+
   Floats integers(int64_t count) {
     Floats values(count);
     for (float& value : values) value = static_cast<float>(random_.integer(-2, 2));
@@ -202,13 +239,13 @@ int run_tests(int shapes, uint64_t seed) {
   for (int i = 0; i < shapes; ++i) {
     const int groups = random.integer(1, 3);
     const int n = random.integer(1, 2), h = random.integer(1, 5), w = random.integer(1, 5);
-    const FilterShape filter = {random.integer(groups, 9),
-                                random.integer(groups, 9),
-                                2 * random.integer(0, 2) + 1,
-                                random.chance(0.5) ? MaskType::kA : MaskType::kB,
-                                groups,
-                                Algorithm::kAuto,
-                                static_cast<Precision>(i % 4)};
+    const FilterShape filter = {
+        random.integer(groups, 9),
+        random.integer(groups, 9),
+        masked_square(2 * random.integer(0, 2) + 1, random.chance(0.5) ? OwnRow::kLeft : OwnRow::kCentre),
+        groups,
+        Algorithm::kAuto,
+        static_cast<Precision>(i % 4)};
     const MaskedConv2dShape shape = {filter, n, h, w};
     PlanTest(shape, random, report).run();
   }

@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <optional>
+#include <memory>
 
 #include "../../cuda/masked_conv2d.h"
 #include "cuda_fixture.h"
@@ -44,7 +44,8 @@ class ConvolutionTest {
     forward(weight, packed);
     backward_input(weight, packed);
     backward_weight(weight);
-    front(packed);
+    region(packed, Region::Pixels::kFront);
+    region(packed, Region::Pixels::kRow);
   }
 
  private:
@@ -59,10 +60,11 @@ class ConvolutionTest {
   // NaN wherever the mask hides a weight. Float32, as parameters are.
   Floats random_weight() {
     Floats weight(shape_.weight_count());
-    const int size = shape_.kernel_size;
+    const Window& window = shape_.window;
     for (int64_t i = 0; i < shape_.weight_count(); ++i) {
-      const int s = i % size, r = i / size % size, c = i / (size * size) % shape_.c;
-      const int k = static_cast<int>(i / (int64_t{size} * size * shape_.c));
+      const int s = i % window.columns, r = i / window.columns % window.rows,
+                c = i / window.weights() % shape_.c;
+      const int k = static_cast<int>(i / (int64_t{window.weights()} * shape_.c));
       const float value = integers_ ? static_cast<float>(random_.integer(-3, 3)) : random_.normal() * 0.2f;
       weight[i] = reference::live(shape_, k, c, r, s) ? value : NAN;
     }
@@ -106,26 +108,60 @@ class ConvolutionTest {
     PIXELCNN_CUDA(cudaDeviceSynchronize());
   }
 
-  Bytes run_forward(const MaskedConv2dShape& shape, const Bytes& x, const Bytes& packed, const Floats& bias,
-                    int relu, int float_y, cuda::TileSize tile) const {
+  // What a convolution adds to its sums, and what it does with them.
+  struct Epilogue {
+    Floats bias;  // none if it is empty
+    Bytes add;    // none if it is empty
+    int relu, float_y;
+  };
+  // `add_values` are the values of `add`.
+  Epilogue random_epilogue(Floats& add_values, bool may_be_float) {
+    const int relu = random_.integer(0, 1), float_y = may_be_float ? random_.integer(0, 1) : 0;
+    add_values = random_values(random_.chance(0.5) ? shape_.y_count() : 0);
+    return {.bias = random_values(random_.chance(0.7) ? shape_.k : 0),
+            .add = to_storage(add_values, float_y ? Precision::kF32 : precision_),
+            .relu = relu,
+            .float_y = float_y};
+  }
+  // A tensor on the device; null if there are no bytes.
+  template <class T>
+  static std::unique_ptr<DeviceBuffer<T>> optional_tensor(const std::vector<T>& values) {
+    return values.empty() ? nullptr : std::make_unique<DeviceBuffer<T>>(values);
+  }
+  template <class T>
+  static T* or_null(const std::unique_ptr<DeviceBuffer<T>>& tensor) {
+    return tensor ? static_cast<T*>(*tensor) : nullptr;
+  }
+
+  Bytes run_forward(const MaskedConv2dShape& shape, const Bytes& x, const Bytes& packed,
+                    const Epilogue& epilogue, cuda::TileSize tile) const {
     const DeviceBuffer<std::byte> x_device(x), packed_device(packed);
-    const DeviceBuffer<float> bias_device(bias);
-    const int64_t element = float_y ? 4 : element_bytes(precision_);
+    const auto bias = optional_tensor(epilogue.bias);
+    const auto add = optional_tensor(epilogue.add);
+    const int64_t element = epilogue.float_y ? 4 : element_bytes(precision_);
     const DeviceBuffer<std::byte> y(shape.y_count() * element);
     run_in_tile(cuda::forward,
-                MaskedConv2dForward{x_device, packed_device, bias_device, y, shape, relu, float_y}, tile);
+                MaskedConv2d{.x = x_device,
+                             .packed = packed_device,
+                             .bias = or_null(bias),
+                             .add = or_null(add),
+                             .position = nullptr,
+                             .y = y,
+                             .shape = shape,
+                             .region = {},
+                             .relu = epilogue.relu,
+                             .float_y = epilogue.float_y},
+                tile);
     return y.read();
   }
   Bytes run_backward_input(const MaskedConv2dShape& shape, const Bytes& grad_y, const Bytes& packed,
-                           const Bytes& relu_output, cuda::TileSize tile) const {
+                           const Bytes& add, const Bytes& relu_output, cuda::TileSize tile) const {
     const DeviceBuffer<std::byte> grad_device(grad_y), packed_device(packed),
         grad_x(shape.x_count() * element_bytes(precision_));
-    std::optional<DeviceBuffer<std::byte>> relu_output_device;
-    if (!relu_output.empty()) relu_output_device.emplace(relu_output);
-    const std::byte* relu_output_or_null =
-        relu_output_device ? static_cast<std::byte*>(*relu_output_device) : nullptr;
+    const auto add_device = optional_tensor(add), relu_output_device = optional_tensor(relu_output);
     run_in_tile(cuda::backward_input,
-                MaskedConv2dBackwardInput{grad_device, packed_device, relu_output_or_null, grad_x, shape},
+                MaskedConv2dBackwardInput{grad_device, packed_device, or_null(add_device),
+                                          or_null(relu_output_device), grad_x, shape},
                 tile);
     return grad_x.read();
   }
@@ -141,33 +177,38 @@ class ConvolutionTest {
   }
 
   void forward(const Floats& weight, const Bytes& packed) {
-    const Floats x = random_values(shape_.x_count()), bias = random_values(shape_.k);
-    const int relu = random_.integer(0, 1), float_y = random_.integer(0, 1);
+    const Floats x = random_values(shape_.x_count());
+    Floats add;
+    const Epilogue epilogue = random_epilogue(add, true);
     const Bytes x_bytes = to_storage(x, precision_);
-    const Bytes y = run_forward(shape_, x_bytes, packed, bias, relu, float_y, kLarge);
+    const Bytes y = run_forward(shape_, x_bytes, packed, epilogue, kLarge);
 
     Sums sums(shape_.y_count());
-    for (int64_t i = 0; i < shape_.y_count(); ++i) sums.add(i, bias[i % shape_.k]);
+    for (int64_t i = 0; i < shape_.y_count(); ++i) {
+      if (!epilogue.bias.empty()) sums.add(i, epilogue.bias[i % shape_.k]);
+      if (!add.empty()) sums.add(i, add[i]);
+    }
     const Floats factors = multiplied(x), weights = multiplied(weight);
     reference::for_each_product(shape_, [&](int64_t from, int64_t to, int64_t w) {
       sums.add(to, double{factors[from]} * weights[w]);
     });
-    for (double& value : sums.value) value = relu && value < 0 ? 0 : value;
-    const Precision storage = float_y ? Precision::kF32 : precision_;
+    for (double& value : sums.value) value = epilogue.relu && value < 0 ? 0 : value;
+    const Precision storage = epilogue.float_y ? Precision::kF32 : precision_;
     compare(from_storage(y, storage), sums.value, sums.magnitude, storage, "forward");
 
-    const auto again = [&](const Bytes& input, const MaskedConv2dShape& shape, cuda::TileSize tile) {
-      return run_forward(shape, input, packed, bias, relu, float_y, tile);
-    };
-    report_.check(same_bits(again(x_bytes, shape_, kSmall), y), "forward in small tiles " + name_);
-    report_.check(same_bits(again(last_image(x_bytes), alone(), kSmall), last_image(y)),
-                  "forward of one image alone " + name_);
+    report_.check(same_bits(run_forward(shape_, x_bytes, packed, epilogue, kSmall), y),
+                  "forward in small tiles " + name_);
+    Epilogue of_last = epilogue;
+    of_last.add = last_image(epilogue.add);
+    report_.check(
+        same_bits(run_forward(alone(), last_image(x_bytes), packed, of_last, kSmall), last_image(y)),
+        "forward of one image alone " + name_);
 
     // One value changes: every output that may not see it keeps its bits.
     const int64_t changed = random_.integer(0, static_cast<int>(shape_.x_count()) - 1);
     Floats other = x;
     other[changed] = stored(other[changed] + 1000, precision_);
-    const Bytes y_other = again(to_storage(other, precision_), shape_, kLarge);
+    const Bytes y_other = run_forward(shape_, to_storage(other, precision_), packed, epilogue, kLarge);
     std::vector<char> sees(shape_.y_count());
     reference::for_each_product(shape_,
                                 [&](int64_t from, int64_t to, int64_t) { sees[to] |= from == changed; });
@@ -176,24 +217,27 @@ class ConvolutionTest {
 
   void backward_input(const Floats& weight, const Bytes& packed) {
     const Floats grad_y = random_values(shape_.y_count());
+    const Floats add = random_values(random_.chance(0.5) ? shape_.x_count() : 0);
     Floats relu_output = random_values(random_.chance(0.5) ? shape_.x_count() : 0);
     if (!relu_output.empty()) relu_output[0] = NAN;  // NaN is not <= 0, so the gradient passes
-    const Bytes grad_bytes = to_storage(grad_y, precision_),
+    const Bytes grad_bytes = to_storage(grad_y, precision_), add_bytes = to_storage(add, precision_),
                 relu_output_bytes = to_storage(relu_output, precision_);
-    const Bytes grad_x = run_backward_input(shape_, grad_bytes, packed, relu_output_bytes, kLarge);
+    const Bytes grad_x = run_backward_input(shape_, grad_bytes, packed, add_bytes, relu_output_bytes, kLarge);
 
     Sums sums(shape_.x_count());
     const Floats factors = multiplied(grad_y), weights = multiplied(weight);
     reference::for_each_product(shape_, [&](int64_t from, int64_t to, int64_t w) {
       sums.add(from, double{factors[to]} * weights[w]);
     });
+    for (size_t i = 0; i < add.size(); ++i) sums.add(static_cast<int64_t>(i), add[i]);
     for (size_t i = 0; i < relu_output.size(); ++i) sums.value[i] = relu_output[i] <= 0 ? 0 : sums.value[i];
     compare(from_storage(grad_x, precision_), sums.value, sums.magnitude, precision_, "input gradient");
 
     report_.check(
-        same_bits(run_backward_input(shape_, grad_bytes, packed, relu_output_bytes, kSmall), grad_x),
+        same_bits(run_backward_input(shape_, grad_bytes, packed, add_bytes, relu_output_bytes, kSmall),
+                  grad_x),
         "input gradient in small tiles " + name_);
-    report_.check(same_bits(run_backward_input(alone(), last_image(grad_bytes), packed,
+    report_.check(same_bits(run_backward_input(alone(), last_image(grad_bytes), packed, last_image(add_bytes),
                                                last_image(relu_output_bytes), kSmall),
                             last_image(grad_x)),
                   "input gradient of one image alone " + name_);
@@ -201,8 +245,8 @@ class ConvolutionTest {
     const int64_t changed = random_.integer(0, static_cast<int>(shape_.y_count()) - 1);
     Floats other = grad_y;
     other[changed] = stored(other[changed] + 1000, precision_);
-    const Bytes grad_x_other =
-        run_backward_input(shape_, to_storage(other, precision_), packed, relu_output_bytes, kLarge);
+    const Bytes grad_x_other = run_backward_input(shape_, to_storage(other, precision_), packed, add_bytes,
+                                                  relu_output_bytes, kLarge);
     std::vector<char> sees(shape_.x_count());
     reference::for_each_product(shape_,
                                 [&](int64_t from, int64_t to, int64_t) { sees[from] |= to == changed; });
@@ -233,6 +277,11 @@ class ConvolutionTest {
     for (size_t i = 0; i < weight.size(); ++i) zero &= weight[i] == weight[i] || grad_weight[i] == 0;
     report_.check(zero, "masked gradients are 0 " + name_);
 
+    // Without the gradient of the bias nothing else changes.
+    const DeviceBuffer<float> alone(shape_.weight_count());
+    run_on_device(MaskedConv2dBackwardWeight{x_device, grad_device, alone, nullptr, shape_}, gpu_);
+    report_.check(same_bits(alone.read(), grad_weight), "weight gradient without bias " + name_);
+
     // Again, and on a GPU of another size.
     cuda::Gpu other = gpu_;
     other.multiprocessors = 500;
@@ -243,54 +292,73 @@ class ConvolutionTest {
     }
   }
 
-  // At every position the front writes its pixels with the bits of `forward`, and nothing else. Images are
+  // At every position a region writes its pixels with the bits of `forward`, and nothing else. Images are
   // cut to keep the number of positions down.
-  void front(const Bytes& packed) {
+  void region(const Bytes& packed, Region::Pixels which) {
     MaskedConv2dShape shape = shape_;
     shape.h = std::min(shape.h, 4), shape.w = std::min(shape.w, 6);
-    const int least = shape.kernel_size / 2, pad = random_.integer(least, std::min(15, least + 1));
-    const FrontShape front = {pad, random_.integer(pad + 1, std::min(16, pad + 2))};
-    const Floats bias = random_values(shape.k);
+    const Window& window = shape.window;
+    const int least = std::max({window.above, window.left, window.right()});
+    const int pad = random_.integer(least, std::min(15, least + 1)),
+              slope = random_.integer(window.right() + 1, std::max(window.right() + 1, pad + 2));
+    const std::string name = (which == Region::Pixels::kRow ? "row " : "front ") + name_;
+    const int64_t element = element_bytes(precision_);
+    Floats add;
+    Epilogue epilogue = random_epilogue(add, false);
+    epilogue.add.resize(epilogue.add.empty() ? 0 : shape.y_count() * element);
     const Bytes x = to_storage(random_values(shape.x_count()), precision_);
-    const Bytes y = run_forward(shape, x, packed, bias, 1, 0, kLarge);
+    const Bytes y = run_forward(shape, x, packed, epilogue, kLarge);
     const cuda::TileSize tile = random_.chance(0.5) ? kLarge : kSmall;
-    const int64_t pixels = front.pixels(shape.n, shape.h, shape.w), element = element_bytes(precision_);
 
-    Bytes expected(pixels * shape.k * element);
-    const DeviceBuffer<std::byte> x_device(pad_image(x, shape, shape.c * element, front)),
+    const Region whole = {.pixels = which, .pad = pad, .slope = slope};
+    Bytes expected(whole.count(shape.n, shape.h, shape.w) * shape.k * element);
+    const DeviceBuffer<std::byte> x_device(pad_image(x, shape, shape.c * element, pad)),
         packed_device(packed), y_device(expected);
-    const DeviceBuffer<float> bias_device(bias);
-    const auto run_front = [&](int32_t from, int32_t ahead) {
+    const auto bias_device = optional_tensor(epilogue.bias);
+    const auto add_device = optional_tensor(
+        epilogue.add.empty() ? Bytes{} : pad_image(epilogue.add, shape, shape.k * element, pad));
+    const auto run_region = [&](int32_t from, int32_t ahead) {
       const DeviceBuffer<int32_t> from_device(std::vector<int32_t>{from});
-      for (int group = 0; group < shape.channel_groups; ++group) {
-        run_in_tile(cuda::front,
-                    MaskedConv2dFront{x_device, packed_device, bias_device, from_device, y_device, shape,
-                                      front, group, ahead},
-                    tile);
-      }
+      MaskedConv2d op = {.x = x_device,
+                         .packed = packed_device,
+                         .bias = or_null(bias_device),
+                         .add = or_null(add_device),
+                         .position = from_device,
+                         .y = y_device,
+                         .shape = shape,
+                         .region = whole,
+                         .relu = epilogue.relu};
+      op.region.ahead = ahead;
+      if (random_.chance(0.3)) return run_in_tile(cuda::forward, op, tile);
+      for (op.region.group = 0; op.region.group < shape.channel_groups; ++op.region.group)
+        run_in_tile(cuda::forward, op, tile);
     };
-    const int last = shape.w - 1 + front.slope * (shape.h - 1), most = FrontShape::kMostFronts - 1;
+    // The last position that has pixels. A row has one position.
+    const int last = slope * (shape.h - 1) + (which == Region::Pixels::kRow ? 0 : shape.w - 1),
+              most = Region::kMostFronts - 1;
     const int any = random_.integer(1, most);
-    for (int32_t t : {-1, last + 1, INT32_MIN, INT32_MAX}) run_front(t, 0);
-    // A sum beyond int32 is not a front either.
+    for (int32_t t : {-1, -slope, last + 1, last + slope, INT32_MIN, INT32_MAX}) run_region(t, 0);
+    // A sum beyond int32 has no pixels either.
     for (int32_t from : {INT32_MIN, INT32_MAX - any + 1, INT32_MAX})
-      run_front(from, any), run_front(from, most);
-    run_front(-any - 1, any), run_front(last + 1, any), run_front(last + 1 - any, any);
-    report_.check(same_bits(y_device.read(), expected), "positions off the image have no pixels " + name_);
+      run_region(from, any), run_region(from, most);
+    run_region(-any - 1, any), run_region(last + 1, any), run_region(last + 1 - any, any);
+    for (int32_t t = 0; t < last && which == Region::Pixels::kRow; ++t) {
+      if (t % slope != 0) run_region(t, 0);
+    }
+    report_.check(same_bits(y_device.read(), expected), "positions without pixels " + name);
     for (int32_t t = 0; t <= last; ++t) {
       const int ahead = random_.chance(0.3) ? 0 : random_.chance(0.3) ? most : random_.integer(0, last + 1);
-      run_front(t - ahead, ahead);
+      run_region(t - ahead, ahead);
     }
-    report_.check(same_bits(y_device.read(), pad_image(y, shape, shape.k * element, front)),
-                  "front has forward's bits " + name_);
+    report_.check(same_bits(y_device.read(), pad_image(y, shape, shape.k * element, pad)),
+                  "forward's bits in a " + name);
   }
-  static Bytes pad_image(const Bytes& image, const MaskedConv2dShape& shape, int64_t pixel_bytes,
-                         const FrontShape& front) {
-    const int64_t row_bytes = shape.w * pixel_bytes, pitch = (shape.w + 2 * front.pad) * pixel_bytes;
-    Bytes padded(shape.n * (front.pad + shape.h) * pitch);
+  static Bytes pad_image(const Bytes& image, const MaskedConv2dShape& shape, int64_t pixel_bytes, int pad) {
+    const int64_t row_bytes = shape.w * pixel_bytes, pitch = (shape.w + 2 * pad) * pixel_bytes;
+    Bytes padded(shape.n * (pad + shape.h) * pitch);
     for (int64_t row = 0; row < int64_t{shape.n} * shape.h; ++row) {
-      const int64_t to = (row / shape.h * (front.pad + shape.h) + front.pad + row % shape.h) * pitch;
-      std::memcpy(padded.data() + to + front.pad * pixel_bytes, image.data() + row * row_bytes, row_bytes);
+      const int64_t to = (row / shape.h * (pad + shape.h) + pad + row % shape.h) * pitch;
+      std::memcpy(padded.data() + to + pad * pixel_bytes, image.data() + row * row_bytes, row_bytes);
     }
     return padded;
   }
@@ -322,12 +390,12 @@ MaskedConv2dShape random_shape(Random& random, Precision precision) {
       const int any[] = {1, 2, 3, 5, 8, 16, 33, 40, 64, 70}, aligned[] = {8, 16, 24, 32, 40, 48, 64, 72};
       return vectors ? aligned[random.integer(0, 7)] : any[random.integer(0, 9)];
     };
-    const int c = channels(), k = channels(), kernel = 2 * random.integer(0, 4) + 1;
+    const int c = channels(), k = channels();
+    const Window window = random_window(random);
     const int groups = random.chance(0.5) ? 1 : random.chance(0.6) ? 3 : random.integer(1, 9);
     const int n = random.integer(1, 3), h = random.integer(1, 12), w = random.integer(1, 12);
-    const MaskType mask = random.chance(0.5) ? MaskType::kA : MaskType::kB;
-    const MaskedConv2dShape shape = {{c, k, kernel, mask, groups, Algorithm::kDirect, precision}, n, h, w};
-    const double products = double(shape.y_count()) * c * kernel * (kernel / 2 + 1);
+    const MaskedConv2dShape shape = {{c, k, window, groups, Algorithm::kDirect, precision}, n, h, w};
+    const double products = double(shape.y_count()) * c * window.columns * (window.above + 1);
     if (groups <= c && groups <= k && products < 2e5) return shape;
   }
 }

@@ -61,12 +61,46 @@ void CudaOpsTest::zero_and_next_front() {
   report.check(y.read() == std::vector<uint32_t>(count, 0), "zero count=" + std::to_string(count));
 
   const int32_t position = random_.chance(0.1) ? INT32_MAX : random_.integer(-1, 1000);
-  const int fronts = random_.chance(0.3) ? 1 : random_.integer(1, FrontShape::kMostFronts);
+  const int fronts = random_.chance(0.3) ? 1 : random_.integer(1, Region::kMostFronts);
   int32_t expected = position;
   run_on_cpu(NextFront{&expected, fronts});
   const DeviceBuffer<int32_t> device_position(std::vector<int32_t>{position});
   run_on_device(NextFront{device_position, fronts}, gpu_);
   report.check(device_position.read()[0] == expected, "next front fronts=" + std::to_string(fronts));
+}
+
+void CudaOpsTest::accumulate() {
+  const int count = random_.integer(1, random_.chance(0.2) ? 9000 : 300);
+  const Precision precision = random_precision();
+  const auto activations = [&] {
+    std::vector<float> values = normals(count);
+    for (float& value : values) {
+      if (random_.chance(0.1)) value = random_.chance(0.5) ? 0 : NAN;
+      value = stored(value, precision);
+    }
+    return values;
+  };
+  const std::vector<float> a = activations(), b = activations(), relu_output = activations();
+  const bool with_b = random_.chance(0.7), with_relu_output = random_.chance(0.5);
+  std::vector<float> y(count);
+  run_on_cpu(Accumulate{a.data(), with_b ? b.data() : nullptr,
+                        with_relu_output ? relu_output.data() : nullptr, y.data(), count});
+
+  const DeviceBuffer<std::byte> device_a(to_storage(a, precision)), device_b(to_storage(b, precision)),
+      device_relu_output(to_storage(relu_output, precision)), device_y(count * element_bytes(precision));
+  std::byte* none = nullptr;
+  run_on_device(Accumulate{device_a, with_b ? device_b : none, with_relu_output ? device_relu_output : none,
+                           device_y, count, precision},
+                gpu_);
+  // All NaN are alike.
+  const auto without_nan = [&](std::vector<float> values) {
+    for (float& value : values) value = value == value ? value : NAN;
+    return values;
+  };
+  report.check(same_bits(without_nan(from_storage(device_y.read(), precision)),
+                         without_nan(from_storage(to_storage(y, precision), precision))),
+               "accumulate count=" + std::to_string(count) + (with_b ? " b" : "") +
+                   (with_relu_output ? " relu output " : " ") + name_of(precision));
 }
 
 void CudaOpsTest::gradient_norm() {
@@ -174,6 +208,7 @@ constexpr NamedTest kTests[] = {
     {"binarise", &CudaOpsTest::binarise},
     {"random_uniform", &CudaOpsTest::random_uniform},
     {"zero_and_next_front", &CudaOpsTest::zero_and_next_front},
+    {"accumulate", &CudaOpsTest::accumulate},
     {"gradient_norm", &CudaOpsTest::gradient_norm},
     {"adam", &CudaOpsTest::adam},
     {"likelihood", &CudaOpsTest::likelihood},

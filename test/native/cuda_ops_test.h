@@ -12,6 +12,7 @@ class CudaOpsTest {
   void binarise();
   void random_uniform();
   void zero_and_next_front();
+  void accumulate();
   void gradient_norm();
   void adam();
   void likelihood();
@@ -47,14 +48,10 @@ struct HeadCase {
   std::vector<uint8_t> level;
 
   HeadCase(Random& random, int most_side, bool integers);
-  MaskedConv2dShape shape() const {
-    return {{c, channels * levels, 1, MaskType::kB, channels, Algorithm::kDirect, precision}, n, h, w};
-  }
-  MaskedConv2dShape cpu_shape() const {
-    MaskedConv2dShape result = shape();
-    result.precision = Precision::kF32;
-    return result;
-  }
+  MaskedConv2dShape shape() const { return head().convolution(); }
+  MaskedConv2dShape cpu_shape() const { return cpu_head().convolution(); }
+  HeadShape head() const { return {n, h, w, c, channels, levels, precision}; }
+  HeadShape cpu_head() const { return {n, h, w, c, channels, levels}; }
   std::string name(const char* op) const;
 };
 

@@ -14,9 +14,8 @@ bool may_be_drawn(const float* logits, int levels, float temperature, float u, i
   return cdf[v] > u - 1e-6 && (v == 0 || cdf[v - 1] <= u + 1e-6);
 }
 
-std::vector<float> pad_images(const std::vector<float>& x, const FrontShape& front, int n, int h, int w,
-                              int c) {
-  std::vector<float> padded(front.pixels(n, h, w) * c);
+std::vector<float> pad_images(const std::vector<float>& x, const Region& front, int n, int h, int w, int c) {
+  std::vector<float> padded(front.count(n, h, w) * c);
   for (int64_t row = 0; row < int64_t{n} * h; ++row) {
     const int64_t to = (row / h * (front.pad + h) + front.pad + row % h) * (w + 2 * front.pad) + front.pad;
     std::copy(x.begin() + row * w * c, x.begin() + (row + 1) * w * c, padded.begin() + to * c);
@@ -32,7 +31,13 @@ void CudaOpsTest::sample() {
   HeadCase head(random_, 5, exact);
   const int n = head.n, h = head.h, w = head.w, channels = head.channels, levels = head.levels;
   const int pad = random_.integer(0, 2);
-  const FrontShape front = {pad, random_.integer(pad + 1, pad + 2)};
+  const Region front = {
+      .pixels = Region::Pixels::kFront, .pad = pad, .slope = random_.integer(pad + 1, pad + 2)};
+  const auto front_of = [&](int channel, int ahead) {
+    Region region = front;
+    region.group = channel, region.ahead = ahead;
+    return region;
+  };
   const float temperature = random_.chance(0.3) ? 0 : random_.chance(0.5) ? 1 : 0.1f + random_.uniform();
   if (!finite) {
     const float odd_ones[] = {NAN, INFINITY, -INFINITY};
@@ -55,14 +60,13 @@ void CudaOpsTest::sample() {
   const std::vector<std::byte> cpu_packed = pack_on_cpu(head.cpu_shape(), Direction::kForward, head.weight);
   const std::vector<float> padded = pad_images(head.x, front, n, h, w, head.c);
   std::vector<uint8_t> expected = head.level;
-  std::vector<float> image(front.pixels(n, h, w) * channels), cpu_logits(head.shape().y_count());
+  std::vector<float> image(front.count(n, h, w) * channels), cpu_logits(head.shape().y_count());
   const int32_t last = w + front.slope * (h - 1);  // one beyond the last front
   for (int32_t t = 0; t <= last; ++t) {
     for (int channel = 0; channel < channels; ++channel) {
       run_on_cpu(SampleFront{padded.data(), cpu_packed.data(), head.bias.data(), uniforms.data(),
                              &temperature, &t, with_known ? known.data() : nullptr, expected.data(),
-                             image.data(), cpu_logits.data(), n, h, w, head.c, channels, levels, front,
-                             channel});
+                             image.data(), cpu_logits.data(), head.cpu_head(), front_of(channel, 0)});
     }
   }
 
@@ -74,34 +78,27 @@ void CudaOpsTest::sample() {
   const DeviceBuffer<uint8_t> device_known(known), level(head.level);
   const uint8_t* known_or_null = with_known ? device_known : static_cast<uint8_t*>(nullptr);
   float* logits_or_null = with_logits ? logits : static_cast<float*>(nullptr);
-  run_on_device(MaskedConv2dForward{x, packed, bias, y, head.shape(), 0, 1}, gpu_);
+  run_on_device(MaskedConv2d{.x = x,
+                             .packed = packed,
+                             .bias = bias,
+                             .add = nullptr,
+                             .position = nullptr,
+                             .y = y,
+                             .shape = head.shape(),
+                             .region = {},
+                             .relu = 0,
+                             .float_y = 1},
+                gpu_);
   const DeviceBuffer<int32_t> position(std::vector<int32_t>{-1});
   // Some fronts ahead of the position, then the position goes on by as many.
   for (int32_t t = -1; t <= last;) {
     const int fronts = random_.chance(0.3) ? 1 : random_.integer(1, last + 2);
     for (int ahead = 0; ahead < fronts; ++ahead) {
       for (int channel = 0; channel < channels; ++channel) {
-        run_on_device(SampleFront{x_padded,
-                                  packed,
-                                  bias,
-                                  device_uniforms,
-                                  device_temperature,
-                                  position,
-                                  known_or_null,
-                                  level,
-                                  device_image,
-                                  logits_or_null,
-                                  n,
-                                  h,
-                                  w,
-                                  head.c,
-                                  channels,
-                                  levels,
-                                  front,
-                                  channel,
-                                  head.precision,
-                                  ahead},
-                      gpu_);
+        run_on_device(
+            SampleFront{x_padded, packed, bias, device_uniforms, device_temperature, position, known_or_null,
+                        level, device_image, logits_or_null, head.head(), front_of(channel, ahead)},
+            gpu_);
       }
     }
     run_on_device(NextFront{position, fronts}, gpu_);

@@ -36,8 +36,7 @@ std::string text_of(const std::string& path) {
 MaskedConv2dShape shape_of(int n, int size, int c, int k, int kernel_size, Precision precision) {
   return {{.c = c,
            .k = k,
-           .kernel_size = kernel_size,
-           .mask = MaskType::kB,
+           .window = masked_square(kernel_size, OwnRow::kCentre),
            .channel_groups = 1,
            .algorithm = Algorithm::kAuto,
            .precision = precision},

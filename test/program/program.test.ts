@@ -94,7 +94,7 @@ describe('malformed lists of filters', () => {
     ['nothing', (wire) => wire.splice(2), /: the buffer ends before count$/],
     ['fewer than the count', (wire) => wire.splice(2, 1, 3), /, filter 2: c must be in \[1, 16384\], got 0$/],
     ['fewer numbers than the count', (wire) => wire.splice(second), /, filter 1: the buffer ends before c$/],
-    ['more than the count', (wire) => wire.splice(2, 1, 1), /, filter 0: weight must be in \[0, 0\], got 1$/],
+    ['more than the count', (wire) => wire.splice(2, 1, 1), /, filter 0: weight must be in \[0, 0\], got 3$/],
     [
       'a filter without tensors',
       (wire) => wire.splice(tensors + 4),

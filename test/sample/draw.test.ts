@@ -2,6 +2,7 @@
 // with two of them at work errors, aborts and frames are as with one. Promises of the tests replace the sampler's
 // native side.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { openDevice } from '../../src/device/device.js';
 import { PixelCnnError } from '../../src/errors.js';
 import type { PixelCNN } from '../../src/pixelcnn.js';
 import { type Chunk, inFlightMilliseconds } from '../../src/sample/chunks.js';
@@ -265,14 +266,15 @@ describe('images of a batch', () => {
     ['cuda', { hiddenChannels: 16, layers: 4, kernelSize: 3 }, 'f32', 4096, 1],
     ['cpu', { hiddenChannels: 64, layers: 7, kernelSize: 7 }, 'f32', 28, 16],
   ] as const)('%s, %o, %s, %d pixels wide: %d', async (backend, options, precision, side, images) => {
-    const internals = (await randomModel(device(), { ...config, ...options }, 1)).internals();
+    // A CPU that says it is the device.
+    await using on = await openDevice({ backend: 'cpu' });
+    const internals = (await randomModel(on, { ...config, ...options }, 1)).internals();
     const pixels = (cuda: number, cpu: number) => (backend === 'cuda' ? cuda : cpu) * 784;
-    const fake = {
-      info: { precision },
-      pixelsPerSampledBatch: pixels(4096, 16),
-      pixelsPerForward: pixels(2048, 16),
-    };
-    const of = { ...internals, device: fake } as unknown as typeof internals;
-    expect(imagesPerBatch(of, side, side)).toBe(images);
+    Object.defineProperties(on, {
+      info: { value: { ...on.info, precision } },
+      pixelsPerSampledBatch: { value: pixels(4096, 16) },
+      pixelsPerForward: { value: pixels(2048, 16) },
+    });
+    expect(imagesPerBatch(internals, side, side)).toBe(images);
   });
 });
