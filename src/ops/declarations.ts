@@ -1,5 +1,5 @@
 // Defines how the layers of a network declare its parameters: names, shapes, masks and initial values.
-
+import { check } from '../errors.js';
 import { elements } from '../program/tensor.js';
 import { countLiveWeights, type Filter } from './window.js';
 
@@ -18,10 +18,11 @@ export interface Declaration {
 export class Declarations implements Iterable<Declaration> {
   readonly #byName = new Map<string, Declaration>();
 
-  /** Declares a parameter. Throws an Error if the name is taken, which is a mistake in the network. */
+  /** Declares a parameter. @throws PixelCnnError ERR_PROGRAM for a name that another layer has taken. */
   add(declaration: Declaration): void {
-    if (this.#byName.has(declaration.name)) throw new Error(`two layers declare '${declaration.name}'`);
-    this.#byName.set(declaration.name, declaration);
+    const { name } = declaration;
+    check(!this.#byName.has(name), 'ERR_PROGRAM', () => `two layers declare the parameter '${name}'`);
+    this.#byName.set(name, declaration);
   }
 
   [Symbol.iterator](): Iterator<Declaration> {

@@ -3,7 +3,6 @@
 //
 // The gradient of a tensor is the sum over the ops that read it. No sum is changed in place: each rule writes its own part
 // plus the sum so far to a new tensor, so a gradient may be shared where two tensors have the same one.
-
 import { check } from '../errors.js';
 import type { GradientSums, RecordedOp } from '../program/recorded-op.js';
 import type { Recorder } from '../program/recorder.js';
@@ -49,7 +48,7 @@ class Gradients implements GradientSums {
   of(result: Tensor): Tensor | undefined {
     const sum = this.#sums.get(result);
     if (sum === undefined || sum.masked || !this.#recorder.isReluOutput(result)) return sum?.gradient;
-    // Its only parts came from sums, whose rules compute nothing that could have been masked.
+    // All its parts are gradients of sums, which were passed on as they are, so nothing has masked it yet.
     return accumulate(this.#recorder, `${result.name} gradient`, sum.gradient, null, result);
   }
 

@@ -8,18 +8,28 @@ import { type Front, paddedShape } from './front.js';
 import { type Sight, Sights } from './sight.js';
 import { type DType, describeTensor, type Tensor } from './tensor.js';
 
-/** The pixels that an op computes, by the names of Region in native/op_shapes.h. */
+/** Which pixels an op computes: all of them, those of the wavefront, or those of a row that begins (native/op_shapes.h). */
+const regionPixels = { image: 0, front: 1, row: 2 } as const;
+const allGroups = -1;
+
+/** The fields of Region in native/op_shapes.h. */
 export interface Region {
-  /** 0: all pixels of images without border; 1: the wavefront; 2: a row that begins. */
   readonly pixels: number;
   readonly pad: number;
   readonly slope: number;
   readonly ahead: number;
-  /** The channel group whose outputs are computed; -1 for all. */
+  /** The channel group whose outputs are computed, or -1 for all. */
   readonly group: number;
 }
 
-export const wholeImages: Region = { pixels: 0, pad: 0, slope: 1, ahead: 0, group: -1 };
+/** The region of an op that computes all pixels of images without a border. */
+export const wholeImages: Region = {
+  pixels: regionPixels.image,
+  pad: 0,
+  slope: 1,
+  ahead: 0,
+  group: allGroups,
+};
 
 /** The tensors of a network that is being sampled, which all passes share. */
 export class SamplerCanvas {
@@ -86,11 +96,12 @@ export class SamplerPass {
 
   /** `ahead` is the distance of the pass from the position, in fronts; `group` is ignored for `rows`. */
   constructor(canvas: SamplerCanvas, sees: Exclude<Sight, 'condition'>, ahead: number, group = 0) {
-    const { pad, slope } = canvas.front;
-    const rows = sees === 'rows';
     this.canvas = canvas;
     this.sees = sees;
-    this.region = { pixels: rows ? 2 : 1, pad, slope, ahead, group: rows ? -1 : group };
+    this.region =
+      sees === 'rows'
+        ? { ...canvas.front, pixels: regionPixels.row, ahead, group: allGroups }
+        : { ...canvas.front, pixels: regionPixels.front, ahead, group };
   }
 
   /** Whether it is the turn of ops whose results see this much. */

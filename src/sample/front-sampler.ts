@@ -8,6 +8,7 @@ import { zero } from '../ops/zero.js';
 import { frontSteps } from '../program/front.js';
 import type { Program } from '../program/program.js';
 import { Recorder, type RecorderOptions } from '../program/recorder.js';
+import { SamplerPass } from '../program/sampler-pass.js';
 import type { DType, Tensor } from '../program/tensor.js';
 import type { Chunk, TimedFronts } from './chunks.js';
 import { canvasOf, passesOf, recordFront } from './passes.js';
@@ -40,20 +41,12 @@ export interface Drawn {
  * long as the activations fit into 4 GiB.
  */
 export function imagesPerBatch(model: Model, h: number, w: number): number {
-  const { device } = model;
-  const passes = passesOf(model, w);
-  const canvas = canvasOf(model, passes, { n: 1, h, w });
-  const r = new Recorder(device, { parameters: model.raw.byName });
-  const level = r.tensor('level', [1, h, w, model.config.channels], 'uint8');
-  const given = {
-    uniforms: level,
-    temperature: level,
-    known: null,
-    level,
-    image: canvas.image,
-    logits: null,
-  };
-  recordFront(r, model, passes, canvas, 0, given);
+  const { device, network, raw } = model;
+  const canvas = canvasOf(model, passesOf(model, w), { n: 1, h, w });
+  // Any one pass describes the activations of all passes.
+  const r = new Recorder(device, { parameters: raw.byName });
+  r.pass = new SamplerPass(canvas, 'past', 0);
+  network.features(r, canvas.image);
   const bytes = canvas.tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
   const always = Math.floor(device.pixelsPerForward / (h * w));
   const most = Math.floor(device.pixelsPerSampledBatch / (h * w));
