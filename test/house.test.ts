@@ -81,6 +81,33 @@ describe('imports', () => {
 
   it('make no circle', () => expect(circlesOf(sources)).toEqual([]));
 
+  /** Imports of a layer, or of an architecture's file, by a folder that works with any network. */
+  function imposedNetworks(texts: Texts): string[] {
+    const general = /^src\/(sample|train|checkpoint|cli)\//;
+    const layer = /^src\/layers\//;
+    const imports = importsOf(texts);
+    const ofModels = [...imports].filter(([name]) => /^src\/models\//.test(name));
+    // The files of src/models that import layers are those of the architectures.
+    const architectures = new Set(
+      ofModels.filter(([, paths]) => paths.some((path) => layer.test(path))).map(([name]) => name),
+    );
+    return [...imports].flatMap(([name, paths]) =>
+      paths
+        .filter((path) => general.test(name) && (layer.test(path) || architectures.has(path)))
+        .map((path) => `${name} imports ${path}`),
+    );
+  }
+
+  it('of sampler, training, files and commands know no layer and no architecture', () => {
+    expect(imposedNetworks(sources)).toEqual([]);
+  });
+
+  it.each(['../models/plain.js', '../layers/conv2d.js'])('of %s by the sampler are found', (path) => {
+    const name = 'src/sample/draw.ts';
+    const planted = new Map([...sources, [name, `import { a } from '${path}';\n${sources.get(name)}`]]);
+    expect(imposedNetworks(planted)).toEqual([`${name} imports src${path.slice(2).replace('.js', '.ts')}`]);
+  });
+
   it.each([
     ["import { b } from './b.js';", "import type { A } from '../a.js';"],
     ["import {\n  b,\n} from './b.js';", "export { a } from '../a.js';"],
