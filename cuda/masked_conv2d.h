@@ -211,7 +211,7 @@ bool has_vectors(int channels, int other_channels, int64_t x_count) {
 }
 
 // Our kernels. Convolutions run in the given tile, or in the one that is expected to be faster. They need
-// no workspace.
+// no workspace. `forward` calls `forward_in_region` for an op with a region.
 void forward(const MaskedConv2d& op, const Launch& launch, std::optional<TileSize> tile = {});
 void forward_in_region(const MaskedConv2d& op, const Launch& launch, std::optional<TileSize> tile);
 void backward_input(const MaskedConv2dBackwardInput& op, const Launch& launch,

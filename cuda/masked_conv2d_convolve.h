@@ -20,12 +20,6 @@ __device__ inline void store_pair(T* to, float low, float high, bool both, bool 
   if (both) to[1] = from_float<T>(high);
 }
 
-template <class T>
-__device__ inline float addend(const ConvolveArguments<T>& conv, int64_t at) {
-  return conv.float_y ? static_cast<const float*>(conv.add)[at]
-                      : to_float(static_cast<const T*>(conv.add)[at]);
-}
-
 template <Precision precision, Direction direction, class Shape>
 using ConvolveTile = BlockTile<precision, Shape, Lines::kAlongDepth,
                                direction == Direction::kForward ? Lines::kAlongDepth : Lines::kAcrossDepth>;

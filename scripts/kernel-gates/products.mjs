@@ -17,7 +17,8 @@ const forms = [
     aThroughL1: true,
   },
   {
-    kernel: /^convolve(_and_add)?<(?<precision>\w+), forward, (?<tile>\w+), (Front|Row)Pixels, (?<copies>\w+)>$/,
+    kernel:
+      /^convolve(_and_add)?<(?<precision>\w+), forward, (?<tile>\w+), (Front|Row)Pixels, (?<copies>\w+)>$/,
     a: 'along',
     b: 'along',
   },
