@@ -59,11 +59,6 @@ export class SamplerCanvas {
     this.sights.setImage(image, channelGroups);
   }
 
-  /** All tensors with a border: the image and the activations of the network. */
-  get tensors(): readonly Tensor[] {
-    return [this.image, ...this.#tensors.values()];
-  }
-
   /** The tensors that keep their memory from front to front. A batch begins with zeros in all of them. */
   get states(): readonly Tensor[] {
     return [this.image, ...this.#kept, this.position];

@@ -5,11 +5,10 @@ import type { Weights } from '../models/weights.js';
 import { randomUniform } from '../ops/random.js';
 import { nextFront } from '../ops/sample.js';
 import { zero } from '../ops/zero.js';
-import { frontSteps } from '../program/front.js';
+import { frontSteps, paddedShape } from '../program/front.js';
 import type { Program } from '../program/program.js';
 import { Recorder, type RecorderOptions } from '../program/recorder.js';
-import { SamplerPass } from '../program/sampler-pass.js';
-import type { DType, Tensor } from '../program/tensor.js';
+import { activationType, type DType, dtypeBytes, elements, type Tensor } from '../program/tensor.js';
 import type { Chunk, TimedFronts } from './chunks.js';
 import { canvasOf, passesOf, recordFront } from './passes.js';
 
@@ -41,13 +40,10 @@ export interface Drawn {
  * long as the activations fit into 4 GiB.
  */
 export function imagesPerBatch(model: Model, h: number, w: number): number {
-  const { device, network, raw } = model;
-  const canvas = canvasOf(model, passesOf(model, w), { n: 1, h, w });
-  // Any one pass describes the activations of all passes.
-  const r = new Recorder(device, { parameters: raw.byName });
-  r.pass = new SamplerPass(canvas, 'past', 0);
-  network.features(r, canvas.image);
-  const bytes = canvas.tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+  const { device } = model;
+  const { front, channels } = passesOf(model, w);
+  const bytes =
+    elements(paddedShape(front, 1, h, w, channels)) * dtypeBytes[activationType[device.info.precision]];
   const always = Math.floor(device.pixelsPerForward / (h * w));
   const most = Math.floor(device.pixelsPerSampledBatch / (h * w));
   return Math.max(1, Math.min(most, Math.max(always, Math.floor(2 ** 32 / bytes))));

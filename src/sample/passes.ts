@@ -1,8 +1,9 @@
 // Records a network for the sampler: pass by pass, at the pixels that are next.
 import type { Model } from '../models/model.js';
+import type { Network } from '../models/network.js';
 import type { DrawOperands } from '../ops/sample.js';
 import { type Front, paddedShape } from '../program/front.js';
-import { Recorder } from '../program/recorder.js';
+import { type Reach, Recorder } from '../program/recorder.js';
 import { SamplerCanvas, SamplerPass } from '../program/sampler-pass.js';
 import { activationType, describeTensor } from '../program/tensor.js';
 
@@ -11,36 +12,51 @@ export interface Passes {
   readonly front: Front;
   readonly rows: boolean;
   readonly present: boolean;
+  /** The channels of the image and of all activations together. */
+  readonly channels: number;
 }
 
+/** What recording a network has shown. A network is recorded once, because that takes as long as drawing a small image. */
+const recorded = new WeakMap<Network, Pick<Passes, 'rows' | 'present' | 'channels'> & { reach: Reach }>();
+
 /**
- * Finds out which passes a network takes over images of this width, and how far its wavefront may run ahead. If nothing sees
- * whole rows, a front has a pixel of every row that its filters allow. Otherwise it has one pixel, because a row must be
- * complete before anything sees it.
+ * Returns the passes that a network takes over images of this width, and how far its wavefront may run ahead. If nothing
+ * sees whole rows, a front has a pixel of every row that its filters allow. Otherwise it has one pixel, because a row must
+ * be complete before anything sees it.
  */
 export function passesOf(model: Model, width: number): Passes {
-  const { device, network, config, raw } = model;
+  const known = recorded.get(model.network) ?? recordOnce(model);
+  const { above, left, right } = known.reach;
+  const slope = known.rows ? Math.max(width, right + 1) : right + 1;
+  return { ...known, front: { pad: Math.max(above, left, right), slope } };
+}
+
+function recordOnce({ device, network, config, raw }: Model) {
   const r = new Recorder(device, { parameters: raw.byName });
-  const image = r.activation('image', [1, 1, width, config.channels]);
+  const image = r.activation('image', [1, 1, 1, config.channels]);
   r.sights.setImage(image, config.channels);
-  network.head.logits(r, network.features(r, image));
-  const { above, left, right } = r.reach;
-  const rows = r.sights.includes('rows');
-  const slope = rows ? Math.max(width, right + 1) : right + 1;
-  return { front: { pad: Math.max(above, left, right), slope }, rows, present: r.sights.includes('present') };
+  network.features(r, image);
+  const activations = r.ops.flatMap(({ result }) => (result && r.sights.has(result) ? [result] : []));
+  const found = {
+    reach: r.reach,
+    rows: r.sights.includes('rows'),
+    present: r.sights.includes('present'),
+    channels: activations.reduce((sum, { shape }) => sum + shape[3]!, config.channels),
+  };
+  recorded.set(network, found);
+  return found;
 }
 
 /** Describes the tensors of a network that draws n images of h x w pixels. */
 export function canvasOf(
-  model: Model,
+  { config, device }: Model,
   { front }: Passes,
   images: { readonly n: number; readonly h: number; readonly w: number },
 ): SamplerCanvas {
-  const { channels } = model.config;
   const { n, h, w } = images;
-  const dtype = activationType[model.device.info.precision];
-  const image = describeTensor('image', paddedShape(front, n, h, w, channels), dtype);
-  return new SamplerCanvas(images, front, image, channels);
+  const dtype = activationType[device.info.precision];
+  const image = describeTensor('image', paddedShape(front, n, h, w, config.channels), dtype);
+  return new SamplerCanvas(images, front, image, config.channels);
 }
 
 /** Records the front that is `ahead` fronts after the position: what the network computes there, and the draws. */

@@ -1,8 +1,9 @@
 // Tests the wavefront sampler: it has the bits of a full forward pass, and images depend on seed and index alone.
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { levelOfByte } from '../../src/data/levels.js';
 import { openDevice } from '../../src/device/device.js';
 import { frontSteps } from '../../src/program/front.js';
+import { Recorder } from '../../src/program/recorder.js';
 import { philox, seedKey, uniform } from '../../src/random/philox.js';
 import { buildSampler } from '../../src/sample/front-sampler.js';
 import type { SampleOptions } from '../../src/sample/options.js';
@@ -45,6 +46,23 @@ describe('logits of the sampler', () => {
       }
     });
   });
+});
+
+it('a network is recorded for the first images of a size, and not again for later ones', async () => {
+  const model = await randomModel(device(), grey, 1, 1.5);
+  const emit = vi.spyOn(Recorder.prototype, 'emit');
+  try {
+    await model.sample({ count: 2, height: 5, width: 6, seed: 1 });
+    expect(emit).toHaveBeenCalled();
+    emit.mockClear();
+    await model.sample({ count: 2, height: 5, width: 6, seed: 2 });
+    expect(emit).not.toHaveBeenCalled();
+    await model.sample({ count: 2, height: 5, width: 7, seed: 2 });
+    expect(emit, 'of another width').toHaveBeenCalled();
+  } finally {
+    emit.mockRestore();
+    await model.dispose();
+  }
 });
 
 describe('an image depends on seed and index alone', () => {
