@@ -5,10 +5,11 @@
 
 namespace pixelcnn::cuda {
 
-// The place of images that include their border, and the t of a region.
+// Places pixels in images that include their border, and reads the t of a region.
 class BorderedImages {
  public:
-  // The pixels of a front are not neighbours in memory, so their taps share few cache lines.
+  // The pixels of a front are not neighbours in memory, so their taps share few cache lines. Those of a row
+  // are, but a row is computed only at one front in W.
   static constexpr Cache kCache = Cache::kL2;
 
   BorderedImages(const Region& region, int n, int h, int w, const int32_t* position)

@@ -7,7 +7,8 @@
 // the CPU; their pointers are `void*`.
 // `describe` lists the fields of an op in the order of the command buffer: first the numbers with their
 // ranges, then the tensors with their element counts, against which the decoder checks them. `each`
-// describes a list, so that errors name the item of a field.
+// describes a list, so that errors name the item of a field. The names must not depend on values, because
+// op_listing.cc calls `describe` on an op without values to tell TypeScript the fields.
 #pragma once
 #include <cstdint>
 
@@ -110,9 +111,10 @@ struct MaskedConv2dPack {
   }
 };
 
-// y = conv(x, weight * mask) + bias + add, followed by ReLU if `relu` is set. ReLU keeps NaN. With
-// `float_y`, y is float32 in every precision, because these logits are returned to the user. An output has
-// the same bits in every region, if the algorithm is direct.
+// y = conv(x, weight * mask) + bias + add, followed by ReLU if `relu` is set, at the pixels and for the
+// channel group of `region`; other outputs keep their values. ReLU keeps NaN. With `float_y`, y is float32
+// in every precision, because these logits are returned to the user. An output has the same bits in every
+// region, if the algorithm is direct.
 struct MaskedConv2d {
   const void* x;            // (N, H, W, C), with border in a region
   const void* packed;       // forward
@@ -313,7 +315,7 @@ struct Zero {
 // keep their level. The drawn level is written to `level` and, as level / (levels - 1), to the network's
 // input `image`.
 struct SampleFront {
-  const void* x;             // with border, C channels: the last hidden layer
+  const void* x;             // with border, C channels: the features
   const void* packed;        // forward
   const float* bias;         // (channels * levels)
   const float* uniforms;     // (N, H, W, channels)

@@ -3,8 +3,6 @@ import { isDetached } from './data/check-bytes.js';
 import { checkDevice, type Device } from './device/device.js';
 import { check } from './errors.js';
 import {
-  type Algorithm,
-  algorithms,
   filterFields,
   maskedConv2dBackwardInput,
   maskedConv2dBackwardWeight,
@@ -14,6 +12,7 @@ import {
 } from './ops/masked-conv2d.js';
 import { squareWindow, weightShape } from './ops/window.js';
 import { parseOptions, z } from './options.js';
+import { type Algorithm, algorithms } from './program/algorithm.js';
 import { Program } from './program/program.js';
 import { Recorder } from './program/recorder.js';
 import { describeTensor } from './program/tensor.js';

@@ -16,7 +16,8 @@ import { applyFileMasks, type MaskBuffer } from './state-dict-masks.js';
 
 type Tensors = ReadonlyMap<string, SafetensorsTensor>;
 
-interface Network {
+/** A network that was found in a file, with its weights. */
+interface FoundNetwork {
   readonly config: PixelCnnConfig;
   /** The parameters under the names that pixelcnn gives them. */
   readonly parameters: NamedArrays;
@@ -28,7 +29,8 @@ interface Network {
   readonly notes: readonly string[];
 }
 
-export interface StateDict extends Network {
+/** The network of a state dict, with the moving average of its weights if the file has both. */
+export interface StateDict extends FoundNetwork {
   /** What `parameters` are: `raw`, unless the file shows that they are a moving average. */
   readonly weights: Weights;
   readonly average: NamedArrays | undefined;
@@ -89,13 +91,16 @@ export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where
 /**
  * Whether the counter of an AveragedModel belongs to the layers, which are then under `module.` next to it.
  */
-function countsModule(counter: string | undefined, { layerNames }: Pick<Network, 'layerNames'>): boolean {
+function countsModule(
+  counter: string | undefined,
+  { layerNames }: Pick<FoundNetwork, 'layerNames'>,
+): boolean {
   return counter !== undefined && layerNames[0]!.startsWith(counter.replace(/n_averaged$/, 'module.'));
 }
 
 /** Says whether the weights of a file with one set of them are raw or an average; a note gives the evidence. */
 function weightsLabel(
-  { layerNames, notes }: Network,
+  { layerNames, notes }: FoundNetwork,
   counter: string | undefined,
 ): Pick<StateDict, 'weights' | 'notes'> {
   const [first] = layerNames as [string];
@@ -108,19 +113,23 @@ function weightsLabel(
   return { weights: 'ema', notes: [...notes, `the weights are a moving average, by ${evidence}`] };
 }
 
-function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string): Network {
+/** Returns declarations under the names of a file's layers, which declare their weights in the same order. */
+function renamed(declared: readonly Declaration[], layers: readonly Layer[]): Declaration[] {
+  const layerOf = ({ name }: Declaration) => name.replace(/\.(weight|bias)$/, '');
+  const names = new Map([...new Set(declared.map(layerOf))].map((name, i) => [name, layers[i]!.name]));
+  return declared.map((declaration) => {
+    const layer = layerOf(declaration);
+    return { ...declaration, name: names.get(layer)! + declaration.name.slice(layer.length) };
+  });
+}
+
+function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string): FoundNetwork {
   const { layers, prefix } = findLayers(tensors, where);
   const config = configOf(layers, where);
   checkExpected(config, expected, 'shapes', where);
-  // The weights are declared in the order of the layers, and each bias has the name of its weight.
   const declared = [...networkOf(config).parameters];
-  const weights = declared.filter(({ name }) => name.endsWith('.weight'));
-  const layerOf = ({ name }: Declaration) => name.replace(/\.(weight|bias)$/, '');
-  const nameInFile = new Map(weights.map((weight, i) => [layerOf(weight), layers[i]!.name]));
-  const declarations = declared.map((declaration) => {
-    const layer = layerOf(declaration);
-    return { ...declaration, name: nameInFile.get(layer)! + declaration.name.slice(layer.length) };
-  });
+  const declarations = renamed(declared, layers);
+  const filters = declared.flatMap(({ filter }) => filter ?? []);
   const values: NamedArrays = new Map();
   const masked = layers.map(({ name, weight, bias, mask }, i) => {
     const data = float32Of(weight, ` in tensor '${name}.weight' of ${where}`);
@@ -129,7 +138,7 @@ function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string)
     // A convolution without bias is the same as one with a bias of 0.
     const k = weight.shape[0]!;
     values.set(`${name}.bias`, { shape: [k], data: biases ?? new Float32Array(k) });
-    return { name, filter: weights[i]!.filter!, weight: data, mask };
+    return { name, filter: filters[i]!, weight: data, mask };
   });
   const maskNotes = applyFileMasks(masked, where);
   checkParameters(declarations, values, where);

@@ -6,20 +6,25 @@ import { fullTaps, type Window, weightShape } from '../ops/window.js';
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 
+/** What a convolution layer has besides its size. */
 export interface Conv2dOptions {
   /** The channel groups that the mask separates at the pixel itself. Default 1. */
   readonly channelGroups?: number;
   /** Whether the layer has a bias. Default true. */
   readonly bias?: boolean;
-  /** Whether a ReLU follows, for which initial weights are larger (He et al. 2015). Default true. */
-  readonly relu?: boolean;
+  /** Whether initial weights are those of a layer before a ReLU, which are larger (He et al. 2015). Default true. */
+  readonly beforeRelu?: boolean;
 }
 
 /** A masked convolution from c to k channels. */
 export class Conv2d {
   readonly filter: NamedFilter;
 
-  /** Declares `NAME.weight` (K, C, R, S), uniform in ±sqrt(6 or 1 / live inputs), and `NAME.bias` (K), which is 0. */
+  /**
+   * Declares `NAME.weight` (K, C, R, S) and `NAME.bias` (K). Initial weights are uniform in ±sqrt(6 / inputs) before a ReLU
+   * and ±sqrt(1 / inputs) otherwise, where `inputs` is C times the live taps; the centre counts in mask B and not in A.
+   * Initial biases are 0.
+   */
   constructor(
     declarations: Declarations,
     name: string,
@@ -28,16 +33,16 @@ export class Conv2d {
     window: Window,
     options: Conv2dOptions = {},
   ) {
-    const { channelGroups = 1, bias = true, relu = true } = options;
+    const { channelGroups = 1, bias = true, beforeRelu = true } = options;
     this.filter = { name, c, k, window, channelGroups, bias };
     const liveTaps = fullTaps(window) + (window.ownRow === 'centre' ? 1 : 0);
-    const bound = Math.sqrt((relu ? 6 : 1) / Math.max(liveTaps * c, 1));
+    const bound = Math.sqrt((beforeRelu ? 6 : 1) / Math.max(liveTaps * c, 1));
     const shape = weightShape(this.filter);
     declarations.add({ name: `${name}.weight`, shape, filter: this.filter, bound });
     if (bias) declarations.add({ name: `${name}.bias`, shape: [k], filter: null, bound: 0 });
   }
 
-  /** Records conv(x) + bias + add, followed by a ReLU if `relu`: (N, H, W, C) to (N, H, W, K). */
+  /** Records conv(x) + bias + add, followed by a ReLU if `relu` (default false): (N, H, W, C) to (N, H, W, K). */
   forward(r: Recorder, x: Tensor, options: Pick<ConvolutionOptions, 'add' | 'relu'> = {}): Tensor {
     return maskedConv2d(r, this.filter, x, options);
   }

@@ -1,4 +1,5 @@
-// Defines the categorical head: a 1x1 masked convolution to a logit for each level of each channel, their likelihood and draws.
+// Defines the categorical head, which predicts a logit for each level of each channel by a 1x1 masked convolution, and
+// records their likelihood and draws.
 import { check } from '../errors.js';
 import type { Declarations } from '../ops/declarations.js';
 import { maskedConv2d, type NamedFilter, packedFilter } from '../ops/masked-conv2d.js';
@@ -9,7 +10,7 @@ import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 import { Conv2d } from './conv2d.js';
 
-/** Logit c * levels + v is that of level v of channel c. */
+/** A categorical distribution over levels for each channel. Logit c * levels + v is that of level v of channel c. */
 export class SoftmaxHead {
   readonly #filter: NamedFilter;
   readonly #channels: number;
@@ -17,7 +18,7 @@ export class SoftmaxHead {
 
   /** `c` is the number of channels of the features that it predicts from, `channels` that of the image. */
   constructor(declarations: Declarations, name: string, c: number, channels: number, levels: number) {
-    const options = { channelGroups: channels, relu: false };
+    const options = { channelGroups: channels, beforeRelu: false };
     this.#filter = new Conv2d(declarations, name, c, channels * levels, pixelWindow, options).filter;
     this.#channels = channels;
     this.#levels = levels;
@@ -26,10 +27,10 @@ export class SoftmaxHead {
   /** Records the logits (N, H, W, channels * levels), in float32. */
   logits(r: Recorder, x: Tensor): Tensor {
     this.#checkCausal(r, x);
-    return maskedConv2d(r, this.#filter, x, { algorithm: 'direct', floatY: true, what: 'logits' });
+    return maskedConv2d(r, this.#filter, x, { algorithm: 'direct', floatY: true, purpose: 'logits' });
   }
 
-  /** Records nats (N, float64) of the levels (N, H, W, channels), and in training what the gradients begin with. */
+  /** Records nats (N, float64) of the levels (N, H, W, channels), and in training their gradients in the same op. */
   nats(r: Recorder, x: Tensor, level: Tensor): Tensor {
     this.#checkCausal(r, x);
     const { name } = this.#filter;
@@ -42,7 +43,7 @@ export class SoftmaxHead {
     return softmaxCrossEntropy(r, 'head', this.#shape(r, x), operands, training);
   }
 
-  /** Records the draw of the channel whose turn it is in the sampler, at the pixels that are next. */
+  /** Records the draw of one channel, that of the sampler's pass which is being recorded, at the pixels of its front. */
   draw(r: Recorder, x: Tensor, operands: DrawOperands): void {
     this.#checkCausal(r, x);
     const { region, canvas } = r.pass!;

@@ -1,9 +1,9 @@
-// Lists the architectures, and makes the network of a configuration.
+// Makes the network of a configuration. Every architecture has a line here.
 import type { PixelCnnConfig } from './config.js';
 import type { Network } from './network.js';
 import { PlainNetwork } from './plain.js';
 
-/** Makes the network of a configuration. It holds no weights, so it may be made as often as one likes. */
+/** Makes the network of a configuration. It holds no weights and is cheap, so nothing needs to keep it. */
 export function networkOf(config: PixelCnnConfig): Network {
   return new PlainNetwork(config);
 }

@@ -1,7 +1,7 @@
 // Runs forward passes over images in chunks, for their logits and their likelihoods.
 import type { ImageBatch } from '../data/image-batch.js';
 import { asBytes } from '../data/levels.js';
-import type { Algorithm } from '../ops/masked-conv2d.js';
+import type { Algorithm } from '../program/algorithm.js';
 import type { OpTrace, Program } from '../program/program.js';
 import { Recorder } from '../program/recorder.js';
 import { type Binarisation, binarisationInputs, recordBinarisation } from './binarisation.js';

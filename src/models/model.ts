@@ -63,7 +63,7 @@ export class Model {
   }
 
   /**
-   * Allocates the memory of a model and writes its weights. `network` is that of the configuration, unless a test brings one.
+   * Allocates the memory of a model and writes its weights. Default network: that of the configuration.
    * @throws PixelCnnError ERR_OUT_OF_MEMORY.
    */
   static async create(

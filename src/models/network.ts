@@ -3,6 +3,7 @@
 import { type AdamOperands, adam } from '../ops/adam.js';
 import type { Declarations } from '../ops/declarations.js';
 import { recordGradients } from '../ops/gradients.js';
+import { recordPacking } from '../ops/masked-conv2d.js';
 import { quantise } from '../ops/quantise.js';
 import type { DrawOperands } from '../ops/sample.js';
 import type { Recorder } from '../program/recorder.js';
@@ -14,11 +15,11 @@ export interface Head {
   logits(r: Recorder, features: Tensor): Tensor;
   /** Records -log p of the levels of each image in nats (N, float64). */
   nats(r: Recorder, features: Tensor, level: Tensor): Tensor;
-  /** Records the draw of the channel whose turn it is in the sampler. */
+  /** Records the draw of one channel, that of the sampler's pass which is being recorded. */
   draw(r: Recorder, features: Tensor, operands: DrawOperands): void;
 }
 
-/** An architecture with its configuration. Gradients, files and the sampler all follow from it. */
+/** A network of one architecture and configuration. Gradients, files and the sampler follow from what it says here. */
 export interface Network {
   /** The parameters that the layers declare. */
   readonly parameters: Declarations;
@@ -27,28 +28,28 @@ export interface Network {
   features(r: Recorder, image: Tensor): Tensor;
 }
 
-/** A network and the images that it is for. */
-interface NetworkOfImages {
+/** A network with the sizes of the images that it predicts: what recording needs of a model. */
+interface ConfiguredNetwork {
   readonly network: Network;
   readonly config: { readonly channels: number; readonly levels: number };
 }
 
 /** Records the levels of images of bytes (N, H, W, channels) and the features that the network computes. */
-function recordFeatures(r: Recorder, { network, config }: NetworkOfImages, bytes: Tensor) {
+function recordFeatures(r: Recorder, { network, config }: ConfiguredNetwork, bytes: Tensor) {
   const { level, x } = quantise(r, 'quantise', bytes, config.levels);
   r.sights.setImage(x, config.channels);
   return { level, features: network.features(r, x) };
 }
 
 /** Records the logits (N, H, W, channels * levels) of images of bytes. */
-export function recordLogits(r: Recorder, of: NetworkOfImages, bytes: Tensor): Tensor {
-  return of.network.head.logits(r, recordFeatures(r, of, bytes).features);
+export function recordLogits(r: Recorder, model: ConfiguredNetwork, bytes: Tensor): Tensor {
+  return model.network.head.logits(r, recordFeatures(r, model, bytes).features);
 }
 
 /** Records the negative log-likelihood of each image in nats (N, float64). */
-export function recordNats(r: Recorder, of: NetworkOfImages, bytes: Tensor): Tensor {
-  const { level, features } = recordFeatures(r, of, bytes);
-  return of.network.head.nats(r, features, level);
+export function recordNats(r: Recorder, model: ConfiguredNetwork, bytes: Tensor): Tensor {
+  const { level, features } = recordFeatures(r, model, bytes);
+  return model.network.head.nats(r, features, level);
 }
 
 /**
@@ -57,14 +58,15 @@ export function recordNats(r: Recorder, of: NetworkOfImages, bytes: Tensor): Ten
  */
 export function recordTrainingStep(
   r: Recorder,
-  of: NetworkOfImages,
+  model: ConfiguredNetwork,
   bytes: Tensor,
   optimizer: AdamOperands,
 ): Tensor {
   const start = r.ops.length;
-  const nats = recordNats(r, of, bytes);
+  const nats = recordNats(r, model, bytes);
   recordGradients(r);
   adam(r, 'adam', optimizer);
-  r.options.packs?.record(r, start);
+  const { packs } = r.options;
+  if (packs !== undefined) recordPacking(r, packs, start);
   return nats;
 }

@@ -1,6 +1,7 @@
 // Defines the options of creating a model and of running it forward on images.
-import { algorithms } from '../ops/masked-conv2d.js';
+
 import { seedOption, signalOption, z } from '../options.js';
+import { algorithms } from '../program/algorithm.js';
 import { configSchema } from './config.js';
 import { weightsOption } from './weights.js';
 

@@ -1,7 +1,8 @@
 // Compiles programs that read packed weights, and packs the weights again before a run if they have changed.
 import type { ProgramRun } from '../device/device.js';
-import type { Algorithm } from '../ops/masked-conv2d.js';
-import { PackList } from '../ops/pack-list.js';
+import { recordPacking } from '../ops/masked-conv2d.js';
+import type { Algorithm } from '../program/algorithm.js';
+import { PackList } from '../program/pack-list.js';
 import { type OpTrace, Program } from '../program/program.js';
 import { Recorder, type RecorderOptions } from '../program/recorder.js';
 import type { Model } from './model.js';
@@ -21,7 +22,7 @@ export class PackedPrograms<P extends readonly Program[]> {
     this.programs = programs;
   }
 
-  /** Compiles one program for each recorder that `record` returns, in that order. It makes them with the options it is given. */
+  /** Compiles one program for each recorder that `record` makes with the given options, in the same order. */
   static async compile<R extends readonly Recorder[]>(
     model: Model,
     weights: Weights,
@@ -31,7 +32,7 @@ export class PackedPrograms<P extends readonly Program[]> {
     const pack = new Recorder(model.device);
     const packs = new PackList();
     const recorders = record({ parameters: model[weights].byName, algorithm, packs });
-    packs.record(pack, 0);
+    recordPacking(pack, packs, 0);
     const [packProgram, ...programs] = await Program.compileShared([pack, ...recorders]);
     return new PackedPrograms(model, packProgram!, programs as { [K in keyof R]: Program });
   }

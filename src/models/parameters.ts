@@ -12,12 +12,13 @@ export class ParameterSet {
   /** All of them as one float32 tensor, for the optimizer. The padding between them is always 0. */
   readonly flat: Tensor;
 
-  constructor(layout: ArenaLayout, declarations: Iterable<Declaration>, what: string) {
+  /** Adds a tensor for each parameter to the layout. `set` names them in messages, e.g. `raw` or `moment1`. */
+  constructor(layout: ArenaLayout, declarations: Iterable<Declaration>, set: string) {
     const from = layout.blocks;
     this.byName = new Map(
-      Array.from(declarations, ({ name, shape }) => [name, layout.add(`${what} ${name}`, shape, 'float32')]),
+      Array.from(declarations, ({ name, shape }) => [name, layout.add(`${set} ${name}`, shape, 'float32')]),
     );
-    this.flat = layout.span(what, from);
+    this.flat = layout.span(set, from);
   }
 
   /** Copies values of all parameters, which are checked already, into one array that is laid out like `flat`. */

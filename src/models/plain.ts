@@ -1,4 +1,4 @@
-// Defines the plain PixelCNN of van den Oord et al. 2016a without residual blocks: one stack of masked convolutions with ReLU.
+// Defines the plain PixelCNN of van den Oord et al. 2016a without residual blocks: a stack of masked convolutions and ReLUs.
 import { Conv2d } from '../layers/conv2d.js';
 import { SoftmaxHead } from '../layers/softmax-head.js';
 import { Declarations } from '../ops/declarations.js';
@@ -8,7 +8,7 @@ import type { Tensor } from '../program/tensor.js';
 import type { PixelCnnConfig } from './config.js';
 import type { Network } from './network.js';
 
-/** The names are those of an `nn.Sequential` that contains the ReLUs: net.0, net.2 and so on. */
+/** Its layers have the names of a PyTorch `nn.Sequential` that contains the ReLUs: net.0, net.2 and so on. */
 export class PlainNetwork implements Network {
   readonly parameters = new Declarations();
   readonly head: SoftmaxHead;

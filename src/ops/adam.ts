@@ -2,6 +2,7 @@
 import type { Recorder } from '../program/recorder.js';
 import { elements, type Tensor } from '../program/tensor.js';
 
+/** The tensors of the optimizer. Where no shape is given, there is one float32 for each parameter. */
 export interface AdamOperands {
   gradients: Tensor;
   /** (8) learning rate, beta1, beta2, epsilon, weight decay, maximal norm or 0, EMA decay or 0, unused. */
@@ -14,7 +15,10 @@ export interface AdamOperands {
   average: Tensor;
 }
 
-/** Records one step of Adam, or AdamW if there is weight decay. A step whose gradient is not finite is skipped and counted. */
+/**
+ * Records one step of Adam, or of AdamW if there is weight decay. A step whose gradient is not finite is skipped and
+ * counted.
+ */
 export function adam(r: Recorder, label: string, operands: AdamOperands): void {
   const { gradients, hyper, state, parameters, moment1, moment2, average } = operands;
   const count = elements(gradients.shape);

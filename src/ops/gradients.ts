@@ -1,8 +1,8 @@
-// Records the gradients of a loss: it walks from the last op of a program to the first, and each op's rule records the
-// gradients of what the op reads (reverse-mode differentiation, Griewank & Walther 2008, chapter 3).
+// Records the gradients of a loss: it walks from the last op of a program to the first, and each op's rule
+// records the gradients of what the op reads (reverse-mode differentiation, Griewank & Walther 2008, chapter 3).
 //
-// The gradient of a tensor is the sum over the ops that read it. No sum is changed in place: each rule writes its own part
-// plus the sum so far to a new tensor, so a gradient may be shared where two tensors have the same one.
+// The gradient of a tensor is the sum over the ops that read it. No sum is changed in place: each rule writes its
+// own part plus the sum so far to a new tensor, so tensors with equal gradients may share one.
 import { check } from '../errors.js';
 import type { GradientSums, RecordedOp } from '../program/recorded-op.js';
 import type { Recorder } from '../program/recorder.js';
@@ -10,7 +10,8 @@ import type { Tensor } from '../program/tensor.js';
 import { accumulate } from './accumulate.js';
 
 /**
- * Records the gradients of all parameters that the ops so far depend on, into the places that the recorder's options give.
+ * Records the gradients of all parameters that the recorded ops read. They are written to the tensors that the
+ * recorder's options give for them.
  * @throws PixelCnnError ERR_PROGRAM for a parameter that two ops use, or that none does.
  */
 export function recordGradients(r: Recorder): void {
@@ -19,18 +20,21 @@ export function recordGradients(r: Recorder): void {
   gradients.checkComplete();
 }
 
-/** The gradient of a tensor. `masked` says whether it is 0 already where a ReLU made the tensor 0. */
+/** The sum of the gradients so far of one tensor. */
 interface Sum {
   readonly gradient: Tensor;
+  /** Whether a rule's `record` wrote it, and so set it to 0 where a ReLU made the tensor 0. */
   readonly masked: boolean;
 }
 
+/** Holds the sums while the walk goes on. */
 class Gradients implements GradientSums {
   readonly #recorder: Recorder;
   readonly #sums = new Map<Tensor, Sum>();
-  /** Results of ops with a rule that depend on a parameter. */
+  /** The results that depend on a parameter. No others need gradients. */
   readonly #needed = new Set<Tensor>();
   readonly #places: ReadonlyMap<string, Tensor>;
+  /** The parameters whose gradient an op writes. */
   readonly #written = new Set<string>();
 
   constructor(recorder: Recorder) {
@@ -41,14 +45,15 @@ class Gradients implements GradientSums {
 
   #addNeeded({ fields, result }: RecordedOp): void {
     if (result === undefined) return;
-    const depends = (x: unknown) => this.#recorder.isTrained(x as Tensor) || this.#needed.has(x as Tensor);
+    const depends = (x: unknown) =>
+      this.#recorder.requiresGradient(x as Tensor) || this.#needed.has(x as Tensor);
     if (Object.values(fields).some(depends)) this.#needed.add(result);
   }
 
   of(result: Tensor): Tensor | undefined {
     const sum = this.#sums.get(result);
     if (sum === undefined || sum.masked || !this.#recorder.isReluOutput(result)) return sum?.gradient;
-    // All its parts are gradients of sums, which were passed on as they are, so nothing has masked it yet.
+    // Only an op that adds this tensor to another has read it. Both have the same gradient, so no op masked it.
     return accumulate(this.#recorder, `${result.name} gradient`, sum.gradient, null, result);
   }
 
@@ -60,7 +65,7 @@ class Gradients implements GradientSums {
     this.#sums.set(x, { gradient: record(sum, reluOutput), masked: true });
   }
 
-  pass(x: Tensor, gradient: Tensor): void {
+  share(x: Tensor, gradient: Tensor): void {
     if (!this.#needed.has(x)) return;
     if (this.#sums.has(x)) {
       this.add(x, (sum, reluOutput) => {
@@ -81,7 +86,7 @@ class Gradients implements GradientSums {
     return place;
   }
 
-  /** An optimizer would take a gradient that no op writes from whatever the memory holds. */
+  /** Refuses a program in which no op writes the gradient of some parameter: the optimizer would read garbage. */
   checkComplete(): void {
     const missing = [...this.#places.keys()].filter((name) => !this.#written.has(name));
     check(

@@ -5,21 +5,14 @@
 //
 // window.ts says which taps are live. Van den Oord et al. 2016a, "Pixel Recurrent Neural Networks", section 3.4.
 import { check } from '../errors.js';
+import { type Algorithm, algorithms } from '../program/algorithm.js';
 import { encodeFilter } from '../program/encode.js';
-import type { OpFields } from '../program/recorded-op.js';
+import type { PackList } from '../program/pack-list.js';
+import type { GradientSums, OpFields } from '../program/recorded-op.js';
 import type { Recorder } from '../program/recorder.js';
-import { joinedSight, ownRows, sightThrough } from '../program/sight.js';
+import { joinedSight, ownRows, type Sight, sightThrough } from '../program/sight.js';
 import { shapeText, type Tensor } from '../program/tensor.js';
 import { type Filter, reachOf, weightShape } from './window.js';
-
-/**
- * `direct` computes every live tap and is exactly causal. `winograd` needs fewer multiplications for squares of 3, 5 and 7
- * (other windows run direct), but its rounding mixes neighbouring pixels. On the CPU `auto` takes the one that is expected
- * to be faster. On a GPU it takes the fastest of our kernels and cuDNN's, which are timed once, and `winograd` means the
- * same.
- */
-export type Algorithm = 'auto' | 'direct' | 'winograd';
-export const algorithms = ['auto', 'direct', 'winograd'] as const;
 
 /** A filter with the name of its parameters, `NAME.weight` and `NAME.bias`. */
 export interface NamedFilter extends Filter {
@@ -52,8 +45,8 @@ export function packedBytes(r: Recorder, filter: Filter, algorithm: Algorithm, d
 }
 
 /**
- * Returns the weights of a filter, packed for one direction. They are packed by the program that the recorder's options
- * name, or right here. On a device where one packing serves both directions there is one.
+ * Returns the weights of a filter, packed for one direction. They join the recorder's list of filters to pack if it has
+ * one, and are packed right here otherwise. Some devices have one packing for both directions.
  */
 export function packedFilter(
   r: Recorder,
@@ -71,10 +64,10 @@ export function packedFilter(
     packed,
   });
   if (packs !== undefined)
-    return r.trained(packs.packed(`${filter.name} packed ${packedFor}`, bytes, describe));
+    return r.requireGradient(packs.packed(`${filter.name} packed ${packedFor}`, bytes, describe));
   const packed = r.tensor(`${filter.name} packed`, [bytes()], 'byte');
   maskedConv2dPack(r, `${filter.name} pack`, [describe(packed)]);
-  return r.trained(packed);
+  return r.requireGradient(packed);
 }
 
 /** The most filters of one op: MaskedConv2dPack::kMostFilters of native/ops.h. */
@@ -93,6 +86,14 @@ export function maskedConv2dPack(r: Recorder, label: string, filters: readonly O
   }
 }
 
+/** Records the packing of all filters of a list into states, before the op of index `before`. */
+export function recordPacking(r: Recorder, list: PackList, before: number): void {
+  const from = r.ops.length;
+  for (const packed of list.tensors) r.states.add(packed);
+  maskedConv2dPack(r, 'pack', list.fields);
+  r.moveOps(from, before);
+}
+
 /** What a convolution does besides multiplying with its weights. */
 export interface ConvolutionOptions {
   /** A tensor of the shape of the result that is added to it, or null for none. */
@@ -103,13 +104,13 @@ export interface ConvolutionOptions {
   readonly algorithm?: Algorithm;
   /** Whether the result is float32 in every precision. */
   readonly floatY?: boolean;
-  /** What the label says after the filter's name. */
-  readonly what?: string;
+  /** What the convolution is for, as its label says. Default `forward`. */
+  readonly purpose?: string;
 }
 
 /**
  * Records conv(x) + bias + add, followed by a ReLU if `relu`: (N, H, W, C) to (N, H, W, K).
- * @throws PixelCnnError ERR_CAUSALITY for a filter that reads pixels which x has seen and the result must not see; ERR_SHAPE.
+ * @throws PixelCnnError ERR_SHAPE; ERR_CAUSALITY for a filter that reads pixels which x has seen and the result must not.
  */
 export function maskedConv2d(
   r: Recorder,
@@ -117,66 +118,71 @@ export function maskedConv2d(
   x: Tensor,
   options: ConvolutionOptions = {},
 ): Tensor {
-  const { add = null, relu = false, floatY = false, what = 'forward' } = options;
+  const { add = null, relu = false, floatY = false, purpose = 'forward' } = options;
   const { name, c, k, window } = filter;
   const algorithm = options.algorithm ?? r.options.algorithm ?? 'direct';
-  const label = `${name} ${what}`;
+  const label = `${name} ${purpose}`;
   const images = r.imagesOf(x);
   checkShape(label, 'x', x, [...x.shape.slice(0, 3), c]);
   if (add !== null) checkShape(label, 'add', add, [...x.shape.slice(0, 3), k]);
-  r.reads(x, reachOf(window));
-  r.sights.checkGroups(label, x, window.ownRow, filter.channelGroups);
-  const own = sightThrough(label, r.sights.of(x), window.ownRow);
-  const sees = add === null ? own : joinedSight(own, r.sights.of(add));
-  const shape = { ...images, ...filterFields(r, filter, algorithm) };
   const bias = filter.bias ? r.parameter(`${name}.bias`) : null;
   if (bias !== null) checkShape(label, 'bias', bias, [k]);
-  return r.pixelwise(
-    `${label} y`,
-    images,
-    k,
-    sees,
-    (y, region, position) => ({
-      op: 'maskedConv2d',
-      label,
-      fields: {
-        ...shape,
-        ...region,
-        relu: relu ? 1 : 0,
-        floatY: floatY ? 1 : 0,
-        x,
-        packed: packedFilter(r, filter, algorithm, 'forward'),
-        bias,
-        add,
-        position,
-        y,
-      },
-      result: y,
-      relu,
-      backward(gradients) {
-        const gradY = gradients.of(y);
-        if (gradY === undefined) return;
-        maskedConv2dBackwardWeight(
-          r,
-          `${name} weight gradient`,
-          { shape, filter },
-          {
-            x,
-            gradY,
-            gradWeight: gradients.parameter(`${name}.weight`),
-            gradBias: filter.bias ? gradients.parameter(`${name}.bias`) : null,
-          },
-        );
-        gradients.add(x, (sum, reluOutput) => {
-          const packed = packedFilter(r, filter, algorithm, 'backward');
-          const operands = { gradY, packed, add: sum, reluOutput };
-          return maskedConv2dBackwardInput(r, `${name} input gradient`, { shape, filter }, operands);
-        });
-        if (add !== null) gradients.pass(add, gradY);
-      },
-    }),
-    floatY ? 'float32' : undefined,
-  );
+  r.noteReach(x, reachOf(window));
+  const sees = resultSight(r, label, filter, x, add);
+  const shape = { ...images, ...filterFields(r, filter, algorithm) };
+  const dtype = floatY && ({ dtype: 'float32' } as const);
+  const result = { name: `${label} y`, images, channels: k, sees, ...dtype };
+  return r.pixelwise(result, (y, region, position) => ({
+    op: 'maskedConv2d',
+    label,
+    fields: {
+      ...shape,
+      ...region,
+      relu: relu ? 1 : 0,
+      floatY: floatY ? 1 : 0,
+      x,
+      packed: packedFilter(r, filter, algorithm, 'forward'),
+      bias,
+      add,
+      position,
+      y,
+    },
+    result: y,
+    relu,
+    backward: (gradients) => recordBackward(r, gradients, { filter, shape }, algorithm, { x, add, y }),
+  }));
+}
+
+/** Returns what the result of a convolution sees. @throws PixelCnnError ERR_CAUSALITY for what it must not see. */
+function resultSight(r: Recorder, label: string, filter: Filter, x: Tensor, add: Tensor | null): Sight {
+  const { ownRow } = filter.window;
+  r.sights.checkGroups(label, x, ownRow, filter.channelGroups);
+  const own = sightThrough(label, r.sights.of(x), ownRow);
+  return add === null ? own : joinedSight(own, r.sights.of(add));
+}
+
+/** Records the gradients of a convolution's parameters, of x and of `add`: its gradient rule. */
+function recordBackward(
+  r: Recorder,
+  gradients: GradientSums,
+  applied: AppliedFilter & { readonly filter: NamedFilter },
+  algorithm: Algorithm,
+  { x, add, y }: { x: Tensor; add: Tensor | null; y: Tensor },
+): void {
+  const gradY = gradients.of(y);
+  if (gradY === undefined) return;
+  const { filter } = applied;
+  const { name } = filter;
+  const gradWeight = gradients.parameter(`${name}.weight`);
+  const gradBias = filter.bias ? gradients.parameter(`${name}.bias`) : null;
+  const operands = { x, gradY, gradWeight, gradBias };
+  maskedConv2dBackwardWeight(r, `${name} weight gradient`, applied, operands);
+  gradients.add(x, (sum, reluOutput) => {
+    const packed = packedFilter(r, filter, algorithm, 'backward');
+    const inputs = { gradY, packed, add: sum, reluOutput };
+    return maskedConv2dBackwardInput(r, `${name} input gradient`, applied, inputs);
+  });
+  if (add !== null) gradients.share(add, gradY);
 }
 
 /** A filter applied to images, with the fields of MaskedConv2dShape in native/op_shapes.h. */

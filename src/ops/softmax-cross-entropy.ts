@@ -57,6 +57,7 @@ export function softmaxCrossEntropy(
     result: gradX ?? nats,
     backward(gradients) {
       if (training === undefined || gradX === null) return;
+      // The op writes these gradients itself. Asking for them notes that they are written.
       gradients.parameter(`${training.name}.weight`);
       gradients.parameter(`${training.name}.bias`);
       gradients.add(x, (sum) => {

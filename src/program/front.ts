@@ -1,8 +1,10 @@
 // Says which pixels are on the sampler's wavefront at each of its positions: those (i, j) with j + slope * i = t.
 
-/** The wavefront: `pad` is the farthest that a filter reaches, `slope` is such that it reads only what is drawn. */
+/** The wavefront of a network: at position t the pixels (i, j) with j + slope * i = t are drawn together. */
 export interface Front {
+  /** The width of the border, in pixels: as far as any filter reaches. */
   readonly pad: number;
+  /** How many pixels a row is ahead of the next one, so that filters read only pixels that are drawn. */
   readonly slope: number;
 }
 

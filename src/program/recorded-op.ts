@@ -1,4 +1,4 @@
-// Defines what a recorded op is: its fields by name, and the rule by which gradients flow back through it.
+// Defines recorded ops: their fields by name, and the rule by which gradients flow back through an op.
 import type { Tensor } from './tensor.js';
 
 /** The fields of an op by the names that native/ops.h gives them. An optional tensor that is absent is null. */
@@ -6,7 +6,7 @@ export interface OpFields {
   readonly [name: string]: number | Tensor | null | readonly OpFields[];
 }
 
-/** One recorded op. */
+/** An op with its operands, which a program runs. */
 export interface RecordedOp {
   /** The op's name in the op table, e.g. `maskedConv2d`. */
   readonly op: string;
@@ -17,22 +17,25 @@ export interface RecordedOp {
   readonly result?: Tensor;
   /** Whether the result went through a ReLU. Its gradient is then 0 where the result is not positive. */
   readonly relu?: boolean;
-  /** Records the gradients of what the op reads. Nothing flows back through an op that has no such rule. */
+  /** Records the gradients of what the op reads. An op without this rule has none to pass back. */
   readonly backward?: (gradients: GradientSums) => void;
 }
 
-/** What the gradient rule of an op may ask for while gradients are recorded (gradients.ts). */
+/** The gradients that are known so far, as the gradient rule of an op reads them and adds to them (gradients.ts). */
 export interface GradientSums {
-  /** The gradient of the op's result; undefined if the loss does not depend on it. */
+  /** Returns the gradient of the op's result, or undefined if the loss does not depend on it. */
   of(result: Tensor): Tensor | undefined;
   /**
-   * Adds to the gradient of x. `record` writes own part + `sum`, and 0 where `reluOutput` is not positive. It is not called
-   * if x depends on no parameter.
+   * Adds to the gradient of x. `record` records an op that writes its own part + `sum`, but 0 where `reluOutput` is
+   * not positive, and returns what it writes. It is not called if x depends on no parameter.
    */
   add(x: Tensor, record: (sum: Tensor | null, reluOutput: Tensor | null) => Tensor): void;
-  /** Adds a gradient that is there already, as that of a sum is for each of its terms. */
-  pass(x: Tensor, gradient: Tensor): void;
-  /** The place for the gradient of a parameter. Only one op may use a parameter. */
+  /** Adds a gradient that another tensor has too: the gradient of a sum is that of each of its terms. */
+  share(x: Tensor, gradient: Tensor): void;
+  /**
+   * Returns the tensor that the gradient of a parameter is to be written to.
+   * @throws PixelCnnError ERR_PROGRAM for a parameter that another op uses too.
+   */
   parameter(name: string): Tensor;
 }
 

@@ -2,38 +2,43 @@
 import type { Device } from '../device/device.js';
 import { type Precision, precisions } from '../device/precision.js';
 import { check } from '../errors.js';
-import { type OpFields, operandsOf, type RecordedOp } from './recorded-op.js';
+import type { Algorithm } from './algorithm.js';
+import type { PackList } from './pack-list.js';
+import { operandsOf, type RecordedOp } from './recorded-op.js';
 import { type Region, type SamplerPass, wholeImages } from './sampler-pass.js';
 import { type Sight, Sights } from './sight.js';
 import { activationType, type DType, describeTensor, type Tensor } from './tensor.js';
 
-/** Packs the weights of filters ahead of the ops that use them. */
-export interface PackList {
-  /** Describes the packed weights of a filter, once per key. `describe` gives its fields in the op that packs. */
-  packed(key: string, bytes: () => number, describe: (packed: Tensor) => OpFields): Tensor;
-  /** Records the packing of all filters, into states, before the op of this index. */
-  record(r: Recorder, before: number): void;
-}
-
-/** What a network is recorded for. */
+/** The choices that a network leaves to the program that it is recorded for. */
 export interface RecorderOptions {
   /** The precision of activations. Default: the device's. */
   readonly precision?: Precision;
   /** The algorithm of convolutions that may use any. Default `direct`. */
-  readonly algorithm?: 'auto' | 'direct' | 'winograd';
+  readonly algorithm?: Algorithm;
   /** The weights in use, by name. */
   readonly parameters?: ReadonlyMap<string, Tensor>;
   /** The places for their gradients, by the same names. Given for training only. */
   readonly gradients?: ReadonlyMap<string, Tensor>;
-  /** Packs weights ahead. Without it every weight is packed right before it is used. */
+  /** The filters that are packed together. Without a list, each is packed right before the op that uses it. */
   readonly packs?: PackList;
 }
 
-/** The columns and rows around a pixel that an op reads. */
+/** How many rows above a pixel, and columns on either side of it, an op reads. */
 export interface Reach {
   readonly above: number;
   readonly left: number;
   readonly right: number;
+}
+
+/** The result of an op that computes each pixel by itself: (N, H, W, channels). */
+export interface PixelwiseResult {
+  readonly name: string;
+  readonly images: { readonly n: number; readonly h: number; readonly w: number };
+  readonly channels: number;
+  /** How much of the image it sees. */
+  readonly sees: Sight;
+  /** Default: the type of activations. */
+  readonly dtype?: DType;
 }
 
 /** Collects the ops and tensors of one program, which {@link Program.compile} then makes runnable. */
@@ -49,13 +54,13 @@ export class Recorder {
   readonly outputs: Tensor[] = [];
   /** Tensors that keep their memory from run to run. */
   readonly states = new Set<Tensor>();
-  /** The part of a network that the sampler has this program compute; undefined for all of it, at all pixels. */
+  /** The sampler's pass that is being recorded. Undefined while a network is recorded whole, for all pixels. */
   pass: SamplerPass | undefined;
-  /** What the tensors of the network see, unless the sampler's canvas says it. */
+  /** For a network that is recorded whole. The passes of a sampler share those of their canvas. */
   readonly #sights = new Sights();
   readonly #reaches: Reach[] = [];
-  /** Tensors that are made from parameters alone, and the parameters themselves. */
-  readonly #trained = new Set<Tensor>();
+  /** Parameters and packed parameters. */
+  readonly #requiringGradient = new Set<Tensor>();
   readonly #reluOutputs = new Set<Tensor>();
 
   constructor(device: Device, options: RecorderOptions = {}) {
@@ -73,17 +78,18 @@ export class Recorder {
   parameter(name: string): Tensor {
     const tensor = this.options.parameters?.get(name);
     check(tensor !== undefined, 'ERR_PROGRAM', () => `the network declares no parameter '${name}'`);
-    return this.trained(tensor);
+    return this.requireGradient(tensor);
   }
 
-  /** Notes that a tensor depends on parameters, so that training needs the gradient of what is computed from it. */
-  trained(tensor: Tensor): Tensor {
-    this.#trained.add(tensor);
+  /** Notes that training needs the gradients of what is computed from this tensor, and returns the tensor. */
+  requireGradient(tensor: Tensor): Tensor {
+    this.#requiringGradient.add(tensor);
     return tensor;
   }
 
-  isTrained(tensor: Tensor): boolean {
-    return this.#trained.has(tensor);
+  /** Whether {@link requireGradient} was called for this tensor. Results of ops are not looked up. */
+  requiresGradient(tensor: Tensor): boolean {
+    return this.#requiringGradient.has(tensor);
   }
 
   /** Whether a tensor is the output of a ReLU. */
@@ -91,13 +97,13 @@ export class Recorder {
     return this.#reluOutputs.has(tensor);
   }
 
-  /** What the tensors of the network that is recorded see. */
+  /** Says what each tensor of the recorded network sees. */
   get sights(): Sights {
     return this.pass?.canvas.sights ?? this.#sights;
   }
 
-  /** Notes that an op reads x as far as `reach` around each pixel. */
-  reads(x: Tensor, reach: Reach): void {
+  /** Notes that an op reads x as far as `reach` around each pixel, so that the sampler keeps x for later fronts. */
+  noteReach(x: Tensor, reach: Reach): void {
     this.#reaches.push(reach);
     if (reach.above + reach.left + reach.right > 0) this.pass?.canvas.keep(x);
   }
@@ -116,16 +122,13 @@ export class Recorder {
   }
 
   /**
-   * Records an op that computes every pixel of its result (N, H, W, channels) by itself. In a pass of the sampler the result
-   * is one tensor for all passes, with a border of zeros, and the op is recorded only in the pass whose turn it is.
+   * Records an op that computes every pixel of its result by itself, and returns the result. `describe` gives the op for
+   * the region that it is to compute. In a sampler the result is one tensor for all passes, with a border of zeros, and
+   * only the pass that computes what sees so much records the op.
    */
   pixelwise(
-    name: string,
-    images: { n: number; h: number; w: number },
-    channels: number,
-    sees: Sight,
+    { name, images, channels, sees, dtype = activationType[this.precision] }: PixelwiseResult,
     describe: (result: Tensor, region: Region, position: Tensor | null) => RecordedOp,
-    dtype: DType = activationType[this.precision],
   ): Tensor {
     const { pass } = this;
     if (pass === undefined) {
@@ -137,7 +140,7 @@ export class Recorder {
     const result = pass.result(name, channels, dtype, sees);
     if (pass.computes(sees)) {
       const op = describe(result, pass.region, pass.canvas.position);
-      for (const operand of operandsOf(op)) pass.readsOperand(operand);
+      for (const operand of operandsOf(op)) pass.noteOperand(operand);
       this.emit(op);
     }
     return result;

@@ -1,18 +1,19 @@
-// Defines the passes in which the sampler computes a network: which ops belong to a pass, and at which pixels they run.
+// Defines the passes in which the sampler computes a network: which ops belong to a pass, and at which pixels they
+// run.
 //
-// A network is recorded once for each pass. The ops whose results see the rows above run when a new row begins, for the
-// whole row. Those that see the past run at the pixels that are next, for one channel group at a time, before that channel
-// is drawn. Those that see the present pixel run after it.
+// A network is recorded once for each pass. The ops whose results see the rows above (sight.ts) run when a new row
+// begins, for the whole row. Those that see the past run at the pixels that are next, for one channel group at a
+// time, before that channel is drawn. Those that see the present pixel run after it is drawn.
 import { check } from '../errors.js';
 import { type Front, paddedShape } from './front.js';
 import { type Sight, Sights } from './sight.js';
 import { type DType, describeTensor, type Tensor } from './tensor.js';
 
-/** Which pixels an op computes: all of them, those of the wavefront, or those of a row that begins (native/op_shapes.h). */
+/** The values of Region::Pixels in native/op_shapes.h: whole images, the wavefront, or a row that begins. */
 const regionPixels = { image: 0, front: 1, row: 2 } as const;
 const allGroups = -1;
 
-/** The fields of Region in native/op_shapes.h. */
+/** The pixels that an op computes: the fields of Region in native/op_shapes.h, which explains them. */
 export interface Region {
   readonly pixels: number;
   readonly pad: number;
@@ -31,18 +32,18 @@ export const wholeImages: Region = {
   group: allGroups,
 };
 
-/** The tensors of a network that is being sampled, which all passes share. */
+/** The canvas of the sampler: the images as far as they are drawn, and the network's activations for them. */
 export class SamplerCanvas {
   readonly images: { readonly n: number; readonly h: number; readonly w: number };
   readonly front: Front;
   /** (1, int32) the position t of the wavefront. */
   readonly position = describeTensor('position', [1], 'int32');
-  /** What is drawn so far, as the network's input, with border. */
+  /** The pixels that are drawn so far, as the network's input, with border. The others are 0. */
   readonly image: Tensor;
   /** The number of channels that are drawn one by one. */
   readonly channelGroups: number;
   readonly sights = new Sights();
-  /** Tensors that an op reads later than they are computed: at other pixels, in another pass or for another group. */
+  /** Tensors that are read at another front, in another pass or for another group than they are computed in. */
   readonly #kept = new Set<Tensor>();
   readonly #tensors = new Map<string, Tensor>();
 
@@ -64,7 +65,7 @@ export class SamplerCanvas {
     return [this.image, ...this.#kept, this.position];
   }
 
-  /** Returns the activations of this name, with their border. */
+  /** Returns the activations of this name, (N, pad + H, pad + W + pad, channels). The first call describes them. */
   tensor(name: string, channels: number, dtype: DType, sees: Sight): Tensor {
     const known = this.#tensors.get(name);
     if (known !== undefined) return known;
@@ -77,12 +78,13 @@ export class SamplerCanvas {
     return tensor;
   }
 
+  /** Has activations keep their memory from front to front. Parameters and packed weights keep theirs anyway. */
   keep(tensor: Tensor): void {
     if (this.sights.has(tensor)) this.#kept.add(tensor);
   }
 }
 
-/** One pass over a network: it computes what sees exactly `sees`, and one channel group unless that is `rows`. */
+/** A pass over a network. It computes the tensors that see exactly `sees`: one channel group of them, or all of `rows`. */
 export class SamplerPass {
   readonly canvas: SamplerCanvas;
   readonly sees: Sight;
@@ -99,13 +101,13 @@ export class SamplerPass {
         : { ...canvas.front, pixels: regionPixels.front, ahead, group };
   }
 
-  /** Whether it is the turn of ops whose results see this much. */
+  /** Whether this pass computes the results that see this much. */
   computes(sees: Sight): boolean {
     return sees === this.sees;
   }
 
   /**
-   * Returns the result of an op.
+   * Returns the tensor for the result of an op, in whichever pass the op is computed.
    * @throws PixelCnnError ERR_PROGRAM for a second op of one name, whose result would overwrite the first, and for a result
    * that sees no pixel, which no pass computes.
    */
@@ -124,8 +126,8 @@ export class SamplerPass {
     return this.canvas.tensor(name, channels, dtype, sees);
   }
 
-  /** Keeps a tensor that this pass reads and another one computes. */
-  readsOperand(tensor: Tensor): void {
+  /** Notes that an op of this pass reads a tensor, which is kept if another pass computes it. */
+  noteOperand(tensor: Tensor): void {
     if (this.canvas.sights.of(tensor) !== this.sees) this.canvas.keep(tensor);
   }
 }

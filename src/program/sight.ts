@@ -1,4 +1,5 @@
-// Says what a tensor of a network may depend on, which decides whether a model is causal and when the sampler computes it.
+// Defines what tensors of a network see, that is, which pixels they depend on. This decides whether a model is causal
+// and when the sampler computes a tensor.
 import { check } from '../errors.js';
 import type { Tensor } from './tensor.js';
 
@@ -10,18 +11,23 @@ import type { Tensor } from './tensor.js';
  * `present`: also (i, j) itself, as the image does.
  */
 export const sights = ['condition', 'rows', 'past', 'present'] as const;
+/** How much of the image a tensor sees, see {@link sights}. */
 export type Sight = (typeof sights)[number];
 
 /** How much of its own row an output pixel sees through a filter (OwnRow of native/op_shapes.h). */
 export const ownRows = ['none', 'left', 'centre', 'all'] as const;
+/** How much of its own row a filter sees, see {@link ownRows}. */
 export type OwnRow = (typeof ownRows)[number];
 
-/** Returns what a tensor sees that is computed, pixel by pixel, from tensors that see these. */
+/** Returns what a tensor sees that is computed, pixel by pixel, from tensors that see `parts`. */
 export function joinedSight(...parts: readonly Sight[]): Sight {
   return sights[Math.max(...parts.map((part) => sights.indexOf(part)))]!;
 }
 
-/** Returns what the result of a filter sees, if the filter is applied to a tensor that sees `x`. */
+/**
+ * Returns what the result of a filter sees, if the filter is applied to a tensor that sees `x`.
+ * @throws PixelCnnError ERR_CAUSALITY for a filter over the whole own row of a tensor that sees more than `rows`.
+ */
 export function sightThrough(label: string, x: Sight, ownRow: OwnRow): Sight {
   if (x === 'condition' || x === 'rows') return x;
   check(ownRow !== 'all', 'ERR_CAUSALITY', () => {
@@ -31,7 +37,7 @@ export function sightThrough(label: string, x: Sight, ownRow: OwnRow): Sight {
   return ownRow === 'left' ? 'past' : x;
 }
 
-/** What the tensors of one network see. */
+/** Keeps what each tensor of one network sees. */
 export class Sights {
   /** The image that the network predicts, and the number of its channels that are predicted one by one. */
   #image: { readonly tensor: Tensor; readonly channelGroups: number } | undefined;
@@ -42,10 +48,12 @@ export class Sights {
     this.#image = { tensor, channelGroups };
   }
 
+  /** Sets what a tensor sees. */
   set(tensor: Tensor, sees: Sight): void {
     this.#of.set(tensor, sees);
   }
 
+  /** Whether it was set what this tensor sees, as it is for all activations but the image. */
   has(tensor: Tensor): boolean {
     return this.#of.has(tensor);
   }
@@ -61,8 +69,8 @@ export class Sights {
   }
 
   /**
-   * Checks that a filter separates the channels of what it reads as the image does, if it reads its own row of it.
-   * @throws PixelCnnError ERR_CAUSALITY for other groups, with which a channel could see a later one.
+   * Checks that a filter has a channel group for each image channel, if it reads its own row of a tensor that saw it.
+   * @throws PixelCnnError ERR_CAUSALITY for another number of groups, with which a channel could see a later one.
    */
   checkGroups(label: string, x: Tensor, ownRow: OwnRow, channelGroups: number): void {
     const sees = this.of(x);

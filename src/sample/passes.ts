@@ -7,10 +7,12 @@ import { type Reach, Recorder } from '../program/recorder.js';
 import { SamplerCanvas, SamplerPass } from '../program/sampler-pass.js';
 import { activationType, describeTensor } from '../program/tensor.js';
 
-/** The passes that a network takes at each front: one for the rows above, one for the past, one for the present pixel. */
+/** Says which pixels a front has and which passes over a network draw it. The pass for the past is always one. */
 export interface Passes {
   readonly front: Front;
+  /** Whether a pass computes tensors that see the rows above. */
   readonly rows: boolean;
+  /** Whether a pass computes tensors that see the present pixel, after its draw. */
   readonly present: boolean;
   /** The channels of the image and of all activations together. */
   readonly channels: number;
@@ -20,9 +22,8 @@ export interface Passes {
 const recorded = new WeakMap<Network, Pick<Passes, 'rows' | 'present' | 'channels'> & { reach: Reach }>();
 
 /**
- * Returns the passes that a network takes over images of this width, and how far its wavefront may run ahead. If nothing
- * sees whole rows, a front has a pixel of every row that its filters allow. Otherwise it has one pixel, because a row must
- * be complete before anything sees it.
+ * Returns the front and the passes of a network over images of this width. If no tensor sees whole rows, rows are drawn side by side, each as far ahead of the next as filters reach to the right. Otherwise a front
+ * is one pixel, because a row must be complete before anything sees it.
  */
 export function passesOf(model: Model, width: number): Passes {
   const known = recorded.get(model.network) ?? recordOnce(model);
@@ -47,7 +48,7 @@ function recordOnce({ device, network, config, raw }: Model) {
   return found;
 }
 
-/** Describes the tensors of a network that draws n images of h x w pixels. */
+/** Describes the canvas for n images of h x w pixels. */
 export function canvasOf(
   { config, device }: Model,
   { front }: Passes,

@@ -1,7 +1,7 @@
 // Defines the options of train() as one schema, from which the TypeScript type, CLI flags and config file follow.
 import type { ImageBatch } from '../data/image-batch.js';
-import { algorithms } from '../ops/masked-conv2d.js';
 import { signalOption, z } from '../options.js';
+import { algorithms } from '../program/algorithm.js';
 import type { TrainEvent } from './events.js';
 import { protocols } from './protocol.js';
 

@@ -7,7 +7,7 @@ import type { Device } from '../../src/device/device.js';
 import { networkOf } from '../../src/models/architectures.js';
 import { configSchema } from '../../src/models/config.js';
 import { recordTrainingStep } from '../../src/models/network.js';
-import { PackList } from '../../src/ops/pack-list.js';
+import { PackList } from '../../src/program/pack-list.js';
 import { Recorder } from '../../src/program/recorder.js';
 import { describeTensor } from '../../src/program/tensor.js';
 

@@ -1,11 +1,12 @@
-// Computes the recorded ops of a forward pass in float64, so that a whole network has a reference without writing it again.
+// Computes the recorded ops of a forward pass in float64, so that a whole network has a reference without being
+// written again.
 import type { RecordedOp } from '../../src/program/recorded-op.js';
 import { ownRows } from '../../src/program/sight.js';
 import type { Tensor } from '../../src/program/tensor.js';
 import { convForward } from '../oracle/masked-conv2d.js';
 import { crossEntropy } from '../oracle/network.js';
 
-/** The values of tensors by identity. Parameters and inputs are set before a run. */
+/** The values of tensors. Those of parameters and inputs are set before a run. */
 export type Memory = Map<Tensor, Float64Array>;
 
 /** Computes every op in order. Throws for an op that is not part of a forward pass over whole images. */
@@ -20,6 +21,8 @@ export function runInFloat64(ops: readonly RecordedOp[], memory: Memory): void {
     const tensor = (name: string) => fields[name] as Tensor;
     const optional = (name: string) => (fields[name] === null ? undefined : values(tensor(name)));
     const number = (name: string) => fields[name] as number;
+    const numbers = <Name extends string>(...names: Name[]) =>
+      Object.fromEntries(names.map((name) => [name, number(name)])) as Record<Name, number>;
     if (op === 'maskedConv2dPack') {
       for (const item of fields.filter as readonly { weight: Tensor; packed: Tensor }[])
         weightOf.set(item.packed, item.weight);
@@ -31,33 +34,23 @@ export function runInFloat64(ops: readonly RecordedOp[], memory: Memory): void {
         level.map((value) => value / (number('levels') - 1)),
       );
     } else if (op === 'maskedConv2d' && fields.pixels === 0) {
-      const [n, h, w, c, k] = (['n', 'h', 'w', 'c', 'k'] as const).map(number) as [
-        number,
-        number,
-        number,
-        number,
-        number,
-      ];
-      const [rows, columns, above, left] = (['rows', 'columns', 'above', 'left'] as const).map(number) as [
-        number,
-        number,
-        number,
-        number,
-      ];
-      const ownRow = ownRows[number('ownRow')]!;
-      const shape = { n, h, w, c, k, groups: number('channelGroups'), rows, columns, above, left, ownRow };
+      const sizes = numbers('n', 'h', 'w', 'c', 'k', 'rows', 'columns', 'above', 'left');
+      const shape = { ...sizes, groups: number('channelGroups'), ownRow: ownRows[number('ownRow')]! };
       const weight = values(weightOf.get(tensor('packed'))!);
       const add = optional('add');
-      const y = convForward(shape, values(tensor('x')), weight, optional('bias') ?? new Float64Array(k));
-      const relu = number('relu') === 1;
+      const y = convForward(
+        shape,
+        values(tensor('x')),
+        weight,
+        optional('bias') ?? new Float64Array(shape.k),
+      );
+      const least = number('relu') === 1 ? 0 : -Infinity;
       memory.set(
         tensor('y'),
-        y.map((value, i) => (relu ? Math.max(value + (add?.[i] ?? 0), 0) : value + (add?.[i] ?? 0))),
+        y.map((value, i) => Math.max(value + (add?.[i] ?? 0), least)),
       );
     } else if (op === 'softmaxCrossEntropy') {
-      const [n, h, w, c, channels, levels] = (['n', 'h', 'w', 'c', 'channels', 'levels'] as const).map(
-        number,
-      ) as [number, number, number, number, number, number];
+      const { n, h, w, c, channels, levels } = numbers('n', 'h', 'w', 'c', 'channels', 'levels');
       const shape = { n, h, w, c, k: channels * levels, groups: channels, size: 1, mask: 'B' as const };
       const weight = values(weightOf.get(tensor('packed'))!);
       const logits = convForward(shape, values(tensor('x')), weight, values(tensor('bias')));

@@ -2,10 +2,10 @@
 import type { ImageBatch } from '../../src/data/image-batch.js';
 import { recordTrainingStep } from '../../src/models/network.js';
 import { type NamedArrays, ParameterSet } from '../../src/models/parameters.js';
-import type { Algorithm } from '../../src/ops/masked-conv2d.js';
-import { PackList } from '../../src/ops/pack-list.js';
 import type { PixelCNN } from '../../src/pixelcnn.js';
+import type { Algorithm } from '../../src/program/algorithm.js';
 import { ArenaLayout } from '../../src/program/arena.js';
+import { PackList } from '../../src/program/pack-list.js';
 import { Program } from '../../src/program/program.js';
 import { Recorder } from '../../src/program/recorder.js';
 

@@ -9,7 +9,7 @@ import { networkGradients } from '../oracle/network.js';
 
 const device = testDevice();
 
-// A network with another kind of layer has a line here.
+// These are plain networks, which the float64 network has too. Others are tested by testNetwork.
 const networks = [
   { channels: 1, hiddenChannels: 10, layers: 4, levels: 16, kernelSize: 5 },
   { channels: 1, hiddenChannels: 5, layers: 2, levels: 2, kernelSize: 7 },

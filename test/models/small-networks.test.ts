@@ -1,4 +1,5 @@
-// Tests networks that use a mechanism which no other does: gradients that meet in additions, and features of the present pixel.
+// Tests small networks for what no other network does: gradients that meet in additions, features of the present pixel,
+// and mistakes for which a network is refused.
 import { describe, expect, it } from 'vitest';
 import { Conv2d } from '../../src/layers/conv2d.js';
 import { SoftmaxHead } from '../../src/layers/softmax-head.js';
@@ -46,7 +47,8 @@ const devices = { cpu: testDevice(), gpu: testGpu() };
 const [first, rest] = [squareWindow(3, 'A'), squareWindow(3, 'B')];
 const p = config.hiddenChannels;
 
-// Nothing reads `b` but an addition, so no op masks its gradient; `sum` meets two gradients of which one is there already.
+// Only an addition reads `b`, so no op masks its gradient. `sum` has two gradients, one of which it shares with another
+// tensor.
 const additions = new SmallNetwork(
   { a: [3, first], b: [3, first], joined: [p, rest], last: [p, pixelWindow] },
   (r, { a, b, joined, last }, image) => {

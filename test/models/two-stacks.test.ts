@@ -1,5 +1,5 @@
-// Tests a second, tiny architecture that has nothing but its model function: two stacks without a blind spot, joined by links,
-// with residual and skip connections.
+// Tests a second, tiny architecture that has nothing but its model function: two stacks without a blind spot, joined
+// by links, with residual and skip connections.
 import { Conv2d } from '../../src/layers/conv2d.js';
 import { SoftmaxHead } from '../../src/layers/softmax-head.js';
 import type { PixelCnnConfig } from '../../src/models/config.js';

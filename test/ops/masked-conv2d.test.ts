@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.js';
 import { maskedConv2d, maskedConv2dBackward } from '../../src/functional.js';
-import type { Algorithm } from '../../src/ops/masked-conv2d.js';
+import type { Algorithm } from '../../src/program/algorithm.js';
 import { expectClose, expectSameBits, maxError, relativeL2 } from '../helpers/close.js';
 import { openCpu, testDevice } from '../helpers/models.js';
 import { type TestRandom, withSeed } from '../helpers/random.js';

@@ -10,13 +10,14 @@ import { Recorder } from '../../src/program/recorder.js';
 import { Sights } from '../../src/program/sight.js';
 import type { Tensor } from '../../src/program/tensor.js';
 import { testDevice } from '../helpers/models.js';
+import { checkGradients, checkReference, checkRegion } from '../helpers/op-checks.js';
+import type { OpRow } from '../helpers/op-row.js';
 import { TestRandom } from '../helpers/random.js';
 import {
   checkCausality,
   checkGradients as checkNetworkGradients,
   checkSampler,
 } from '../helpers/test-network.js';
-import { checkGradients, checkReference, checkRegion, type OpRow } from '../helpers/test-op.js';
 import { softmaxCrossEntropyRow } from './rows/head.js';
 import { maskedConv2dRow } from './rows/masked-conv2d.js';
 
@@ -49,9 +50,11 @@ async function fails(row: OpRow, check: Check): Promise<boolean> {
   return false;
 }
 
-const of = (name: string, fields: (f: OpFields) => OpFields) => (op: RecordedOp) =>
+/** Changes the fields of every op of this name. */
+const inOp = (name: string, fields: (f: OpFields) => OpFields) => (op: RecordedOp) =>
   op.op === name ? fields(op.fields) : undefined;
-const regional = (fields: (f: OpFields) => OpFields) => (op: RecordedOp) =>
+/** Changes the fields of every convolution in a region of the sampler. */
+const inRegion = (fields: (f: OpFields) => OpFields) => (op: RecordedOp) =>
   op.op === 'maskedConv2d' && op.fields.pixels !== 0 ? fields(op.fields) : undefined;
 const plus = (value: OpFields[string], by: number) => (value as number) + by;
 
@@ -73,29 +76,29 @@ describe('the table finds', () => {
 
   it.each<[string, OpRow, (op: RecordedOp) => OpFields | undefined]>([
     [
-      'the input gradient of a mask that is none',
+      'the input gradient of a filter that is not masked',
       maskedConv2dRow,
-      of('maskedConv2dBackwardInput', () => ({ ownRow: 3 })),
+      inOp('maskedConv2dBackwardInput', () => ({ ownRow: 3 })),
     ],
     [
-      'a weight gradient of the wrong mask',
+      'a weight gradient of another mask',
       maskedConv2dRow,
-      of('maskedConv2dBackwardWeight', (f) => ({ ownRow: f.ownRow === 2 ? 1 : 2 })),
+      inOp('maskedConv2dBackwardWeight', (f) => ({ ownRow: f.ownRow === 2 ? 1 : 2 })),
     ],
     [
       'a gradient without its bias',
       maskedConv2dRow,
-      of('maskedConv2dBackwardWeight', () => ({ gradBias: null })),
+      inOp('maskedConv2dBackwardWeight', () => ({ gradBias: null })),
     ],
     [
       'a gradient that a ReLU should have masked',
       maskedConv2dRow,
-      of('accumulate', () => ({ reluOutput: null })),
+      inOp('accumulate', () => ({ reluOutput: null })),
     ],
     [
       'a head whose features are taken for the output of a ReLU',
       softmaxCrossEntropyRow,
-      of('softmaxCrossEntropy', (f) => ({ reluOutput: f.x! })),
+      inOp('softmaxCrossEntropy', (f) => ({ reluOutput: f.x! })),
     ],
   ])('%s', async (_, row, change) => {
     plant(change);
@@ -103,10 +106,10 @@ describe('the table finds', () => {
   });
 
   it.each<[string, (op: RecordedOp) => OpFields | undefined]>([
-    ['a front that is one ahead', regional((f) => ({ ahead: plus(f.ahead!, 1) }))],
-    ['a front of another slope', regional((f) => ({ slope: plus(f.slope!, 1) }))],
-    ['the first group in place of all', regional(() => ({ group: 0 }))],
-    ['a region without what is added', regional(() => ({ add: null }))],
+    ['a front that is one ahead', inRegion((f) => ({ ahead: plus(f.ahead!, 1) }))],
+    ['a front of another slope', inRegion((f) => ({ slope: plus(f.slope!, 1) }))],
+    ['the first group in place of all', inRegion(() => ({ group: 0 }))],
+    ['a region without what is added', inRegion(() => ({ add: null }))],
   ])('%s', async (_, change) => {
     plant(change);
     expect(await fails(maskedConv2dRow, region)).toBe(true);
@@ -135,12 +138,12 @@ describe('the tests of a network find', () => {
   });
 
   it('an input gradient without the mask of its ReLU', async () => {
-    plant(of('maskedConv2dBackwardInput', () => ({ reluOutput: null })));
+    plant(inOp('maskedConv2dBackwardInput', () => ({ reluOutput: null })));
     await expect(checkNetworkGradients(device(), tested, 1e-4)).rejects.toThrow('gradient of net.0');
   });
 
   it('a sampler that leaves out a channel group', async () => {
-    plant(regional((f) => ({ group: Math.min(f.group as number, 1) })));
+    plant(inRegion((f) => ({ group: Math.min(f.group as number, 1) })));
     await expect(checkSampler(device(), tested)).rejects.toThrow('logits: bits differ');
   });
 });

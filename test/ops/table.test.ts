@@ -3,10 +3,12 @@ import { expect, it } from 'vitest';
 import { native } from '../../src/device/native.js';
 import { testGpu } from '../helpers/cuda.js';
 import { testDevice } from '../helpers/models.js';
-import { type OpRow, testOp } from '../helpers/test-op.js';
+import type { OpRow } from '../helpers/op-row.js';
+import { testOp } from '../helpers/test-op.js';
 import { accumulateRow, binariseRow, quantiseRow, randomUniformRow, zeroRow } from './rows/elements.js';
 import { nextFrontRow, sampleFrontRow, softmaxCrossEntropyRow } from './rows/head.js';
-import { backwardInputRow, backwardWeightRow, maskedConv2dRow, packRow } from './rows/masked-conv2d.js';
+import { maskedConv2dRow, packRow } from './rows/masked-conv2d.js';
+import { backwardInputRow, backwardWeightRow } from './rows/masked-conv2d-gradients.js';
 import { adamRow, gradientNormRow } from './rows/optimizer.js';
 
 const rows: readonly OpRow[] = [

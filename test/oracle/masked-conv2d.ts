@@ -39,9 +39,9 @@ function windowOf(shape: ConvShape): WindowShape {
 type Numbers = ArrayLike<number>;
 
 /**
- * Rows above the pixel are live and rows below it dead. In its own row, taps to the left are live unless the row is dead, and
- * those to the right only if all of it is live. At the pixel, output group g sees input groups below g, and with mask B its
- * own. Group g of `channels` starts at channel ceil(g * channels / groups).
+ * Returns 1 for a live tap. Rows above the pixel are live and rows below it dead. In its own row, taps to the left are
+ * live unless the row is dead, and those to the right only if all of it is live. At the pixel, output group g sees input
+ * groups below g, and with mask B its own. Group g of `channels` starts at channel ceil(g * channels / groups).
  */
 export function maskOf(shape: ConvShape, o: number, c: number, r: number, s: number): 0 | 1 {
   const { above, left, ownRow } = windowOf(shape);

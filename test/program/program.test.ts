@@ -156,7 +156,7 @@ async function convolutionProgram(): Promise<{ program: Program; inputs: Float32
   const r = new Recorder(device(), { parameters });
   const x = r.input('x', [2, 5, 4, 3]);
   for (const parameter of parameters.values()) r.fill(parameter);
-  r.output(maskedConv2d(r, filter, x, { relu: true, what: 'one' }));
+  r.output(maskedConv2d(r, filter, x, { relu: true, purpose: 'one' }));
   const random = new TestRandom(1);
   const inputs = [random.normals(120), random.normals(162), random.normals(6)];
   return { program: await Program.compile(r), inputs };

@@ -4,15 +4,16 @@ import { accumulate } from '../../../src/ops/accumulate.js';
 import { quantise } from '../../../src/ops/quantise.js';
 import { binarise, randomUniform } from '../../../src/ops/random.js';
 import { zero } from '../../../src/ops/zero.js';
+import { elements } from '../../../src/program/tensor.js';
 import { philox, uniform } from '../../../src/random/philox.js';
-import type { OpCase, OpRow, TestTensor } from '../../helpers/test-op.js';
+import type { OpCase, OpRow, TestTensor } from '../../helpers/op-row.js';
 
 export const accumulateRow: OpRow = {
   op: 'accumulate',
   cases: 40,
   draw(random, index): OpCase {
     const shape = [random.int(1, 3), random.int(1, 9), random.int(1, 9), random.int(1, 40)];
-    const count = shape.reduce((a, b) => a * b, 1);
+    const count = elements(shape);
     const normal = (): TestTensor => ({ shape, type: 'activation', values: random.normals(count) });
     const inputs: Record<string, TestTensor> = { a: normal() };
     if (index % 2 === 0) inputs.b = normal();
@@ -37,7 +38,7 @@ export const quantiseRow: OpRow = {
   draw(random): OpCase {
     const levels = random.int(2, 256);
     const shape = [random.int(1, 3), random.int(1, 20), random.int(1, 20), random.pick([1, 3])];
-    const values = random.bytes(shape.reduce((a, b) => a * b, 1));
+    const values = random.bytes(elements(shape));
     return {
       text: `${shape.join('x')}, ${levels} levels`,
       inputs: { bytes: { shape, type: 'uint8', values } },

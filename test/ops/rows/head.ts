@@ -6,9 +6,9 @@ import { paddedShape } from '../../../src/program/front.js';
 import type { Recorder } from '../../../src/program/recorder.js';
 import type { Tensor } from '../../../src/program/tensor.js';
 import { gradientScale } from '../../helpers/gradient-scale.js';
-import { headFilter, packed } from '../../helpers/ops.js';
+import type { OpCase, OpRow, TestTensor } from '../../helpers/op-row.js';
+import { headFilter, packed, withBorder, withoutBorder } from '../../helpers/ops.js';
 import type { TestRandom } from '../../helpers/random.js';
-import type { OpCase, OpRow, TestTensor } from '../../helpers/test-op.js';
 import { type ConvShape, convBackward, convForward } from '../../oracle/masked-conv2d.js';
 import { crossEntropy, drawLevel, softmax } from '../../oracle/network.js';
 
@@ -137,22 +137,15 @@ export const sampleFrontRow: OpRow = {
     const c = channels + random.int(0, 10);
     const filter = filterOf(c, channels, levels);
     const slope = pad + 1;
-    const padded = (of: number) => paddedShape({ pad, slope }, n, h, w, of);
+    const size = { n, h, w, pad };
+    const padded = (depth: number) => paddedShape({ pad, slope }, n, h, w, depth);
     const temperature = random.pick([1, 0.5, 0]);
     const withKnown = index % 2 === 0;
-    const dense = random.normals(n * h * w * c);
-    const bordered = new Float32Array(padded(c).reduce((a, b) => a * b, 1));
-    const place = (pixel: number) => {
-      const [b, i, j] = [Math.floor(pixel / (h * w)), Math.floor(pixel / w) % h, pixel % w];
-      return (b * (pad + h) + pad + i) * (w + 2 * pad) + pad + j;
-    };
-    for (let at = 0; at < dense.length; at += 1)
-      bordered[place(Math.floor(at / c)) * c + (at % c)] = dense[at]!;
+    const bordered = withBorder(size, c, random.normals(n * h * w * c));
     const conv: ConvShape = { n, h, w, c, k: channels * levels, size: 1, mask: 'B', groups: channels };
     const parameters = parametersOf(random, filter);
     const logitsOf = (x: ArrayLike<number>, weight: ArrayLike<number>, bias: ArrayLike<number>) => {
-      const inside = Float64Array.from(dense, (_, at) => x[place(Math.floor(at / c)) * c + (at % c)]!);
-      return convForward(conv, inside, weight, bias);
+      return convForward(conv, withoutBorder(size, c, x), weight, bias);
     };
     // No uniform lies so near to a step of the distribution that rounding in any precision decides.
     const logits = logitsOf(bordered, parameters['head.weight']!.values, parameters['head.bias']!.values);
@@ -218,11 +211,8 @@ export const sampleFrontRow: OpRow = {
           if (arrays.known?.[Math.floor(at / channels)]) return given;
           return drawLevel(exact, at * levels, levels, arrays.uniforms![at]!, temperature).level;
         });
-        const image = new Float64Array(padded(channels).reduce((a, b) => a * b, 1));
-        level.forEach((value, at) => {
-          image[place(Math.floor(at / channels)) * channels + (at % channels)] = value / (levels - 1);
-        });
-        return { level, image, logits: exact };
+        const inputs = level.map((value) => value / (levels - 1));
+        return { level, image: withBorder(size, channels, inputs), logits: exact };
       },
     };
   },

@@ -1,107 +1,16 @@
-// Defines the rows of masked convolutions in the table of tested ops: forward, gradients, packing and regions.
-
-import {
-  filterFields,
-  maskedConv2d,
-  maskedConv2dPack,
-  type NamedFilter,
-  packedBytes,
-} from '../../../src/ops/masked-conv2d.js';
-import { rowSoFarWindow, rowsAboveWindow, squareWindow, type Window } from '../../../src/ops/window.js';
+// Defines the rows of masked convolutions in the table of tested ops: forward, regions and packing.
+import { filterFields, maskedConv2d, maskedConv2dPack, packedBytes } from '../../../src/ops/masked-conv2d.js';
 import { paddedShape } from '../../../src/program/front.js';
 import type { Recorder } from '../../../src/program/recorder.js';
 import { SamplerCanvas, wholeImages } from '../../../src/program/sampler-pass.js';
 import { describeTensor, type Tensor } from '../../../src/program/tensor.js';
-import { gradientScale } from '../../helpers/gradient-scale.js';
-import { withBorder } from '../../helpers/ops.js';
+import type { OpCase, OpRow, RegionCase, TestTensor } from '../../helpers/op-row.js';
+import { packed, withBorder } from '../../helpers/ops.js';
 import type { TestRandom } from '../../helpers/random.js';
-import type { OpCase, OpRow, RegionCase, TestTensor } from '../../helpers/test-op.js';
-import {
-  type ConvShape,
-  convBackward,
-  convForward,
-  maskOf,
-  type WindowShape,
-} from '../../oracle/masked-conv2d.js';
+import { convForward } from '../../oracle/masked-conv2d.js';
+import { algorithmOf, filterOf, randomShape, type Shape, tensor, weightOf } from './convolutions.js';
 
-type Algorithm = 'direct' | 'winograd';
-type Shape = Omit<ConvShape, 'size' | 'mask'> & WindowShape;
-
-function randomWindow(random: TestRandom): Window {
-  const mask = random.pick(['A', 'B'] as const);
-  switch (random.int(0, 3)) {
-    case 0:
-      return squareWindow(random.pick([1, 3, 3, 5, 7]), mask);
-    case 1:
-      return rowsAboveWindow(random.pick([3, 5, 7]), mask);
-    case 2:
-      return rowSoFarWindow(random.pick([3, 5, 7]), mask);
-    default: {
-      const [rows, columns] = [random.int(1, 4), random.int(1, 5)];
-      const above = random.int(0, rows - 1);
-      // A window of rows above has rows above.
-      const ownRow = random.pick(
-        above > 0 ? (['none', 'left', 'centre', 'all'] as const) : (['left', 'centre', 'all'] as const),
-      );
-      return { rows, columns, above, left: random.int(0, columns - 1), ownRow };
-    }
-  }
-}
-
-function randomShape(random: TestRandom): Shape {
-  const groups = random.pick([1, 1, 3]);
-  return {
-    n: random.int(1, 3),
-    h: random.int(1, 6),
-    w: random.int(1, 6),
-    c: groups + random.int(0, 18),
-    k: groups + random.int(0, 18),
-    groups,
-    ...randomWindow(random),
-  };
-}
-
-const filterOf = (shape: Shape, bias = true): NamedFilter => {
-  const { c, k, groups, rows, columns, above, left, ownRow } = shape;
-  return { name: 'conv', c, k, window: { rows, columns, above, left, ownRow }, channelGroups: groups, bias };
-};
-
-const tensor = (
-  random: TestRandom,
-  shape: readonly number[],
-  type: 'activation' | 'float32' = 'activation',
-): TestTensor => ({ shape, type, values: random.normals(shape.reduce((a, b) => a * b, 1)) });
-
-/** A weight whose entries under the mask are NaN, which nothing may read. */
-function weightOf(random: TestRandom, shape: Shape): TestTensor {
-  const { c, k, rows, columns } = shape;
-  const weight = tensor(random, [k, c, rows, columns], 'float32');
-  const values = Float32Array.from(weight.values, (value, i) => {
-    const tap = i % (rows * columns);
-    const filter = Math.floor(i / (rows * columns));
-    const live = maskOf(shape, Math.floor(filter / c), filter % c, Math.floor(tap / columns), tap % columns);
-    return live === 1 ? value : Number.NaN;
-  });
-  return { ...weight, values };
-}
-
-function packedOf(
-  r: Recorder,
-  filter: NamedFilter,
-  algorithm: Algorithm,
-  direction: 'forward' | 'backward',
-  weight: Tensor,
-): Tensor {
-  const packed = r.tensor('packed', [packedBytes(r, filter, algorithm, direction)], 'byte');
-  const fields = filterFields(r, filter, algorithm);
-  maskedConv2dPack(r, 'pack', [{ ...fields, direction: direction === 'forward' ? 0 : 1, weight, packed }]);
-  return packed;
-}
-
-/** Winograd's rounding is larger where sums cancel, so only ordinary shapes take it. */
-const algorithmOf = (index: number): Algorithm => (index % 3 === 0 ? 'winograd' : 'direct');
-
-/** conv(x) + bias + add, then ReLU. `bias` and `add` are optional. */
+/** Computes conv(x) + bias + add, then ReLU. `bias` and `add` are optional. */
 function forwardOf(
   shape: Shape,
   arrays: Readonly<Record<string, ArrayLike<number>>>,
@@ -115,6 +24,7 @@ function forwardOf(
   });
 }
 
+/** A convolution with inputs `x`, `conv.weight` and perhaps `conv.bias` and `add`. */
 interface ForwardCase {
   readonly shape: Shape;
   readonly relu: boolean;
@@ -136,7 +46,7 @@ function drawForward(random: TestRandom, index: number): ForwardCase {
 function emitForward(
   r: Recorder,
   { shape, relu }: ForwardCase,
-  algorithm: Algorithm,
+  algorithm: 'direct' | 'winograd',
   operands: { x: Tensor; packed: Tensor; bias: Tensor | null; add: Tensor | null; y: Tensor },
   at: { region: object; position: Tensor | null } = { region: wholeImages, position: null },
 ): void {
@@ -169,10 +79,10 @@ export const maskedConv2dRow: OpRow = {
         inputs,
         record(r, given) {
           const algorithm = algorithmOf(index);
-          const packed = packedOf(r, filterOf(shape), algorithm, 'forward', given['conv.weight']!);
+          const weights = packed(r, filterOf(shape), 'forward', given['conv.weight']!, algorithm);
           const y = r.activation('y', [n, h, w, k]);
           const [bias, add] = [given['conv.bias'] ?? null, given.add ?? null];
-          emitForward(r, forward, algorithm, { x: given.x!, packed, bias, add, y });
+          emitForward(r, forward, algorithm, { x: given.x!, packed: weights, bias, add, y });
           return { y };
         },
         reference: (values) => ({ y: forwardOf(shape, values, relu) }),
@@ -209,7 +119,7 @@ export const maskedConv2dRow: OpRow = {
       ...(inputs.add && { 'bordered add': bordered(inputs.add) }),
     };
     const pack = (r: Recorder, given: Readonly<Record<string, Tensor>>) =>
-      packedOf(r, filterOf(shape), 'direct', 'forward', given['conv.weight']!);
+      packed(r, filterOf(shape), 'forward', given['conv.weight']!);
     return {
       text: JSON.stringify({ ...shape, ...front, row, inputs: Object.keys(inputs) }),
       canvas,
@@ -234,87 +144,6 @@ export const maskedConv2dRow: OpRow = {
         return y;
       },
       steps: w + slope * (h - 1) + random.int(0, 3),
-    };
-  },
-};
-
-export const backwardInputRow: OpRow = {
-  op: 'maskedConv2dBackwardInput',
-  cases: 120,
-  draw(random, index): OpCase {
-    const shape = randomShape(random);
-    const { n, h, w, c, k } = shape;
-    const inputs: Record<string, TestTensor> = {
-      gradY: tensor(random, [n, h, w, k]),
-      weight: weightOf(random, shape),
-      ...(index % 2 === 0 && { add: tensor(random, [n, h, w, c]) }),
-    };
-    if (index % 3 !== 2) {
-      const x = tensor(random, [n, h, w, c]);
-      inputs.reluOutput = { ...x, values: Float32Array.from(x.values, (value) => Math.max(value, 0)) };
-    }
-    return {
-      text: JSON.stringify({ ...shape, inputs: Object.keys(inputs) }),
-      inputs,
-      record(r, given) {
-        const algorithm = algorithmOf(index);
-        const packed = packedOf(r, filterOf(shape), algorithm, 'backward', given.weight!);
-        const gradX = r.activation('gradX', [n, h, w, c]);
-        const { gradY, add = null, reluOutput = null } = given;
-        const sizes = { n, h, w, ...filterFields(r, filterOf(shape), algorithm) };
-        r.emit({
-          op: 'maskedConv2dBackwardInput',
-          label: 'input gradient',
-          fields: { ...sizes, gradY: gradY!, packed, add, reluOutput, gradX },
-          result: gradX,
-        });
-        return { gradX };
-      },
-      reference({ gradY, weight, add, reluOutput }) {
-        const x = new Float64Array(n * h * w * c);
-        const { gradInput } = convBackward(shape, x, weight!, gradY!);
-        return {
-          gradX: gradInput.map((value, i) =>
-            reluOutput && reluOutput[i]! <= 0 ? 0 : value + (add?.[i] ?? 0),
-          ),
-        };
-      },
-    };
-  },
-};
-
-export const backwardWeightRow: OpRow = {
-  op: 'maskedConv2dBackwardWeight',
-  cases: 120,
-  draw(random, index): OpCase {
-    const shape = randomShape(random);
-    const { n, h, w, c, k, rows, columns } = shape;
-    const inputs = { x: tensor(random, [n, h, w, c]), gradY: tensor(random, [n, h, w, k]) };
-    const withBias = index % 3 !== 0;
-    return {
-      text: JSON.stringify({ ...shape, withBias }),
-      inputs,
-      record(r, given) {
-        const sizes = { n, h, w, ...filterFields(r, filterOf(shape), algorithmOf(index + 1)) };
-        const gradWeight = r.tensor('gradWeight', [k, c, rows, columns]);
-        const gradBias = withBias ? r.tensor('gradBias', [k]) : null;
-        r.emit({
-          op: 'maskedConv2dBackwardWeight',
-          label: 'weight gradient',
-          fields: { ...sizes, x: given.x!, gradY: given.gradY!, gradWeight, gradBias },
-          result: gradWeight,
-        });
-        return { gradWeight, ...(gradBias && { gradBias }) };
-      },
-      reference({ x, gradY }, precision) {
-        const weight = new Float64Array(k * c * rows * columns);
-        const { gradWeight, gradBias } = convBackward(shape, x!, weight, gradY!);
-        const scale = gradientScale(precision, n * h * w);
-        return {
-          gradWeight: gradWeight.map((value) => value / scale),
-          ...(withBias && { gradBias: gradBias.map((value) => value / scale) }),
-        };
-      },
     };
   },
 };

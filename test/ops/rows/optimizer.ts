@@ -1,5 +1,5 @@
 // Defines the rows of the optimizer in the table of tested ops.
-import type { OpCase, OpRow, TestTensor } from '../../helpers/test-op.js';
+import type { OpCase, OpRow, TestTensor } from '../../helpers/op-row.js';
 
 export const gradientNormRow: OpRow = {
   op: 'gradientNorm',
