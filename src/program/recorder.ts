@@ -54,8 +54,7 @@ export class Recorder {
   readonly outputs: Tensor[] = [];
   /** Tensors that keep their memory from run to run. */
   readonly states = new Set<Tensor>();
-  /** The sampler's pass that is being recorded. Undefined while a network is recorded whole, for all pixels. */
-  pass: SamplerPass | undefined;
+  #pass: SamplerPass | undefined;
   /** For a network that is recorded whole. The passes of a sampler share those of their canvas. */
   readonly #sights = new Sights();
   readonly #reaches: Reach[] = [];
@@ -95,6 +94,21 @@ export class Recorder {
   /** Whether a tensor is the output of a ReLU. */
   isReluOutput(tensor: Tensor): boolean {
     return this.#reluOutputs.has(tensor);
+  }
+
+  /** The sampler's pass that is being recorded. Undefined while a network is recorded whole, for all pixels. */
+  get pass(): SamplerPass | undefined {
+    return this.#pass;
+  }
+
+  /** Calls `record`, in which only the ops of one pass of the sampler are recorded. */
+  inPass(pass: SamplerPass, record: () => void): void {
+    this.#pass = pass;
+    try {
+      record();
+    } finally {
+      this.#pass = undefined;
+    }
   }
 
   /** Says what each tensor of the recorded network sees. */

@@ -22,8 +22,9 @@ export interface Passes {
 const recorded = new WeakMap<Network, Pick<Passes, 'rows' | 'present' | 'channels'> & { reach: Reach }>();
 
 /**
- * Returns the front and the passes of a network over images of this width. If no tensor sees whole rows, rows are drawn side by side, each as far ahead of the next as filters reach to the right. Otherwise a front
- * is one pixel, because a row must be complete before anything sees it.
+ * Returns the front and the passes of a network over images of this width. If no tensor sees whole rows, rows are drawn
+ * side by side, each as far ahead of the next as filters reach to the right. Otherwise a front is one pixel, because a row
+ * must be complete before anything sees it.
  */
 export function passesOf(model: Model, width: number): Passes {
   const known = recorded.get(model.network) ?? recordOnce(model);
@@ -69,17 +70,11 @@ export function recordFront(
   ahead: number,
   operands: DrawOperands,
 ): void {
-  const { image } = canvas;
-  if (passes.rows) {
-    r.pass = new SamplerPass(canvas, 'rows', ahead);
-    network.features(r, image);
-  }
+  const features = () => network.features(r, canvas.image);
+  if (passes.rows) r.inPass(new SamplerPass(canvas, 'rows', ahead), features);
   for (let channel = 0; channel < config.channels; channel += 1) {
-    r.pass = new SamplerPass(canvas, 'past', ahead, channel);
-    network.head.draw(r, network.features(r, image), operands);
-    if (!passes.present) continue;
-    r.pass = new SamplerPass(canvas, 'present', ahead, channel);
-    network.features(r, image);
+    const past = new SamplerPass(canvas, 'past', ahead, channel);
+    r.inPass(past, () => network.head.draw(r, features(), operands));
+    if (passes.present) r.inPass(new SamplerPass(canvas, 'present', ahead, channel), features);
   }
-  r.pass = undefined;
 }
