@@ -6,7 +6,7 @@ import type { ImageBatch } from '../data/image-batch.js';
 import { check } from '../errors.js';
 import { networkOf } from '../models/architectures.js';
 import { checkParameters } from '../models/check-parameters.js';
-import type { PixelCnnConfig } from '../models/config.js';
+import { configSchema, type PixelCnnConfig } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
 import { z } from '../options.js';
 import type { TrainSettings } from './options.js';
@@ -155,8 +155,8 @@ export function fromCheckpoint(
   digest: string,
 ): { position: RunPosition; snapshot: OptimizerSnapshot } {
   const { state, snapshot } = trainingState(file, path);
-  for (const [name, value] of Object.entries(config)) {
-    const stored = file.config[name as keyof PixelCnnConfig];
+  for (const name of Object.keys(configSchema.shape) as (keyof PixelCnnConfig)[]) {
+    const [stored, value] = [file.config[name], config[name]];
     check(
       stored === value,
       'CKPT_MISMATCH',
