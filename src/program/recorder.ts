@@ -202,8 +202,17 @@ export class Recorder {
         return `${op.label}: tensor '${operand.name}' belongs to another device`;
       });
     }
-    if (op.relu && op.result !== undefined) this.#reluOutputs.add(op.result);
+    const { result } = op;
+    if (result !== undefined) {
+      if (op.relu) this.#reluOutputs.add(result);
+      // An op that does not say what its result sees may have read any pixel of what it reads.
+      if (!this.sights.has(result) && this.#readsPixels(op)) this.sights.set(result, 'present');
+    }
     this.ops.push(op);
+  }
+
+  #readsPixels(op: RecordedOp): boolean {
+    return operandsOf(op).some((tensor) => tensor !== op.result && this.sights.of(tensor) !== 'condition');
   }
 
   /** Moves the ops from index `from` on to before the op of index `before`. */

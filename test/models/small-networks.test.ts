@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { Conv2d } from '../../src/layers/conv2d.js';
 import { SoftmaxHead } from '../../src/layers/softmax-head.js';
 import type { Network } from '../../src/models/network.js';
+import { accumulate } from '../../src/ops/accumulate.js';
 import { Declarations } from '../../src/ops/declarations.js';
 import { pixelWindow, squareWindow, type Window } from '../../src/ops/window.js';
 import type { Recorder } from '../../src/program/recorder.js';
@@ -82,6 +83,16 @@ describe('a network is refused that', () => {
 
   it('predicts pixels that it has seen', async () => {
     const network = new SmallNetwork({ a: [3, rest] }, (r, { a }, image) => a!.forward(r, image));
+    await refused(network, /^head: predicts pixels from features that have seen them/);
+  });
+
+  it('predicts from what an op made of the image that does not say which pixels it reads', async () => {
+    class Copied extends SmallNetwork {
+      override features(r: Recorder, image: Tensor): Tensor {
+        return accumulate(r, 'copy', super.features(r, image), null, null);
+      }
+    }
+    const network = new Copied({ a: [3, first] }, (r, { a }, image) => a!.forward(r, image));
     await refused(network, /^head: predicts pixels from features that have seen them/);
   });
 
