@@ -47,6 +47,7 @@ export class SoftmaxHead {
   draw(r: Recorder, x: Tensor, operands: DrawOperands): void {
     this.#checkCausal(r, x);
     const { region, canvas } = r.pass!;
+    r.pass!.noteOperand(x);
     const packed = packedFilter(r, this.#filter, 'direct', 'forward');
     const head = { x, packed, bias: r.parameter(`${this.#filter.name}.bias`), position: canvas.position };
     sampleFront(r, `draw channel ${region.group}`, this.#shape(r, x), region, head, operands);
@@ -58,11 +59,12 @@ export class SoftmaxHead {
 
   #checkCausal(r: Recorder, x: Tensor): void {
     const { name, channelGroups } = this.#filter;
+    const sees = r.sights.of(x);
     check(
-      r.sights.of(x) !== 'present',
+      sees !== 'present',
       'ERR_CAUSALITY',
       () => `${name}: predicts pixels from features that have seen them`,
     );
-    r.sights.checkGroups(name, x, 'centre', channelGroups);
+    r.sights.checkGroups(name, sees, channelGroups);
   }
 }

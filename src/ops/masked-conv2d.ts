@@ -155,10 +155,10 @@ export function maskedConv2d(
 
 /** Returns what the result of a convolution sees. @throws PixelCnnError ERR_CAUSALITY for what it must not see. */
 function resultSight(r: Recorder, label: string, filter: Filter, x: Tensor, add: Tensor | null): Sight {
-  const { ownRow } = filter.window;
-  r.sights.checkGroups(label, x, ownRow, filter.channelGroups);
-  const own = sightThrough(label, r.sights.of(x), ownRow);
-  return add === null ? own : joinedSight(own, r.sights.of(add));
+  const own = sightThrough(label, r.sights.of(x), filter.window.ownRow);
+  const sees = add === null ? own : joinedSight(own, r.sights.of(add));
+  r.sights.checkGroups(label, sees, filter.channelGroups);
+  return sees;
 }
 
 /** Records the gradients of a convolution's parameters, of x and of `add`: its gradient rule. */

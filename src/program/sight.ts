@@ -69,12 +69,12 @@ export class Sights {
   }
 
   /**
-   * Checks that a filter has a channel group for each image channel, if it reads its own row of a tensor that saw it.
+   * Checks that an op whose result sees this much has a channel group for each image channel. The sampler computes such a
+   * result for one of these groups at a time, even if the op itself reads only rows above and adds what sees more.
    * @throws PixelCnnError ERR_CAUSALITY for another number of groups, with which a channel could see a later one.
    */
-  checkGroups(label: string, x: Tensor, ownRow: OwnRow, channelGroups: number): void {
-    const sees = this.of(x);
-    if (this.#image === undefined || ownRow === 'none' || sees === 'condition' || sees === 'rows') return;
+  checkGroups(label: string, sees: Sight, channelGroups: number): void {
+    if (this.#image === undefined || sees === 'condition' || sees === 'rows') return;
     const { channelGroups: needed } = this.#image;
     check(channelGroups === needed, 'ERR_CAUSALITY', () => {
       return `${label}: has ${channelGroups} channel groups over an image of ${needed} channels, so that a channel could see a later one`;

@@ -197,7 +197,7 @@ export async function checkGradients(device: Device, opCase: OpCase, random: Tes
 }
 
 /** Returns 0 for a difference that is only rounding, of sums that do not depend on the coordinate. */
-const withoutRounding = (difference: number) => (Math.abs(difference) < 1e-9 ? 0 : difference);
+export const withoutRounding = (difference: number) => (Math.abs(difference) < 1e-9 ? 0 : difference);
 
 /** Describes an op that copies a tensor. */
 function copyOp(r: Recorder, x: Tensor) {

@@ -6,14 +6,14 @@ import { SoftmaxHead } from '../../src/layers/softmax-head.js';
 import type { Network } from '../../src/models/network.js';
 import { accumulate } from '../../src/ops/accumulate.js';
 import { Declarations } from '../../src/ops/declarations.js';
-import { pixelWindow, squareWindow, type Window } from '../../src/ops/window.js';
+import { pixelWindow, rowsAboveWindow, squareWindow, type Window } from '../../src/ops/window.js';
 import type { Recorder } from '../../src/program/recorder.js';
 import type { Tensor } from '../../src/program/tensor.js';
 import { testGpu } from '../helpers/cuda.js';
 import { measureGradients } from '../helpers/gradients.js';
 import { randomImages, testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';
-import { modelOf, testNetwork } from '../helpers/test-network.js';
+import { checkSampler, modelOf, testNetwork } from '../helpers/test-network.js';
 
 const config = { channels: 3, hiddenChannels: 7, layers: 2, levels: 3, kernelSize: 3 };
 
@@ -72,6 +72,45 @@ const present = new SmallNetwork(
 );
 testNetwork({ name: 'features of the present pixel', config, network: present }, devices);
 
+describe('features that see only the rows above', () => {
+  // They are computed when a row begins, and their memory must last until its end, although only the head reads them. The
+  // activations of `wide` are needed only after a draw, so a memory plan would give them the same memory.
+  const grey = { ...config, channels: 1 };
+  const parameters = new Declarations();
+  const wide = new Conv2d(parameters, 'wide', 1, 40, pixelWindow);
+  const narrow = new Conv2d(parameters, 'narrow', 40, p, pixelWindow);
+  const above = new Conv2d(parameters, 'above', p, p, rowsAboveWindow(3, 'A'));
+  const features = (r: Recorder, image: Tensor) =>
+    above.forward(r, narrow.forward(r, wide.forward(r, image)));
+  const head = new SoftmaxHead(parameters, 'head', p, 1, grey.levels);
+  const tested = { name: 'rows', config: grey, network: { parameters, head, features } };
+  it('are drawn from with the bits of the full pass', () => checkSampler(devices.cpu(), tested));
+  it('are drawn from with the bits of the full pass on a GPU', () => checkSampler(devices.gpu(), tested));
+  it('are computed in all of a wide row', async () => {
+    for (const device of Object.values(devices))
+      await checkSampler(device(), tested, { height: 3, width: 40 });
+  });
+});
+
+it('activations that are read only from the pixel above keep their memory', async () => {
+  // The activations of `wide` are needed when those of `past` no longer are, unless the row below is considered.
+  const grey = { ...config, channels: 1 };
+  const parameters = new Declarations();
+  const past = new Conv2d(parameters, 'past', 1, p, first);
+  const column = { rows: 2, columns: 1, above: 1, left: 0, ownRow: 'centre' } as const;
+  const above = new Conv2d(parameters, 'above', p, p, column);
+  const wide = new Conv2d(parameters, 'wide', p, 40, pixelWindow);
+  const narrow = new Conv2d(parameters, 'narrow', 40, p, pixelWindow);
+  const features = (r: Recorder, image: Tensor) =>
+    [past, above, wide, narrow].reduce((x, layer) => layer.forward(r, x), image);
+  const head = new SoftmaxHead(parameters, 'head', p, 1, grey.levels);
+  await checkSampler(devices.cpu(), {
+    name: 'column',
+    config: grey,
+    network: { parameters, head, features },
+  });
+});
+
 describe('a network is refused that', () => {
   const images = randomImages(new TestRandom(1), 1, 4, 4, 3);
   const refused = async (network: Network, message: RegExp, code = 'ERR_CAUSALITY') => {
@@ -114,6 +153,20 @@ describe('a network is refused that', () => {
       new Mixed({ a: [3, first] }, (_, __, image) => image),
       /^a forward: has 1 channel groups over an image of 3/,
     );
+  });
+
+  it('adds what sees single channels to the result of a filter that does not separate them', async () => {
+    for (const channelGroups of [1, 2, 4]) {
+      const parameters = new Declarations();
+      const rows = new Conv2d(parameters, 'rows', 3, p, rowsAboveWindow(3, 'A'));
+      const past = new Conv2d(parameters, 'past', 3, p, first, { channelGroups: 3 });
+      const link = new Conv2d(parameters, 'link', p, p, pixelWindow, { channelGroups });
+      const features = (r: Recorder, image: Tensor) =>
+        link.forward(r, rows.forward(r, image), { add: past.forward(r, image) });
+      const head = new SoftmaxHead(parameters, 'head', p, 3, config.levels);
+      const message = new RegExp(`^link forward: has ${channelGroups} channel groups over an image of 3`);
+      await refused({ parameters, head, features }, message);
+    }
   });
 
   it('uses a parameter twice, when it is trained, and a layer twice, when it draws', async () => {

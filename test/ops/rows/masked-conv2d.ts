@@ -38,8 +38,9 @@ function drawForward(random: TestRandom, index: number): ForwardCase {
     x: tensor(random, [n, h, w, c]),
     'conv.weight': weightOf(random, shape),
   };
-  if (index % 4 !== 1) inputs['conv.bias'] = tensor(random, [k], 'float32');
-  if (index % 2 === 0) inputs.add = tensor(random, [n, h, w, k]);
+  // Each with and without the other, and both on fronts and in rows, which take turns.
+  if (index % 3 !== 1) inputs['conv.bias'] = tensor(random, [k], 'float32');
+  if (index % 4 < 2) inputs.add = tensor(random, [n, h, w, k]);
   return { shape, relu: random.pick([true, false]), inputs };
 }
 
