@@ -38,7 +38,7 @@ function planted(change: (folder: string) => void): string[] {
   try {
     cpSync(join(work, 'package'), join(copy, 'package'), { recursive: true });
     change(join(copy, 'package'));
-    execFileSync('tar', ['-cf', join(copy, 'planted.tgz'), '-C', copy, 'package']);
+    execFileSync('tar', ['-czf', join(copy, 'planted.tgz'), '-C', copy, 'package']);
     const { status, failed } = check(join(copy, 'planted.tgz'));
     expect(status).toBe(failed.length === 0 ? 0 : 1);
     return failed;
