@@ -1,5 +1,4 @@
 // Defines the convolution layer, which declares the weight and bias of a masked filter and applies it.
-
 import type { Declarations } from '../ops/declarations.js';
 import { type ConvolutionOptions, maskedConv2d, type NamedFilter } from '../ops/masked-conv2d.js';
 import { fullTaps, type Window, weightShape } from '../ops/window.js';

@@ -1,5 +1,4 @@
 // Defines what a network is, and records what is computed with one: logits, likelihoods and training steps.
-
 import { type AdamOperands, adam } from '../ops/adam.js';
 import type { Declarations } from '../ops/declarations.js';
 import { recordGradients } from '../ops/gradients.js';

@@ -1,5 +1,4 @@
 // Parses configurations, and refuses those that make no network or one that is too large.
-
 import { PixelCnnError } from '../errors.js';
 import { totalParameters } from '../ops/declarations.js';
 import { parseOptions } from '../options.js';

@@ -130,8 +130,8 @@ export function maskedConv2d(
   r.noteReach(x, reachOf(window));
   const sees = resultSight(r, label, filter, x, add);
   const shape = { ...images, ...filterFields(r, filter, algorithm) };
-  const dtype = floatY && ({ dtype: 'float32' } as const);
-  const result = { name: `${label} y`, images, channels: k, sees, ...dtype };
+  const float = floatY && ({ dtype: 'float32' } as const);
+  const result = { name: `${label} y`, images, channels: k, sees, ...float };
   return r.pixelwise(result, (y, region, position) => ({
     op: 'maskedConv2d',
     label,

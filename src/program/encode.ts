@@ -13,6 +13,7 @@ type Place = (tensor: Tensor) => { arena: number; block: number };
  * Returns the integers of a program. An op is encoded as its id, the count of the integers that follow, and its fields: a
  * number as itself, a tensor as arena and block, which `place` gives. An absent tensor has arena -1.
  * @throws PixelCnnError ERR_PROGRAM for an op or a field that the op table does not have, and for a field that is missing.
+ * Fields that an item of a list has besides are left out.
  */
 export function encodeOps(ops: readonly RecordedOp[], place: Place): Int32Array {
   const { opTable } = native();

@@ -33,6 +33,7 @@ export function passesOf(model: Model, width: number): Passes {
   return { ...known, front: { pad: Math.max(above, left, right), slope } };
 }
 
+/** Records a network over an image of one pixel, and keeps what that shows. */
 function recordOnce({ device, network, config, raw }: Model) {
   const r = new Recorder(device, { parameters: raw.byName });
   const image = r.activation('image', [1, 1, 1, config.channels]);

@@ -1,5 +1,4 @@
 // Defines the rows of ops that work element by element, and of random draws, in the table of tested ops.
-
 import { accumulate } from '../../../src/ops/accumulate.js';
 import { quantise } from '../../../src/ops/quantise.js';
 import { binarise, randomUniform } from '../../../src/ops/random.js';

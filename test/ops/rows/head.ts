@@ -1,5 +1,4 @@
 // Defines the rows of the head in the table of tested ops: the cross-entropy with its gradients, and the sampler's draws.
-
 import { type NamedFilter, packedFilter } from '../../../src/ops/masked-conv2d.js';
 import { type HeadShape, softmaxCrossEntropy } from '../../../src/ops/softmax-cross-entropy.js';
 import { paddedShape } from '../../../src/program/front.js';
