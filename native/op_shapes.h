@@ -68,16 +68,35 @@ constexpr Window masked_square(int32_t kernel_size, OwnRow own_row) {
   return {kernel_size, kernel_size, kernel_size / 2, kernel_size / 2, own_row};
 }
 
-// The shape of a masked filter from c to k channels, independent of images. The group of a channel is
-// floor(channel * channel_groups / channels).
+// The group of a channel is floor(channel * groups / channels). Returns the first channel of group g.
+constexpr int32_t group_begin(int32_t g, int32_t channels, int32_t groups) {
+  return static_cast<int32_t>((int64_t{g} * channels + groups - 1) / groups);
+}
+
+// The shape of a masked filter from c to k channels, independent of images. With `pairs`, the output
+// channels 2i and 2i + 1 are the two halves of a gate, and both have the group of channel i of k / 2: with
+// the formula for single channels a pair could lie in two groups.
 struct FilterShape {
   int32_t c, k;
   Window window;
   int32_t channel_groups;
   Algorithm algorithm;
   Precision precision = Precision::kF32;
+  int32_t pairs = 0;
 
   int64_t weight_count() const { return int64_t{k} * c * window.weights(); }
+  // The first input and output channel of group g.
+  constexpr int32_t first_input(int32_t g) const { return group_begin(g, c, channel_groups); }
+  constexpr int32_t first_output(int32_t g) const {
+    return pairs ? 2 * group_begin(g, k / 2, channel_groups) : group_begin(g, k, channel_groups);
+  }
+  constexpr int32_t input_group(int32_t channel) const {
+    return static_cast<int32_t>(int64_t{channel} * channel_groups / c);
+  }
+  constexpr int32_t output_group(int32_t channel) const {
+    return static_cast<int32_t>(pairs ? int64_t{channel / 2} * channel_groups / (k / 2)
+                                      : int64_t{channel} * channel_groups / k);
+  }
 
   template <class V>
   void describe(V& v) {
@@ -87,7 +106,10 @@ struct FilterShape {
     v.number("channelGroups", channel_groups, 1, 256);
     v.choice("algorithm", algorithm, 3);
     v.precision("precision", precision);
-    v.require(channel_groups <= c && channel_groups <= k, "there must be a channel for every group");
+    v.number("pairs", pairs, 0, 1);
+    v.require(!pairs || k % 2 == 0, "pairs need an even number of output channels");
+    v.require(channel_groups <= c && channel_groups <= (pairs ? k / 2 : k),
+              "there must be a channel for every group");
   }
 };
 

@@ -219,6 +219,60 @@ struct Accumulate {
   }
 };
 
+// y[i] = tanh(x[2i]) * sigmoid(x[2i + 1]): the gate of van den Oord et al. 2016b, whose two halves are
+// neighbouring channels. It is computed at the pixels and for the channel group of `region`; other outputs
+// keep their values. The group of a channel of y is that of both halves. An output has the same bits in
+// every region.
+struct GatedActivation {
+  const void* x;            // (N, H, W, 2C), with border in a region
+  const int32_t* position;  // (1), null for whole images
+  void* y;                  // (N, H, W, C), with border in a region
+  int32_t n, h, w, c, channel_groups;
+  Precision precision = Precision::kF32;
+  Region region;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("n", n, 1, 1 << 20);
+    v.number("h", h, 1, 1 << 14);
+    v.number("w", w, 1, 1 << 14);
+    v.number("c", c, 1, 1 << 14);
+    v.number("channelGroups", channel_groups, 1, 256);
+    v.precision("precision", precision);
+    region.describe(v, channel_groups);
+    v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
+    v.require(channel_groups <= c, "there must be a channel for every group");
+    const int64_t pixels = region.count(n, h, w);
+    v.activation_input("x", x, pixels * 2 * c, precision);
+    v.optional_input("position", position, 1);
+    v.require((position != nullptr) != region.is_image(),
+              "a region needs a position, whole images have none");
+    if (region.is_image())
+      v.activation_output("y", y, pixels * c, precision);
+    else
+      v.activation_in_out("y", y, pixels * c, precision);
+  }
+};
+
+// grad_x[2i] = grad_y[i] * s * (1 - t^2) and grad_x[2i + 1] = grad_y[i] * t * s * (1 - s), where t =
+// tanh(x[2i]) and s = sigmoid(x[2i + 1]).
+struct GatedActivationBackward {
+  const void* x;       // (2 count)
+  const void* grad_y;  // (count)
+  void* grad_x;        // (2 count)
+  int32_t count;
+  Precision precision = Precision::kF32;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("count", count, 1, INT32_MAX / 2);
+    v.precision("precision", precision);
+    v.activation_input("x", x, int64_t{2} * count, precision);
+    v.activation_input("gradY", grad_y, count, precision);
+    v.activation_output("gradX", grad_x, int64_t{2} * count, precision);
+  }
+};
+
 // The head's logits and the cross-entropy of each image against `level` in nats. The logits exist only in
 // scratch memory. In training it also computes the gradients of the mean of the nats over N * H * W *
 // channels; if x is the output of a ReLU, it is also given as `relu_output`, and grad_x is the gradient
@@ -370,6 +424,8 @@ struct NextFront {
   X(MaskedConv2dBackwardInput)  \
   X(MaskedConv2dBackwardWeight) \
   X(Accumulate)                 \
+  X(GatedActivation)            \
+  X(GatedActivationBackward)    \
   X(SoftmaxCrossEntropy)        \
   X(GradientNorm)               \
   X(Adam)                       \

@@ -13,19 +13,9 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 
 inline constexpr int kMaxTaps = 15 * 31 + 31;
 
-// Returns the first channel of group g, where group(c) = floor(c * groups / channels).
-constexpr int group_begin(int g, int channels, int groups) {
-  return static_cast<int>((int64_t{g} * channels + groups - 1) / groups);
-}
-
-inline int group_of(int channel, int channels, int groups) {
-  return static_cast<int>(int64_t{channel} * groups / channels);
-}
-
 // Whether output channel k sees input channel c at the centre tap of mask A or B.
 inline bool sees_centre(const FilterShape& shape, int k, int c) {
-  const int output = group_of(k, shape.k, shape.channel_groups),
-            input = group_of(c, shape.c, shape.channel_groups);
+  const int output = shape.output_group(k), input = shape.input_group(c);
   return shape.window.own_row == OwnRow::kCentre ? input <= output : input < output;
 }
 
@@ -40,21 +30,17 @@ struct Panel {
 class PanelLayout {
  public:
   PanelLayout(const FilterShape& shape, Direction direction)
-      : forward_(direction == Direction::kForward),
-        inputs_(forward_ ? shape.c : shape.k),
-        outputs_(forward_ ? shape.k : shape.c),
-        groups_(shape.channel_groups),
-        window_(shape.window) {}
+      : forward_(direction == Direction::kForward), shape_(shape), window_(shape.window) {}
 
-  int inputs() const { return inputs_; }
-  int outputs() const { return outputs_; }
+  int inputs() const { return forward_ ? shape_.c : shape_.k; }
+  int outputs() const { return forward_ ? shape_.k : shape_.c; }
   // Counts the centre tap, even though some panels see no channel through it.
   int taps() const { return window_.taps(); }
-  int64_t columns() const { return begin(groups_).column; }
-  int64_t weights() const { return columns() * taps() * inputs_; }
-  int panels() const { return begin(groups_).panel; }
+  int64_t columns() const { return begin(shape_.channel_groups).column; }
+  int64_t weights() const { return columns() * taps() * inputs(); }
+  int panels() const { return begin(shape_.channel_groups).panel; }
   int first_panel(int group) const { return begin(group).panel; }
-  int64_t offset(const Panel& panel) const { return panel.column * taps() * inputs_; }
+  int64_t offset(const Panel& panel) const { return panel.column * taps() * inputs(); }
 
   Panel panel(int index) const {
     Begin at;
@@ -68,14 +54,12 @@ class PanelLayout {
     const int begin = (index - at.panel) * kWidth;
     const int channels = smaller(kWidth, size(group) - begin);
     const int seen = group + (forward_ == (window_.own_row == OwnRow::kCentre));
-    const int edge = window_.has_grouped_centre() ? group_begin(seen, inputs_, groups_)
-                     : forward_                   ? inputs_
-                                                  : 0;
-    return {group_begin(group, outputs_, groups_) + begin,
+    const int edge = window_.has_grouped_centre() ? first_input(seen) : forward_ ? inputs() : 0;
+    return {first_output(group) + begin,
             channels,
             static_cast<int>(divide_up(channels, kLanes)),
             forward_ ? 0 : edge,
-            forward_ ? edge : inputs_,
+            forward_ ? edge : inputs(),
             at.column + begin};
   }
 
@@ -86,9 +70,14 @@ class PanelLayout {
     int64_t column = 0;
   };
 
-  int size(int group) const {
-    return group_begin(group + 1, outputs_, groups_) - group_begin(group, outputs_, groups_);
+  // The first input and output of a group, in this direction.
+  int first_input(int group) const {
+    return forward_ ? shape_.first_input(group) : shape_.first_output(group);
   }
+  int first_output(int group) const {
+    return forward_ ? shape_.first_output(group) : shape_.first_input(group);
+  }
+  int size(int group) const { return first_output(group + 1) - first_output(group); }
   Begin begin(int group) const {
     Begin at;
     for (int g = 0; g < group; ++g) {
@@ -99,7 +88,7 @@ class PanelLayout {
   }
 
   bool forward_;
-  int inputs_, outputs_, groups_;
+  FilterShape shape_;
   Window window_;
 };
 

@@ -6,7 +6,8 @@ import { presets } from '../train/presets.js';
 import { deviceOptions, outputOptions } from './common.js';
 import { imageOptions, imagesText } from './image-options.js';
 
-const { hiddenChannels, layers, levels, kernelSize } = configSchema.shape;
+const { architecture, hiddenChannels, layers, levels, kernelSize, firstKernelSize, headChannels } =
+  configSchema.shape;
 export const dataOptions = {
   data: z.string().min(1).describe(imagesText),
   ...imageOptions,
@@ -21,10 +22,19 @@ export const dataOptions = {
   testLimit: z.int().min(1).max(1e9).optional().describe('evaluate the first N images of --test only'),
 };
 export const modelOptions = {
+  architecture: architecture.describe('kind of network: plain, or gated, which has no blind spot'),
   hiddenChannels: hiddenChannels.describe('channels of every hidden layer'),
-  layers: layers.describe('masked convolutions, the first and the last included'),
+  layers: layers.describe('plain: masked convolutions, the first and the last included; gated: gated layers'),
   levels: levels.describe('values of a pixel: 256 for 8-bit images, 2 for binary ones'),
-  kernelSize: kernelSize.describe('size of all filters but the last, odd'),
+  kernelSize: kernelSize.describe(
+    'size of the filters, odd; plain: but the last (default 7), gated: after the first layer (3)',
+  ),
+  firstKernelSize: firstKernelSize.describe(
+    'gated only: size of the filters of the first layer, odd (default 7)',
+  ),
+  headChannels: headChannels.describe(
+    'gated only: channels before the logits (default: the hidden channels)',
+  ),
 };
 export const runOptions = {
   preset: z

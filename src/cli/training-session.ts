@@ -47,13 +47,16 @@ export async function runTraining(options: TrainFlags, reword: (text: string) =>
   }
   const device = await openNamedDevice(options, terminal);
   try {
-    const { hiddenChannels, layers, levels, kernelSize, seed } = options;
+    const { architecture, hiddenChannels, layers, levels, kernelSize, seed } = options;
     const model = await PixelCNN.create(device, {
+      architecture,
       channels: images.channels,
       hiddenChannels,
       layers,
       levels,
       kernelSize,
+      firstKernelSize: options.firstKernelSize,
+      headChannels: options.headChannels,
       seed,
     });
     // Images that do not fit are refused now rather than after hours of training.
@@ -69,7 +72,10 @@ export async function runTraining(options: TrainFlags, reword: (text: string) =>
         ? heldOutText(images.count, held, options)
         : `${countText(held.count, options)} of ${validation}`;
     terminal.note(`validation: ${heldOut}`, 'dim');
-    terminal.note(`model: ${layers} layers, ${thousands(parameters)} parameters, ${levels} levels`, 'dim');
+    terminal.note(
+      `model: ${architecture}, ${layers} layers, ${thousands(parameters)} parameters, ${levels} levels`,
+      'dim',
+    );
     const { batchSize, learningRate, schedule, protocol } = options;
     const rate = `learning rate ${learningRate} ${schedule}`;
     terminal.note(

@@ -61,7 +61,7 @@ export interface Native {
 }
 
 /** The version of the addon's interface that this code needs: kAbi of native/addon.cc. */
-const abi = 7;
+const abi = 8;
 let loaded: Native | undefined;
 
 /**

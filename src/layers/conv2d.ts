@@ -9,6 +9,8 @@ import type { Tensor } from '../program/tensor.js';
 export interface Conv2dOptions {
   /** The channel groups that the mask separates at the pixel itself. Default 1. */
   readonly channelGroups?: number;
+  /** Whether output channels 2i and 2i + 1 are the halves of one gate, and so of one group. Default false. */
+  readonly pairs?: boolean;
   /** Whether the layer has a bias. Default true. */
   readonly bias?: boolean;
   /** Whether initial weights are those of a layer before a ReLU, which are larger (He et al. 2015). Default true. */
@@ -32,8 +34,8 @@ export class Conv2d {
     window: Window,
     options: Conv2dOptions = {},
   ) {
-    const { channelGroups = 1, bias = true, beforeRelu = true } = options;
-    this.filter = { name, c, k, window, channelGroups, bias };
+    const { channelGroups = 1, pairs = false, bias = true, beforeRelu = true } = options;
+    this.filter = { name, c, k, window, channelGroups, pairs, bias };
     const liveTaps = fullTaps(window) + (window.ownRow === 'centre' ? 1 : 0);
     const bound = Math.sqrt((beforeRelu ? 6 : 1) / Math.max(liveTaps * c, 1));
     const shape = weightShape(this.filter);

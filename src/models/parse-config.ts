@@ -1,26 +1,26 @@
 // Parses configurations, and refuses those that make no network or one that is too large.
-import { PixelCnnError } from '../errors.js';
+import { check, PixelCnnError } from '../errors.js';
 import { totalParameters } from '../ops/declarations.js';
 import { parseOptions } from '../options.js';
 import { networkOf } from './architectures.js';
-import { configSchema, type PixelCnnConfig } from './config.js';
+import { configSchema, type GatedConfig, type PixelCnnConfig } from './config.js';
 
 const maxParameters = 2 ** 28;
 
 /** Parses and checks a configuration. @throws PixelCnnError ERR_LIMIT for a model that would be too large. */
 export function parseConfig(caller: string, options: unknown): PixelCnnConfig {
-  const config = parseOptions(caller, configSchema, options);
-  if (config.kernelSize % 2 === 0) {
-    throw new PixelCnnError(
+  const config = completed(caller, options);
+  for (const [name, value] of Object.entries(config) as [keyof GatedConfig, number][]) {
+    const isSize = name === 'kernelSize' || name === 'firstKernelSize';
+    check(
+      !isSize || value % 2 === 1,
       'ERR_OUT_OF_RANGE',
-      `${caller}: kernelSize must be odd, got ${config.kernelSize}`,
+      () => `${caller}: ${name} must be odd, got ${value}`,
     );
-  }
-  if (config.hiddenChannels < config.channels) {
-    throw new PixelCnnError(
-      'ERR_OUT_OF_RANGE',
-      `${caller}: hiddenChannels must be at least channels (${config.channels}), got ${config.hiddenChannels}`,
-    );
+    const isWidth = name === 'hiddenChannels' || name === 'headChannels';
+    check(!isWidth || value >= config.channels, 'ERR_OUT_OF_RANGE', () => {
+      return `${caller}: ${name} must be at least channels (${config.channels}), got ${value}`;
+    });
   }
   const total = totalParameters(networkOf(config).parameters);
   if (total > maxParameters) {
@@ -30,4 +30,36 @@ export function parseConfig(caller: string, options: unknown): PixelCnnConfig {
     );
   }
   return config;
+}
+
+/**
+ * Fills in the defaults of the architecture. The configuration of a plain network does not name its architecture, so that
+ * model files of plain networks are the same as before there were others.
+ */
+function completed(caller: string, options: unknown): PixelCnnConfig {
+  const { architecture, kernelSize, firstKernelSize, headChannels, ...sizes } = parseOptions(
+    caller,
+    configSchema,
+    options,
+  );
+  if (architecture === 'gated') {
+    return {
+      architecture,
+      ...sizes,
+      kernelSize: kernelSize ?? 3,
+      firstKernelSize: firstKernelSize ?? 7,
+      headChannels: headChannels ?? sizes.hiddenChannels,
+    };
+  }
+  for (const [name, value] of Object.entries({ firstKernelSize, headChannels })) {
+    if (value === undefined) continue;
+    throw new PixelCnnError(
+      'ERR_INVALID_ARG_VALUE',
+      `${caller}: ${name} is an option of gated networks, and this one is plain`,
+      {
+        remedy: `leave ${name} out, or set architecture to 'gated'`,
+      },
+    );
+  }
+  return { ...sizes, kernelSize: kernelSize ?? 7 };
 }

@@ -5,7 +5,7 @@ import { Declarations } from '../ops/declarations.js';
 import { squareWindow } from '../ops/window.js';
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
-import type { PixelCnnConfig } from './config.js';
+import type { PlainConfig } from './config.js';
 import type { Network } from './network.js';
 
 /** Its layers have the names of a PyTorch `nn.Sequential` that contains the ReLUs: net.0, net.2 and so on. */
@@ -14,7 +14,7 @@ export class PlainNetwork implements Network {
   readonly head: SoftmaxHead;
   readonly #hidden: readonly Conv2d[];
 
-  constructor({ channels, hiddenChannels, layers, levels, kernelSize }: PixelCnnConfig) {
+  constructor({ channels, hiddenChannels, layers, levels, kernelSize }: PlainConfig) {
     this.#hidden = Array.from({ length: layers - 1 }, (_, i) => {
       const [inputs, window] =
         i === 0 ? [channels, squareWindow(kernelSize, 'A')] : [hiddenChannels, squareWindow(kernelSize, 'B')];

@@ -26,7 +26,8 @@ export type Direction = 'forward' | 'backward';
 const directions: readonly Direction[] = ['forward', 'backward'];
 
 /** Returns the fields of FilterShape in native/op_shapes.h. */
-export function filterFields(r: Recorder, { c, k, window, channelGroups }: Filter, algorithm: Algorithm) {
+export function filterFields(r: Recorder, filter: Filter, algorithm: Algorithm) {
+  const { c, k, window, channelGroups, pairs = false } = filter;
   return {
     c,
     k,
@@ -35,6 +36,7 @@ export function filterFields(r: Recorder, { c, k, window, channelGroups }: Filte
     channelGroups,
     algorithm: algorithms.indexOf(algorithm),
     precision: r.precisionNumber,
+    pairs: pairs ? 1 : 0,
   };
 }
 

@@ -27,6 +27,11 @@ export interface Filter {
   readonly window: Window;
   /** Channel c of n channels is in group floor(c * channelGroups / n). */
   readonly channelGroups: number;
+  /**
+   * Whether output channels 2i and 2i + 1 are the two halves of a gate. Both then have the group of channel i of k / 2: with
+   * the formula for single channels, a pair could lie in two groups. Default false.
+   */
+  readonly pairs?: boolean;
 }
 
 const ownRowOf = { A: 'left', B: 'centre' } as const;
@@ -75,9 +80,15 @@ export function isLiveTap(filter: Filter, o: number, c: number, r: number, s: nu
   const tap = r * window.columns + s;
   const full = fullTaps(window);
   if (tap !== full || window.ownRow === 'none' || window.ownRow === 'all') return tap < full;
-  const outputGroup = Math.floor((o * channelGroups) / filter.k);
-  const inputGroup = Math.floor((c * channelGroups) / filter.c);
+  const outputGroup = filter.pairs
+    ? groupOf(Math.floor(o / 2), filter.k / 2, channelGroups)
+    : groupOf(o, filter.k, channelGroups);
+  const inputGroup = groupOf(c, filter.c, channelGroups);
   return window.ownRow === 'centre' ? inputGroup <= outputGroup : inputGroup < outputGroup;
+}
+
+function groupOf(channel: number, channels: number, channelGroups: number): number {
+  return Math.floor((channel * channelGroups) / channels);
 }
 
 /** Returns the shape of a filter's weight: (K, C, R, S). */

@@ -6,7 +6,7 @@ import type { ImageBatch } from '../data/image-batch.js';
 import { check } from '../errors.js';
 import { networkOf } from '../models/architectures.js';
 import { checkParameters } from '../models/check-parameters.js';
-import { configSchema, type PixelCnnConfig } from '../models/config.js';
+import { optionNames, optionOf, type PixelCnnConfig } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
 import { z } from '../options.js';
 import type { TrainSettings } from './options.js';
@@ -155,12 +155,12 @@ export function fromCheckpoint(
   digest: string,
 ): { position: RunPosition; snapshot: OptimizerSnapshot } {
   const { state, snapshot } = trainingState(file, path);
-  for (const name of Object.keys(configSchema.shape) as (keyof PixelCnnConfig)[]) {
-    const [stored, value] = [file.config[name], config[name]];
+  for (const name of optionNames) {
+    const [stored, value] = [optionOf(file.config, name), optionOf(config, name)];
     check(
       stored === value,
       'CKPT_MISMATCH',
-      () => `${path} is of a model with \`${name}\` ${stored}, this one has ${value}`,
+      () => `${path} is of a model with \`${name}\` ${stored ?? 'absent'}, this one has ${value ?? 'none'}`,
     );
   }
   check(state.dataset === digest, 'CKPT_MISMATCH', () => {

@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.js';
 import { networkOf } from '../../src/models/architectures.js';
-import { configSchema } from '../../src/models/config.js';
 import { recordTrainingStep } from '../../src/models/network.js';
+import { parseConfig } from '../../src/models/parse-config.js';
 import { PackList } from '../../src/program/pack-list.js';
 import { Recorder } from '../../src/program/recorder.js';
 import { describeTensor } from '../../src/program/tensor.js';
@@ -131,7 +131,7 @@ describe('the instructions of a round of the main loop', () => {
 it.each([{}, { layers: 2 }, { channels: 3, hiddenChannels: 12, layers: 4, kernelSize: 3 }])(
   'the ops are those that a training step of %j records, and each has a time',
   (options) => {
-    const config = configSchema.parse(options);
+    const config = parseConfig('test', options);
     // Recording asks the device for nothing but sizes of packed weights.
     const device = {
       info: { precision: 'bf16' },

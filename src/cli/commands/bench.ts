@@ -1,23 +1,21 @@
 // Defines `pixelcnn bench`, which measures how fast this machine trains and samples.
-import { configSchema } from '../../models/config.js';
+import { configSchema, optionNames, optionOf } from '../../models/config.js';
+import { parseConfig } from '../../models/parse-config.js';
 import { z } from '../../options.js';
 import { measureForward, measureSampling, measureTrainingStep, type Timing } from '../bench.js';
 import type { Command } from '../command.js';
 import { deviceOptions, openNamedDevice, outputOptions } from '../common.js';
 import { Terminal, table } from '../terminal.js';
+import { modelOptions } from '../train-flags.js';
 
-const { channels, hiddenChannels, layers, levels, kernelSize } = configSchema.shape;
 const side = z.int().min(1).max(4096).default(28);
 const schema = z.strictObject({
   batch: z.int().min(1).max(4096).default(16).describe('images per training step, pass and sampling'),
   seconds: z.number().min(0).max(3600).default(2).describe('time for each measurement'),
   height: side.describe('pixels'),
   width: side.describe('pixels'),
-  channels: channels.describe('1 for grey, 3 for RGB'),
-  hiddenChannels: hiddenChannels.describe('channels of every hidden layer'),
-  layers: layers.describe('masked convolutions, the first and the last included'),
-  levels: levels.describe('values of a pixel'),
-  kernelSize: kernelSize.describe('size of all filters but the last, odd'),
+  channels: configSchema.shape.channels.describe('1 for grey, 3 for RGB'),
+  ...modelOptions,
   ...deviceOptions,
   ...outputOptions,
 });
@@ -29,10 +27,10 @@ export const benchCommand: Command<typeof schema> = {
   examples: ['pixelcnn bench', 'pixelcnn bench --threads 1 --seconds 5 --json'],
 
   async run(options) {
-    const { batch, seconds, height, width, channels, hiddenChannels, layers, levels, kernelSize } = options;
+    const { batch, seconds, height, width } = options;
     const terminal = new Terminal(options);
     const device = await openNamedDevice(options, terminal);
-    const model = { channels, hiddenChannels, layers, levels, kernelSize };
+    const model = parseConfig('bench', Object.fromEntries(optionNames.map((name) => [name, options[name]])));
     const shared = { model, seconds, height, width };
     const whole = { ...shared, batch };
     const sizes = [...new Set([1, batch])];
@@ -68,7 +66,8 @@ export const benchCommand: Command<typeof schema> = {
         String(result.repeats),
       ]);
       const head = ['', 'batch', 'median ms', 'images/s', 'repeats'];
-      const size = `${height}x${width}x${channels}, ${hiddenChannels} hidden channels, ${layers} layers, ${kernelSize}x${kernelSize}, ${levels} levels`;
+      const { channels, hiddenChannels, layers, kernelSize, levels } = model;
+      const size = `${optionOf(model, 'architecture')}, ${height}x${width}x${channels}, ${hiddenChannels} hidden channels, ${layers} layers, ${kernelSize}x${kernelSize}, ${levels} levels`;
       terminal.result(`${size}\n\n${table([head, ...rows], [1, 2, 3, 4])}`, {
         device: device.info,
         model,

@@ -1,0 +1,83 @@
+// Defines one layer of the Gated PixelCNN (van den Oord et al. 2016b, section 2.4 and figure 2).
+import type { Declarations } from '../ops/declarations.js';
+import { gatedActivation } from '../ops/gated-activation.js';
+import { pixelWindow, rowSoFarWindow, rowsAboveWindow } from '../ops/window.js';
+import type { Recorder } from '../program/recorder.js';
+import type { Tensor } from '../program/tensor.js';
+import { Conv2d } from './conv2d.js';
+
+/** What one layer passes on to the next: its two stacks, and the sum of the skip connections so far. */
+export interface Stacks {
+  /** Sees the rows above. */
+  readonly vertical: Tensor;
+  /** Sees the rows above and the row so far. */
+  readonly horizontal: Tensor;
+  /** Null before the first layer. */
+  readonly skip: Tensor | null;
+}
+
+/** What a gated layer has besides its inputs and filter size. */
+export interface GatedLayerOptions {
+  readonly channelGroups: number;
+  readonly hiddenChannels: number;
+  /** The first layer has mask A, and adds nothing to its residual connection, because its input is the image. */
+  readonly isFirst: boolean;
+  /** The last layer gives only its skip connection. */
+  readonly isLast: boolean;
+}
+
+/**
+ * A vertical and a horizontal convolution, each followed by a gate:
+ *
+ *     a = vertical * v                    v' = gate(a)
+ *     g = gate(horizontal * h + link a)   h' = residual g + h
+ *                                         skip' = skip g + skip
+ */
+export class GatedLayer {
+  readonly #name: string;
+  readonly #isFirst: boolean;
+  readonly #channelGroups: number;
+  readonly #vertical: Conv2d;
+  readonly #horizontal: Conv2d;
+  readonly #link: Conv2d;
+  readonly #residual: Conv2d | null;
+  readonly #skip: Conv2d;
+
+  constructor(
+    declarations: Declarations,
+    name: string,
+    inputs: number,
+    kernelSize: number,
+    options: GatedLayerOptions,
+  ) {
+    const { channelGroups, hiddenChannels: p, isFirst, isLast } = options;
+    this.#name = name;
+    this.#isFirst = isFirst;
+    this.#channelGroups = channelGroups;
+    const maskType = isFirst ? 'A' : 'B';
+    // No ReLU follows any of these, so initial weights keep the variance of what they read (beforeRelu false).
+    const conv = (part: string, c: number, k: number, window: typeof pixelWindow, more = {}) =>
+      new Conv2d(declarations, `${name}.${part}`, c, k, window, { beforeRelu: false, ...more });
+    this.#vertical = conv('vertical', inputs, 2 * p, rowsAboveWindow(kernelSize, maskType));
+    const horizontal = { channelGroups, pairs: true };
+    this.#horizontal = conv('horizontal', inputs, 2 * p, rowSoFarWindow(kernelSize, maskType), horizontal);
+    // The vertical stack has seen rows above only, so all of its channels may be seen.
+    this.#link = conv('link', 2 * p, 2 * p, pixelWindow, { bias: false });
+    this.#residual = isLast ? null : conv('residual', p, p, pixelWindow, { channelGroups });
+    this.#skip = conv('skip', p, p, pixelWindow, { channelGroups });
+  }
+
+  /** Records the layer. The sum of the skip connections goes through a ReLU after the last layer. */
+  forward(r: Recorder, { vertical, horizontal, skip }: Stacks): Stacks {
+    const above = this.#vertical.forward(r, vertical);
+    const row = this.#horizontal.forward(r, horizontal, { add: this.#link.forward(r, above) });
+    const gated = gatedActivation(r, `${this.#name}.horizontal gate`, row, this.#channelGroups);
+    const sum = this.#skip.forward(r, gated, { add: skip, relu: this.#residual === null });
+    if (this.#residual === null) return { vertical, horizontal, skip: sum };
+    return {
+      vertical: gatedActivation(r, `${this.#name}.vertical gate`, above, 1),
+      horizontal: this.#residual.forward(r, gated, { add: this.#isFirst ? null : horizontal }),
+      skip: sum,
+    };
+  }
+}
