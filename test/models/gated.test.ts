@@ -12,9 +12,17 @@ import { checkSampler, testNetwork } from '../helpers/test-network.js';
 
 const devices = { cpu: testDevice(), gpu: testGpu() };
 
-const configOf = (options: object) => parseConfig('test', { architecture: 'gated', ...options }) as GatedConfig;
+const configOf = (options: object) =>
+  parseConfig('test', { architecture: 'gated', ...options }) as GatedConfig;
 // Neither 7 nor 8 hidden channels divide into the groups of three image channels.
-const rgb = configOf({ channels: 3, hiddenChannels: 7, layers: 3, levels: 4, firstKernelSize: 5, headChannels: 8 });
+const rgb = configOf({
+  channels: 3,
+  hiddenChannels: 7,
+  layers: 3,
+  levels: 4,
+  firstKernelSize: 5,
+  headChannels: 8,
+});
 const binary = configOf({ hiddenChannels: 6, layers: 2, levels: 2, kernelSize: 5 });
 testNetwork({ name: 'gated, RGB', config: rgb, network: new GatedNetwork(rgb) }, devices);
 testNetwork({ name: 'gated, binary', config: binary, network: new GatedNetwork(binary) }, devices);
@@ -33,9 +41,15 @@ describe('sampling with rows side by side', () => {
 });
 
 /** For each value of an image, the later values whose logits never move when it changes, in any of several models. */
-async function blindTo(options: Parameters<typeof randomModel>[1], order: { h: number; w: number; channels: number }) {
+async function blindTo(
+  options: Parameters<typeof randomModel>[1],
+  order: { h: number; w: number; channels: number },
+) {
   const values = valuesOf(order);
-  const unseen = Array.from({ length: values }, (_, p) => new Set(Array.from({ length: values - 1 - p }, (_, i) => p + 1 + i)));
+  const unseen = Array.from(
+    { length: values },
+    (_, p) => new Set(Array.from({ length: values - 1 - p }, (_, i) => p + 1 + i)),
+  );
   for (let seed = 1; seed <= 5; seed += 1) {
     const model = await randomModel(devices.cpu(), options, seed, 3);
     const image = new TestRandom(seed).bytes(values);
@@ -76,22 +90,25 @@ describe.each([1, 3])('the blind spot, %i channels', (channels) => {
   });
 });
 
-it.each([1, 3])('probabilities of all images of 2x2 pixels with 3 levels sum to 1, %i channels', async (channels) => {
-  const options = { architecture: 'gated', channels, hiddenChannels: 5, layers: 2, levels: 3 } as const;
-  const model = await randomModel(devices.cpu(), options, 4, 2);
-  const values = 4 * channels;
-  const byteOf = bytesOfLevels(3);
-  const all = 3 ** values;
-  const perCall = 3 ** Math.min(values, 9);
-  let total = 0;
-  for (let first = 0; first < all; first += perCall) {
-    const data = Uint8Array.from({ length: perCall * values }, (_, i) => {
-      const image = first + Math.floor(i / values);
-      return byteOf[Math.floor(image / 3 ** (i % values)) % 3]!;
-    });
-    const { nats } = await model.logLikelihood({ data, count: perCall, height: 2, width: 2, channels });
-    for (const value of nats) total += Math.exp(-value);
-  }
-  expect(Math.abs(total - 1)).toBeLessThan(1e-6);
-  model.dispose();
-});
+it.each([1, 3])(
+  'probabilities of all images of 2x2 pixels with 3 levels sum to 1, %i channels',
+  async (channels) => {
+    const options = { architecture: 'gated', channels, hiddenChannels: 5, layers: 2, levels: 3 } as const;
+    const model = await randomModel(devices.cpu(), options, 4, 2);
+    const values = 4 * channels;
+    const byteOf = bytesOfLevels(3);
+    const all = 3 ** values;
+    const perCall = 3 ** Math.min(values, 9);
+    let total = 0;
+    for (let first = 0; first < all; first += perCall) {
+      const data = Uint8Array.from({ length: perCall * values }, (_, i) => {
+        const image = first + Math.floor(i / values);
+        return byteOf[Math.floor(image / 3 ** (i % values)) % 3]!;
+      });
+      const { nats } = await model.logLikelihood({ data, count: perCall, height: 2, width: 2, channels });
+      for (const value of nats) total += Math.exp(-value);
+    }
+    expect(Math.abs(total - 1)).toBeLessThan(1e-6);
+    model.dispose();
+  },
+);

@@ -17,7 +17,14 @@ import { drawLevel } from '../oracle/network.js';
 const device = testDevice();
 const library = { buildSampler, passesOf, frontSteps };
 const grey = { channels: 1, hiddenChannels: 12, layers: 4, levels: 8, kernelSize: 5 };
-const gated = { architecture: 'gated', channels: 3, hiddenChannels: 10, layers: 3, levels: 4, firstKernelSize: 5 } as const;
+const gated = {
+  architecture: 'gated',
+  channels: 3,
+  hiddenChannels: 10,
+  layers: 3,
+  levels: 4,
+  firstKernelSize: 5,
+} as const;
 const rgb = { channels: 3, hiddenChannels: 10, layers: 4, levels: 4, kernelSize: 3 };
 
 describe('logits of the sampler', () => {

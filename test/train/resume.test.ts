@@ -50,7 +50,14 @@ const options: TrainOptions = {
   keepLast: 1000,
 };
 
-const gated = { architecture: 'gated', hiddenChannels: 10, layers: 3, levels: 2, kernelSize: 3, seed: 3 } as const;
+const gated = {
+  architecture: 'gated',
+  hiddenChannels: 10,
+  layers: 3,
+  levels: 2,
+  kernelSize: 3,
+  seed: 3,
+} as const;
 
 async function run(
   steps: number,
