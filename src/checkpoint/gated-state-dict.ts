@@ -134,7 +134,8 @@ function checkNoOthers(
   if (residual !== undefined) {
     const message = `${where}: tensor '${residual}' is not part of the model, whose last layer, ${layers - 1}, has no residual`;
     throw new PixelCnnError('CKPT_UNKNOWN_TENSOR', message, {
-      remedy: 'leave it out, because nothing reads the horizontal stack after the last layer; if layers are missing after it, save all',
+      remedy:
+        'leave it out, because nothing reads the horizontal stack after the last layer; if layers are missing after it, save all',
     });
   }
   // The parts of gated layers would be recognised as those of other networks.
