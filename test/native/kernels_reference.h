@@ -16,7 +16,8 @@ inline bool live(const FilterShape& shape, int k, int c, int r, int s) {
   if (window.own_row == OwnRow::kNone) return false;
   if (window.own_row == OwnRow::kAll) return true;
   if (s != window.left) return s < window.left;
-  const int64_t output = int64_t{k} * shape.channel_groups / shape.k,
+  const int per_channel = shape.pairs ? 2 : 1;  // the two halves of a gate have the group of its channel
+  const int64_t output = int64_t{k / per_channel} * shape.channel_groups / (shape.k / per_channel),
                 input = int64_t{c} * shape.channel_groups / shape.c;
   return window.own_row == OwnRow::kCentre ? input <= output : input < output;
 }
@@ -84,6 +85,23 @@ inline Doubles backward_bias(const MaskedConv2dShape& shape, const float* grad_y
   Doubles grad_bias(shape.k);
   for (int64_t i = 0; i < shape.y_count(); ++i) grad_bias[i % shape.k] += grad_y[i];
   return grad_bias;
+}
+
+// The gate of (..., C, 2) values, and its gradient.
+struct Gate {
+  Doubles y, grad_x;
+};
+
+inline Gate gate(const float* x, const float* grad_y, int64_t count) {
+  Gate result{Doubles(count), Doubles(2 * count)};
+  for (int64_t i = 0; i < count; ++i) {
+    const double a = x[2 * i], b = x[2 * i + 1], tanh = std::tanh(a), sigmoid = 1 / (1 + std::exp(-b));
+    result.y[i] = tanh * sigmoid;
+    // 1 - tanh^2 and 1 - sigmoid would cancel far from 0.
+    result.grad_x[2 * i] = grad_y[i] * sigmoid / (std::cosh(a) * std::cosh(a));
+    result.grad_x[2 * i + 1] = grad_y[i] * tanh * sigmoid / (1 + std::exp(b));
+  }
+  return result;
 }
 
 struct CrossEntropy {
