@@ -123,5 +123,10 @@ export function rateTable(title, ops, peakGflops) {
     ...rows.map(line),
     `convolutions together: ${percent(convolutionsOfPeak(ops, peakGflops))} of the FMA peak`,
     `largest losses: ${losses.join('; ')}`,
+    ...(rows.some(({ ofPeak }) => ofPeak > 1)
+      ? [
+          'more than 100%: Winograd needs fewer operations, or the machine was busy while the peak was measured',
+        ]
+      : []),
   ].join('\n');
 }

@@ -199,6 +199,8 @@ describe('rates of single ops', () => {
     expect(text).toContain(
       'largest losses: layers.*.link forward 2.00 ms (33% of the peak); head 2.00 ms (75% of the peak); layers.0.link forward 1.00 ms (50% of the peak)',
     );
+    expect(text).not.toContain('more than 100%');
+    expect(scripts.rateTable('forward', grouped, 20)).toMatch(/more than 100%: Winograd .*busy/);
     expect(() =>
       scripts.withGflops([{ label: 'layers.7.link forward', op: 'maskedConv2d' }], gflops, 1),
     ).toThrow("the label 'layers.7.link forward' names no layer");
