@@ -185,8 +185,8 @@ function print({ levels, medianMs, ratios: table, ops }) {
     process.stdout.write('no rates: build/peak, which measures the FMA peak, is not built\n');
     return;
   }
-  process.stdout.write(`${rateTable('forward', ops.forward, report.peakGflops)}\n`);
-  process.stdout.write(`${rateTable('training step', ops.training, report.peakGflops)}\n`);
+  process.stdout.write(`${rateTable('forward, direct', ops.forward, report.peakGflops)}\n`);
+  process.stdout.write(`${rateTable('training step, auto', ops.training, report.peakGflops)}\n`);
 }
 
 function median(values) {

@@ -5,7 +5,8 @@ const convolutions = ['maskedConv2d', 'maskedConv2dBackwardInput', 'maskedConv2d
 const headOp = 'softmaxCrossEntropy';
 
 /**
- * Traces `repeats` runs and returns { forward, training }, each a list of { label, op, count, milliseconds, gflop }: ops of
+ * Traces `repeats` runs of each, the forward pass with `direct` and the step with `auto`, which uses Winograd. Returns
+ * { forward, training }, each a list of { label, op, count, milliseconds, gflop }: ops of
  * one kind and size together, with the number of them, their least times added up, and the multiply-adds of their live
  * weights, as two operations each (0 for an op that is no convolution). `library` has what is needed of pixelcnn.
  */
@@ -26,7 +27,7 @@ export async function traceOps(library, device, options, { batch, side, repeats 
     return leastTimes(traces.slice(1));
   };
   try {
-    const forward = await trace(() => model.trace(images, { algorithm: 'auto' }));
+    const forward = await trace(() => model.trace(images, { algorithm: 'direct' }));
     const training = await trace(() => step.trace({ bytes: data, count: batch }, hyper));
     // In training the op of the head also computes the gradients of its input and of its weights.
     return {
