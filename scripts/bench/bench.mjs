@@ -1,86 +1,72 @@
-// Measures the default model on this machine; with --peer pytorch also PyTorch, alternating in one run.
-// Usage: npm run bench -- [--peer pytorch] [--python PATH] [--repeats 9] [--batch 32] [--out FILE.json]
-import { spawn } from 'node:child_process';
+// Measures a network on this machine; with --peer pytorch also the same network in PyTorch, alternating in one run.
+// Usage: npm run bench -- [--architecture gated] [--levels 256,2] [--batch 32] [--repeats 9] [--out FILE.json]
+//                         [--peer pytorch] [--python PATH] [--built]
+// Sizes are the defaults of the architecture, images 28x28. Of PyTorch's memory layouts the better counts. --built leaves
+// out the build, for a clone that is built. Largest losses and shares of the FMA peak are from traces of single ops.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
-import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { fail, outputOf, root, step } from '../steps.mjs';
+import { rateTable, traceOps } from './op-rates.mjs';
+import { checkSameNetwork, startPeer } from './peer.mjs';
 
+const side = 28;
+const layouts = ['nchw', 'channels_last'];
+/** PyTorch's bfloat16 is measured in the layout that is better for it. */
+const bf16 = { precision: 'bf16', layout: 'channels_last' };
 const { values: options } = parseArgs({
   options: {
+    architecture: { type: 'string', default: 'plain' },
+    levels: { type: 'string' },
     peer: { type: 'string' },
     python: { type: 'string' },
     repeats: { type: 'string', default: '9' },
-    batch: { type: 'string', default: '32' },
+    batch: { type: 'string' },
     out: { type: 'string' },
+    built: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
 if (options.help) {
-  process.stdout.write(
-    `${readFileSync(new URL(import.meta.url), 'utf8')
-      .split('\n')
-      .slice(0, 2)
-      .join('\n')}\n`,
-  );
+  const text = readFileSync(new URL(import.meta.url), 'utf8');
+  process.stdout.write(`${text.slice(0, text.indexOf('import'))}`);
   process.exit(0);
 }
+/** What is measured of each architecture where the options do not say it. */
+const defaults = {
+  plain: { levels: '256', batch: '32', forward: 'winograd' },
+  gated: { levels: '256,2', batch: '16', forward: 'auto' },
+};
+const { architecture } = options;
+if (!Object.hasOwn(defaults, architecture))
+  fail(`unknown architecture '${architecture}': expected plain or gated`);
 if (options.peer !== undefined && options.peer !== 'pytorch')
   fail(`unknown peer '${options.peer}': expected pytorch`);
+const repeats = number('repeats', options.repeats);
+const batch = number('batch', options.batch ?? defaults[architecture].batch);
+const levelsList = (options.levels ?? defaults[architecture].levels)
+  .split(',')
+  .map((text) => number('levels', text));
 
-step('set-up', 'node', ['scripts/build/setup.mjs', '--tests'], { show: true });
-const { openDevice } = await import('../../dist/index.js');
-const { measureForward, measureSampling, measureTrainingStep } = await import('../../dist/cli/bench.js');
+if (!options.built) step('set-up', 'node', ['scripts/build/setup.mjs', '--tests'], { show: true });
+const library = Object.assign(
+  {},
+  ...(await Promise.all(
+    [
+      'index',
+      'cli/bench',
+      'checkpoint/model-file',
+      'models/architectures',
+      'ops/window',
+      'train/training-step',
+      'train/options',
+    ].map((name) => import(`../../dist/${name}.js`)),
+  )),
+);
+const { measureForward, measureSampling, measureTrainingStep } = library;
 
-const repeats = Number(options.repeats);
-const batch = Number(options.batch);
-const device = await openDevice({ backend: 'cpu' });
-const peer = options.peer === undefined ? undefined : await startPeer(pythonWithTorch());
-const seconds = 0.4;
-const training = async (algorithm) =>
-  (await measureTrainingStep(device, { algorithm, batch, seconds })).milliseconds;
-const forward = async (algorithm) =>
-  (await measureForward(device, { algorithm, batch, seconds })).milliseconds;
-const sampling = async (images) =>
-  (await measureSampling(device, { batch: images, seconds: 0.1 })).milliseconds;
-const variants = [
-  { name: 'pixelcnn training step', run: () => training('auto') },
-  { name: 'pixelcnn training step, direct', run: () => training('direct') },
-  { name: 'pixelcnn forward, winograd', run: () => forward('winograd') },
-  { name: 'pixelcnn forward, direct', run: () => forward('direct') },
-  { name: 'pixelcnn sampling 1', run: () => sampling(1) },
-  { name: 'pixelcnn sampling 16', run: () => sampling(16) },
-];
-if (peer !== undefined) {
-  for (const op of ['train', 'forward']) {
-    for (const [precision, layout] of [
-      ['f32', 'nchw'],
-      ['f32', 'channels_last'],
-      ['bf16', 'channels_last'],
-    ]) {
-      const name = `pytorch ${op} ${precision} ${layout}`;
-      variants.push({ name, run: () => peer.request({ op, precision, layout, n: batch }) });
-    }
-  }
-  for (const n of [1, 16]) {
-    const request = { op: 'forward', precision: 'f32', layout: 'nchw', n };
-    variants.push({ name: `pytorch forward f32 nchw of ${n}`, run: () => peer.request(request) });
-  }
-}
-
-const times = new Map(variants.map(({ name }) => [name, []]));
-for (let repeat = -1; repeat < repeats; repeat += 1) {
-  process.stderr.write(repeat < 0 ? 'warm-up\n' : `round ${repeat + 1} of ${repeats}\n`);
-  for (const { name, run } of variants) {
-    // The other side's threads need a moment to go to sleep.
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    const ms = await run();
-    if (repeat >= 0) times.get(name).push(ms);
-  }
-}
-const median = (name) => times.get(name).toSorted((a, b) => a - b)[Math.floor(repeats / 2)];
-const medians = Object.fromEntries(variants.map(({ name }) => [name, median(name)]));
+const device = await library.openDevice({ backend: 'cpu' });
+const peer = options.peer === undefined ? undefined : await startPeer(pythonWithTorch(), device.info.threads);
 const report = {
   date: new Date().toISOString(),
   commit: outputOf('git', ['rev-parse', 'HEAD']) ?? 'unknown',
@@ -90,84 +76,138 @@ const report = {
   peer: peer?.versions,
   batch,
   repeats,
-  medianMs: medians,
-  peakGflops: peak(),
-  ratios: peer === undefined ? undefined : ratios(medians),
+  peakGflops: undefined,
+  models: [],
 };
-print(report);
+process.stdout.write(
+  `${device.info.name}, ${device.info.instructionSet}, ${device.info.threads} threads, ${architecture}, batch ${batch}\n`,
+);
+for (const levels of levelsList) {
+  const measured = await measureModel({ architecture, levels });
+  report.models.push(measured);
+  print(measured);
+}
 if (options.out !== undefined) writeFileSync(options.out, `${JSON.stringify(report, null, 2)}\n`);
 await device.dispose();
 peer?.end();
 
+/** Measures one network: medians of all variants, which take turns, their ratios, and op by op what runs slowly. */
+async function measureModel(model) {
+  if (peer !== undefined) {
+    const kinds = [...layouts.map((layout) => ({ precision: 'f32', layout })), bf16];
+    await checkSameNetwork(library, device, model, peer, kinds).catch((error) => fail(error.message));
+  }
+  const variants = [...ownVariants(model), ...(peer === undefined ? [] : peerVariants())];
+  const times = new Map(variants.map(({ name }) => [name, []]));
+  for (let repeat = -1; repeat < repeats; repeat += 1) {
+    const round = repeat < 0 ? 'warm-up' : `round ${repeat + 1} of ${repeats}`;
+    process.stderr.write(`${model.levels} levels: ${round}\n`);
+    measurePeak();
+    for (const { name, run } of variants) {
+      // The other side's threads need a moment to go to sleep.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      const ms = await run();
+      if (repeat >= 0) times.get(name).push(ms);
+    }
+  }
+  const medianMs = Object.fromEntries([...times].map(([name, values]) => [name, median(values)]));
+  const ops = await traceOps(library, device, model, { batch, side, repeats });
+  return { ...model, medianMs, ratios: peer && ratios(medianMs), ops };
+}
+
+function ownVariants(model) {
+  const shared = { model, seconds: 0.4, batch };
+  const training = (algorithm) => () => measureTrainingStep(device, { ...shared, algorithm });
+  const forward = (algorithm) => () => measureForward(device, { ...shared, algorithm });
+  const sampling = (images) => () => measureSampling(device, { model, seconds: 0.1, batch: images });
+  const fast = defaults[architecture].forward;
+  return [
+    { name: 'pixelcnn training step', run: training('auto') },
+    { name: 'pixelcnn training step, direct', run: training('direct') },
+    { name: `pixelcnn forward, ${fast}`, run: forward(fast) },
+    { name: 'pixelcnn forward, direct', run: forward('direct') },
+    { name: 'pixelcnn sampling 1', run: sampling(1) },
+    { name: 'pixelcnn sampling 16', run: sampling(16) },
+  ].map(({ name, run }) => ({ name, run: async () => (await run()).milliseconds }));
+}
+
+function peerVariants() {
+  const counts = { train: [batch], forward: [...new Set([batch, 1, 16])] };
+  return Object.entries(counts).flatMap(([op, sizes]) => {
+    const f32 = sizes.flatMap((n) => layouts.map((layout) => ({ op, precision: 'f32', layout, n })));
+    return [...f32, { op, ...bf16, n: batch }].map((request) => ({
+      name: peerName(request),
+      run: async () => (await peer.request(request)).ms,
+    }));
+  });
+}
+
+function peerName({ op, precision, layout, n }) {
+  return `pytorch ${op} ${precision} ${layout} of ${n}`;
+}
+
 function ratios(ms) {
-  const f32 = (op) => Math.min(ms[`pytorch ${op} f32 nchw`], ms[`pytorch ${op} f32 channels_last`]);
+  const f32 = (op, n) =>
+    Math.min(...layouts.map((layout) => ms[peerName({ op, precision: 'f32', layout, n })]));
+  const fast = defaults[architecture].forward;
+  const drawn = (n) => (side * side * f32('forward', n)) / ms[`pixelcnn sampling ${n}`];
   return {
-    'training step / pytorch f32': f32('train') / ms['pixelcnn training step'],
-    'training step / pytorch bf16': ms['pytorch train bf16 channels_last'] / ms['pixelcnn training step'],
-    'training step direct / pytorch f32': f32('train') / ms['pixelcnn training step, direct'],
-    'forward winograd / pytorch f32': f32('forward') / ms['pixelcnn forward, winograd'],
-    'forward direct / pytorch f32': f32('forward') / ms['pixelcnn forward, direct'],
+    'training step / pytorch f32': f32('train', batch) / ms['pixelcnn training step'],
+    'training step / pytorch bf16':
+      ms[peerName({ op: 'train', ...bf16, n: batch })] / ms['pixelcnn training step'],
+    'training step direct / pytorch f32': f32('train', batch) / ms['pixelcnn training step, direct'],
+    [`forward ${fast} / pytorch f32`]: f32('forward', batch) / ms[`pixelcnn forward, ${fast}`],
+    'forward direct / pytorch f32': f32('forward', batch) / ms['pixelcnn forward, direct'],
     // One full forward pass per pixel: 28 * 28 of them.
-    'sampling 1 / pytorch one forward per pixel':
-      (784 * ms['pytorch forward f32 nchw of 1']) / ms['pixelcnn sampling 1'],
-    'sampling 16 / pytorch one forward per pixel':
-      (784 * ms['pytorch forward f32 nchw of 16']) / ms['pixelcnn sampling 16'],
+    'sampling 1 / pytorch one forward per pixel': drawn(1),
+    'sampling 16 / pytorch one forward per pixel': drawn(16),
   };
 }
 
-/** Measures GF/s of fused multiply-adds in registers on all threads with test/native/peak.cc. */
-function peak() {
+/**
+ * Measures GF/s of fused multiply-adds in registers on all threads with test/native/peak.cc. The largest of all rounds
+ * counts, because anything else that runs on the machine makes it smaller.
+ */
+function measurePeak() {
   const line = outputOf(`${root}build/peak`, [String(device.info.threads)]);
-  return line === undefined ? undefined : Number(line);
+  if (line !== undefined) report.peakGflops = Math.max(report.peakGflops ?? 0, Number(line));
 }
 
-function print({ medianMs, peakGflops, ratios: table, device: info }) {
+function print({ levels, medianMs, ratios: table, ops }) {
   const rows = Object.entries(medianMs).map(
     ([name, ms]) => `${name.padEnd(46)} ${ms.toFixed(2).padStart(9)} ms`,
   );
-  process.stdout.write(
-    `${info.name}, ${info.instructionSet}, ${info.threads} threads, batch ${batch}\n${rows.join('\n')}\n`,
-  );
-  // Two operations per live tap and channel pair: 24 taps from 1 to 64, 5 x 25 from 64 to 64, one 64 to 256.
-  const forwardGflop = (2 * batch * 784 * (24 * 64 + 5 * 25 * 64 * 64 + 64 * 256)) / 1e9;
-  if (peakGflops !== undefined) {
-    const rate = (1000 * forwardGflop) / medianMs['pixelcnn forward, direct'];
-    process.stdout.write(
-      `direct forward: ${rate.toFixed(0)} live GF/s, ${((100 * rate) / peakGflops).toFixed(0)}% of the measured FMA peak ${peakGflops.toFixed(0)}\n`,
-    );
-  }
+  process.stdout.write(`\n${levels} levels\n${rows.join('\n')}\n`);
   for (const [name, ratio] of Object.entries(table ?? {})) {
     process.stdout.write(`${name.padEnd(46)} ${ratio.toFixed(2).padStart(9)} x\n`);
   }
+  if (report.peakGflops === undefined) {
+    process.stdout.write('no rates: build/peak, which measures the FMA peak, is not built\n');
+    return;
+  }
+  process.stdout.write(`${rateTable('forward, direct', ops.forward, report.peakGflops)}\n`);
+  process.stdout.write(`${rateTable('training step, auto', ops.training, report.peakGflops)}\n`);
 }
 
-/** Returns a Python that can import torch. */
+function median(values) {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+function number(name, text) {
+  const value = Number(text);
+  return Number.isInteger(value) && value > 0
+    ? value
+    : fail(`--${name} must be a whole number, got '${text}'`);
+}
+
+/** Returns a Python that can import torch and safetensors. */
 function pythonWithTorch() {
   const candidates = [options.python, process.env.PIXELCNN_PYTHON, `${root}.venv/bin/python`, 'python3'];
   for (const python of candidates) {
-    if (python !== undefined && outputOf(python, ['-W', 'ignore', '-c', 'import torch']) !== undefined)
-      return python;
+    const tried = ['-W', 'ignore', '-c', 'import torch, safetensors.torch'];
+    if (python !== undefined && outputOf(python, tried) !== undefined) return python;
   }
   return fail(
     'no Python with PyTorch found. In a virtual environment: pip install torch==2.13.0 numpy safetensors; then pass --python PATH.',
   );
-}
-
-async function startPeer(python) {
-  const child = spawn(python, ['-W', 'ignore', 'scripts/bench/peer.py', String(device.info.threads)], {
-    cwd: root,
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const ask = async (request) => {
-    child.stdin.write(`${JSON.stringify(request)}\n`);
-    const { value, done } = await lines.next();
-    if (done) return fail('the PyTorch peer ended unexpectedly');
-    return JSON.parse(value);
-  };
-  return {
-    versions: await ask({ op: 'versions' }),
-    request: async (request) => (await ask(request)).ms,
-    end: () => child.stdin.end(),
-  };
 }

@@ -1,62 +1,52 @@
-# Runs the model of scripts/bench/bench.mjs in PyTorch, to compare with. It reads one JSON request per line, runs it
-# once and answers with its time. Requests: {"op": "train" | "forward" | "versions", "precision": "f32" | "bf16",
-# "layout": "nchw" | "channels_last", "n": images}. The parent process alternates between this program and its own
-# runs, so that both see the machine in the same state.
+# Runs the networks of scripts/bench/bench.mjs in PyTorch, to compare with. It reads one JSON request per line, runs it once
+# and answers with one line. The parent process alternates between this program and its own runs, so that both see the
+# machine in the same state. Requests:
+#   {"op": "versions"}
+#   {"op": "load", "file": a model file of ours, "precision": "f32" | "bf16", "layout": "nchw" | "channels_last",
+#    "levels": images as lists of levels, "side": their height and width}   -> {"nats": -log p of each image}
+#   {"op": "train" | "forward", "precision", "layout", "n": images}         -> {"ms": time}
+# Those of a precision and layout run with the network that was loaded for it last.
 import json
 import sys
 import time
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file
 
-
-class MaskedConv2d(nn.Conv2d):
-    def __init__(self, c, k, kernel_size, mask_type):
-        super().__init__(c, k, kernel_size, padding=kernel_size // 2)
-        mask = torch.ones(kernel_size, kernel_size)
-        mask[kernel_size // 2, kernel_size // 2 + (mask_type == "B"):] = 0
-        mask[kernel_size // 2 + 1:] = 0
-        self.register_buffer("mask", mask[None, None])
-
-    def forward(self, x):
-        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
-
-
-class PixelCNN(nn.Module):
-    def __init__(self, channels=1, hidden=64, layers=7, levels=256, kernel_size=7):
-        super().__init__()
-        modules = [MaskedConv2d(channels, hidden, kernel_size, "A"), nn.ReLU()]
-        for _ in range(layers - 2):
-            modules += [MaskedConv2d(hidden, hidden, kernel_size, "B"), nn.ReLU()]
-        modules.append(MaskedConv2d(hidden, levels, 1, "B"))
-        self.net = nn.Sequential(*modules)
-
-    def forward(self, x):
-        return self.net(x)
+from networks import network_of
 
 
 class Peer:
-    def __init__(self, precision, layout):
+    def __init__(self, file, precision, layout):
+        with safe_open(file, "pt") as opened:
+            self.config = json.loads(opened.metadata()["pixelcnn.config"])
         self.precision, self.layout = precision, layout
-        self.model = PixelCNN()
+        self.model = network_of(self.config)
+        self.model.load(load_file(file))
         if layout == "channels_last":
             self.model = self.model.to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3, fused=True)
 
-    def logits(self, x):
+    def logits(self, levels):
+        x = levels.float() / (self.config["levels"] - 1)
+        if self.layout == "channels_last":
+            x = x.to(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bf16"):
             return self.model(x)
 
-    def run(self, op, images):
-        x = images.float() / 255
-        if self.layout == "channels_last":
-            x = x.to(memory_format=torch.channels_last)
+    @torch.no_grad()
+    def nats(self, levels):
+        losses = F.cross_entropy(self.logits(levels).float(), levels[:, 0].long(), reduction="none")
+        return losses.double().flatten(1).sum(1).tolist()
+
+    def run(self, op, levels):
         if op == "forward":
             with torch.no_grad():
-                self.logits(x)
+                self.logits(levels)
             return
-        loss = F.cross_entropy(self.logits(x).float(), images[:, 0].long())
+        loss = F.cross_entropy(self.logits(levels).float(), levels[:, 0].long())
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -65,17 +55,25 @@ class Peer:
 
 torch.manual_seed(0)
 torch.set_num_threads(int(sys.argv[1]))
-images = torch.randint(0, 256, (64, 1, 28, 28), dtype=torch.uint8)
+bytes_of_images = torch.randint(0, 256, (64, 1, 28, 28))
 peers = {}
-for line in sys.stdin:
-    request = json.loads(line)
-    if request["op"] == "versions":
-        print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
-        continue
+
+
+def answer(request):
+    op = request["op"]
+    if op == "versions":
+        return {"torch": torch.__version__, "threads": torch.get_num_threads()}
     key = request["precision"], request["layout"]
-    if key not in peers:
-        peers[key] = Peer(*key)
-    batch = images[: request["n"]]
+    if op == "load":
+        peers[key] = Peer(request["file"], *key)
+        side = request["side"]
+        return {"nats": peers[key].nats(torch.tensor(request["levels"]).view(-1, 1, side, side))}
+    peer = peers[key]
+    levels = (bytes_of_images[: request["n"]] * peer.config["levels"]) // 256
     start = time.perf_counter()
-    peers[key].run(request["op"], batch)
-    print(json.dumps({"ms": 1000 * (time.perf_counter() - start)}), flush=True)
+    peer.run(op, levels)
+    return {"ms": 1000 * (time.perf_counter() - start)}
+
+
+for line in sys.stdin:
+    print(json.dumps(answer(json.loads(line))), flush=True)
