@@ -22,9 +22,10 @@ bool prefers_winograd(const FilterShape& shape, int least) {
 // These limits were measured: with fewer channels the transforms cost more than the products that they
 // save.
 bool uses_winograd(const FilterShape& shape) {
-  return prefers_winograd(shape, shape.window.columns == 3 ? 48 : 16);
+  return prefers_winograd(shape, shape.window.is_masked_square() && shape.window.columns == 3 ? 48 : 16);
 }
 bool gradient_uses_winograd(const FilterShape& shape) {
+  if (!shape.window.is_masked_square()) return prefers_winograd(shape, 16);
   return prefers_winograd(shape, shape.window.columns == 3 ? 96 : shape.window.columns == 5 ? 24 : 16);
 }
 
