@@ -79,15 +79,15 @@ __attribute__((noinline)) void gate_range(const float* x, float* y, int64_t gate
 }
 
 void gate_region(const GatedActivation& op, Context& context) {
-  const RegionPixels region(op.region, op.h, op.w, add_fronts(*op.position, op.region.ahead));
+  const RegionPixels region(op.region, op.n, op.h, op.w, add_fronts(*op.position, op.region.ahead));
   const bool all = op.region.group == Region::kAllGroups;
   const int first = all ? 0 : group_begin(op.region.group, op.c, op.channel_groups);
   const int end = all ? op.c : group_begin(op.region.group + 1, op.c, op.channel_groups);
-  const int64_t pixels = int64_t{op.n} * region.count();
+  const int64_t pixels = region.count();
   const int64_t pixels_per_task = divide_up(kChunk, end - first);
   context.pool.run(divide_up(pixels, pixels_per_task), [&](int64_t task, int) {
     for (int64_t i = task * pixels_per_task; i < smaller(pixels, (task + 1) * pixels_per_task); ++i) {
-      const int64_t pixel = region.padded_pixel(i / region.count(), static_cast<int>(i % region.count()));
+      const int64_t pixel = region.padded_pixel(i / region.length(), static_cast<int>(i % region.length()));
       const int64_t at = pixel * op.c + first;
       gate_range(static_cast<const float*>(op.x) + 2 * at, static_cast<float*>(op.y) + at, end - first);
     }

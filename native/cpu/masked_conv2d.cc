@@ -22,9 +22,10 @@ bool prefers_winograd(const FilterShape& shape, int least) {
 // These limits were measured: with fewer channels the transforms cost more than the products that they
 // save.
 bool uses_winograd(const FilterShape& shape) {
-  return prefers_winograd(shape, shape.window.columns == 3 ? 48 : 16);
+  return prefers_winograd(shape, shape.window.is_masked_square() && shape.window.columns == 3 ? 48 : 16);
 }
 bool gradient_uses_winograd(const FilterShape& shape) {
+  if (!shape.window.is_masked_square()) return prefers_winograd(shape, 16);
   return prefers_winograd(shape, shape.window.columns == 3 ? 96 : shape.window.columns == 5 ? 24 : 16);
 }
 
@@ -91,7 +92,10 @@ void direct_convolve(const Convolution& conv, Context& context) {
                                    conv.relu_output ? conv.relu_output + at : nullptr,
                                    panel.channels,
                                    conv.relu};
-          taps.run(block, origin + (int64_t{row - begin} * pitch + column) * inputs, inputs,
+          const float* from = origin + (int64_t{row - begin} * pitch + column) * inputs;
+          if (!uses_strips(window) && index == 0 && row + 1 < end)
+            prefetch(from + int64_t{pitch} * inputs, int64_t{pixels} * inputs);
+          taps.run(block, from, inputs,
                    weights + layout.offset(panel), larger(0, window.above - rows_inside), out);
         }
       });

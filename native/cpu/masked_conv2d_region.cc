@@ -7,43 +7,56 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
+namespace {
+
+constexpr int64_t kLeastShared = 1 << 17;  // products
+constexpr int kLeastPixels = 4;            // of one thread
+
+}  // namespace
+
 void convolve_region(const MaskedConv2d& op, Context& context) {
   const MaskedConv2dShape& shape = op.shape;
-  const RegionPixels region(op.region, shape.h, shape.w, add_fronts(*op.position, op.region.ahead));
-  if (region.count() == 0) return;
+  const RegionPixels region(op.region, shape.n, shape.h, shape.w,
+                            add_fronts(*op.position, op.region.ahead));
+  if (region.empty()) return;
   const PanelLayout layout(shape, Direction::kForward);
   const bool all = op.region.group == Region::kAllGroups;
   const int64_t first_panel = all ? 0 : layout.first_panel(op.region.group);
   const int64_t panels = (all ? layout.panels() : layout.first_panel(op.region.group + 1)) - first_panel;
   const float* add = static_cast<const float*>(op.add);
 
-  const auto run_panel = [&](const Panel& panel, const TapList& taps, int64_t image) {
-    for_each_run(region.count(), kBlockPixels, [&](int begin, int count) {
-      const int64_t pixel = region.padded_pixel(image, begin), at = pixel * shape.k + panel.first;
+  const auto run_panel = [&](const Panel& panel, const TapList& taps, int64_t series, int first, int pixels) {
+    for_each_run(pixels, kBlockPixels, [&](int begin, int count) {
+      const int64_t pixel = region.padded_pixel(series, first + begin), at = pixel * shape.k + panel.first;
       const BlockOutput out = {static_cast<float*>(op.y) + at,
-                               int64_t{region.stride()} * shape.k,
+                               region.stride() * shape.k,
                                op.bias ? op.bias + panel.first : nullptr,
                                add ? add + at : nullptr,
                                nullptr,
                                panel.channels,
                                op.relu != 0};
       taps.run(ConvolveBlocks::get(count, panel.vectors), static_cast<const float*>(op.x) + pixel * shape.c,
-               int64_t{region.stride()} * shape.c,
-               static_cast<const float*>(op.packed) + layout.offset(panel), 0, out);
+               region.stride() * shape.c, static_cast<const float*>(op.packed) + layout.offset(panel), 0,
+               out);
     });
   };
-  // With enough images, each thread takes a share of them and keeps a panel in its cache for all of them.
-  // With fewer images, panels are shared out as well.
-  const int64_t shares = context.pool.threads();
-  const bool by_image = shape.n >= shares;
-  context.pool.run(by_image ? shares : shape.n * panels, [&](int64_t task, int) {
-    const int64_t begin = by_image ? share_begin(shape.n, task, shares) : task / panels;
-    const int64_t end = by_image ? share_begin(shape.n, task + 1, shares) : begin + 1;
-    const int64_t from = by_image ? 0 : task % panels, to = by_image ? panels : from + 1;
+  // With enough series, or pixels in one, each thread takes a share of them and keeps a panel in its cache for
+  // all of them. Otherwise panels are shared out. What takes less time than to wake a thread is not shared.
+  const int64_t products = region.count() * shape.window.taps() * shape.c * shape.k;
+  const int64_t shares = products < kLeastShared ? 1 : context.pool.threads();
+  const int64_t series = region.series(), length = region.length();
+  const bool by_series = series >= shares, by_pixel = !by_series && length >= kLeastPixels * shares;
+  context.pool.run(by_series || by_pixel ? shares : series * panels, [&](int64_t task, int) {
+    const int64_t begin = by_series ? share_begin(series, task, shares) : by_pixel ? 0 : task / panels;
+    const int64_t end = by_series ? share_begin(series, task + 1, shares) : by_pixel ? series : begin + 1;
+    const int first = by_pixel ? static_cast<int>(share_begin(length, task, shares)) : 0;
+    const int last = by_pixel ? static_cast<int>(share_begin(length, task + 1, shares)) : length;
+    const bool all_panels = by_series || by_pixel;
+    const int64_t from = all_panels ? 0 : task % panels, to = all_panels ? panels : from + 1;
     for (int64_t index = from; index < to; ++index) {
       const Panel panel = layout.panel(static_cast<int>(first_panel + index));
       const TapList taps(shape.window, shape.c, panel, region.pitch(), 1);
-      for (int64_t image = begin; image < end; ++image) run_panel(panel, taps, image);
+      for (int64_t s = begin; s < end; ++s) run_panel(panel, taps, s, first, last - first);
     }
   });
 }

@@ -10,6 +10,8 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 
 namespace {
 
+constexpr int64_t kLeastShared = 1 << 9;  // logits
+
 // Returns the first level whose cumulative probability exceeds u. Overwrites the logits with unnormalised
 // probabilities.
 int draw_level(float* logits, int levels, float temperature, float u) {
@@ -33,8 +35,8 @@ int draw_level(float* logits, int levels, float temperature, float u) {
   return last;  // reached if rounding made u * total equal to the total
 }
 
-// Computes the logits of pixels [begin, begin + count) of the front in one image, and draws their levels.
-void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t image, int begin, int count,
+// Computes the logits of pixels [begin, begin + count) of one series of the front, and draws their levels.
+void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t series, int begin, int count,
                    float* logits) {
   const MaskedConv2dShape head = op.shape.convolution();
   const PanelLayout layout(head, Direction::kForward);
@@ -50,17 +52,17 @@ void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t ima
                              panel.channels,
                              false};
     taps.run(ConvolveBlocks::get(count, panel.vectors),
-             static_cast<const float*>(op.x) + front.padded_pixel(image, begin) * c,
-             int64_t{front.stride()} * c, static_cast<const float*>(op.packed) + layout.offset(panel), 0,
+             static_cast<const float*>(op.x) + front.padded_pixel(series, begin) * c,
+             front.stride() * c, static_cast<const float*>(op.packed) + layout.offset(panel), 0,
              out);
   }
   for (int index = begin; index < begin + count; ++index, logits += levels) {
-    const int64_t pixel = front.pixel(image, index), at = pixel * channels + channel;
+    const int64_t pixel = front.pixel(series, index), at = pixel * channels + channel;
     if (op.logits) std::memcpy(op.logits + at * levels, logits, sizeof(float) * levels);
     if (!(op.known && op.known[pixel])) {
       op.level[at] = static_cast<uint8_t>(draw_level(logits, levels, *op.temperature, op.uniforms[at]));
     }
-    static_cast<float*>(op.image)[front.padded_pixel(image, index) * channels + channel] =
+    static_cast<float*>(op.image)[front.padded_pixel(series, index) * channels + channel] =
         static_cast<float>(op.level[at]) / static_cast<float>(levels - 1);
   }
 }
@@ -72,21 +74,23 @@ int64_t workspace(const SampleFront& op, int threads) {
 }
 
 void run(const SampleFront& op, Context& context) {
-  const int n = op.shape.n;
-  const RegionPixels front(op.region, op.shape.h, op.shape.w, add_fronts(*op.position, op.region.ahead));
-  if (front.count() == 0) return;
-  const int64_t shares = context.pool.threads(),
-                scratch = round_up(int64_t{kBlockPixels} * op.shape.levels, 16);
-  // With fewer images than threads, the front of an image is split as well, into blocks as even as
-  // possible.
-  const int64_t fair = n >= shares ? kBlockPixels : divide_up(int64_t{front.count()} * n, shares);
-  const int64_t blocks = divide_up(front.count(), smaller<int64_t>(kBlockPixels, fair)), tasks = n * blocks;
-  const int most = static_cast<int>(divide_up(front.count(), blocks));
+  const RegionPixels front(op.region, op.shape.n, op.shape.h, op.shape.w,
+                           add_fronts(*op.position, op.region.ahead));
+  if (front.empty()) return;
+  const int64_t scratch = round_up(int64_t{kBlockPixels} * op.shape.levels, 16);
+  // What takes less time than to wake a thread is not shared.
+  const int64_t values = front.count() * op.shape.levels;
+  const int64_t shares = values < kLeastShared ? 1 : context.pool.threads();
+  // With fewer series than threads, a series is split as well, into blocks as even as possible.
+  const int64_t series = front.series(), length = front.length();
+  const int64_t fair = series >= shares ? kBlockPixels : divide_up(length * series, shares);
+  const int64_t blocks = divide_up(length, smaller<int64_t>(kBlockPixels, fair)), tasks = series * blocks;
+  const int most = static_cast<int>(divide_up(length, blocks));
   context.pool.run(smaller<int64_t>(shares, tasks), [&](int64_t share, int thread) {
     float* logits = reinterpret_cast<float*>(context.workspace) + thread * scratch;
     const int64_t all = smaller<int64_t>(shares, tasks);
     for (int64_t task = share_begin(tasks, share, all); task < share_begin(tasks, share + 1, all); ++task) {
-      const int begin = static_cast<int>(task % blocks) * most, count = smaller(most, front.count() - begin);
+      const int begin = static_cast<int>(task % blocks) * most, count = smaller(most, front.length() - begin);
       if (count > 0) sample_pixels(op, front, task / blocks, begin, count, logits);
     }
   });

@@ -78,6 +78,12 @@ inline void store_partial(float* p, Vector v, int count) {
 #endif
 }
 
+// Asks for memory that is read soon, so that it arrives in the cache while something else is computed.
+inline void prefetch(const float* p, int64_t floats) {
+  constexpr int kLine = 64 / sizeof(float);
+  for (int64_t i = 0; i < floats; i += kLine) __builtin_prefetch(p + i);
+}
+
 inline float sum_of_lanes(Vector v) {
   float sum = v[0];
   for (int i = 1; i < kLanes; ++i) sum += v[i];
