@@ -15,12 +15,14 @@ struct FilterMask {
   int k, c, channel_groups;
   bool sees_own_group, pairs;
 
-  // Returns the number of input channels that an output sees at the last tap. It sees all channels at the
-  // taps before that, and none at those after it.
+  // Returns the number of input channels that an output sees at the last tap: group_begin, for the group of
+  // the output. It sees all channels at the taps before that, and none at those after it. Products are below
+  // 2^24, so 32 bits suffice, which saves registers.
   __device__ int seen_at_last(int output) const {
-    const int halves = pairs ? 2 : 1;  // of a gate, which share a group
-    const int group = static_cast<int>(int64_t{output / halves} * channel_groups / (k / halves));
-    return group_begin(sees_own_group ? group + 1 : group, c, channel_groups);
+    const int halves = pairs ? 1 : 0;  // a shift from the halves of gates to gates
+    const int group = (output >> halves) * channel_groups / (k >> halves);
+    const int end = sees_own_group ? group + 1 : group;
+    return (end * c + channel_groups - 1) / channel_groups;
   }
 };
 
