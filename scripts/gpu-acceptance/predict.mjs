@@ -5,11 +5,12 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { frontRows, frontSteps } from '../../dist/program/front.js';
-import { blocksOf, cut, elementBytes, h100, kernelTime } from './gpu-model.mjs';
+import { parseConfig } from '../../dist/models/parse-config.js';
+import { cut, elementBytes, h100, kernelTime } from './gpu-model.mjs';
 import { nextFront } from './kernel-costs.mjs';
-import { convolve, sampleFront } from './product-costs.mjs';
-import { network, trainingFlops, trainingOps } from './training-kernels.mjs';
+import { imagesPerSampledBatch } from './recorded-programs.mjs';
+import { sampledFronts } from './sampling-kernels.mjs';
+import { trainingFlops, trainingOps } from './training-kernels.mjs';
 
 export { h100 };
 
@@ -40,7 +41,7 @@ export function predictTrainingStep(options, gpu = h100) {
   }));
   const launches = kernels.reduce((sum, row) => sum + row.launches, 0);
   const copies = 4; // images and hyperparameters in, nats and state out
-  const bytes = shape.batch * shape.height * shape.width * network(shape.model).config.channels;
+  const bytes = shape.batch * shape.height * shape.width * parseConfig('predict', shape.model).channels;
   const gaps = (launches + copies) * gpu.nodeGap + bytes / gpu.hostCopyRate;
   kernels.push(
     { name: 'gaps and copies', launches: 0, microseconds: 1e6 * gaps, limit: 'launch', limits: {} },
@@ -62,77 +63,56 @@ export function predictTrainingStep(options, gpu = h100) {
 }
 
 /**
- * Predicts the microseconds on the device of the op that a trace of a training step calls `label`, e.g. `net.2 forward`.
+ * Predicts the microseconds on the device of the op that a trace of a training step calls `label`, e.g. `net.2 forward`;
+ * of all ops of that label, if several have it.
  * A trace measures on the host and waits for every op, which adds 10 to 20 microseconds that the step does not have.
  */
 export function predictOp(label, options = {}, gpu = h100) {
-  const op = trainingOps({ ...defaults, ...options }, gpu).find((each) => each.label === label);
-  if (op === undefined) throw new Error(`a training step of this model has no op '${label}'`);
-  const kernels = op.kernels.reduce((sum, { demand }) => sum + kernelTime(demand, gpu).seconds, 0);
-  return 1e6 * (kernels + (op.kernels.length - 1) * gpu.nodeGap);
+  const ops = trainingOps({ ...defaults, ...options }, gpu).filter((each) => each.label === label);
+  if (ops.length === 0) throw new Error(`a training step of this model has no op '${label}'`);
+  const secondsOf = ({ kernels }) =>
+    kernels.reduce((sum, { demand }) => sum + kernelTime(demand, gpu).seconds, 0) +
+    (kernels.length - 1) * gpu.nodeGap;
+  return 1e6 * ops.reduce((sum, op) => sum + secondsOf(op), 0);
 }
 
 // ---- sampling
 
-/** Most pixels of a batch of the sampler (src/device/device.ts). Its limit of memory allows 4,096 images in bf16. */
-export const pixelsPerSampledBatch = 4096 * 28 * 28;
-
-/** Counts the pixels of one image in each front. */
-function frontsOf(height, width, front) {
-  return Array.from({ length: frontSteps(front, height, width) }, (_, t) =>
-    frontRows(front, height, width, t),
-  );
-}
-
 /**
- * Predicts drawing `batch` images with a sampler that has drawn before, so that all fronts of a run are one graph.
- * `frontMicroseconds` is the mean of all fronts, `layerMicroseconds` the time of a hidden layer in the longest.
+ * Predicts drawing `batch` images with a sampler that has drawn before, so that its graphs exist. `frontMicroseconds` is the
+ * mean of all fronts, `layerMicroseconds` the time of the last convolution before the logits in the longest.
  */
 export function predictSampling(options, gpu = h100) {
   const { model, batch, height, width } = { ...defaults, ...options };
-  const { config, hidden, head } = network(model);
-  const pad = (config.kernelSize - 1) / 2;
-  const fronts = frontsOf(height, width, { pad, slope: pad + 1 });
-  const longest = Math.min(blocksOf(width, pad + 1), height);
-  const layerTime = (layer, images, rows) => {
-    const shape = { ...layer, pixels: images * rows, most: images * longest, front: true };
-    // A front computes the output channels of one image channel.
-    return kernelTime(convolve({ ...shape, k: blocksOf(layer.k, config.channels) }, gpu), gpu).seconds;
-  };
-  const frontTime = (images, rows) => {
-    const layers = hidden.reduce((sum, layer) => sum + layerTime(layer, images, rows), 0);
-    const draw = kernelTime(sampleFront({ pixels: images * rows, c: head.c, levels: config.levels }), gpu);
-    const nodes = config.channels * (hidden.length + 1);
-    return config.channels * (layers + draw.seconds) + nodes * gpu.nodeGap;
-  };
+  const size = { model, height, width };
   /** Returns the time of the device and that of JavaScript afterwards. */
   const runTime = (images) => {
-    const byRows = new Map([...new Set(fronts)].map((rows) => [rows, frontTime(images, rows)]));
+    const fronts = sampledFronts({ ...size, batch: images }, gpu);
+    const { config, passes, drawing, blocks } = fronts;
+    const { pad } = passes.front;
     const canvas = images * (pad + height) * (width + 2 * pad) * elementBytes;
-    const channels = config.channels + hidden.reduce((sum, { k }) => sum + k, 0);
-    const drawing = fronts.reduce((sum, rows) => sum + byRows.get(rows), 0);
     const values = images * height * width * config.channels;
-    const cleared = kernelTime({ hbmBytes: canvas * channels }, gpu).seconds;
+    const cleared = kernelTime({ hbmBytes: canvas * passes.channels }, gpu).seconds;
     const counter = kernelTime(nextFront(), gpu).seconds;
     return {
-      drawing,
-      device: cleared + gpu.graphLaunch + drawing + counter,
+      fronts,
+      device: cleared + drawing + blocks * (gpu.graphLaunch + counter),
       // 256 levels are bytes already, and are copied.
       javascript: config.levels === 256 ? values / gpu.hostMemoryRate : values * gpu.javascriptPerValue,
     };
   };
-  const runs = cut(batch, Math.floor(pixelsPerSampledBatch / (height * width))).map(runTime);
+  const runs = cut(batch, imagesPerSampledBatch(size)).map(runTime);
   // The next run is enqueued when the one before has arrived, and before JavaScript handles that.
   const seconds = runs.reduce(
     (sum, { device }, index) => sum + Math.max(gpu.hostTurn + device, runs[index - 1]?.javascript ?? 0),
     runs.at(-1).javascript,
   );
-  const images = Math.min(batch, Math.floor(pixelsPerSampledBatch / (height * width)));
+  const { drawing, steps, lastLayer } = runs[0].fronts;
   return {
     milliseconds: 1e3 * seconds,
     imagesPerSecond: batch / seconds,
-    frontMicroseconds: (1e6 * runs[0].drawing) / fronts.length,
-    layerMicroseconds: 1e6 * layerTime(hidden.at(-1), images, longest),
+    frontMicroseconds: (1e6 * drawing) / steps,
+    layerMicroseconds: 1e6 * lastLayer,
   };
 }
 
