@@ -21,11 +21,6 @@ constexpr int live_taps(const FilterShape& shape) {
   return shape.window.taps() - (centre_is_empty ? 1 : 0);
 }
 
-// Returns the first channel of a group: group(c) = floor(c * groups / channels).
-__host__ __device__ constexpr int first_channel(int group, int groups, int channels) {
-  return static_cast<int>((int64_t{group} * channels + groups - 1) / groups);
-}
-
 // A pixel as a convolution sees it: where it lies in memory, and which rows and columns of the filter
 // reach the image from there.
 //

@@ -153,19 +153,18 @@ void launch_forward(const MaskedConv2d& op, const Pixels& pixels, const Launch& 
   const bool all = group == Region::kAllGroups;
   with_precision(shape.precision, [&]<Precision precision>() {
     using T = Element<precision>;
-    const ConvolveArguments<T> conv = {
-        .x = static_cast<const T*>(op.x),
-        .weights = static_cast<const T*>(op.packed),
-        .bias = op.bias,
-        .y = op.y,
-        .taps = TapIndex(shape, Direction::kForward, pixels.pitch()),
-        .outputs = shape.k,
-        .first_output = all ? 0 : first_channel(group, shape.channel_groups, shape.k),
-        .end_output = all ? shape.k : first_channel(group + 1, shape.channel_groups, shape.k),
-        .c = shape.c,
-        .slots = filter_slots(shape),
-        .relu = op.relu != 0,
-        .float_y = op.float_y != 0};
+    const ConvolveArguments<T> conv = {.x = static_cast<const T*>(op.x),
+                                       .weights = static_cast<const T*>(op.packed),
+                                       .bias = op.bias,
+                                       .y = op.y,
+                                       .taps = TapIndex(shape, Direction::kForward, pixels.pitch()),
+                                       .outputs = shape.k,
+                                       .first_output = all ? 0 : shape.first_output(group),
+                                       .end_output = all ? shape.k : shape.first_output(group + 1),
+                                       .c = shape.c,
+                                       .slots = filter_slots(shape),
+                                       .relu = op.relu != 0,
+                                       .float_y = op.float_y != 0};
     launch_in_tiles<precision, Direction::kForward>(conv, op.add, pixels, launch, tile);
   });
 }

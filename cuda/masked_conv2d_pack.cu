@@ -13,20 +13,21 @@ constexpr int kThreads = 256;
 
 struct FilterMask {
   int k, c, channel_groups;
-  bool sees_own_group;
+  bool sees_own_group, pairs;
 
   // Returns the number of input channels that an output sees at the last tap. It sees all channels at the
   // taps before that, and none at those after it.
   __device__ int seen_at_last(int output) const {
-    const int group = static_cast<int>(int64_t{output} * channel_groups / k);
-    return first_channel(sees_own_group ? group + 1 : group, channel_groups, c);
+    const int halves = pairs ? 2 : 1;  // of a gate, which share a group
+    const int group = static_cast<int>(int64_t{output / halves} * channel_groups / (k / halves));
+    return group_begin(sees_own_group ? group + 1 : group, c, channel_groups);
   }
 };
 
 // Where the groups do not matter, all channels are one group that sees itself.
 FilterMask mask_of(const FilterShape& shape) {
   const int groups = shape.window.has_grouped_centre() ? shape.channel_groups : 1;
-  return {shape.k, shape.c, groups, shape.window.own_row != OwnRow::kLeft};
+  return {shape.k, shape.c, groups, shape.window.own_row != OwnRow::kLeft, shape.pairs != 0};
 }
 
 int last_slot(const FilterShape& shape) { return shape.window.taps() - 1; }
