@@ -65,7 +65,7 @@ function demandOf({ op, label, fields }, { pixels, most }, gpu) {
       return products.convolve(shape, gpu);
     }
     case 'gatedActivation':
-      return costs.gatedActivation({ count: pixels * blocksOf(fields.c, groups) });
+      return costs.gatedRegion({ pixels, channels: blocksOf(fields.c, groups) });
     case 'sampleFront':
       return products.sampleFront({ pixels, c: fields.c, levels: fields.levels });
     default:

@@ -8,17 +8,16 @@ import { frontSteps } from '../../dist/program/front.js';
 import { buildSampler } from '../../dist/sample/front-sampler.js';
 import { passesOf } from '../../dist/sample/passes.js';
 import { drawWithLogits } from '../../test/helpers/draw.mjs';
+import { tinyNetworks } from './networks.mjs';
 import { attempt } from './part.mjs';
-import { tinyModel } from './tiny-model.mjs';
 
 /** One value that falls to the next level changes all that follow it, so the limit is on the share of values. */
 const mostDiffering = 0.05;
 
-export async function sampling({ emulated, say }) {
+export async function sampling({ emulated, architecture = 'plain', say }) {
   const size = emulated ? { count: 2, side: 5 } : { count: 64, side: 28 };
-  const models = emulated
-    ? { tiny: tinyModel }
-    : { default: {}, rgb: { channels: 3, hiddenChannels: 96, layers: 5, levels: 32, kernelSize: 3 } };
+  const rgb = { architecture, channels: 3, hiddenChannels: 96, layers: 5, levels: 32, kernelSize: 3 };
+  const models = emulated ? { tiny: tinyNetworks[architecture] } : { default: { architecture }, rgb };
   for (const [model, config] of Object.entries(models)) {
     for (const precision of ['bf16', 'f32', 'tf32', 'f16'])
       await attempt(say, { check: 'sampler is forward', model, precision }, () =>

@@ -4,8 +4,8 @@
 import { openDevice, PixelCNN } from '../../dist/index.js';
 import { trainSchema } from '../../dist/train/options.js';
 import { TrainingStep } from '../../dist/train/training-step.js';
+import { networks, tinyNetworks } from './networks.mjs';
 import { relativeL2 } from './part.mjs';
-import { tinyModel } from './tiny-model.mjs';
 import { waves } from './waves.mjs';
 
 const hyper = trainSchema.parse({ maxGradientNorm: 1 });
@@ -25,10 +25,10 @@ export function limitsAt(precision, after) {
 }
 
 /** Returns the problem to train on. `states` says after how many steps the state is compared. */
-export function trainingProblem({ emulated }) {
+export function trainingProblem({ emulated, architecture = 'plain' }) {
   return emulated
-    ? { model: tinyModel, batch: 8, side: 12, states: [0, 4, 8, 12], firstSteps: 8 }
-    : { model: {}, batch: 16, side: 28, states: [0, 50, 100, 200], firstSteps: 8 };
+    ? { model: tinyNetworks[architecture], batch: 8, side: 12, states: [0, 4, 8, 12], firstSteps: 8 }
+    : { model: networks[architecture], batch: 16, side: 28, states: [0, 50, 100, 200], firstSteps: 8 };
 }
 
 /** Returns the CPU's losses, and at each state its snapshot, loss and gradients. `direct` avoids Winograd's rounding. */
