@@ -35,9 +35,7 @@ __device__ inline Gate gate_of(float a, float b) {
   p = fmaf(p, square, 1.33314422036e-1f);
   p = fmaf(p, square, -3.33332819422e-1f);
   const float near = fmaf(p * square, a, a), far = __fadd_rn(1, -ea) * ra;
-  return {.tanh = square < 0.390625f ? near
-                  : a < 0            ? -far
-                                     : far,
+  return {.tanh = square < 0.390625f ? near : copysignf(far, a),
           .sigmoid = b < 0 ? eb * rb : rb,
           .tanh_slope = 4 * ea * ra * ra,
           .sigmoid_slope = eb * rb * rb};

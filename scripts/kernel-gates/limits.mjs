@@ -14,6 +14,7 @@ export const limits = [
   { file: 'adam.cu', kernel: /^adam_kernel$/, registers: 40, blocks: [6, 6] },
   { file: 'adam.cu', kernel: /^(norm|square_sums)_kernel$/, registers: 32, blocks: [8, 8] },
   { file: 'adam.cu', kernel: /^prepare_kernel$/, registers: 32 },
+  { file: 'gated_activation.cu', kernel: /^gate_(images|region|gradient)</, registers: 32, blocks: [8, 8] },
   { file: 'masked_conv2d.cu', kernel: /^(zero_where_inactive|round_bias)</, registers: 32, blocks: [8, 8] },
   { file: 'masked_conv2d_pack.cu', kernel: /^(un)?pack_filters</, registers: 32, blocks: [8, 8] },
   { file: 'masked_conv2d_bias_gradient.cu', kernel: /^sum_pixels</, registers: 32, blocks: [8, 8] },

@@ -11,7 +11,7 @@ function run(program: string, args: string[], variables = {}) {
   return spawnSync(build + program, args, { encoding: 'utf8', env: { ...process.env, ...variables } });
 }
 
-describe('quantise, Philox, Adam, the head and the draws on the emulated GPU', () => {
+describe('quantise, Philox, Adam, gates, the head and the draws on the emulated GPU', () => {
   it.each<[string, string, string[], Record<string, string>?]>([
     ['every access checked', 'cuda_ops_test_checked', ['200', '4', 'all', '3']],
     ['threads in a random order', 'cuda_ops_test_plain', ['200', '2', 'all', '5']],

@@ -148,6 +148,18 @@ inline const char* name_of(Precision precision) {
   return names[static_cast<int>(precision)];
 }
 
+// Images with the border of the sampler's tensors, which is zero.
+inline std::vector<std::byte> pad_image(const std::vector<std::byte>& image, int n, int h, int w,
+                                        int64_t pixel_bytes, int pad) {
+  const int64_t row_bytes = w * pixel_bytes, pitch = (w + 2 * pad) * pixel_bytes;
+  std::vector<std::byte> padded(n * (pad + h) * pitch);
+  for (int64_t row = 0; row < int64_t{n} * h; ++row) {
+    const int64_t to = (row / h * (pad + h) + pad + row % h) * pitch;
+    std::memcpy(padded.data() + to + pad * pixel_bytes, image.data() + row * row_bytes, row_bytes);
+  }
+  return padded;
+}
+
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;

@@ -20,14 +20,18 @@ FilterShape random_filter(Random& random, Precision precision) {
     const bool large = random.chance(0.01);
     const int sizes[] = {1, 2, 3, 5, 8, 31, 32, 33, 40, 64, 65};
     const auto channels = [&] { return sizes[random.integer(0, 10)]; };
-    const int c = large ? random.integer(100, 2500) : channels(), k = large ? 1 : channels();
+    const int pairs = random.chance(0.3);
+    const int c = large ? random.integer(100, 2500) : channels(),
+              k = (large ? 1 : channels()) * (pairs ? 2 : 1);
     const int kernel =
         random.chance(large ? 0.5 : 0.1) ? 2 * random.integer(4, 15) + 1 : 2 * random.integer(0, 3) + 1;
     const int groups = random.chance(0.5) ? 1 : random.integer(1, 9);
     const OwnRow own_row = random.chance(0.5) ? OwnRow::kLeft : OwnRow::kCentre;
     const Window window = random.chance(0.5) ? masked_square(kernel, own_row) : random_window(random);
-    const FilterShape shape = {c, k, window, groups, static_cast<Algorithm>(random.integer(0, 2)), precision};
-    if (groups <= c && groups <= k && shape.weight_count() < (large ? 400'000 : 20'000)) return shape;
+    const FilterShape shape = {c,         k,    window, groups, static_cast<Algorithm>(random.integer(0, 2)),
+                               precision, pairs};
+    if (groups <= c && groups <= (pairs ? k / 2 : k) && shape.weight_count() < (large ? 400'000 : 20'000))
+      return shape;
   }
 }
 

@@ -317,7 +317,7 @@ class ConvolutionTest {
     const auto bias_device = optional_tensor(epilogue.bias);
     const auto add_device = optional_tensor(
         epilogue.add.empty() ? Bytes{} : pad_image(epilogue.add, shape, shape.k * element, pad));
-    const auto run_region = [&](int32_t from, int32_t ahead) {
+    const auto run_region = [&](int32_t from, int32_t ahead, int32_t only = Region::kAllGroups) {
       const DeviceBuffer<int32_t> from_device(std::vector<int32_t>{from});
       MaskedConv2d op = {.x = x_device,
                          .packed = packed_device,
@@ -329,7 +329,10 @@ class ConvolutionTest {
                          .region = whole,
                          .relu = epilogue.relu};
       op.region.ahead = ahead;
-      if (random_.chance(0.3)) return run_in_tile(cuda::forward, op, tile);
+      if (only >= 0 || random_.chance(0.3)) {
+        op.region.group = only;
+        return run_in_tile(cuda::forward, op, tile);
+      }
       for (op.region.group = 0; op.region.group < shape.channel_groups; ++op.region.group)
         run_in_tile(cuda::forward, op, tile);
     };
@@ -346,6 +349,15 @@ class ConvolutionTest {
       if (t % slope != 0) run_region(t, 0);
     }
     report_.check(same_bits(y_device.read(), expected), "positions without pixels " + name);
+    const int group = random_.integer(0, shape.channel_groups - 1);
+    Bytes of_group(y.size());
+    for (int64_t i = 0; i < shape.y_count(); ++i) {
+      if (reference::output_group(shape, static_cast<int>(i % shape.k)) == group)
+        std::copy_n(y.begin() + i * element, element, of_group.begin() + i * element);
+    }
+    for (int32_t t = 0; t <= last; ++t) run_region(t, 0, group);
+    report_.check(same_bits(y_device.read(), pad_image(of_group, shape, shape.k * element, pad)),
+                  "forward's bits of one group in a " + name);
     for (int32_t t = 0; t <= last; ++t) {
       const int ahead = random_.chance(0.3) ? 0 : random_.chance(0.3) ? most : random_.integer(0, last + 1);
       run_region(t - ahead, ahead);
@@ -354,13 +366,7 @@ class ConvolutionTest {
                   "forward's bits in a " + name);
   }
   static Bytes pad_image(const Bytes& image, const MaskedConv2dShape& shape, int64_t pixel_bytes, int pad) {
-    const int64_t row_bytes = shape.w * pixel_bytes, pitch = (shape.w + 2 * pad) * pixel_bytes;
-    Bytes padded(shape.n * (pad + shape.h) * pitch);
-    for (int64_t row = 0; row < int64_t{shape.n} * shape.h; ++row) {
-      const int64_t to = (row / shape.h * (pad + shape.h) + pad + row % shape.h) * pitch;
-      std::memcpy(padded.data() + to + pad * pixel_bytes, image.data() + row * row_bytes, row_bytes);
-    }
-    return padded;
+    return test::pad_image(image, shape.n, shape.h, shape.w, pixel_bytes, pad);
   }
 
   static bool same_where_not(const std::vector<char>& changed, const Bytes& a, const Bytes& b) {
@@ -390,13 +396,14 @@ MaskedConv2dShape random_shape(Random& random, Precision precision) {
       const int any[] = {1, 2, 3, 5, 8, 16, 33, 40, 64, 70}, aligned[] = {8, 16, 24, 32, 40, 48, 64, 72};
       return vectors ? aligned[random.integer(0, 7)] : any[random.integer(0, 9)];
     };
-    const int c = channels(), k = channels();
+    const int pairs = random.chance(0.3);
+    const int c = channels(), k = channels() * (pairs ? 2 : 1);
     const Window window = random_window(random);
     const int groups = random.chance(0.5) ? 1 : random.chance(0.6) ? 3 : random.integer(1, 9);
     const int n = random.integer(1, 3), h = random.integer(1, 12), w = random.integer(1, 12);
-    const MaskedConv2dShape shape = {{c, k, window, groups, Algorithm::kDirect, precision}, n, h, w};
+    const MaskedConv2dShape shape = {{c, k, window, groups, Algorithm::kDirect, precision, pairs}, n, h, w};
     const double products = double(shape.y_count()) * c * window.columns * (window.above + 1);
-    if (groups <= c && groups <= k && products < 2e5) return shape;
+    if (groups <= c && groups <= (pairs ? k / 2 : k) && products < 2e5) return shape;
   }
 }
 

@@ -209,6 +209,8 @@ constexpr NamedTest kTests[] = {
     {"random_uniform", &CudaOpsTest::random_uniform},
     {"zero_and_next_front", &CudaOpsTest::zero_and_next_front},
     {"accumulate", &CudaOpsTest::accumulate},
+    {"gate", &CudaOpsTest::gate},
+    {"gate_gradient", &CudaOpsTest::gate_gradient},
     {"gradient_norm", &CudaOpsTest::gradient_norm},
     {"adam", &CudaOpsTest::adam},
     {"likelihood", &CudaOpsTest::likelihood},

@@ -13,6 +13,8 @@ class CudaOpsTest {
   void random_uniform();
   void zero_and_next_front();
   void accumulate();
+  void gate();
+  void gate_gradient();
   void gradient_norm();
   void adam();
   void likelihood();
@@ -29,6 +31,8 @@ class CudaOpsTest {
     for (float& value : values) value = random_.normal() * scale;
     return values;
   }
+  // Values for the halves of gates in the storage of a precision, with NaN and infinities unless `finite`.
+  std::vector<float> gate_halves(int64_t count, Precision precision, bool finite);
   std::vector<uint8_t> random_bytes(int64_t count, int most = 255) {
     std::vector<uint8_t> values(count);
     for (uint8_t& value : values) value = static_cast<uint8_t>(random_.integer(0, most));

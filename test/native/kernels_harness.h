@@ -102,10 +102,10 @@ inline std::string describe(const FilterShape& s) {
   const char* own_rows[] = {"none", "left", "centre", "all"};
   const Window& window = s.window;
   char text[160];
-  std::snprintf(text, sizeof text, "c=%d k=%d window=%dx%d above=%d left=%d own row=%s groups=%d %s", s.c,
+  std::snprintf(text, sizeof text, "c=%d k=%d window=%dx%d above=%d left=%d own row=%s groups=%d %s%s", s.c,
                 s.k, window.rows, window.columns, window.above, window.left,
                 own_rows[static_cast<int>(window.own_row)], s.channel_groups,
-                algorithms[static_cast<int>(s.algorithm)]);
+                algorithms[static_cast<int>(s.algorithm)], s.pairs ? " pairs" : "");
   return text;
 }
 inline std::string describe(const MaskedConv2dShape& s) {

@@ -9,6 +9,12 @@ namespace pixelcnn::reference {
 
 using Doubles = std::vector<double>;
 
+// The channel group of output channel k. The two halves of a gate have that of their gate.
+inline int64_t output_group(const FilterShape& shape, int k) {
+  const int halves = shape.pairs ? 2 : 1;
+  return int64_t{k / halves} * shape.channel_groups / (shape.k / halves);
+}
+
 // Whether output channel k sees input channel c at filter row r, column s.
 inline bool live(const FilterShape& shape, int k, int c, int r, int s) {
   const Window& window = shape.window;
@@ -16,8 +22,7 @@ inline bool live(const FilterShape& shape, int k, int c, int r, int s) {
   if (window.own_row == OwnRow::kNone) return false;
   if (window.own_row == OwnRow::kAll) return true;
   if (s != window.left) return s < window.left;
-  const int64_t output = int64_t{k} * shape.channel_groups / shape.k,
-                input = int64_t{c} * shape.channel_groups / shape.c;
+  const int64_t output = output_group(shape, k), input = int64_t{c} * shape.channel_groups / shape.c;
   return window.own_row == OwnRow::kCentre ? input <= output : input < output;
 }
 
