@@ -44,7 +44,13 @@ class StepKernels {
       case 'quantise':
         return [kernel('quantise', costs.quantise(fields))];
       case 'maskedConv2d':
-        return this.#forward({ ...layer(), pixels, add: fields.add !== null, bias: fields.bias !== null });
+        return this.#forward({
+          ...layer(),
+          pixels,
+          add: fields.add !== null,
+          bias: fields.bias !== null,
+          relu: fields.relu === 1,
+        });
       case 'maskedConv2dBackwardInput': {
         const more = { add: fields.add !== null, reluOutput: fields.reluOutput !== null };
         return [this.#inputGradient({ ...layer(), pixels, ...more })];
@@ -78,18 +84,18 @@ class StepKernels {
   }
 
   #forward(shape) {
-    // The graphs of cuDNN have a bias and no addend (cuda/masked_conv2d.cu).
-    const withCudnn = this.#withCudnn && shape.isMaskedSquare && shape.bias && !shape.add;
+    // A graph of cuDNN without a bias has no addend and no ReLU either (cuda/masked_conv2d.cu).
+    const withCudnn = this.#withCudnn && (shape.bias || !(shape.add || shape.relu));
     const convolution = kernel(
       `${shape.role} forward`,
       withCudnn ? cudnn.convolve(shape) : products.convolve(shape, this.#gpu),
     );
-    return withCudnn ? [kernel('round bias', costs.tiny()), convolution] : [convolution];
+    return withCudnn && shape.bias ? [kernel('round bias', costs.tiny()), convolution] : [convolution];
   }
 
   #inputGradient(layer) {
     const shape = { ...layer, c: layer.k, k: layer.c, backward: true };
-    const withCudnn = this.#withCudnn && shape.isMaskedSquare && !shape.add;
+    const withCudnn = this.#withCudnn && !(shape.add && shape.reluOutput);
     return kernel(
       `${layer.role} input gradient`,
       withCudnn ? cudnn.convolve(shape) : products.convolve(shape, this.#gpu),
@@ -98,7 +104,7 @@ class StepKernels {
 
   #weightGradient(shape) {
     // The first layer keeps our kernel, because cuDNN would pad the few channels of an image to 8.
-    const ours = !this.#withCudnn || !shape.isMaskedSquare || shape.role === 'first layer';
+    const ours = !this.#withCudnn || shape.role === 'first layer';
     const { parts, demand } = ours ? products.weightGradient(shape) : cudnn.weightGradient(shape);
     const ofHead = shape.role === 'head' ? 'head ' : '';
     return [
