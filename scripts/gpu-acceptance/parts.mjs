@@ -174,7 +174,7 @@ export const parts = [
     'gated-training',
     'training.mjs',
     'training',
-    [25, 120, 1, 30],
+    [25, 120, 1, 60],
     'as `training`, with the gated network',
     gated({}),
   ),

@@ -16,6 +16,12 @@ describe('the limits of the training check', () => {
     await compareInstructionSets({ ...trainingProblem({ emulated: true }), model });
   });
 
+  it('are kept by the gated network too', async () => {
+    const problem = trainingProblem({ emulated: true, architecture: 'gated' });
+    const model = { architecture: 'gated', hiddenChannels: 24, layers: 3, levels: 16 };
+    await compareInstructionSets({ ...problem, model });
+  });
+
   const gradients = (scale: number, noise: number) =>
     new Map(
       ['net.0.weight', 'net.0.bias'].map((name, tensor) => [

@@ -48,28 +48,49 @@ describe('scripts/gpu-acceptance', () => {
     const rows = (part: string) => run.parts.get(part).rows;
     const found = (part: string, field: string) =>
       rows(part).flatMap((row: Record<string, unknown>) => row[field] ?? []);
-    for (const part of ['training-speed-own', 'sampling-speed-own']) {
+    for (const part of ['training-speed-own', 'sampling-speed-own'].flatMap((name) => [
+      name,
+      `gated-${name}`,
+    ])) {
       expect(found(part, 'imagesPerSecond')).toHaveLength(2);
       for (const rate of found(part, 'imagesPerSecond')) expect(rate).toBeGreaterThan(0);
     }
     expect(found('trace-own', 'ops').length).toBeGreaterThan(8);
+    expect(found('gated-trace-own', 'ops').length).toBeGreaterThan(30);
     for (const part of ['training-speed-own', 'sampling-speed-own', 'trace-own', 'training-bits'])
       expect([part, found(part, 'graphs')]).toEqual([part, ['graphs']]);
-    expect(rows('sampling').filter(({ differing }: { differing?: number }) => differing === 0)).toHaveLength(
-      5,
-    );
-    expect(rows('training').filter(({ check }: { check?: string }) => check === 'gradients')).toHaveLength(
-      12,
-    );
-    const { nats, steps } = rows('quality').at(-1);
-    // Worse would be no better than chance: 25 pixels of 4 levels.
-    expect(nats).toBeLessThan(25 * Math.log(4));
-    expect(steps).toBeGreaterThan(10);
-    expect(run.stderr).toContain('training, own kernels, batch 1: ');
+    for (const sampling of ['sampling', 'gated-sampling'])
+      expect(
+        rows(sampling).filter(({ differing }: { differing?: number }) => differing === 0),
+        sampling,
+      ).toHaveLength(5);
+    for (const training of ['training', 'gated-training'])
+      expect(
+        rows(training).filter(({ check }: { check?: string }) => check === 'gradients'),
+        training,
+      ).toHaveLength(12);
+    expect(rows('gated-golden').map(({ precision }: { precision: string }) => precision)).toEqual([
+      'f32',
+      'tf32',
+      'f16',
+      'bf16',
+    ]);
+    for (const quality of ['quality', 'gated-quality']) {
+      const { nats, steps } = rows(quality).at(-1);
+      // Worse would be no better than chance: 25 pixels of 4 levels.
+      expect(nats, quality).toBeLessThan(25 * Math.log(4));
+      expect(steps, quality).toBeGreaterThan(10);
+    }
+    expect(rows('gated-quality').at(-1).preset).toBe('mnist-gated');
+    expect(run.stderr).toContain('\ntraining, own kernels, batch 1: ');
+    expect(run.stderr).toContain('\ngated training, own kernels, batch 1: ');
+    expect(run.stderr).toContain('\ngated sampling, batch 2: ');
   });
 
   it('is red with a planted bug in its kernels: the next tap', { timeout: 300_000 }, () => {
-    const red = names.filter((name) => /^operations-|^training$|^sampling$/.test(name));
+    const red = names.filter((name) =>
+      /^operations-|^(gated-)?(training|sampling)$|^gated-golden$/.test(name),
+    );
     const run = accept('red', ['--only', [...red, 'facts', 'info-cudnn'].join()], {
       PIXELCNN_CUDA_LIBRARY: `${root}build/libpixelcnn_cuda_emulated_planted.so`,
     });
@@ -87,8 +108,35 @@ describe('scripts/gpu-acceptance', () => {
     expect(failures('sampling')).toMatch(/logits are not those of a forward pass/);
   });
 
+  it('is red with a planted bug in the gates, where there are gates', { timeout: 300_000 }, () => {
+    const gates = names.filter((name) => /^operations-.*-direct$/.test(name));
+    const networks = ['gated-golden', 'gated-sampling', 'gated-training'];
+    const green = ['facts', 'sampling', 'training', 'operations-f32-auto'];
+    const run = accept('gates', ['--only', [...gates, ...networks, ...green].join()], {
+      PIXELCNN_CUDA_LIBRARY: `${root}build/libpixelcnn_cuda_emulated_gates-of-the-neighbours.so`,
+    });
+    expect(run.status).toBe(1);
+    expect(statuses(run)).toEqual({
+      ...Object.fromEntries(green.map((name) => [name, 'passed'])),
+      ...Object.fromEntries([...gates, ...networks].map((name) => [name, 'failed'])),
+    });
+    const failures = (part: string): string => run.parts.get(part).failures.join('\n');
+    expect(failures('operations-bf16-direct')).toMatch(/^bf16 gate .*: gate error /m);
+    for (const precision of ['f32', 'tf32', 'f16', 'bf16']) {
+      expect(failures('gated-golden')).toMatch(
+        new RegExp(`^${precision}: logits differ by .*gradients differ`, 'm'),
+      );
+      expect(failures('gated-sampling')).toMatch(
+        new RegExp(`^${precision}: \\d+ of \\d+ logits are not those of a forward pass`, 'm'),
+      );
+    }
+    expect(failures('gated-training')).toMatch(
+      /^f32, after 0 steps: .*gradient of layers.0.vertical.weight/m,
+    );
+  });
+
   it('has one red part where one launch of all fails', { timeout: 300_000 }, () => {
-    const chosen = names.filter((name) => /-own$|^training|^sampling$|^operations-/.test(name));
+    const chosen = names.filter((name) => /^(?!gated-).*-own$|^training|^sampling$|^operations-/.test(name));
     const run = accept('launch', ['--only', chosen.join()], {
       PIXELCNN_EMULATOR_FAIL_LAUNCH: '100',
       PIXELCNN_EMULATOR_FAIL_ONCE: join(folder, 'failed'),
