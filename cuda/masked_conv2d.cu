@@ -39,20 +39,25 @@ struct Pieces {
 
 // ---- forward
 
-// The graphs have a bias and no addend, and compute whole images.
+// The graphs compute whole images. Without a bias they have nothing else either.
 std::optional<ConvolutionRequest> request(const MaskedConv2d& op) {
-  if (op.y_precision() != op.shape.precision || !op.region.is_image() || op.bias == nullptr ||
-      op.add != nullptr) {
-    return std::nullopt;
+  using enum Convolution;
+  if (op.y_precision() != op.shape.precision || !op.region.is_image()) return std::nullopt;
+  if (op.bias == nullptr) {
+    if (op.add != nullptr || op.relu) return std::nullopt;
+    return ConvolutionRequest{kForwardWithoutBias, op.shape};
   }
-  return ConvolutionRequest{op.relu ? Convolution::kForwardRelu : Convolution::kForward, op.shape};
+  const Convolution with_add = op.relu ? kForwardAddRelu : kForwardAdd,
+                    without_add = op.relu ? kForwardRelu : kForward;
+  return ConvolutionRequest{op.add != nullptr ? with_add : without_add, op.shape};
 }
 
 void take_operands(MaskedConv2d& op, Pieces& pieces) {
   const int64_t element = element_bytes(op.shape.precision);
   pieces.take(op.x, op.shape.x_count() * element);
   pieces.take(op.packed, packed_bytes(op.shape, Direction::kForward));
-  pieces.take(op.bias, op.shape.k * int64_t{sizeof(float)});
+  if (op.bias != nullptr) pieces.take(op.bias, op.shape.k * int64_t{sizeof(float)});
+  if (op.add != nullptr) pieces.take(op.add, op.shape.y_count() * element);
   pieces.take(op.y, op.shape.y_count() * element);
 }
 
@@ -61,7 +66,8 @@ struct ForwardScratch {
   std::byte* plan = nullptr;
 
   ForwardScratch(const MaskedConv2d& op, const ConvolutionPlan& with, Pieces& pieces) {
-    if (element_bytes(op.shape.precision) < 4) pieces.take(bias, op.shape.k * int64_t{2});
+    if (op.bias != nullptr && element_bytes(op.shape.precision) < 4)
+      pieces.take(bias, op.shape.k * int64_t{2});
     pieces.take(plan, with.workspace_bytes());
   }
 };
@@ -76,7 +82,7 @@ void enqueue(const MaskedConv2d& op, const ConvolutionPlan* plan, const Launch& 
   if (plan == nullptr) return forward(op, launch);
   Pieces pieces{launch.workspace};
   const ForwardScratch scratch(op, *plan, pieces);
-  ConvolutionOperands operands{.x = op.x, .packed = op.packed, .bias = op.bias, .y = op.y};
+  ConvolutionOperands operands{.x = op.x, .packed = op.packed, .bias = op.bias, .add = op.add, .y = op.y};
   if (scratch.bias != nullptr) {
     with_precision(op.shape.precision, [&]<Precision precision>() {
       using T = Element<precision>;
@@ -91,15 +97,19 @@ void enqueue(const MaskedConv2d& op, const ConvolutionPlan* plan, const Launch& 
 // ---- input gradient
 
 std::optional<ConvolutionRequest> request(const MaskedConv2dBackwardInput& op) {
-  if (op.add != nullptr) return std::nullopt;
-  return ConvolutionRequest{
-      op.relu_output ? Convolution::kInputGradientThroughRelu : Convolution::kInputGradient, op.shape};
+  using enum Convolution;
+  if (op.add != nullptr) {
+    if (op.relu_output != nullptr) return std::nullopt;
+    return ConvolutionRequest{kInputGradientAdd, op.shape};
+  }
+  return ConvolutionRequest{op.relu_output != nullptr ? kInputGradientThroughRelu : kInputGradient, op.shape};
 }
 
 void take_operands(MaskedConv2dBackwardInput& op, Pieces& pieces) {
   const int64_t element = element_bytes(op.shape.precision);
   pieces.take(op.grad_y, op.shape.y_count() * element);
   pieces.take(op.packed, packed_bytes(op.shape, Direction::kBackward));
+  if (op.add != nullptr) pieces.take(op.add, op.shape.x_count() * element);
   if (op.relu_output != nullptr) pieces.take(op.relu_output, op.shape.x_count() * element);
   pieces.take(op.grad_x, op.shape.x_count() * element);
 }
@@ -110,9 +120,12 @@ int64_t scratch_bytes(const MaskedConv2dBackwardInput&, const ConvolutionPlan* p
 
 void enqueue(const MaskedConv2dBackwardInput& op, const ConvolutionPlan* plan, const Launch& launch) {
   if (plan == nullptr) return backward_input(op, launch);
-  plan->execute(
-      {.packed = op.packed, .grad_y = op.grad_y, .relu_output = op.relu_output, .grad_x = op.grad_x},
-      launch.workspace, launch.stream);
+  plan->execute({.packed = op.packed,
+                 .add = op.add,
+                 .grad_y = op.grad_y,
+                 .relu_output = op.relu_output,
+                 .grad_x = op.grad_x},
+                launch.workspace, launch.stream);
   if (op.relu_output == nullptr || plan->convolution() == Convolution::kInputGradientThroughRelu) return;
   with_precision(op.shape.precision, [&]<Precision precision>() {
     using T = Element<precision>;
@@ -169,12 +182,10 @@ void enqueue(const MaskedConv2dBackwardWeight& op, const ConvolutionPlan* plan, 
 // ---- any of them
 
 // Returns the request for which cuDNN may offer plans. It is empty if the direct algorithm is asked for, and
-// for windows that no graph describes.
+// for ops that no graph describes.
 template <class Op>
 std::optional<ConvolutionRequest> cudnn_request(const Op& op, const Cudnn* cudnn) {
-  if (cudnn == nullptr || op.shape.algorithm == Algorithm::kDirect || !op.shape.window.is_masked_square()) {
-    return std::nullopt;
-  }
+  if (cudnn == nullptr || op.shape.algorithm == Algorithm::kDirect) return std::nullopt;
   return request(op);
 }
 

@@ -23,18 +23,18 @@ class Builder {
   Builder(const CudnnApi& api, const ConvolutionRequest& request)
       : api_(api), type_(data_type(request.shape.precision)) {
     const MaskedConv2dShape& s = request.shape;
-    const int64_t half = s.window.above;  // the window is a masked square
+    const Window& window = s.window;
     x_ = {s.n, s.c, s.h, s.w};
     y_ = {s.n, s.k, s.h, s.w};
-    packed_ = {s.k, s.c, half + 1, s.window.columns};
+    packed_ = {s.k, s.c, window.above + 1, window.columns};
     convolution_ = make(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
     Descriptor& convolution = parts_[convolution_];
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
     convolution.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT);
     convolution.set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
     convolution.set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, int64_t{2});
-    convolution.set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, Dimensions{half, half});
-    convolution.set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, Dimensions{0, half});
+    convolution.set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, Dimensions{window.above, window.left});
+    convolution.set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, Dimensions{0, window.right()});
     convolution.set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, Dimensions{1, 1});
     convolution.set(CUDNN_ATTR_CONVOLUTION_DILATIONS, Dimensions{1, 1});
     convolution.finalize();
@@ -169,18 +169,27 @@ class Builder {
 }  // namespace
 
 const char* name_of(Convolution convolution) {
+  using enum Convolution;
   switch (convolution) {
-    case Convolution::kForward:
+    case kForward:
       return "forward";
-    case Convolution::kForwardRelu:
+    case kForwardRelu:
       return "forward+relu";
-    case Convolution::kInputGradient:
+    case kForwardAdd:
+      return "forward+add";
+    case kForwardAddRelu:
+      return "forward+add+relu";
+    case kForwardWithoutBias:
+      return "forward-without-bias";
+    case kInputGradient:
       return "input-gradient";
-    case Convolution::kInputGradientThroughRelu:
+    case kInputGradientAdd:
+      return "input-gradient+add";
+    case kInputGradientThroughRelu:
       return "input-gradient+gate";
-    case Convolution::kWeightGradient:
+    case kWeightGradient:
       return "weight-gradient";
-    case Convolution::kWeightGradientRounded:
+    case kWeightGradientRounded:
       return "weight-gradient-rounded";
   }
   return "";
@@ -189,24 +198,34 @@ const char* name_of(Convolution convolution) {
 std::string describe(const ConvolutionRequest& request) {
   static constexpr const char* kPrecisions[] = {"f32", "tf32", "bf16", "f16"};
   const MaskedConv2dShape& s = request.shape;
+  const Window& window = s.window;
   const auto text = [](int value) { return std::to_string(value); };
   return std::string(kPrecisions[static_cast<int>(s.precision)]) + " " + name_of(request.convolution) +
          " n=" + text(s.n) + " " + text(s.h) + "x" + text(s.w) + " c=" + text(s.c) + " k=" + text(s.k) + " " +
-         text(s.window.above + 1) + "x" + text(s.window.columns);
+         text(window.above + 1) + "x" + text(window.columns) +
+         (window.left == window.right() ? "" : " left=" + text(window.left));
 }
 
 std::vector<TensorId> tensors_of(Convolution convolution, Precision precision) {
+  using enum Convolution;
   switch (convolution) {
-    case Convolution::kForward:
-    case Convolution::kForwardRelu:
+    case kForward:
+    case kForwardRelu:
       return {kX, kPacked, kBias, kY};
-    case Convolution::kInputGradient:
+    case kForwardAdd:
+    case kForwardAddRelu:
+      return {kX, kPacked, kAdd, kBias, kY};
+    case kForwardWithoutBias:
+      return {kX, kPacked, kY};
+    case kInputGradient:
       return {kGradY, kPacked, kGradX};
-    case Convolution::kInputGradientThroughRelu:
+    case kInputGradientAdd:
+      return {kGradY, kPacked, kAdd, kGradX};
+    case kInputGradientThroughRelu:
       return {kGradY, kPacked, kReluOutput, kGradX};
-    case Convolution::kWeightGradientRounded:
+    case kWeightGradientRounded:
       return {kX, kGradY, kGradPacked};
-    case Convolution::kWeightGradient:
+    case kWeightGradient:
       if (element_bytes(precision) == 4) return {kX, kGradY, kGradPacked};
       return {kX, kGradY, kZero, kGradPacked};
   }
@@ -221,44 +240,53 @@ Descriptor device_properties(const CudnnApi& api, const std::string& json) {
 }
 
 Graph build_graph(const CudnnApi& api, const CudnnTarget& target, const ConvolutionRequest& request) {
+  using enum Convolution;
+  const Convolution convolution = request.convolution;
   Builder b(api, request);
-  switch (request.convolution) {
-    // The graph is conv, + bias, ReLU, with float32 in between and the bias in the element type, because
-    // cuDNN has precompiled engines for it everywhere. Graphs with another order or other types are
-    // compiled at run time.
-    case Convolution::kForward:
-    case Convolution::kForwardRelu: {
-      const bool with_relu = request.convolution == Convolution::kForwardRelu;
-      const size_t x = b.tensor(kX, b.x(), b.type());
-      const size_t packed = b.tensor(kPacked, b.packed(), b.type());
-      const size_t bias = b.tensor(kBias, b.bias(), b.type());
-      const size_t y = b.tensor(kY, b.y(), b.type());
+  switch (convolution) {
+    // cuDNN has precompiled engines for the order conv, + add, + bias, ReLU, with float32 in between and the
+    // bias in the element type. Graphs with another order or other types are compiled at run time.
+    case kForward:
+    case kForwardRelu:
+    case kForwardAdd:
+    case kForwardAddRelu: {
+      const bool with_add = convolution == kForwardAdd || convolution == kForwardAddRelu;
+      const bool with_relu = convolution == kForwardRelu || convolution == kForwardAddRelu;
+      const size_t x = b.tensor(kX, b.x(), b.type()), packed = b.tensor(kPacked, b.packed(), b.type());
+      const size_t bias = b.tensor(kBias, b.bias(), b.type()), y = b.tensor(kY, b.y(), b.type());
       const size_t product = b.intermediate(b.y());
+      const size_t added = with_add ? b.intermediate(b.y()) : product;
       const size_t sum = with_relu ? b.intermediate(b.y()) : y;
       b.forward(x, packed, product);
-      b.add(product, bias, sum);
+      if (with_add) b.add(product, b.tensor(kAdd, b.y(), b.type()), added);
+      b.add(added, bias, sum);
       if (with_relu) b.relu(sum, y);
       break;
     }
-    case Convolution::kInputGradient:
-    case Convolution::kInputGradientThroughRelu: {
-      const bool through_relu = request.convolution == Convolution::kInputGradientThroughRelu;
-      const size_t grad_y = b.tensor(kGradY, b.y(), b.type());
-      const size_t packed = b.tensor(kPacked, b.packed(), b.type());
+    case kForwardWithoutBias:
+      b.forward(b.tensor(kX, b.x(), b.type()), b.tensor(kPacked, b.packed(), b.type()),
+                b.tensor(kY, b.y(), b.type()));
+      break;
+    case kInputGradient:
+    case kInputGradientAdd:
+    case kInputGradientThroughRelu: {
+      const bool with_add = convolution == kInputGradientAdd;
+      const bool through_relu = convolution == kInputGradientThroughRelu;
+      const size_t grad_y = b.tensor(kGradY, b.y(), b.type()),
+                   packed = b.tensor(kPacked, b.packed(), b.type());
       const size_t grad_x = b.tensor(kGradX, b.x(), b.type());
-      const size_t before_relu = through_relu ? b.intermediate(b.x()) : grad_x;
-      b.input_gradient(grad_y, packed, before_relu);
-      if (through_relu) b.relu_gradient(before_relu, b.tensor(kReluOutput, b.x(), b.type()), grad_x);
+      const size_t product = with_add || through_relu ? b.intermediate(b.x()) : grad_x;
+      b.input_gradient(grad_y, packed, product);
+      if (with_add) b.add(product, b.tensor(kAdd, b.x(), b.type()), grad_x);
+      if (through_relu) b.relu_gradient(product, b.tensor(kReluOutput, b.x(), b.type()), grad_x);
       break;
     }
     // cuDNN offers few engines for the plain graph from 16-bit factors to float32. It offers more if a
     // float32 tensor is added to the product.
-    case Convolution::kWeightGradient:
-    case Convolution::kWeightGradientRounded: {
-      const bool plain = request.convolution == Convolution::kWeightGradientRounded ||
-                         element_bytes(request.shape.precision) == 4;
-      const size_t x = b.tensor(kX, b.x(), b.type());
-      const size_t grad_y = b.tensor(kGradY, b.y(), b.type());
+    case kWeightGradient:
+    case kWeightGradientRounded: {
+      const bool plain = convolution == kWeightGradientRounded || element_bytes(request.shape.precision) == 4;
+      const size_t x = b.tensor(kX, b.x(), b.type()), grad_y = b.tensor(kGradY, b.y(), b.type());
       const size_t grad_packed = b.tensor(kGradPacked, b.packed(), plain ? b.type() : CUDNN_DATA_FLOAT);
       const size_t product = plain ? grad_packed : b.intermediate(b.packed());
       b.weight_gradient(x, grad_y, product);

@@ -1,5 +1,5 @@
-// Builds the cuDNN graphs of masked convolutions. Masked weights are zeros in the packed filter, which has
-// only the upper k / 2 + 1 rows of a k x k filter. The padding is therefore k / 2 above and none below.
+// Builds the cuDNN graphs of masked convolutions. Masked weights are zeros in the packed filter, which ends
+// with the output pixel's own row. The padding is therefore the reach of the window: none below.
 #pragma once
 #include <optional>
 #include <string>
@@ -29,7 +29,8 @@ enum TensorId : int64_t {
   kReluOutput,
   kGradX,
   kGradPacked,
-  kZero,          // (1), float32, always 0
+  kZero,  // (1), float32, always 0
+  kAdd,
   kIntermediate,  // this and following ids: virtual tensors
 };
 
@@ -43,7 +44,8 @@ struct Graph {
 std::vector<TensorId> tensors_of(Convolution convolution, Precision precision);
 
 // Returns text such as "bf16 forward+relu n=128 28x28 c=64 k=64 4x7", which names the graph in messages,
-// cache keys and reports.
+// cache keys and reports. Where the output pixel is not in the middle of its row of the window, " left=3"
+// follows.
 std::string describe(const ConvolutionRequest& request);
 
 // Returns "forward", "input-gradient" and so on. Cache keys and lists of excluded engines on users' disks

@@ -33,6 +33,8 @@ void* CudnnPlan::operand(TensorId id, const ConvolutionOperands& o) const {
       return const_cast<void*>(o.packed);
     case kBias:
       return const_cast<void*>(o.bias);
+    case kAdd:
+      return const_cast<void*>(o.add);
     case kY:
       return o.y;
     case kGradY:

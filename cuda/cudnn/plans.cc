@@ -84,7 +84,7 @@ class DevicePlans final : public Cudnn {
   }
 
  private:
-  using Key = std::array<int32_t, 8>;
+  using Key = std::array<int32_t, 10>;
   struct Choice {
     std::unique_ptr<CudnnPlan> plan;  // null for our own kernels
     bool lasting;                     // whether to keep it on disk
@@ -92,7 +92,16 @@ class DevicePlans final : public Cudnn {
 
   static Key key_of(const ConvolutionRequest& request) {
     const MaskedConv2dShape& s = request.shape;
-    return {static_cast<int32_t>(request.convolution), s.n, s.h, s.w, s.c, s.k, s.window.rows,
+    const Window& window = s.window;
+    return {static_cast<int32_t>(request.convolution),
+            s.n,
+            s.h,
+            s.w,
+            s.c,
+            s.k,
+            window.above,
+            window.columns,
+            window.left,
             static_cast<int32_t>(s.precision)};
   }
 

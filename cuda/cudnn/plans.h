@@ -21,14 +21,18 @@ struct CudnnLibrary;
 enum class Convolution {
   kForward,                   // y = conv(x, w) + bias, the bias in the element type
   kForwardRelu,               // y = max(0, conv(x, w) + bias)
+  kForwardAdd,                // y = conv(x, w) + add + bias
+  kForwardAddRelu,            // y = max(0, conv(x, w) + add + bias)
+  kForwardWithoutBias,        // y = conv(x, w)
   kInputGradient,             // grad_x
+  kInputGradientAdd,          // grad_x + add
   kInputGradientThroughRelu,  // grad_x, 0 where relu_output <= 0
   kWeightGradient,            // grad_w in float32
   kWeightGradientRounded,     // grad_w in the element type (kBf16 only: float16 would overflow)
 };
 
-// Asks for a plan for an op whose window is a masked square. Of the shape, only n, h, w, c, k, the size of
-// the window and the precision matter; masked weights are zeros in the packed filter.
+// Asks for a plan. Of the shape, only n, h, w, c, k, the precision, and how far the window reaches from the
+// output pixel matter; masked weights are zeros in the packed filter.
 struct ConvolutionRequest {
   Convolution convolution;
   MaskedConv2dShape shape;
@@ -39,6 +43,7 @@ struct ConvolutionOperands {
   const void* x = nullptr;            // (N, H, W, C)
   const void* packed = nullptr;       // [K][R][S][C]
   const void* bias = nullptr;         // (K) in the element type
+  const void* add = nullptr;          // like the result: y or grad_x
   void* y = nullptr;                  // (N, H, W, K)
   const void* grad_y = nullptr;       // (N, H, W, K)
   const void* relu_output = nullptr;  // (N, H, W, C)

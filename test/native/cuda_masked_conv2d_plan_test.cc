@@ -29,8 +29,12 @@ class LoopPlan : public cuda::ConvolutionPlan {
     switch (convolution_) {
       case Convolution::kForward:
       case Convolution::kForwardRelu:
+      case Convolution::kForwardAdd:
+      case Convolution::kForwardAddRelu:
+      case Convolution::kForwardWithoutBias:
         return forward(operands);
       case Convolution::kInputGradient:
+      case Convolution::kInputGradientAdd:
       case Convolution::kInputGradientThroughRelu:
         return input_gradient(operands);
       case Convolution::kWeightGradient:
@@ -54,11 +58,11 @@ class LoopPlan : public cuda::ConvolutionPlan {
   int64_t packed_count() const {
     return cuda::packed_bytes(shape_, Direction::kForward) / element_bytes(shape_.precision);
   }
-  // Calls body(x index, y index, packed index): a dense convolution by k / 2 + 1 rows, as cuDNN's is.
+  // Calls body(x index, y index, packed index): a dense convolution by window.above + 1 rows, as cuDNN's is.
   template <class Body>
   void for_each_product(const Body& body) const {
     MaskedConv2dShape dense = shape_;
-    dense.window.own_row = OwnRow::kCentre, dense.channel_groups = 1;
+    dense.window.own_row = OwnRow::kAll;
     const int window = shape_.window.weights(), slots = (shape_.window.above + 1) * shape_.window.columns;
     reference::for_each_product(dense, [&](int64_t from, int64_t to, int64_t weight) {
       const int64_t slot = weight % window, kc = weight / window;
@@ -67,17 +71,24 @@ class LoopPlan : public cuda::ConvolutionPlan {
   }
 
   void forward(const cuda::ConvolutionOperands& operands) const {
-    const Floats x = read(operands.x, shape_.x_count()), w = read(operands.packed, packed_count()),
-                 bias = read(operands.bias, shape_.k);
+    using enum Convolution;
+    const Floats x = read(operands.x, shape_.x_count()), w = read(operands.packed, packed_count());
     Floats y(shape_.y_count());
-    for (int64_t i = 0; i < shape_.y_count(); ++i) y[i] = bias[i % shape_.k];
+    if (convolution_ == kForwardAdd || convolution_ == kForwardAddRelu)
+      y = read(operands.add, shape_.y_count());
+    if (convolution_ != kForwardWithoutBias) {
+      const Floats bias = read(operands.bias, shape_.k);
+      for (int64_t i = 0; i < shape_.y_count(); ++i) y[i] += bias[i % shape_.k];
+    }
     for_each_product([&](int64_t from, int64_t to, int64_t at) { y[to] += x[from] * w[at]; });
-    for (float& value : y) value = convolution_ == Convolution::kForwardRelu ? std::max(value, 0.f) : value;
+    const bool relu = convolution_ == kForwardRelu || convolution_ == kForwardAddRelu;
+    for (float& value : y) value = relu ? std::max(value, 0.f) : value;
     write(operands.y, y, shape_.precision);
   }
   void input_gradient(const cuda::ConvolutionOperands& operands) const {
     const Floats grad_y = read(operands.grad_y, shape_.y_count()), w = read(operands.packed, packed_count());
     Floats grad_x(shape_.x_count());
+    if (convolution_ == Convolution::kInputGradientAdd) grad_x = read(operands.add, shape_.x_count());
     for_each_product([&](int64_t from, int64_t to, int64_t at) { grad_x[from] += grad_y[to] * w[at]; });
     if (convolution_ == Convolution::kInputGradientThroughRelu) {
       const Floats relu_output = read(operands.relu_output, shape_.x_count());
@@ -158,10 +169,18 @@ class PlanTest {
     const std::byte* relu_output_or_null =
         random_.chance(0.5) ? static_cast<std::byte*>(relu_output) : nullptr;
 
+    const DeviceBuffer<std::byte> add(activations(shape_.y_count())), add_x(activations(shape_.x_count()));
     compare<std::byte>("forward", shape_.y_count() * element,
                        [&](void* y) { return forward(x, packed, bias, nullptr, y, relu); });
+    compare<std::byte>("forward with an addend", shape_.y_count() * element,
+                       [&](void* y) { return forward(x, packed, bias, add, y, relu); });
+    compare<std::byte>("forward without bias", shape_.y_count() * element,
+                       [&](void* y) { return forward(x, packed, nullptr, nullptr, y, 0); });
     compare<std::byte>("input gradient", shape_.x_count() * element, [&](void* grad_x) {
       return MaskedConv2dBackwardInput{grad_y, packed, nullptr, relu_output_or_null, grad_x, shape_};
+    });
+    compare<std::byte>("input gradient with an addend", shape_.x_count() * element, [&](void* grad_x) {
+      return MaskedConv2dBackwardInput{grad_y, packed, add_x, nullptr, grad_x, shape_};
     });
     const int64_t weights = shape_.weight_count();
     compare<float>("weight gradient", weights + shape_.k, [&](float* gradients) {
@@ -172,14 +191,14 @@ class PlanTest {
     });
 
     // No graph of cuDNN describes these.
-    const DeviceBuffer<std::byte> y(shape_.y_count() * element), grad_x(shape_.x_count() * element),
-        add(activations(shape_.y_count())), add_x(activations(shape_.x_count()));
-    MaskedConv2dBackwardInput other_window = {grad_y, packed, nullptr, nullptr, grad_x, shape_};
-    other_window.shape.window.own_row = OwnRow::kAll;
-    runs_without_plan("no bias", forward(x, packed, nullptr, nullptr, y, relu));
-    runs_without_plan("an addend", forward(x, packed, bias, add, y, relu));
-    runs_without_plan("an addend", MaskedConv2dBackwardInput{grad_y, packed, add_x, nullptr, grad_x, shape_});
-    runs_without_plan("its whole own row", other_window);
+    const DeviceBuffer<std::byte> y(shape_.y_count() * element), grad_x(shape_.x_count() * element);
+    runs_without_plan("a ReLU alone", forward(x, packed, nullptr, nullptr, y, 1));
+    runs_without_plan("an addend and no bias", forward(x, packed, nullptr, add, y, relu));
+    runs_without_plan("an addend and a ReLU's output",
+                      MaskedConv2dBackwardInput{grad_y, packed, add_x, relu_output, grad_x, shape_});
+    MaskedConv2d direct = forward(x, packed, bias, nullptr, y, relu);
+    direct.shape.algorithm = Algorithm::kDirect;
+    runs_without_plan("the direct algorithm", direct);
   }
 
  private:
@@ -218,7 +237,9 @@ class PlanTest {
     cuda::Gpu gpu = test_gpu();
     run_on_device(make_op(by_us), gpu);
     gpu.cudnn = &cudnn_;
+    const int before = cudnn_.requests();
     run_on_device(make_op(by_plan), gpu);
+    report_.check(cudnn_.requests() == before + 1, what + (" asks for a plan " + name_));
     report_.check(same_values(by_plan.read(), by_us.read()), what + (" by a plan " + name_));
   }
   static bool same_values(const Floats& a, const Floats& b) { return a == b; }
@@ -239,13 +260,14 @@ int run_tests(int shapes, uint64_t seed) {
   for (int i = 0; i < shapes; ++i) {
     const int groups = random.integer(1, 3);
     const int n = random.integer(1, 2), h = random.integer(1, 5), w = random.integer(1, 5);
-    const FilterShape filter = {
-        random.integer(groups, 9),
-        random.integer(groups, 9),
-        masked_square(2 * random.integer(0, 2) + 1, random.chance(0.5) ? OwnRow::kLeft : OwnRow::kCentre),
-        groups,
-        Algorithm::kAuto,
-        static_cast<Precision>(i % 4)};
+    const int pairs = random.chance(0.3);
+    const FilterShape filter = {random.integer(groups, 9),
+                                random.integer(groups, 9) * (pairs ? 2 : 1),
+                                random_window(random),
+                                groups,
+                                Algorithm::kAuto,
+                                static_cast<Precision>(i % 4),
+                                pairs};
     const MaskedConv2dShape shape = {filter, n, h, w};
     PlanTest(shape, random, report).run();
   }

@@ -33,16 +33,19 @@ std::string text_of(const std::string& path) {
   return text.str();
 }
 
-MaskedConv2dShape shape_of(int n, int size, int c, int k, int kernel_size, Precision precision) {
+MaskedConv2dShape shape_of(int n, int size, int c, int k, const Window& window, Precision precision) {
   return {{.c = c,
            .k = k,
-           .window = masked_square(kernel_size, OwnRow::kCentre),
+           .window = window,
            .channel_groups = 1,
            .algorithm = Algorithm::kAuto,
            .precision = precision},
           n,
           size,
           size};
+}
+MaskedConv2dShape shape_of(int n, int size, int c, int k, int kernel_size, Precision precision) {
+  return shape_of(n, size, c, k, masked_square(kernel_size, OwnRow::kCentre), precision);
 }
 
 struct GraphCase {
@@ -80,6 +83,38 @@ std::vector<GraphCase> graphs_of_model(int n, int size, int channels, int hidden
   return cases;
 }
 
+// The graphs of a gated network's training step that a plain one does not have: vertical and horizontal
+// windows, of the first layer too, addends, and a convolution without a bias.
+std::vector<GraphCase> graphs_of_gated_model(int n, int size, int hidden, Precision precision) {
+  using enum Convolution;
+  const auto shape = [&](int c, int k, const Window& window) {
+    return shape_of(n, size, c, k, window, precision);
+  };
+  const Window above = {2, 3, 1, 1, OwnRow::kAll}, row = {1, 2, 0, 1, OwnRow::kCentre},
+               pixel = masked_square(1, OwnRow::kCentre);
+  const MaskedConv2dShape first_vertical = shape(1, 2 * hidden, {4, 7, 3, 3, OwnRow::kNone}),
+                          first_horizontal = shape(1, 2 * hidden, {1, 4, 0, 3, OwnRow::kLeft}),
+                          vertical = shape(hidden, 2 * hidden, above),
+                          horizontal = shape(hidden, 2 * hidden, row),
+                          link = shape(2 * hidden, 2 * hidden, pixel),
+                          residual = shape(hidden, hidden, pixel);
+  const bool two_bytes = element_bytes(precision) == 2;
+  return {{{kForward, first_vertical}, true},
+          {{kForwardAdd, first_horizontal}, true},
+          {{kWeightGradient, first_horizontal}, !two_bytes},
+          {{kForward, vertical}, true},
+          {{kInputGradient, vertical}, true},
+          {{kWeightGradient, vertical}, true},
+          {{kForwardAdd, horizontal}, true},
+          {{kInputGradientAdd, horizontal}, true},
+          {{kWeightGradient, horizontal}, true},
+          {{kForwardWithoutBias, link}, true},
+          {{kInputGradientAdd, link}, true},
+          {{kForwardAdd, residual}, true},
+          {{kForwardAddRelu, residual}, true},
+          {{kInputGradientAdd, residual}, true}};
+}
+
 // The default model, one for colour images, and the preset whose 126 channels do not fill vectors.
 std::vector<GraphCase> all_graphs(Precision precision) {
   std::vector<GraphCase> cases = graphs_of_model(64, 28, 1, 64, 7, precision);
@@ -88,6 +123,7 @@ std::vector<GraphCase> all_graphs(Precision precision) {
   };
   add(128);
   if (precision == Precision::kBf16) add(126);
+  for (const GraphCase& graph : graphs_of_gated_model(64, 28, 64, precision)) cases.push_back(graph);
   return cases;
 }
 
