@@ -98,15 +98,16 @@ class GroupedConv2d(nn.Conv2d):
 
 
 class GatedPixelCNN(nn.Module):
-    def __init__(self, channels=1, hiddenChannels=64, layers=7, levels=256, kernelSize=3, firstKernelSize=7):
+    def __init__(self, channels=1, hiddenChannels=64, layers=7, levels=256, kernelSize=3, firstKernelSize=7,
+                 headChannels=None):
         super().__init__()
         self.channels, self.levels = channels, levels
-        p = hiddenChannels
+        p, q = hiddenChannels, headChannels or hiddenChannels
         sizes = [(channels, firstKernelSize)] + [(p, kernelSize)] * (layers - 1)
         self.layers = nn.ModuleList(
             GatedLayer(c, p, size, channels, l == 0, l == layers - 1) for l, (c, size) in enumerate(sizes))
-        self.merge = GroupedConv2d(p, p, (1, 1), "B", channels)
-        self.head = GroupedConv2d(p, channels * levels, (1, 1), "B", channels)
+        self.merge = GroupedConv2d(p, q, (1, 1), "B", channels)
+        self.head = GroupedConv2d(q, channels * levels, (1, 1), "B", channels)
 
     def forward(self, x):  # (N, levels, channels, H, W)
         vertical, horizontal, skip = x, x, 0
