@@ -55,6 +55,21 @@ describe('the limits of the training check', () => {
     },
   );
 
+  it('are missed in every precision by a gradient of a gated network that is 1.1 times what it should be', () => {
+    const gated = { ...expected, architecture: 'gated' };
+    for (const precision of ['f32', 'bf16', 'f16']) {
+      const noise = precision === 'f32' ? 1e-6 : 1e-2;
+      const compare = (scale: number) =>
+        compareState({ loss: 4000, gradients: gradients(scale, noise) }, gated, precision);
+      expect(compare(1)).not.toHaveProperty('failure');
+      expect(compare(1.1).failure).toMatch(/gradient of net.0.weight differs by 0\.(1|09)/);
+    }
+    // A plain network is held to less in bf16.
+    const other = { loss: 4000, gradients: gradients(1.05, 1e-2) };
+    expect(compareState(other, gated, 'bf16')).not.toHaveProperty('failure');
+    expect(compareState(other, expected, 'bf16').failure).toContain('limit 0.02');
+  });
+
   it('are missed by another loss and by NaN', () => {
     const state = (loss: number, noise: number) => ({ loss, gradients: gradients(1, noise) });
     expect(compareState(state(4000.1, 0), expected, 'f32').failure).toContain('loss differs');
