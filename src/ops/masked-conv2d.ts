@@ -129,11 +129,11 @@ export function maskedConv2d(
   if (add !== null) checkShape(label, 'add', add, [...x.shape.slice(0, 3), k]);
   const bias = filter.bias ? r.parameter(`${name}.bias`) : null;
   if (bias !== null) checkShape(label, 'bias', bias, [k]);
-  r.noteReach(x, reachOf(window));
   const sees = resultSight(r, label, filter, x, add);
   const shape = { ...images, ...filterFields(r, filter, algorithm) };
   const float = floatY && ({ dtype: 'float32' } as const);
-  const result = { name: `${label} y`, images, channels: k, sees, ...float };
+  const reads = { x, reach: reachOf(window) };
+  const result = { name: `${label} y`, images, channels: k, sees, reads, ...float };
   return r.pixelwise(result, (y, region, position) => ({
     op: 'maskedConv2d',
     label,

@@ -1,4 +1,5 @@
 // Defines the windows of masked filters: how far a filter reads from its output pixel, and which weights are live.
+import type { Reach } from '../program/reach.js';
 import type { OwnRow } from '../program/sight.js';
 
 /** At the centre tap, mask A hides the inputs of the output's own channel group, and mask B shows them. */
@@ -65,7 +66,7 @@ export function rowSoFarWindow(kernelSize: number, maskType: MaskType): Window {
 }
 
 /** How far a window reads from its pixel. */
-export function reachOf({ columns, above, left }: Window): { above: number; left: number; right: number } {
+export function reachOf({ columns, above, left }: Window): Reach {
   return { above, left, right: columns - 1 - left };
 }
 

@@ -4,6 +4,7 @@ import { type Precision, precisions } from '../device/precision.js';
 import { check } from '../errors.js';
 import type { Algorithm } from './algorithm.js';
 import type { PackList } from './pack-list.js';
+import type { Neighbourhood, Reach } from './reach.js';
 import { operandsOf, type RecordedOp } from './recorded-op.js';
 import { type Region, type SamplerPass, wholeImages } from './sampler-pass.js';
 import { type Sight, Sights } from './sight.js';
@@ -23,13 +24,6 @@ export interface RecorderOptions {
   readonly packs?: PackList;
 }
 
-/** How many rows above a pixel, and columns on either side of it, an op reads. */
-export interface Reach {
-  readonly above: number;
-  readonly left: number;
-  readonly right: number;
-}
-
 /** The result of an op that computes each pixel by itself: (N, H, W, channels). */
 export interface PixelwiseResult {
   readonly name: string;
@@ -39,6 +33,8 @@ export interface PixelwiseResult {
   readonly sees: Sight;
   /** Default: the type of activations. */
   readonly dtype?: DType;
+  /** The operand that the op reads at other pixels too. Default none. */
+  readonly reads?: Neighbourhood;
 }
 
 /** Collects the ops and tensors of one program, which {@link Program.compile} then makes runnable. */
@@ -57,7 +53,7 @@ export class Recorder {
   #pass: SamplerPass | undefined;
   /** For a network that is recorded whole. The passes of a sampler share those of their canvas. */
   readonly #sights = new Sights();
-  readonly #reaches: Reach[] = [];
+  readonly #neighbourhoods = new Map<Tensor, Neighbourhood>();
   /** Parameters and packed parameters. */
   readonly #requiringGradient = new Set<Tensor>();
   readonly #reluOutputs = new Set<Tensor>();
@@ -116,16 +112,17 @@ export class Recorder {
     return this.pass?.canvas.sights ?? this.#sights;
   }
 
-  /** Notes that an op reads x as far as `reach` around each pixel, so that the sampler keeps x for later fronts. */
-  noteReach(x: Tensor, reach: Reach): void {
-    this.#reaches.push(reach);
-    if (reach.above + reach.left + reach.right > 0) this.pass?.canvas.keep(x);
-  }
-
   /** The farthest that an op of this program reads from a pixel. */
   get reach(): Reach {
-    const most = (side: keyof Reach) => Math.max(0, ...this.#reaches.map((reach) => reach[side]));
+    const reaches = Array.from(this.#neighbourhoods.values(), ({ reach }) => reach);
+    const most = (side: keyof Reach) => Math.max(0, ...reaches.map((reach) => reach[side]));
     return { above: most('above'), left: most('left'), right: most('right') };
+  }
+
+  /** Returns how many columns to the right of each pixel of `result` the op that computes it reads x. */
+  reachToTheRight(result: Tensor, x: Tensor): number {
+    const neighbourhood = this.#neighbourhoods.get(result);
+    return neighbourhood?.x === x ? neighbourhood.reach.right : 0;
   }
 
   /** Returns n, h and w of the images that a tensor of activations belongs to. */
@@ -141,20 +138,22 @@ export class Recorder {
    * only the pass that computes what sees so much records the op.
    */
   pixelwise(
-    { name, images, channels, sees, dtype = activationType[this.precision] }: PixelwiseResult,
+    { name, images, channels, sees, dtype = activationType[this.precision], reads }: PixelwiseResult,
     describe: (result: Tensor, region: Region, position: Tensor | null) => RecordedOp,
   ): Tensor {
     const { pass } = this;
     if (pass === undefined) {
       const result = this.tensor(name, [images.n, images.h, images.w, channels], dtype);
       this.sights.set(result, sees);
+      if (reads !== undefined) this.#neighbourhoods.set(result, reads);
       this.emit(describe(result, wholeImages, null));
       return result;
     }
     const result = pass.result(name, channels, dtype, sees);
+    if (reads !== undefined) pass.noteNeighbourhood(reads.x, reads.reach);
     if (pass.computes(sees)) {
-      const op = describe(result, pass.region, pass.canvas.position);
-      for (const operand of operandsOf(op)) pass.noteOperand(operand);
+      const op = describe(result, pass.regionOf(result), pass.canvas.position);
+      for (const operand of operandsOf(op)) pass.noteOperand(operand, result);
       this.emit(op);
     }
     return result;

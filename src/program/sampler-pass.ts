@@ -2,10 +2,12 @@
 // run.
 //
 // A network is recorded once for each pass. The ops whose results see the rows above (sight.ts) run when a new row
-// begins, for the whole row. Those that see the past run at the pixels that are next, for one channel group at a
-// time, before that channel is drawn. Those that see the present pixel run after it is drawn.
+// begins, for the whole row, or some columns ahead of the pixels that are next. Those that see the past run at the
+// pixels that are next, for one channel group at a time, before that channel is drawn. Those that see the present
+// pixel run after it is drawn.
 import { check } from '../errors.js';
 import { type Front, paddedShape } from './front.js';
+import type { Reach } from './reach.js';
 import { type Sight, Sights } from './sight.js';
 import { type DType, describeTensor, type Tensor } from './tensor.js';
 
@@ -31,6 +33,9 @@ export const wholeImages: Region = {
   ahead: 0,
   group: allGroups,
 };
+
+/** How many columns ahead of the pixels that are next the ops run which compute these results. The others run at them. */
+export type Leads = ReadonlyMap<string, number>;
 
 /** The canvas of the sampler: the images as far as they are drawn, and the network's activations for them. */
 export class SamplerCanvas {
@@ -78,27 +83,50 @@ export class SamplerCanvas {
     return tensor;
   }
 
+  /** Returns the region of the pixels that are `ahead` fronts after the position, for one channel group or all. */
+  frontRegion(ahead: number, group = allGroups): Region {
+    return { ...this.front, pixels: regionPixels.front, ahead, group };
+  }
+
+  /** Returns the region of the row that begins `ahead` fronts after the position, if one does. */
+  rowRegion(ahead: number): Region {
+    return { ...this.front, pixels: regionPixels.row, ahead, group: allGroups };
+  }
+
   /** Has activations keep their memory from front to front. Parameters and packed weights keep theirs anyway. */
   keep(tensor: Tensor): void {
     if (this.sights.has(tensor)) this.#kept.add(tensor);
   }
 }
 
-/** A pass over a network. It computes the tensors that see exactly `sees`: one channel group of them, or all of `rows`. */
+/** A pass over a network. It computes the tensors that see exactly `sees`, at the pixels and for the group of a region. */
 export class SamplerPass {
   readonly canvas: SamplerCanvas;
   readonly sees: Sight;
   readonly region: Region;
+  readonly #leads: Leads;
   readonly #names = new Set<string>();
 
-  /** `ahead` is the distance of the pass from the position, in fronts; `group` is ignored for `rows`. */
-  constructor(canvas: SamplerCanvas, sees: Exclude<Sight, 'condition'>, ahead: number, group = 0) {
+  /** With `leads`, results are computed that many columns to the right of the region. */
+  constructor(
+    canvas: SamplerCanvas,
+    sees: Exclude<Sight, 'condition'>,
+    region: Region,
+    leads: Leads = new Map(),
+  ) {
     this.canvas = canvas;
     this.sees = sees;
-    this.region =
-      sees === 'rows'
-        ? { ...canvas.front, pixels: regionPixels.row, ahead, group: allGroups }
-        : { ...canvas.front, pixels: regionPixels.front, ahead, group };
+    this.region = region;
+    this.#leads = leads;
+  }
+
+  /** Returns the pixels at which this pass computes a result. */
+  regionOf({ name }: Tensor): Region {
+    return { ...this.region, ahead: this.region.ahead + this.#lead(name) };
+  }
+
+  #lead(name: string): number {
+    return this.#leads.get(name) ?? 0;
   }
 
   /** Whether this pass computes the results that see this much. */
@@ -126,8 +154,17 @@ export class SamplerPass {
     return this.canvas.tensor(name, channels, dtype, sees);
   }
 
-  /** Notes that an op of this pass reads a tensor, which is kept if another pass computes it. */
-  noteOperand(tensor: Tensor): void {
-    if (this.canvas.sights.of(tensor) !== this.sees) this.canvas.keep(tensor);
+  /** Notes that an op reads x as far as `reach` around each pixel, so that x is kept for later fronts. */
+  noteNeighbourhood(x: Tensor, { above, left, right }: Reach): void {
+    if (above + left + right > 0) this.canvas.keep(x);
+  }
+
+  /**
+   * Notes that a tensor is read by the op that computes `result`, or by the draw if there is no result. It is kept if it is
+   * computed in another pass or at another front.
+   */
+  noteOperand(tensor: Tensor, result?: Tensor): void {
+    const sameFront = this.#lead(tensor.name) === (result === undefined ? 0 : this.#lead(result.name));
+    if (this.canvas.sights.of(tensor) !== this.sees || !sameFront) this.canvas.keep(tensor);
   }
 }

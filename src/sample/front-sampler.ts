@@ -3,14 +3,14 @@ import type { Model } from '../models/model.js';
 import { PackedPrograms } from '../models/packed-programs.js';
 import type { Weights } from '../models/weights.js';
 import { randomUniform } from '../ops/random.js';
-import { nextFront } from '../ops/sample.js';
+import { type DrawOperands, nextFront } from '../ops/sample.js';
 import { zero } from '../ops/zero.js';
 import { frontSteps, paddedShape } from '../program/front.js';
 import type { Program } from '../program/program.js';
-import { Recorder, type RecorderOptions } from '../program/recorder.js';
+import { Recorder } from '../program/recorder.js';
 import { activationType, type DType, dtypeBytes, elements, type Tensor } from '../program/tensor.js';
 import type { Chunk, TimedFronts } from './chunks.js';
-import { canvasOf, passesOf, recordFront } from './passes.js';
+import { canvasOf, passesOf, recordFirstRow, recordFront } from './passes.js';
 
 /** The inputs that a batch of n images is drawn from. */
 export interface SamplerBatch {
@@ -123,53 +123,59 @@ export interface SamplerOptions {
  * fronts; they exchange values through states, which keep their memory between runs.
  */
 export async function buildSampler(model: Model, options: SamplerOptions): Promise<FrontSampler> {
-  const { n, height: h, width: w, given } = options;
-  const { channels, levels } = model.config;
+  const { n, height: h, width: w } = options;
   const passes = passesOf(model, w);
   const canvas = canvasOf(model, passes, { n, h, w });
-
-  const begin = new Recorder(model.device);
-  const temperature = inputState(begin, 'temperature', [1]);
-  const known = options.known ? inputState(begin, 'known', [n, h, w], 'uint8') : null;
-  const level = begin.state('level', [n, h, w, channels], 'uint8');
-  if (options.known) begin.fill(level);
-  else zero(begin, 'clear level', level);
-  const uniforms = begin.state('uniforms', [n, h, w, channels]);
-  if (given) {
-    begin.fill(uniforms);
-  } else {
-    const index = begin.input('index', [n], 'uint32');
-    const random = begin.input('random', [4], 'uint32');
-    randomUniform(begin, 'uniforms', { index, random, u: uniforms });
-  }
-  const logits = options.logits ? begin.state('logits', [n, h, w, channels, levels]) : null;
-  const operands = { uniforms, temperature, known, level, image: canvas.image, logits };
-
-  const recordFronts = (recording: RecorderOptions, fronts: number): Recorder => {
-    const r = new Recorder(model.device, recording);
-    for (let ahead = 0; ahead < fronts; ahead += 1) recordFront(r, model, passes, canvas, ahead, operands);
-    nextFront(r, 'next front', fronts, canvas.position);
-    r.output(level);
-    if (logits !== null) r.output(logits);
-    return r;
-  };
   let block = 0;
   const compiled = await PackedPrograms.compile(model, options.weights, 'direct', (recording) => {
-    const programs = [recordFronts(recording, 1)];
+    const begin = new Recorder(model.device, recording);
+    const operands = recordInputs(begin, model, options, canvas.image);
+    const { level, logits } = operands;
+    const recordFronts = (fronts: number): Recorder => {
+      const r = new Recorder(model.device, recording);
+      for (let ahead = 0; ahead < fronts; ahead += 1) recordFront(r, model, passes, canvas, ahead, operands);
+      nextFront(r, 'next front', fronts, canvas.position);
+      r.output(level);
+      if (logits !== null) r.output(logits);
+      return r;
+    };
+    const programs = [recordFronts(1)];
     // A GPU runs a block as one graph. The CPU has no graphs and gains nothing by a longer program.
     if (model.device.info.backend === 'cuda') {
       const opsPerFront = programs[0]!.ops.length - 1;
       block = Math.min(frontSteps(passes.front, h, w), Math.ceil(mostBlockOps / opsPerFront));
-      programs.push(recordFronts(recording, block));
+      programs.push(recordFronts(block));
     }
     // Zero is all bits 0 in each of these element types, so one op clears them all.
     for (const tensor of canvas.states) {
       begin.states.add(tensor);
       zero(begin, `clear ${tensor.name}`, tensor);
     }
+    recordFirstRow(begin, model, passes, canvas);
     return [begin, ...programs];
   });
   return new FrontSampler(compiled, block);
+}
+
+/** Records what the fronts of a batch draw from: what the run is given, and the uniforms unless they are given too. */
+function recordInputs(r: Recorder, { config }: Model, options: SamplerOptions, image: Tensor): DrawOperands {
+  const { n, height: h, width: w, given } = options;
+  const { channels, levels } = config;
+  const temperature = inputState(r, 'temperature', [1]);
+  const known = options.known ? inputState(r, 'known', [n, h, w], 'uint8') : null;
+  const level = r.state('level', [n, h, w, channels], 'uint8');
+  if (options.known) r.fill(level);
+  else zero(r, 'clear level', level);
+  const uniforms = r.state('uniforms', [n, h, w, channels]);
+  if (given) {
+    r.fill(uniforms);
+  } else {
+    const index = r.input('index', [n], 'uint32');
+    const random = r.input('random', [4], 'uint32');
+    randomUniform(r, 'uniforms', { index, random, u: uniforms });
+  }
+  const logits = options.logits ? r.state('logits', [n, h, w, channels, levels]) : null;
+  return { uniforms, temperature, known, level, image, logits };
 }
 
 /** Describes a state that a run of the program fills, for the runs of the other programs to read. */

@@ -3,15 +3,20 @@ import type { Model } from '../models/model.js';
 import type { Network } from '../models/network.js';
 import type { DrawOperands } from '../ops/sample.js';
 import { type Front, paddedShape } from '../program/front.js';
-import { type Reach, Recorder } from '../program/recorder.js';
-import { SamplerCanvas, SamplerPass } from '../program/sampler-pass.js';
+import type { Reach } from '../program/reach.js';
+import { Recorder } from '../program/recorder.js';
+import { type Leads, SamplerCanvas, SamplerPass } from '../program/sampler-pass.js';
 import { activationType, describeTensor } from '../program/tensor.js';
+import { type SideBySide, sideBySide } from './leads.js';
 
 /** Says which pixels a front has and which passes over a network draw it. The pass for the past is always one. */
 export interface Passes {
   readonly front: Front;
-  /** Whether a pass computes tensors that see the rows above. */
-  readonly rows: boolean;
+  /**
+   * How a pass computes tensors that see the rows above: not at all if there are none, for whole rows when they begin, or by
+   * leads, so that rows are drawn side by side.
+   */
+  readonly rows: 'none' | 'whole' | Leads;
   /** Whether a pass computes tensors that see the present pixel, after its draw. */
   readonly present: boolean;
   /** The channels of the image and of all activations together. */
@@ -19,28 +24,37 @@ export interface Passes {
 }
 
 /** What recording a network has shown. A network is recorded once, because that takes as long as drawing a small image. */
-const recorded = new WeakMap<Network, Pick<Passes, 'rows' | 'present' | 'channels'> & { reach: Reach }>();
+interface Recorded extends SideBySide, Pick<Passes, 'present' | 'channels'> {
+  readonly reach: Reach;
+  /** Whether tensors see the rows above. */
+  readonly rows: boolean;
+}
+const recorded = new WeakMap<Network, Recorded>();
 
 /**
- * Returns the front and the passes of a network over images of this width. If no tensor sees whole rows, rows are drawn
- * side by side, each as far ahead of the next as filters reach to the right. Otherwise a front is one pixel, because a row
- * must be complete before anything sees it.
+ * Returns the front and the passes of a network over images of this width. A front crosses several rows, each as far ahead
+ * of the next as the network sees to the right. If that is far, and ops compute what sees the rows above, a front is one
+ * pixel instead, and they run for a whole row when it begins: there are more fronts then, but most have fewer ops.
  */
 export function passesOf(model: Model, width: number): Passes {
-  const known = recorded.get(model.network) ?? recordOnce(model);
-  const { above, left, right } = known.reach;
-  const slope = known.rows ? Math.max(width, right + 1) : right + 1;
-  return { ...known, front: { pad: Math.max(above, left, right), slope } };
+  const { reach, rows, leads, slope, present, channels } = recorded.get(model.network) ?? recordOnce(model);
+  const pad = Math.max(reach.above, reach.left, reach.right);
+  const least = Math.max(slope, reach.right + 1);
+  if (!rows) return { front: { pad, slope: least }, rows: 'none', present, channels };
+  return 2 * least <= width
+    ? { front: { pad, slope: least }, rows: leads, present, channels }
+    : { front: { pad, slope: Math.max(width, reach.right + 1) }, rows: 'whole', present, channels };
 }
 
 /** Records a network over an image of one pixel, and keeps what that shows. */
-function recordOnce({ device, network, config, raw }: Model) {
+function recordOnce({ device, network, config, raw }: Model): Recorded {
   const r = new Recorder(device, { parameters: raw.byName });
   const image = r.activation('image', [1, 1, 1, config.channels]);
   r.sights.setImage(image, config.channels);
   network.features(r, image);
   const activations = r.ops.flatMap(({ result }) => (result && r.sights.has(result) ? [result] : []));
   const found = {
+    ...sideBySide(r),
     reach: r.reach,
     rows: r.sights.includes('rows'),
     present: r.sights.includes('present'),
@@ -72,10 +86,27 @@ export function recordFront(
   operands: DrawOperands,
 ): void {
   const features = () => network.features(r, canvas.image);
-  if (passes.rows) r.inPass(new SamplerPass(canvas, 'rows', ahead), features);
+  const { rows } = passes;
+  if (rows === 'whole') r.inPass(new SamplerPass(canvas, 'rows', canvas.rowRegion(ahead)), features);
+  else if (rows !== 'none')
+    r.inPass(new SamplerPass(canvas, 'rows', canvas.frontRegion(ahead), rows), features);
   for (let channel = 0; channel < config.channels; channel += 1) {
-    const past = new SamplerPass(canvas, 'past', ahead, channel);
-    r.inPass(past, () => network.head.draw(r, features(), operands));
-    if (passes.present) r.inPass(new SamplerPass(canvas, 'present', ahead, channel), features);
+    const region = canvas.frontRegion(ahead, channel);
+    r.inPass(new SamplerPass(canvas, 'past', region), () => network.head.draw(r, features(), operands));
+    if (passes.present) r.inPass(new SamplerPass(canvas, 'present', region), features);
   }
+}
+
+/**
+ * Records what a batch begins with, before its first front: with leads, ops run only at columns that far ahead, so they
+ * compute row 0, which sees no pixel, as a whole here.
+ */
+export function recordFirstRow(
+  r: Recorder,
+  { network }: Model,
+  { rows }: Passes,
+  canvas: SamplerCanvas,
+): void {
+  if (rows === 'none' || rows === 'whole') return;
+  r.inPass(new SamplerPass(canvas, 'rows', canvas.rowRegion(0)), () => network.features(r, canvas.image));
 }

@@ -16,7 +16,10 @@ import { TestRandom } from '../helpers/random.js';
 const networks = [
   { channels: 1, hiddenChannels: 16, layers: 4, levels: 8, kernelSize: 5 },
   { channels: 3, hiddenChannels: 13, layers: 3, levels: 4, kernelSize: 3 },
-];
+  // A front of one pixel, with a pass over whole rows, and rows side by side.
+  { architecture: 'gated', channels: 1, hiddenChannels: 12, layers: 4, levels: 8 },
+  { architecture: 'gated', channels: 3, hiddenChannels: 13, layers: 2, levels: 4, firstKernelSize: 3 },
+] as const;
 
 const library = { buildSampler, passesOf, frontSteps };
 

@@ -3,6 +3,7 @@
 import type { RecordedOp } from '../../src/program/recorded-op.js';
 import { ownRows } from '../../src/program/sight.js';
 import type { Tensor } from '../../src/program/tensor.js';
+import { gateForward } from '../oracle/gate.js';
 import { convForward } from '../oracle/masked-conv2d.js';
 import { crossEntropy } from '../oracle/network.js';
 
@@ -35,7 +36,12 @@ export function runInFloat64(ops: readonly RecordedOp[], memory: Memory): void {
       );
     } else if (op === 'maskedConv2d' && fields.pixels === 0) {
       const sizes = numbers('n', 'h', 'w', 'c', 'k', 'rows', 'columns', 'above', 'left');
-      const shape = { ...sizes, groups: number('channelGroups'), ownRow: ownRows[number('ownRow')]! };
+      const shape = {
+        ...sizes,
+        groups: number('channelGroups'),
+        pairs: number('pairs') === 1,
+        ownRow: ownRows[number('ownRow')]!,
+      };
       const weight = values(weightOf.get(tensor('packed'))!);
       const add = optional('add');
       const y = convForward(
@@ -49,6 +55,8 @@ export function runInFloat64(ops: readonly RecordedOp[], memory: Memory): void {
         tensor('y'),
         y.map((value, i) => Math.max(value + (add?.[i] ?? 0), least)),
       );
+    } else if (op === 'gatedActivation' && fields.pixels === 0) {
+      memory.set(tensor('y'), gateForward(values(tensor('x'))));
     } else if (op === 'softmaxCrossEntropy') {
       const { n, h, w, c, channels, levels } = numbers('n', 'h', 'w', 'c', 'channels', 'levels');
       const shape = { n, h, w, c, k: channels * levels, groups: channels, size: 1, mask: 'B' as const };

@@ -6,6 +6,7 @@ import { testDevice } from '../helpers/models.js';
 import type { OpRow } from '../helpers/op-row.js';
 import { testOp } from '../helpers/test-op.js';
 import { accumulateRow, binariseRow, quantiseRow, randomUniformRow, zeroRow } from './rows/elements.js';
+import { gatedActivationBackwardRow, gatedActivationRow } from './rows/gated-activation.js';
 import { nextFrontRow, sampleFrontRow, softmaxCrossEntropyRow } from './rows/head.js';
 import { maskedConv2dRow, packRow } from './rows/masked-conv2d.js';
 import { backwardInputRow, backwardWeightRow } from './rows/masked-conv2d-gradients.js';
@@ -20,6 +21,8 @@ const rows: readonly OpRow[] = [
   backwardInputRow,
   backwardWeightRow,
   accumulateRow,
+  gatedActivationRow,
+  gatedActivationBackwardRow,
   softmaxCrossEntropyRow,
   gradientNormRow,
   adamRow,

@@ -25,6 +25,8 @@ export interface ConvSizes {
   readonly c: number;
   readonly k: number;
   readonly groups: number;
+  /** Whether output channels 2i and 2i + 1 share the group of channel i of k / 2. Default false. */
+  readonly pairs?: boolean;
 }
 
 export type ConvShape = ConvSizes & (SquareShape | WindowShape);
@@ -49,7 +51,9 @@ export function maskOf(shape: ConvShape, o: number, c: number, r: number, s: num
   if (ownRow === 'none' || ownRow === 'all') return ownRow === 'all' ? 1 : 0;
   if (s !== left) return s < left ? 1 : 0;
   const from = groupOf(c, shape.c, shape.groups);
-  const to = groupOf(o, shape.k, shape.groups);
+  const to = shape.pairs
+    ? groupOf(Math.floor(o / 2), shape.k / 2, shape.groups)
+    : groupOf(o, shape.k, shape.groups);
   if (from === to) return ownRow === 'centre' ? 1 : 0;
   return from < to ? 1 : 0;
 }

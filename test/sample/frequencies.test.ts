@@ -32,7 +32,12 @@ describe('frequencies', () => {
   it.each([
     { height: 2, width: 2, options: { channels: 1, hiddenChannels: 8, layers: 3, levels: 3, kernelSize: 3 } },
     { height: 1, width: 2, options: { channels: 3, hiddenChannels: 9, layers: 3, levels: 2, kernelSize: 3 } },
-  ])('of all images are their probabilities: %o', async ({ height, width, options }) => {
+    {
+      height: 2,
+      width: 2,
+      options: { architecture: 'gated', channels: 1, hiddenChannels: 8, layers: 3, levels: 3 },
+    },
+  ] as const)('of all images are their probabilities: %o', async ({ height, width, options }) => {
     const { channels, levels } = options;
     const model = await randomModel(device(), options, 10, 1.5);
     const values = height * width * channels;

@@ -17,12 +17,20 @@ import { drawLevel } from '../oracle/network.js';
 const device = testDevice();
 const library = { buildSampler, passesOf, frontSteps };
 const grey = { channels: 1, hiddenChannels: 12, layers: 4, levels: 8, kernelSize: 5 };
+const gated = {
+  architecture: 'gated',
+  channels: 3,
+  hiddenChannels: 10,
+  layers: 3,
+  levels: 4,
+  firstKernelSize: 5,
+} as const;
 const rgb = { channels: 3, hiddenChannels: 10, layers: 4, levels: 4, kernelSize: 3 };
 
 describe('logits of the sampler', () => {
-  it('are those of the direct forward pass, bit for bit, 14 networks', async () => {
+  it('are those of the direct forward pass, bit for bit, 28 networks', async () => {
     await withSeed(81, async (random, at) => {
-      for (let index = 0; index < 14; index += 1) {
+      for (let index = 0; index < 28; index += 1) {
         const channels = random.pick([1, 1, 3]);
         const options = {
           channels,
@@ -30,8 +38,13 @@ describe('logits of the sampler', () => {
           layers: random.int(2, 6),
           levels: random.pick([2, 5, 16, 256]),
           kernelSize: random.pick([1, 3, 5, 7]),
+          ...(index % 2 === 1 && {
+            architecture: 'gated' as const,
+            firstKernelSize: random.pick([3, 5, 7]),
+            headChannels: channels + random.int(0, 20),
+          }),
         };
-        const [count, height, width] = [random.int(1, 5), random.int(1, 11), random.int(1, 11)];
+        const [count, height, width] = [random.int(1, 5), random.int(1, 11), random.int(1, 16)];
         at(`case ${index}: ${JSON.stringify({ ...options, count, height, width })}`);
         const model = await randomModel(device(), options, index, 1.5);
         const given = {
@@ -66,8 +79,8 @@ it('a network is recorded for the first images of a size, and not again for late
 });
 
 describe('an image depends on seed and index alone', () => {
-  it('not on count, batch or first index', async () => {
-    const model = await randomModel(device(), grey, 1, 1.5);
+  it.each([grey, gated])('not on count, batch or first index: %o', async (options) => {
+    const model = await randomModel(device(), options, 1, 1.5);
     // More images than one batch of the sampler has.
     const size = { height: 40, width: 24, seed: 7 };
     const all = await model.sample({ ...size, count: 30 });
@@ -87,7 +100,7 @@ describe('an image depends on seed and index alone', () => {
     await model.dispose();
   });
 
-  it.each([grey, rgb])('not on threads: %o', async (options) => {
+  it.each([grey, rgb, gated])('not on threads: %o', async (options) => {
     const drawn = [];
     for (const threads of [1, 2, 3]) {
       const own = await openDevice({ backend: 'cpu', threads });

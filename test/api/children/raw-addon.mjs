@@ -112,7 +112,7 @@ bad.arenas = [
 ];
 
 // Per function: its arguments' kinds, valid values of them, and bad values that only this function has.
-const filter = () => Int32Array.of(1, 8, 3, 3, 1, 1, 1, 1, 1, 0);
+const filter = () => Int32Array.of(1, 8, 3, 3, 1, 1, 1, 1, 1, 0, 0);
 const none = () => new Int32Array(0);
 const table = {
   openDevice: {

@@ -34,21 +34,25 @@ function randomWindow(random: TestRandom): Window {
 /** Draws small images, and a filter with fewer or more channels than a vector has. */
 export function randomShape(random: TestRandom): Shape {
   const groups = random.pick([1, 1, 3]);
+  const pairs = random.int(0, 3) === 0;
+  const outputs = groups + random.int(0, 18);
   return {
     n: random.int(1, 3),
     h: random.int(1, 6),
     w: random.int(1, 6),
     c: groups + random.int(0, 18),
-    k: groups + random.int(0, 18),
+    k: pairs ? 2 * Math.max(groups, Math.ceil(outputs / 2)) : outputs,
     groups,
+    pairs,
     ...randomWindow(random),
   };
 }
 
 /** Returns the filter of a shape as src describes it. */
 export const filterOf = (shape: Shape, bias = true): NamedFilter => {
-  const { c, k, groups, rows, columns, above, left, ownRow } = shape;
-  return { name: 'conv', c, k, window: { rows, columns, above, left, ownRow }, channelGroups: groups, bias };
+  const { c, k, groups, pairs = false, rows, columns, above, left, ownRow } = shape;
+  const window = { rows, columns, above, left, ownRow };
+  return { name: 'conv', c, k, window, channelGroups: groups, pairs, bias };
 };
 
 /** Draws a tensor of normal values. */
