@@ -126,15 +126,16 @@ void launch_region(const GatedActivation& op, const Launch& launch) {
   const int first = all ? 0 : group_begin(op.region.group, op.c, op.channel_groups),
             end = all ? op.c : group_begin(op.region.group + 1, op.c, op.channel_groups);
   const Pixels pixels(op.region, op.n, op.h, op.w, op.position);
-  const auto launch_kernel = [&](auto* kernel) {
-    LAUNCH(kernel, static_cast<unsigned>(blocks_of(pixels.most(), kThreads / 32)), kThreads, 0, launch.stream)
+  const auto launch_kernel = [&]<int gates>() {
+    LAUNCH((gate_region<T, gates, Pixels>), static_cast<unsigned>(blocks_of(pixels.most(), kThreads / 32)),
+           kThreads, 0, launch.stream)
     (static_cast<const T*>(op.x), static_cast<T*>(op.y), pixels, op.c, first, end);
   };
   const bool whole_vectors = (op.c | first | end) % kVectorGates<T> == 0;
   if (whole_vectors)
-    launch_kernel(gate_region<T, kVectorGates<T>, Pixels>);
+    launch_kernel.template operator()<kVectorGates<T>>();
   else
-    launch_kernel(gate_region<T, 1, Pixels>);
+    launch_kernel.template operator()<1>();
 }
 
 }  // namespace
