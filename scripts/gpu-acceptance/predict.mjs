@@ -88,7 +88,7 @@ export function predictSampling(options, gpu = h100) {
   /** Returns the time of the device and that of JavaScript afterwards. */
   const runTime = (images) => {
     const fronts = sampledFronts({ ...size, batch: images }, gpu);
-    const { config, passes, drawing, blocks } = fronts;
+    const { config, passes, beginning, drawing, blocks } = fronts;
     const { pad } = passes.front;
     const canvas = images * (pad + height) * (width + 2 * pad) * elementBytes;
     const values = images * height * width * config.channels;
@@ -96,7 +96,7 @@ export function predictSampling(options, gpu = h100) {
     const counter = kernelTime(nextFront(), gpu).seconds;
     return {
       fronts,
-      device: cleared + drawing + blocks * (gpu.graphLaunch + counter),
+      device: cleared + beginning + drawing + blocks * (gpu.graphLaunch + counter),
       // 256 levels are bytes already, and are copied.
       javascript: config.levels === 256 ? values / gpu.hostMemoryRate : values * gpu.javascriptPerValue,
     };

@@ -8,7 +8,7 @@ import { PackList } from '../../dist/program/pack-list.js';
 import { Recorder } from '../../dist/program/recorder.js';
 import { describeTensor } from '../../dist/program/tensor.js';
 import { imagesPerBatch } from '../../dist/sample/front-sampler.js';
-import { canvasOf, passesOf, recordFront } from '../../dist/sample/passes.js';
+import { canvasOf, passesOf, recordFirstRow, recordFront } from '../../dist/sample/passes.js';
 
 /** Most pixels of a batch of the sampler, and of a forward pass (src/device/device.ts). */
 export const pixelsPerSampledBatch = 4096 * 28 * 28;
@@ -61,13 +61,17 @@ export function imagesPerSampledBatch({ model: options, height, width }) {
   return imagesPerBatch(modelOf(options), height, width);
 }
 
-/** Records one front of the sampler. Returns its ops, the passes that they belong to and the model's configuration. */
+/**
+ * Records one front of the sampler. Returns its ops, those of the first row that a batch begins with, the passes that they
+ * belong to and the model's configuration.
+ */
 export function recordedFront({ model: options, batch, height, width }) {
   const model = modelOf(options);
   const { config } = model;
   const passes = passesOf(model, width);
   const canvas = canvasOf(model, passes, { n: batch, h: height, w: width });
-  const r = new Recorder(device, { parameters: model.raw.byName, packs: new PackList() });
+  const recorder = () => new Recorder(device, { parameters: model.raw.byName, packs: new PackList() });
+  const [r, begin] = [recorder(), recorder()];
   const size = [batch, height, width, config.channels];
   const operands = {
     uniforms: r.tensor('uniforms', size),
@@ -78,5 +82,6 @@ export function recordedFront({ model: options, batch, height, width }) {
     logits: null,
   };
   recordFront(r, model, passes, canvas, 0, operands);
-  return { config, passes, ops: r.ops };
+  recordFirstRow(begin, model, passes, canvas);
+  return { config, passes, ops: r.ops, firstRow: begin.ops };
 }

@@ -15,12 +15,13 @@ const rowRegion = 2;
 /** Returns what drawing `batch` images takes on the device, front by front. Times are in seconds. */
 export function sampledFronts(shape, gpu) {
   const { height, width, batch } = shape;
-  const { config, passes, ops } = recordedFront(shape);
+  const { config, passes, ops, firstRow } = recordedFront(shape);
   const { front } = passes;
   const steps = frontSteps(front, height, width);
 
-  /** Counts the pixels of one image that an op computes at position t. */
-  const pixelsAt = ({ fields }, t) => {
+  /** Counts the pixels of one image that an op computes at a position. An op may be some fronts ahead of it. */
+  const pixelsAt = ({ fields }, position) => {
+    const t = position + fields.ahead;
     if (fields.pixels !== rowRegion) return frontRows(front, height, width, t);
     return t % front.slope === 0 && t / front.slope < height ? width : 0;
   };
@@ -36,19 +37,21 @@ export function sampledFronts(shape, gpu) {
   const secondsAt = (t) => {
     const pixels = ops.map((op) => pixelsAt(op, t));
     const key = pixels.join();
-    if (!known.has(key)) {
-      const working = ops.reduce((sum, op, i) => sum + secondsOf(op, pixels[i]), 0);
-      known.set(key, working + ops.length * gpu.nodeGap);
-    }
+    if (!known.has(key)) known.set(key, secondsOfAll(ops, pixels));
     return known.get(key);
   };
+  const secondsOfAll = (all, pixels) =>
+    all.reduce((sum, op, i) => sum + secondsOf(op, pixels[i]), 0) + all.length * gpu.nodeGap;
   const lastLayer = ops.findLast(({ op }) => op === 'maskedConv2d');
   return {
     config,
     passes,
     steps,
-    opsPerFront: ops.length,
     blocks: Math.ceil(steps / Math.min(steps, Math.ceil(mostBlockOps / ops.length))),
+    beginning: secondsOfAll(
+      firstRow,
+      firstRow.map((op) => pixelsAt(op, 0)),
+    ),
     drawing: Array.from({ length: steps }, (_, t) => secondsAt(t)).reduce((sum, seconds) => sum + seconds, 0),
     lastLayer: secondsOf(lastLayer, mostPixels(lastLayer)),
   };

@@ -1,7 +1,9 @@
-// Tests that a training step launches the kernels that the cost model predicts, as the emulated GPU logs them.
+// Tests that training steps and sampling launch the kernels that the cost model predicts, as the emulated GPU logs
+// them.
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { frontSteps } from '../../src/program/front.js';
 import { runChild } from '../helpers/child.js';
 import { emulatedLibrary, realGpu } from '../helpers/cuda.js';
 import { skipAloud } from '../helpers/skip.js';
@@ -10,12 +12,13 @@ import { temporaryFolder } from '../helpers/temporary-folder.js';
 const folder = fileURLToPath(new URL('../../scripts/gpu-acceptance/', import.meta.url));
 const temporary = temporaryFolder('predict-launches');
 const { trainingOps } = await import(`${folder}training-kernels.mjs`);
+const { recordedFront } = await import(`${folder}recorded-programs.mjs`);
 const { h100 } = await import(`${folder}gpu-model.mjs`);
 
 const [batch, side] = [2, 5];
 
-/** The kernels that one training step launches, by name, without their template arguments. */
-async function launched(model: object): Promise<Map<string, number>> {
+/** How often a training step and drawing an image launch each kernel; names are without template arguments. */
+async function launched(model: object): Promise<Record<'training' | 'sampling', Map<string, number>>> {
   const log = path.join(temporary, 'launches');
   const { stdout, stderr, code } = await runChild('cuda/children/launches.mjs', {
     args: [JSON.stringify(model), String(batch), String(side)],
@@ -25,7 +28,8 @@ async function launched(model: object): Promise<Map<string, number>> {
   expect([code, stderr]).toEqual([0, '']);
   // The convolution with an addend is a kernel beside that without.
   const nameOf = (logged: string) => logged.replace(/^\(+|<.*|\)+$/g, '').replace(/_and_add$/, '');
-  return counts(JSON.parse(stdout).map(nameOf));
+  const { training, sampling } = JSON.parse(stdout) as Record<string, string[]>;
+  return { training: counts(training!.map(nameOf)), sampling: counts(sampling!.map(nameOf)) };
 }
 
 function counts(names: readonly string[]): Map<string, number> {
@@ -53,18 +57,36 @@ function predicted(model: object): Map<string, number> {
   return counts(rows.map((row) => kernelOf.find(([pattern]) => pattern.test(row))?.[1] ?? row));
 }
 
+/** The kernels of ops that draw an image. Each front launches every op once, and a batch begins with those of row 0. */
+function predictedOfSampling(model: object): Map<string, number> {
+  const { ops, firstRow, passes } = recordedFront({ model, batch: 1, height: side, width: side });
+  const kernels: Record<string, string> = {
+    maskedConv2d: 'convolve',
+    gatedActivation: 'gate_region',
+    sampleFront: 'sample_front_kernel',
+  };
+  const namesOf = (recorded: { op: string }[]) => recorded.map(({ op }) => kernels[op] ?? op);
+  const fronts = Array.from({ length: frontSteps(passes.front, side, side) }, () => namesOf(ops));
+  return counts([...fronts.flat(), ...namesOf(firstRow)]);
+}
+
 const total = (all: ReadonlyMap<string, number>) => [...all.values()].reduce((sum, count) => sum + count, 0);
 
 const reason = realGpu ? 'a real GPU does not tell what was launched' : undefined;
-describe.skipIf(skipAloud('launches of a training step', reason))('a training step', () => {
+describe.skipIf(skipAloud('launches of programs', reason))('a training step and a sampler', () => {
   it.each([
     { hiddenChannels: 8, layers: 3, levels: 4, kernelSize: 3 },
     { architecture: 'gated', hiddenChannels: 8, layers: 3, levels: 4 },
     { architecture: 'gated', channels: 3, hiddenChannels: 9, layers: 2, levels: 2, headChannels: 5 },
-  ])('of %o launches what is predicted', async (model) => {
-    const [real, expected] = [await launched(model), predicted(model)];
+    // Whole rows are computed first where the network sees more than half of the width.
+    { architecture: 'gated', hiddenChannels: 8, layers: 2, levels: 2, kernelSize: 3, firstKernelSize: 3 },
+  ])('of %o launch what is predicted', async (model) => {
+    const { training, sampling } = await launched(model);
+    const expected = predicted(model);
     for (const [, kernel] of kernelOf)
-      expect([kernel, real.get(kernel)]).toEqual([kernel, expected.get(kernel)]);
-    expect(total(real)).toBe(total(expected));
+      expect([kernel, training.get(kernel)]).toEqual([kernel, expected.get(kernel)]);
+    expect(total(training)).toBe(total(expected));
+    for (const [kernel, count] of predictedOfSampling(model))
+      expect([kernel, sampling.get(kernel)]).toEqual([kernel, count]);
   });
 });

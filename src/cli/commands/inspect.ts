@@ -45,7 +45,10 @@ export const inspectCommand: Command<typeof schema> = {
     const rows = [
       ['file', `${file}, ${thousands(bytes.length)} bytes, ${tensors.size} tensors`],
       ['checksum', checksum === 'ok' ? 'SHA-256 matches' : 'none in the file'],
-      ['model', config === undefined ? `none: ${found.reason}` : settings({ architecture: 'plain', ...config })],
+      [
+        'model',
+        config === undefined ? `none: ${found.reason}` : settings({ architecture: 'plain', ...config }),
+      ],
       ...notes.map((note, i) => [i === 0 ? 'notes' : '', note]),
       ...(imageSize ? [['images', `${imageSize.height}x${imageSize.width}`]] : []),
       ...(parameters ? [['parameters', countText(parameters)]] : []),

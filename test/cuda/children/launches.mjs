@@ -1,4 +1,4 @@
-// Runs one training step in bf16, op by op, and prints the kernels that it launched as JSON.
+// Runs one training step and draws one image in bf16, op by op, and prints the kernels that each launched as JSON.
 // Usage: node launches.mjs MODEL BATCH SIDE   PIXELCNN_EMULATOR_LOG says where the emulator writes the launches
 import { readFileSync, writeFileSync } from 'node:fs';
 import { openDevice, PixelCNN } from '../../../dist/index.js';
@@ -9,12 +9,19 @@ const [options, batch, side] = process.argv.slice(2).map((text) => JSON.parse(te
 const log = process.env.PIXELCNN_EMULATOR_LOG;
 const device = await openDevice({ backend: 'cuda', precision: 'bf16' });
 const model = await PixelCNN.create(device, options);
-const size = { height: side, width: side, dynamic: false, algorithm: 'auto' };
-const step = await TrainingStep.create(model.internals(), size);
+const size = { height: side, width: side };
+const step = await TrainingStep.create(model.internals(), { ...size, dynamic: false, algorithm: 'auto' });
 const bytes = new Uint8Array(batch * side * side * model.config.channels);
-const run = () => step.run({ bytes, count: batch }, trainSchema.parse({}));
-await run();
-writeFileSync(log, '');
-await run();
-process.stdout.write(JSON.stringify(readFileSync(log, 'utf8').trim().split('\n')));
+
+/** Returns what the second of two runs launches: the first one compiles and packs. */
+async function launchesOf(run) {
+  await run();
+  writeFileSync(log, '');
+  await run();
+  return readFileSync(log, 'utf8').trim().split('\n');
+}
+
+const training = await launchesOf(() => step.run({ bytes, count: batch }, trainSchema.parse({})));
+const sampling = await launchesOf(() => model.sample({ count: 1, ...size, seed: 1 }));
+process.stdout.write(JSON.stringify({ training, sampling }));
 await device.dispose();
