@@ -28,14 +28,14 @@ export async function quality({ preset: name = 'mnist', seconds, out, emulated, 
   const given = emulated
     ? {
         preset: {
-          model: tinyNetworks[preset.model.architecture ?? 'plain'],
+          model: tinyModelOf(preset),
           training: preset.training,
           validation: 0.25,
         },
         images: waves(40, 5, 5, 1, 1),
         test: waves(8, 5, 5, 1, 2),
         batch: 4,
-        minutes: 2 / 60,
+        minutes: 4 / 60,
       }
     : {
         preset,
@@ -49,6 +49,12 @@ export async function quality({ preset: name = 'mnist', seconds, out, emulated, 
   const { nats, bitsPerDim } = test;
   say({ quality: folder, preset: name, nats, bitsPerDim, weights, steps, epochs, imagesPerSecond, stopped });
   if (!Number.isFinite(nats)) say({ failure: `the test images have ${nats} nats` });
+}
+
+/** Returns a tiny network of the preset's architecture, with no more levels than the preset's protocol allows. */
+function tinyModelOf({ model }) {
+  const tiny = tinyNetworks[model.architecture ?? 'plain'];
+  return { ...tiny, levels: Math.min(tiny.levels, model.levels) };
 }
 
 /** Trains a preset. It imports the package late, so that --help and usage errors work before that is unpacked. */
