@@ -22,10 +22,10 @@ bool prefers_winograd(const FilterShape& shape, int least) {
 // These limits were measured: with fewer channels the transforms cost more than the products that they
 // save.
 bool uses_winograd(const FilterShape& shape) {
-  return prefers_winograd(shape, shape.window.rows == 3 ? 48 : 16);
+  return prefers_winograd(shape, shape.window.columns == 3 ? 48 : 16);
 }
 bool gradient_uses_winograd(const FilterShape& shape) {
-  return prefers_winograd(shape, shape.window.rows == 3 ? 96 : shape.window.rows == 5 ? 24 : 16);
+  return prefers_winograd(shape, shape.window.columns == 3 ? 96 : shape.window.columns == 5 ? 24 : 16);
 }
 
 // Returns the rows of a strip, a part of an image that is copied with its zero padding. They are so few that

@@ -48,20 +48,62 @@ __attribute__((always_inline)) inline const float* add_tap(Vector (&sum)[kPixels
   return weight;
 }
 
+// Applies `body(sum, offset of its lanes in a pixel-strided tensor, lanes)` to every sum of a block.
+template <int kPixels, int kVectors, class Body>
+__attribute__((always_inline)) inline void for_each_sum(Vector (&sum)[kPixels][kVectors],
+                                                        const BlockOutput& out, const Body& body) {
+  PIXELCNN_UNROLL for (int p = 0; p < kPixels; ++p) {
+    PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) {
+      body(sum[p][v], p * out.stride + v * kLanes, out.channels - v * kLanes);
+    }
+  }
+}
+
+// Finishes and stores the sums of a block. With kFull, the panel has no padding lanes.
+template <int kPixels, int kVectors, bool kFull>
+__attribute__((always_inline)) inline void finish_block(Vector (&sum)[kPixels][kVectors],
+                                                        const BlockOutput& out) {
+  const auto read = [](const float* from, int lanes) __attribute__((always_inline)) {
+    return kFull ? load(from) : load_partial(from, lanes);
+  };
+  // Adding 0 turns -0 into +0, so skipping a tap at the border and multiplying a padding zero give the same
+  // bits.
+  for_each_sum(sum, out, [](Vector& s, ptrdiff_t, int) __attribute__((always_inline)) { s += splat(0.0f); });
+  if (out.add) {
+    for_each_sum(sum, out, [&](Vector& s, ptrdiff_t at, int lanes) __attribute__((always_inline)) {
+      s += read(out.add + at, lanes);
+    });
+  }
+  if (out.relu) {
+    for_each_sum(sum, out, [](Vector& s, ptrdiff_t, int) __attribute__((always_inline)) {
+      s = s < Vector{} ? Vector{} : s;
+    });
+  }
+  if (out.relu_output) {
+    for_each_sum(sum, out, [&](Vector& s, ptrdiff_t at, int lanes) __attribute__((always_inline)) {
+      s = read(out.relu_output + at, lanes) <= Vector{} ? Vector{} : s;
+    });
+  }
+  for_each_sum(sum, out, [&](Vector& s, ptrdiff_t at, int lanes) __attribute__((always_inline)) {
+    kFull ? store(out.y + at, s) : store_partial(out.y + at, s, lanes);
+  });
+}
+
 template <int kPixels, int kVectors>
-__attribute__((always_inline)) inline void store_block(const Vector (&sum)[kPixels][kVectors],
+__attribute__((always_inline)) inline void store_block(Vector (&sum)[kPixels][kVectors],
                                                        const BlockOutput& out) {
-  PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) {
-    const int lanes = out.channels - v * kLanes;
-    PIXELCNN_UNROLL for (int p = 0; p < kPixels; ++p) {
-      // Adding 0 turns -0 into +0, so skipping a tap at the border and multiplying a padding zero give the
-      // same bits.
-      Vector r = sum[p][v] + splat(0.0f);
-      if (out.add) r += load_partial(out.add + p * out.stride + v * kLanes, lanes);
-      if (out.relu) r = r < Vector{} ? Vector{} : r;
-      if (out.relu_output)
-        r = load_partial(out.relu_output + p * out.stride + v * kLanes, lanes) <= Vector{} ? Vector{} : r;
-      store_partial(out.y + p * out.stride + v * kLanes, r, lanes);
+  out.channels >= kVectors * kLanes ? finish_block<kPixels, kVectors, true>(sum, out)
+                                    : finish_block<kPixels, kVectors, false>(sum, out);
+}
+
+// Asks for the cache lines that store_block will need, which arrive while the products are computed.
+template <int kPixels, int kVectors>
+__attribute__((always_inline)) inline void prefetch_block(const BlockOutput& out) {
+  constexpr int kLine = 64 / sizeof(float);
+  for (int p = 0; p < kPixels; ++p) {
+    for (int c = 0; c < kVectors * kLanes; c += kLine) {
+      __builtin_prefetch(out.y + p * out.stride + c, 1);
+      if (out.add) __builtin_prefetch(out.add + p * out.stride + c);
     }
   }
 }
@@ -71,6 +113,7 @@ __attribute__((always_inline)) inline void store_block(const Vector (&sum)[kPixe
 template <int kPixels, int kVectors>
 __attribute__((noinline)) void convolve_block(const float* x, ptrdiff_t stride, const Tap* taps,
                                               int tap_count, const float* weight, const BlockOutput& out) {
+  prefetch_block<kPixels, kVectors>(out);
   Vector sum[kPixels][kVectors];
   PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) {
     const Vector bias = out.bias ? load_partial(out.bias + v * kLanes, out.channels - v * kLanes) : Vector{};

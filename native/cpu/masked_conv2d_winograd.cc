@@ -18,7 +18,8 @@ void pack(const FilterPack& filter, Context& context) {
   const bool forward = filter.direction == Direction::kForward;
   const int inputs = forward ? shape.c : shape.k, outputs = forward ? shape.k : shape.c;
   const WinogradWeights<Tiles> weights(static_cast<float*>(filter.packed), inputs, outputs);
-  constexpr int kChannels = 8, kWindow = Tiles::kKernel * Tiles::kKernel;
+  constexpr int kChannels = 8;
+  const int window = shape.window.weights();
 
   context.pool.run(divide_up(inputs, kChannels), [&](int64_t task, int) {
     const int begin = static_cast<int>(task) * kChannels, end = smaller(begin + kChannels, inputs);
@@ -29,9 +30,9 @@ void pack(const FilterPack& filter, Context& context) {
         alignas(64) float lanes[Tiles::kTaps][kLanes] = {};
         for (int lane = 0; lane < smaller(kLanes, outputs - column); ++lane) {
           const int k = forward ? column + lane : input, c = forward ? input : column + lane;
-          const float* from = filter.weight + (int64_t{k} * shape.c + c) * kWindow;
+          const float* from = filter.weight + (int64_t{k} * shape.c + c) * window;
           for (int tap = 0; tap < Tiles::kTaps - 1; ++tap) lanes[tap][lane] = from[tap];
-          if (sees_centre(shape, k, c)) lanes[Tiles::kTaps - 1][lane] = from[Tiles::kTaps - 1];
+          if (!Tiles::kHasCentre || sees_centre(shape, k, c)) lanes[Tiles::kTaps - 1][lane] = from[Tiles::kTaps - 1];
         }
         Vector taps[Tiles::kTaps];
         for (int tap = 0; tap < Tiles::kTaps; ++tap) taps[tap] = load(lanes[tap]);
@@ -77,7 +78,7 @@ void multiply_planes(const WinogradStrip<Tiles>& scratch, const WinogradWeights<
             scratch.output_upper.data + plane * scratch.output_upper.stride + row * row_out + column);
       }
     }
-    for (int plane = 0; plane < Tiles::Horizontal::n; ++plane) {
+    for (int plane = 0; plane < Tiles::kCentreWeights; ++plane) {
       for (int pixel_row = 0; pixel_row < Tiles::kRows; ++pixel_row) {
         const int at = pixel_row * Tiles::Horizontal::n + plane;
         for (int row = 0; row < rows; ++row) {
@@ -153,7 +154,7 @@ void convolve(const Convolution& conv, Context& context) {
 
 int64_t winograd_packed_bytes(const FilterShape& shape, Direction direction) {
   const bool forward = direction == Direction::kForward;
-  return with_winograd(shape.window.rows, [&](auto tiles) {
+  return with_winograd(shape.window, [&](auto tiles) {
     const WinogradWeights<decltype(tiles)> weights(nullptr, forward ? shape.c : shape.k,
                                                    forward ? shape.k : shape.c);
     return weights.floats() * int64_t{sizeof(float)};
@@ -161,12 +162,12 @@ int64_t winograd_packed_bytes(const FilterShape& shape, Direction direction) {
 }
 
 void winograd_pack(const FilterPack& filter, Context& context) {
-  with_winograd(filter.shape.window.rows, [&](auto tiles) { pack<decltype(tiles)>(filter, context); });
+  with_winograd(filter.shape.window, [&](auto tiles) { pack<decltype(tiles)>(filter, context); });
 }
 
 int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, int threads) {
   const bool forward = direction == Direction::kForward;
-  return with_winograd(shape.window.rows, [&](auto tiles) {
+  return with_winograd(shape.window, [&](auto tiles) {
     const WinogradStrip<decltype(tiles)> strip(nullptr, shape, forward ? shape.c : shape.k,
                                                forward ? shape.k : shape.c);
     return threads * strip.floats * int64_t{sizeof(float)};
@@ -174,7 +175,7 @@ int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, 
 }
 
 void winograd_convolve(const Convolution& conv, Context& context) {
-  with_winograd(conv.shape.window.rows, [&](auto tiles) { convolve<decltype(tiles)>(conv, context); });
+  with_winograd(conv.shape.window, [&](auto tiles) { convolve<decltype(tiles)>(conv, context); });
 }
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

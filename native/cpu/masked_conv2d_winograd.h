@@ -5,9 +5,16 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
+// Whether this is the upper half of an odd square, with the whole row of the output pixel.
+constexpr bool is_upper_half(const Window& window) {
+  return window.own_row == OwnRow::kAll && window.columns % 2 == 1 && window.left == window.columns / 2 &&
+         window.above == window.left && window.rows == window.above + 1;
+}
+
 // Whether Winograd supports this window. The functions below require that it does.
 constexpr bool has_winograd(const Window& window) {
-  return window.is_masked_square() && (window.rows == 3 || window.rows == 5 || window.rows == 7);
+  return (window.is_masked_square() || is_upper_half(window)) &&
+         (window.columns == 3 || window.columns == 5 || window.columns == 7);
 }
 
 int64_t winograd_packed_bytes(const FilterShape& shape, Direction direction);

@@ -11,13 +11,13 @@ namespace {
 
 constexpr int kTileWidth = kBlockVectors * kLanes;
 
-// Adds one plane's products over the batch to its sums. Tasks 0 to H::n - 1 are the planes of the centre
-// row, which take longer; the other tasks are chunks of the upper planes.
+// Adds one plane's products over the batch to its sums. The first kCentreWeights tasks are the planes of the
+// centre row, which take longer; the other tasks are chunks of the upper planes.
 template <class Tiles>
 void multiply_gradient(const WinogradBatch<Tiles>& s, int c, int rows, int task, bool first) {
-  const bool centre = task < Tiles::Horizontal::n;
-  const int chunk = (task - Tiles::Horizontal::n) % Tiles::kChunks,
-            plane = (task - Tiles::Horizontal::n) / Tiles::kChunks;
+  const bool centre = task < Tiles::kCentreWeights;
+  const int chunk = (task - Tiles::kCentreWeights) % Tiles::kChunks,
+            plane = (task - Tiles::kCentreWeights) / Tiles::kChunks;
   float* sums = centre ? s.sum_centre.data + task * s.sum_centre.stride
                        : s.sum_upper.data + plane * s.sum_upper.stride + int64_t{chunk} * c * s.columns_y;
   if (first) std::memset(sums, 0, sizeof(float) * c * s.columns_y);
@@ -57,7 +57,7 @@ void multiply_gradient(const WinogradBatch<Tiles>& s, int c, int rows, int task,
 template <class Tiles>
 void write_gradient(const MaskedConv2dBackwardWeight& op, const WinogradBatch<Tiles>& s, int c, int k) {
   const MaskedConv2dShape& shape = op.shape;
-  constexpr int kWindow = Tiles::kKernel * Tiles::kKernel;
+  const int window = shape.window.weights();
   const int panel = k / kTileWidth * kTileWidth, width = smaller(kTileWidth, s.columns_y - panel);
   const int64_t at = int64_t{panel} * shape.c + int64_t{c} * width + k - panel;
   Vector taps[Tiles::kTaps];
@@ -67,9 +67,10 @@ void write_gradient(const MaskedConv2dBackwardWeight& op, const WinogradBatch<Ti
   };
   Tiles::transform_weight_gradient(products, taps);
   for (int lane = 0; lane < smaller(kLanes, shape.k - k); ++lane) {
-    float* out = op.grad_weight + (int64_t{k + lane} * shape.c + c) * kWindow;
+    float* out = op.grad_weight + (int64_t{k + lane} * shape.c + c) * window;
     for (int tap = 0; tap < Tiles::kTaps; ++tap) out[tap] = taps[tap][lane];
-    for (int tap = Tiles::kTaps - !sees_centre(shape, k + lane, c); tap < kWindow; ++tap) out[tap] = 0;
+    const bool last_is_live = !Tiles::kHasCentre || sees_centre(shape, k + lane, c);
+    for (int tap = Tiles::kTaps - !last_is_live; tap < window; ++tap) out[tap] = 0;
   }
 }
 
@@ -79,7 +80,7 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
   const WinogradBatch<Tiles> scratch(reinterpret_cast<float*>(context.workspace), shape);
   const int per_image = Tiles::tile_rows(shape.h);
   const int64_t all_rows = int64_t{shape.n} * per_image, pixels = int64_t{shape.h} * shape.w;
-  constexpr int kProducts = Tiles::Horizontal::n + Tiles::kUpperPlanes * Tiles::kChunks;
+  constexpr int kProducts = Tiles::kCentreWeights + Tiles::kUpperPlanes * Tiles::kChunks;
   std::memset(scratch.bias.data, 0, sizeof(float) * scratch.columns_y);
 
   // Batches run one after the other. In a batch the tasks are first rows of tiles and then planes, so only
@@ -129,13 +130,13 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
 }  // namespace
 
 int64_t winograd_gradient_workspace(const MaskedConv2dShape& shape) {
-  return with_winograd(shape.window.rows, [&](auto tiles) {
+  return with_winograd(shape.window, [&](auto tiles) {
     return WinogradBatch<decltype(tiles)>(nullptr, shape).floats * int64_t{sizeof(float)};
   });
 }
 
 void winograd_gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
-  with_winograd(op.shape.window.rows, [&](auto tiles) { gradient<decltype(tiles)>(op, context); });
+  with_winograd(op.shape.window, [&](auto tiles) { gradient<decltype(tiles)>(op, context); });
 }
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

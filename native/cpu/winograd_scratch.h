@@ -29,7 +29,7 @@ class WinogradWeights {
       : inputs_(inputs), columns_(static_cast<int>(round_up(outputs, kLanes))) {
     PlaneAllocator allocator(data);
     upper_ = allocator.planes(Tiles::kUpperPlanes, int64_t{Tiles::kChunks} * inputs * columns_);
-    centre_ = allocator.planes(Tiles::Horizontal::n, int64_t{inputs} * columns_);
+    centre_ = allocator.planes(Tiles::kCentreWeights, int64_t{inputs} * columns_);
     floats_ = allocator.floats();
   }
   int64_t floats() const { return floats_; }
@@ -48,11 +48,11 @@ class WinogradWeights {
   int64_t floats_;
 };
 
-// Holds one thread's transformed inputs and products for a strip of about four pixel rows, so few that
-// they stay in its cache.
+// Holds one thread's transformed inputs and products for a strip of a few pixel rows, so few that they stay
+// in its cache. Without a centre row they are fewer, so a strip is longer, and reads the weights less often.
 template <class Tiles>
 struct WinogradStrip {
-  static constexpr int kTileRows = larger(1, 4 / Tiles::kRows);
+  static constexpr int kTileRows = larger(1, (Tiles::kHasCentre ? 4 : 8) / Tiles::kRows);
   int columns_in, columns_out, tiles, tiles_upper;
   Planes input_upper, input_centre, output_upper, output_centre;
   int64_t floats;
@@ -95,7 +95,7 @@ struct WinogradBatch {
     y_upper = allocator.planes(Tiles::kUpperPlanes, int64_t{rows} * tiles * columns_y);
     y_centre = allocator.planes(Tiles::kCentrePlanes, int64_t{rows} * tiles * columns_y);
     sum_upper = allocator.planes(Tiles::kUpperPlanes, int64_t{Tiles::kChunks} * shape.c * columns_y);
-    sum_centre = allocator.planes(Tiles::Horizontal::n, int64_t{shape.c} * columns_y);
+    sum_centre = allocator.planes(Tiles::kCentreWeights, int64_t{shape.c} * columns_y);
     bias_rows = allocator.planes(rows, columns_y);
     bias = allocator.planes(1, columns_y);
     floats = allocator.floats();

@@ -1,9 +1,10 @@
 // Transforms tiles of pixels into planes of products and back, and masked weights likewise.
 //
-// The rows above the centre are a filter of Vertical::r x kernel taps, which runs as kChunks filters of
-// Horizontal::r columns side by side. Because Horizontal::m == Horizontal::r, chunk i of tile j reads the
-// transformed input of tile j + i. The centre row is one horizontal filter. The backward direction is
-// mirrored: rows below the centre, taps in reverse order.
+// The upper rows are a filter of Vertical::r x kernel taps, which runs as kChunks filters of Horizontal::r
+// columns side by side. Because Horizontal::m == Horizontal::r, chunk i of tile j reads the transformed
+// input of tile j + i. In a masked square the upper rows are those above the centre, and the centre row is
+// one more filter, which is horizontal. A window over the rows above has its own row among the upper rows
+// and no centre row. The backward direction is mirrored: rows below, taps in reverse order.
 #pragma once
 #include "../ops.h"
 #include "simd.h"
@@ -45,16 +46,19 @@ constexpr int64_t plane_stride(int64_t floats) {
   return (lines + (lines % 2 == 0)) * 16;
 }
 
-template <class V, class H, int kKernelSize, int kChunkCount>
+template <class V, class H, int kKernelSize, int kChunkCount, bool kCentreRow = true>
 struct WinogradTiles {
   using Vertical = V;
   using Horizontal = H;
   static constexpr int kKernel = kKernelSize, kChunks = kChunkCount, kRadius = kKernel / 2;
+  static constexpr bool kHasCentre = kCentreRow;
   static constexpr int kRows = V::m, kColumns = H::m;  // outputs of a tile
-  static constexpr int kUpperPlanes = V::n * H::n;     // the rows above the centre
-  static constexpr int kCentrePlanes = V::m * H::n;    // the centre row, for each row of the tile
-  static constexpr int kTaps = kKernel * kRadius + kRadius + 1;
-  static_assert(V::r == kRadius && H::r * kChunks >= kKernel && H::r >= kRadius + 1);
+  static constexpr int kUpperRows = kRadius + !kHasCentre;
+  static constexpr int kUpperPlanes = V::n * H::n;
+  static constexpr int kCentreWeights = kHasCentre ? H::n : 0;        // planes of the centre row's weights
+  static constexpr int kCentrePlanes = kHasCentre ? V::m * H::n : 0;  // the centre row, for each row of a tile
+  static constexpr int kTaps = kKernel * kUpperRows + (kHasCentre ? kRadius + 1 : 0);
+  static_assert(V::r == kUpperRows && H::r * kChunks >= kKernel && H::r >= kRadius + 1);
   static_assert(kChunks == 1 || H::m == H::r);
 
   static int tiles_across(int w) { return static_cast<int>(divide_up(w, kColumns)); }
@@ -66,7 +70,7 @@ struct WinogradTiles {
                               Planes upper, Planes centre) {
     const bool forward = direction == Direction::kForward;
     const int padded = static_cast<int>(round_up(image.channels, kLanes)), top = tile_row * kRows;
-    const int y = top + (forward ? -kRadius : 1);
+    const int y = top + (forward ? -kRadius : kHasCentre ? 1 : 0);
     for (int tile = 0; tile < tiles + kChunks - 1; ++tile) {
       const int x = tile * kColumns - kRadius;
       for (int c = 0; c < padded; c += kLanes) {
@@ -78,7 +82,7 @@ struct WinogradTiles {
         }
       }
     }
-    for (int row = 0; row < kRows; ++row) {
+    for (int row = 0; kHasCentre && row < kRows; ++row) {
       for (int tile = 0; tile < tiles; ++tile) {
         const int x = tile * kColumns - (forward ? kRadius : 0);
         for (int c = 0; c < padded; c += kLanes) {
@@ -103,7 +107,8 @@ struct WinogradTiles {
       PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i) in[i] = load(upper.data + (i * H::n + q) * upper.stride);
       multiply<V::AT>(in, rows);
       PIXELCNN_UNROLL for (int r = 0; r < kRows; ++r) {
-        columns[r][q] = rows[r] + load(centre.data + (r * H::n + q) * centre.stride);
+        columns[r][q] = rows[r];
+        if constexpr (kHasCentre) columns[r][q] += load(centre.data + (r * H::n + q) * centre.stride);
       }
     }
     PIXELCNN_UNROLL for (int r = 0; r < kRows; ++r) multiply<H::AT>(columns[r], out[r], bias);
@@ -127,8 +132,8 @@ struct WinogradTiles {
   }
 
   // Transforms the weights of one input channel and a vector of output channels; taps[t] are their live
-  // taps. store(chunk, plane, value) receives the transformed rows above the centre (chunk < kChunks,
-  // plane < kUpperPlanes) and the centre row (chunk kChunks, plane < H::n).
+  // taps. store(chunk, plane, value) receives the transformed upper rows (chunk < kChunks, plane <
+  // kUpperPlanes) and the centre row (chunk kChunks, plane < kCentreWeights).
   template <class Store>
   static void transform_weights(const Vector (&taps)[kTaps], Direction direction, const Store& store) {
     const bool forward = direction == Direction::kForward;
@@ -136,10 +141,10 @@ struct WinogradTiles {
       Vector columns[V::n][H::r];
       PIXELCNN_UNROLL for (int b = 0; b < H::r; ++b) {
         const int column = chunk * H::r + b;
-        Vector in[kRadius] = {}, out[V::n];
-        for (int a = 0; a < kRadius && column < kKernel; ++a) {
-          in[a] =
-              forward ? taps[a * kKernel + column] : taps[(kRadius - 1 - a) * kKernel + kKernel - 1 - column];
+        Vector in[kUpperRows] = {}, out[V::n];
+        for (int a = 0; a < kUpperRows && column < kKernel; ++a) {
+          in[a] = forward ? taps[a * kKernel + column]
+                          : taps[(kUpperRows - 1 - a) * kKernel + kKernel - 1 - column];
         }
         multiply<V::G>(in, out);
         PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i) columns[i][b] = out[i];
@@ -150,10 +155,12 @@ struct WinogradTiles {
         PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) store(chunk, i * H::n + q, out[q]);
       }
     }
-    Vector in[H::r] = {}, out[H::n];
-    for (int b = 0; b <= kRadius; ++b) in[b] = taps[kRadius * kKernel + (forward ? b : kRadius - b)];
-    multiply<H::G>(in, out);
-    PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) store(kChunks, q, out[q]);
+    if constexpr (kHasCentre) {
+      Vector in[H::r] = {}, out[H::n];
+      for (int b = 0; b <= kRadius; ++b) in[b] = taps[kRadius * kKernel + (forward ? b : kRadius - b)];
+      multiply<H::G>(in, out);
+      PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) store(kChunks, q, out[q]);
+    }
   }
 
   // Applies the transpose of transform_weights: turns products(chunk, plane) into the gradients of the
@@ -169,15 +176,17 @@ struct WinogradTiles {
         PIXELCNN_UNROLL for (int b = 0; b < H::r; ++b) columns[b][i] = out[b];
       }
       for (int b = 0; b < H::r && chunk * H::r + b < kKernel; ++b) {
-        Vector out[kRadius];
+        Vector out[kUpperRows];
         multiply_transposed<V::G>(columns[b], out);
-        for (int a = 0; a < kRadius; ++a) taps[a * kKernel + chunk * H::r + b] = out[a];
+        for (int a = 0; a < kUpperRows; ++a) taps[a * kKernel + chunk * H::r + b] = out[a];
       }
     }
-    Vector in[H::n], out[H::r];
-    PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) in[q] = products(kChunks, q);
-    multiply_transposed<H::G>(in, out);
-    for (int b = 0; b <= kRadius; ++b) taps[kRadius * kKernel + b] = out[b];
+    if constexpr (kHasCentre) {
+      Vector in[H::n], out[H::r];
+      PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) in[q] = products(kChunks, q);
+      multiply_transposed<H::G>(in, out);
+      for (int b = 0; b <= kRadius; ++b) taps[kRadius * kKernel + b] = out[b];
+    }
   }
 
  private:
@@ -214,7 +223,7 @@ struct WinogradTiles {
       PIXELCNN_UNROLL for (int q = 0; q < kColumns; ++q) in[q] = image.read<kInside>(y + r, x + q, c);
       multiply_transposed<H::AT>(in, out);
       PIXELCNN_UNROLL for (int q = 0; q < H::n; ++q) {
-        store(centre.data + (r * H::n + q) * centre.stride, out[q]);
+        if constexpr (kHasCentre) store(centre.data + (r * H::n + q) * centre.stride, out[q]);
         rows[q][r] = out[q];
       }
     }
@@ -227,11 +236,16 @@ struct WinogradTiles {
   }
 };
 
-// Calls body with the WinogradTiles of the kernel size.
+// Calls body with the WinogradTiles of a window that has_winograd() accepts.
 template <class Body>
-inline auto with_winograd(int kernel_size, const Body& body) {
-  if (kernel_size == 7) return body(WinogradTiles<F43, F44, 7, 2>());
-  if (kernel_size == 5) return body(WinogradTiles<F42, F45, 5, 1>());
+inline auto with_winograd(const Window& window, const Body& body) {
+  if (window.own_row == OwnRow::kAll) {
+    if (window.columns == 7) return body(WinogradTiles<F44, F44, 7, 2, false>());
+    if (window.columns == 5) return body(WinogradTiles<F43, F45, 5, 1, false>());
+    return body(WinogradTiles<F22, F43, 3, 1, false>());
+  }
+  if (window.columns == 7) return body(WinogradTiles<F43, F44, 7, 2>());
+  if (window.columns == 5) return body(WinogradTiles<F42, F45, 5, 1>());
   return body(WinogradTiles<F11, F43, 3, 1>());
 }
 

@@ -1,4 +1,4 @@
-// Recognises tensors in a PyTorch state dict that belong to layers which the plain network does not have.
+// Recognises tensors in a PyTorch state dict that belong to layers which our networks do not have.
 import { PixelCnnError } from '../errors.js';
 import type { SafetensorsTensor } from './safetensors.js';
 
@@ -49,6 +49,8 @@ const contents: readonly Content[] = [
   {
     description: 'a Gated PixelCNN (vertical and horizontal stacks, gates)',
     matches: named(/(^|[._\d])(vert(ical)?|horiz?(ontal)?|[vh]_?stack|v_?to_?h|gate[ds]?)([._\d]|$)/i),
+    remedy:
+      'if it has the layers that docs/gated.md lists, give its tensors the names there, and interleave its gates',
   },
   {
     description: 'a PixelCNN++',
@@ -112,9 +114,9 @@ const contents: readonly Content[] = [
   { description: 'a layer norm, a group norm or a PReLU', matches: weightOfRank(1) },
 ];
 
-/** Describes, for error messages, the network that a state dict may hold. */
-export const plainNetwork =
-  "pixelcnn's network is masked convolutions with ReLU between them, and nothing else";
+/** Describes, for error messages, the networks that a state dict may hold. */
+export const readableNetworks =
+  'pixelcnn reads masked convolutions with ReLU between them and nothing else, or its gated network by its names (docs/gated.md)';
 
 /**
  * Creates the error that says what the tensors `names` belong to, or returns undefined if none is recognised.
@@ -127,7 +129,7 @@ export function foreignContent(
   for (const { description, matches, remedy } of contents) {
     const name = names.find((one) => matches(one, tensors.get(one)!));
     if (name === undefined) continue;
-    const message = `${where}: found ${description}: ${name}; ${plainNetwork}`;
+    const message = `${where}: found ${description}: ${name}; ${readableNetworks}`;
     return new PixelCnnError('CKPT_UNKNOWN_TENSOR', message, remedy === undefined ? {} : { remedy });
   }
   return undefined;

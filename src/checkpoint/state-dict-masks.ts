@@ -1,4 +1,4 @@
-// Compares the masks of a PyTorch state dict with those of the plain network.
+// Compares the masks of a PyTorch state dict with those of our network.
 //
 // A file states its masks in buffers or by zeros in the weights. PyTorch computes with weight * mask. If a
 // mask of the file is stricter than ours, setting the weights that it forbids to 0 gives exactly the model of
@@ -103,15 +103,16 @@ type Tap = readonly [output: number, input: number, row: number, column: number]
 
 function looserMaskError(
   start: string,
-  { window, channelGroups }: Filter,
+  { window, channelGroups, pairs = false }: Filter,
   [o, c, r, s]: Tap,
   remedy?: string,
 ): PixelCnnError {
-  const maskType = window.ownRow === 'left' ? 'A' : 'B';
+  const maskType = window.ownRow === 'left' || window.ownRow === 'none' ? 'A' : 'B';
+  const gates = pairs ? ', outputs 2i and 2i + 1 of a gate in that of channel i of n / 2' : '';
   const order =
     channelGroups === 1
       ? ''
-      : `; with ${channelGroups} image channels, channel i of n is in group floor(i * ${channelGroups} / n), and a group sees ${maskType === 'A' ? 'lower groups' : 'itself and lower groups'}`;
+      : `; with ${channelGroups} image channels, channel i of n is in group floor(i * ${channelGroups} / n)${gates}, and a group sees ${maskType === 'A' ? 'lower groups' : 'itself and lower groups'}`;
   return new PixelCnnError(
     'CKPT_MASK',
     `${start} row ${r}, column ${s} of input channel ${c} for output channel ${o}, which mask ${maskType} forbids here: this is another model${order}`,

@@ -1,33 +1,27 @@
-// Reads the plain network from a PyTorch state dict.
+// Reads a network from a PyTorch state dict.
 //
 // A state dict has no configuration, so the layers are found by the pattern of their names and by their
-// shapes. Notes say what was found and what is assumed.
+// shapes. Notes say what was found and what is assumed. The plain network is read here, the gated one in
+// gated-state-dict.ts.
 import { check, PixelCnnError } from '../errors.js';
 import { networkOf } from '../models/architectures.js';
 import { checkParameters } from '../models/check-parameters.js';
 import { checkExpected, type PixelCnnConfig, type PixelCnnOptions } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
-import { parseConfig } from '../models/parse-config.js';
 import type { Weights } from '../models/weights.js';
 import type { Declaration } from '../ops/declarations.js';
-import { foreignContent, namesAverage, plainNetwork } from './foreign-tensors.js';
+import { foreignContent, namesAverage } from './foreign-tensors.js';
+import {
+  type FoundNetwork,
+  layersNote,
+  levelsOf,
+  parseDerivedConfig,
+  pixelsNote,
+  type Tensors,
+} from './found-network.js';
+import { gatedPrefix, readGatedNetwork } from './gated-state-dict.js';
 import { float32Of, type SafetensorsTensor } from './safetensors.js';
 import { applyFileMasks, type MaskBuffer } from './state-dict-masks.js';
-
-type Tensors = ReadonlyMap<string, SafetensorsTensor>;
-
-/** A network that was found in a file, with its weights. */
-interface FoundNetwork {
-  readonly config: PixelCnnConfig;
-  /** The parameters under the names that pixelcnn gives them. */
-  readonly parameters: NamedArrays;
-  /** The names of the layers in the file, e.g. `module.net.0`. */
-  readonly layerNames: readonly string[];
-  /** The parameters under their names in the file. */
-  readonly declarations: readonly Declaration[];
-  /** Sentences about what was found and what is assumed. */
-  readonly notes: readonly string[];
-}
 
 /** The network of a state dict, with the moving average of its weights if the file has both. */
 export interface StateDict extends FoundNetwork {
@@ -52,9 +46,9 @@ const averagePrefix = 'ema.';
 const averageCount = /^(.*\.)?n_averaged$/;
 
 /**
- * Reads the network in a state dict, and its moving average if the same names also appear under `ema.`. The
- * layers are the weights of rank 4 whose names are PREFIX + number + SUFFIX, in the order of the numbers.
- * Each may have a bias and a mask buffer. Any other tensor is refused by name. The weights count as a moving
+ * Reads the network in a state dict, and its moving average if the same names also appear under `ema.`. A
+ * gated network is recognised by its names. Otherwise the layers are the weights of rank 4 whose names are
+ * PREFIX + number + SUFFIX, in the order of the numbers. Each may have a bias and a mask buffer. Any other tensor is refused by name. The weights count as a moving
  * average if their prefix says so (`ema_model.`) or if the counter of an AveragedModel is next to them.
  * @throws PixelCnnError CKPT_CONFIG if the shapes contradict `expected`, or if there are two moving averages.
  */
@@ -124,6 +118,12 @@ function renamed(declared: readonly Declaration[], layers: readonly Layer[]): De
 }
 
 function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string): FoundNetwork {
+  const prefix = gatedPrefix(tensors.keys());
+  if (prefix !== undefined) return readGatedNetwork(tensors, prefix, expected, where);
+  return readPlainNetwork(tensors, expected, where);
+}
+
+function readPlainNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string): FoundNetwork {
   const { layers, prefix } = findLayers(tensors, where);
   const config = configOf(layers, where);
   checkExpected(config, expected, 'shapes', where);
@@ -143,6 +143,7 @@ function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string)
   const maskNotes = applyFileMasks(masked, where);
   checkParameters(declarations, values, where);
   const layerNames = layers.map(({ name }) => name);
+  const weights = layers.map(({ weight }) => weight);
   const parameters: NamedArrays = new Map(
     declared.map(({ name }, i) => [name, values.get(declarations[i]!.name)!]),
   );
@@ -151,7 +152,11 @@ function readNetwork(tensors: Tensors, expected: PixelCnnOptions, where: string)
     parameters,
     layerNames,
     declarations,
-    notes: [`a PyTorch state dict: ${layersNote(layers, prefix)}`, assumptionsNote(config), ...maskNotes],
+    notes: [
+      `a PyTorch state dict: ${layersNote(layerNames, prefix, weights, layers[0]!.bias !== undefined)}`,
+      `assumed: ReLU after every layer but the last and nothing else between them; ${pixelsNote(config)}`,
+      ...maskNotes,
+    ],
   };
 }
 
@@ -249,37 +254,6 @@ function configOf(layers: readonly Layer[], where: string): PixelCnnConfig {
       return `${where}: tensor '${name}.bias' must be [${k}], got [${bias?.shape.join(', ')}]`;
     });
   }
-  const outputs = last.weight.shape[0]!;
-  if (outputs === channels) {
-    const message = `${where}: '${last.name}.weight' gives one output for each of ${channels} image channels (a sigmoid or a mean), and pixelcnn needs a logit for each of at least 2 levels`;
-    const remedy =
-      'for a sigmoid of one channel, levels 0 and 1 have the logits 0 and that output: put a row of zeros before the last weight, and a 0 before its bias';
-    throw new PixelCnnError('CKPT_SHAPE', message, { remedy });
-  }
-  check(channels > 0 && outputs % channels === 0, 'CKPT_SHAPE', () => {
-    return `${where}: '${last.name}.weight' gives ${outputs} outputs, which are not a number of levels for each of ${channels} image channels`;
-  });
-  const config = { channels, hiddenChannels, layers: layers.length, levels: outputs / channels, kernelSize };
-  try {
-    return parseConfig(where, config);
-  } catch (cause) {
-    const { message } = cause as Error;
-    throw new PixelCnnError('CKPT_CONFIG', `${message}; ${plainNetwork}`, { cause });
-  }
-}
-
-function layersNote(layers: readonly Layer[], prefix: string): string {
-  const [first, last] = [layers[0]!.name, layers.at(-1)!.name];
-  const types = [...new Set(layers.map(({ weight }) => weight.dtype))].filter((dtype) => dtype !== 'F32');
-  return [
-    `${layers.length} layers, '${first}' to '${last}' (${prefix === '' ? 'no prefix' : `prefix '${prefix}'`})`,
-    ...(layers[0]!.bias === undefined ? ['without biases'] : []),
-    ...(types.length > 0 ? [`read from ${types.join(' and ')} as float32`] : []),
-  ].join(', ');
-}
-
-/** Returns a note about what names and shapes do not show and is therefore assumed. */
-function assumptionsNote({ channels }: PixelCnnConfig): string {
-  const order = channels > 1 ? `; output c * levels + v is the logit of level v of channel c` : '';
-  return `assumed: ReLU after every layer but the last and nothing else between them; pixels enter as level / (levels - 1), from 0 to 1${order}`;
+  const levels = levelsOf(last.name, last.weight.shape[0]!, channels, where);
+  return parseDerivedConfig({ channels, hiddenChannels, layers: layers.length, levels, kernelSize }, where);
 }

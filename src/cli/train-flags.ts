@@ -36,6 +36,15 @@ export const modelOptions = {
     'gated only: channels before the logits (default: the hidden channels)',
   ),
 };
+const modelFlags = z.strictObject(modelOptions);
+type ModelFlags = z.output<typeof modelFlags>;
+
+/** Returns the options of the model among those of a command. */
+export function modelOptionsOf<Options extends ModelFlags>(options: Options): ModelFlags {
+  const given = Object.keys(modelOptions).map((name) => [name, options[name as keyof ModelFlags]]);
+  return Object.fromEntries(given) as ModelFlags;
+}
+
 export const runOptions = {
   preset: z
     .enum(Object.keys(presets) as [keyof typeof presets])

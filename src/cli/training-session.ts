@@ -16,7 +16,7 @@ import { Session } from './session.js';
 import { StopRequest } from './stop-request.js';
 import { Terminal, thousands } from './terminal.js';
 import { evaluateTest, readTestImages } from './test-evaluation.js';
-import type { TrainFlags } from './train-flags.js';
+import { modelOptionsOf, type TrainFlags } from './train-flags.js';
 
 /**
  * Trains as the options say and returns the exit code. All images are read and checked before the run begins. A
@@ -47,17 +47,11 @@ export async function runTraining(options: TrainFlags, reword: (text: string) =>
   }
   const device = await openNamedDevice(options, terminal);
   try {
-    const { architecture, hiddenChannels, layers, levels, kernelSize, seed } = options;
+    const { architecture, layers, levels } = options;
     const model = await PixelCNN.create(device, {
-      architecture,
+      ...modelOptionsOf(options),
       channels: images.channels,
-      hiddenChannels,
-      layers,
-      levels,
-      kernelSize,
-      firstKernelSize: options.firstKernelSize,
-      headChannels: options.headChannels,
-      seed,
+      seed: options.seed,
     });
     // Images that do not fit are refused now rather than after hours of training.
     if (test !== undefined)
@@ -79,7 +73,7 @@ export async function runTraining(options: TrainFlags, reword: (text: string) =>
     const { batchSize, learningRate, schedule, protocol } = options;
     const rate = `learning rate ${learningRate} ${schedule}`;
     terminal.note(
-      `training: ${lengthOf(options)}, batches of ${batchSize}, ${rate}, protocol ${protocol}, seed ${seed}`,
+      `training: ${lengthOf(options)}, batches of ${batchSize}, ${rate}, protocol ${protocol}, seed ${options.seed}`,
       'dim',
     );
     terminal.note(`run: ${path}`);

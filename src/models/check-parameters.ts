@@ -15,13 +15,31 @@ export function checkParameters(
   where: string,
   prefix = '',
 ): void {
-  const declared = new Map(Array.from(declarations, (declaration) => [declaration.name, declaration]));
+  const declared = [...declarations];
+  checkShapes(declared, values, where, prefix);
+  for (const { name, filter } of declared) {
+    const { data } = values.get(name)!;
+    if (filter !== null) applyMask(data, filter);
+    check(isFinite32(data), 'CKPT_NONFINITE', () => {
+      return `${where}: tensor '${prefix}${name}' has values that are not finite`;
+    });
+  }
+}
+
+/** Checks that `values` are the declared parameters and have the right shapes, and leaves the values as they are. */
+export function checkShapes(
+  declarations: readonly Declaration[],
+  values: NamedArrays,
+  where: string,
+  prefix = '',
+): void {
+  const names = new Set(declarations.map(({ name }) => name));
   for (const name of values.keys()) {
-    check(declared.has(name), 'CKPT_UNKNOWN_TENSOR', () => {
+    check(names.has(name), 'CKPT_UNKNOWN_TENSOR', () => {
       return `${where}: tensor '${prefix}${name}' is not part of the model`;
     });
   }
-  for (const { name, shape, filter } of declared.values()) {
+  for (const { name, shape } of declarations) {
     const value = values.get(name);
     check(
       value !== undefined,
@@ -30,10 +48,6 @@ export function checkParameters(
     );
     check(shapeText(value.shape) === shapeText(shape), 'CKPT_SHAPE', () => {
       return `${where}: tensor '${prefix}${name}' must be ${shapeText(shape)}, got ${shapeText(value.shape)}`;
-    });
-    if (filter !== null) applyMask(value.data, filter);
-    check(isFinite32(value.data), 'CKPT_NONFINITE', () => {
-      return `${where}: tensor '${prefix}${name}' has values that are not finite`;
     });
   }
 }

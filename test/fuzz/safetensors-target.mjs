@@ -26,6 +26,8 @@ const words = [
   '"0.weight"',
   '"ema.net.0.weight"',
   '"n_averaged"',
+  '"layers.0.link.weight"',
+  '"layers.1.vertical.mask"',
   '"module.',
   '"pixelcnn.version"',
   '"pixelcnn.config"',
@@ -94,6 +96,18 @@ const foreign = parseConfig('fuzz', { hiddenChannels: 2, layers: 3, levels: 2, k
 const foreignParameters = await initialParameters(networkOf(foreign).parameters, 2);
 const bytesOfFloats = (data) =>
   new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength));
+/** Makes the state dict of a gated network, whose names are those of our files. */
+function gatedStateDict(prefix) {
+  const tensors = [...networkOf(gated).parameters].map(({ name, shape }) => {
+    return [`${prefix}${name}`, { dtype: 'F32', shape, data: bytesOfFloats(gatedParameters.get(name).data) }];
+  });
+  return encodeSafetensors(new Map(tensors), { format: 'pt' });
+}
+
+const gatedSizes = { architecture: 'gated', hiddenChannels: 1, levels: 2 };
+const gated = parseConfig('fuzz', { ...gatedSizes, layers: 2, kernelSize: 1, firstKernelSize: 3 });
+const gatedParameters = await initialParameters(networkOf(gated).parameters, 3);
+
 /** Allows only the positions before the centre, as mask A does. It is stricter than mask B. */
 const mask = (size) => {
   const data = Uint8Array.from({ length: size * size }, (_, at) => Number(at < (size * size - 1) / 2));
@@ -116,6 +130,7 @@ export const safetensorsTarget = {
     }),
     stateDict('module.net.', () => []),
     stateDict('', (size) => [mask(size)]),
+    gatedStateDict(''),
     encodeSafetensors(
       new Map([
         ['a', { dtype: 'F32', shape: [2, 1], data: bytesOf(8) }],
@@ -165,13 +180,14 @@ function runModel(bytes) {
   return outcomeOf(
     () => decodeModel(bytes),
     ({ config, parameters }) => {
-      for (const { name, shape } of networkOf(config).parameters) {
+      const declared = [...networkOf(config).parameters];
+      for (const { name, shape } of declared) {
         const size = shape.reduce((product, side) => product * side, 1);
         require(parameters.get(name).data.length === size, `${name} has another size`);
       }
       for (const [name, { data }] of parameters)
         require(data.every(Number.isFinite), `${name} is not finite`);
-      require(parameters.size === 2 * config.layers, 'it has other tensors than its layers');
+      require(parameters.size === declared.length, 'it has other tensors than its layers');
       return 'model';
     },
   );

@@ -55,16 +55,18 @@ void KernelsTest::convolution(MaskedConv2dShape shape) {
       const bool tiny = !direct && shape.h * shape.w < 16;
       const auto compare = [&](const Buffer<float>& result, const reference::Doubles& expected, double scale,
                                const char* what) {
-        report.check_error(relative_error(result, expected, tiny ? scale : 0), limit, what + name, worst);
+        report.check_error(relative_error(result, expected, scale), limit, what + name, worst);
       };
       Buffer<float> without_bias(shape.weight_count());
       run_op(MaskedConv2dBackwardWeight{x, grad_y, without_bias, nullptr, shape}, threads, "weight " + name);
       report.check(without_bias.same_bits(grad_weight) && without_bias.guards_intact(),
                    "weight gradient without that of the bias " + name);
-      compare(y, y_expected, norm(x) * norm(weight), "forward ");
-      compare(grad_x, grad_x_expected, norm(grad_y) * norm(weight), "backward input ");
-      compare(grad_weight, grad_weight_expected, norm(x) * norm(grad_y), "backward weight ");
-      compare(grad_bias, grad_bias_expected, 0, "backward bias ");
+      compare(y, y_expected, tiny ? norm(x) * norm(weight) : 0, "forward ");
+      compare(grad_x, grad_x_expected, tiny ? norm(grad_y) * norm(weight) : 0, "backward input ");
+      compare(grad_weight, grad_weight_expected, tiny ? norm(x) * norm(grad_y) : 0, "backward weight ");
+      // The sum of a single channel may happen to cancel, so rounding is measured against its terms, whose norm
+      // a sum has on average.
+      compare(grad_bias, grad_bias_expected, shape.k < 4 ? norm(grad_y) : 0, "backward bias ");
       bool zero = true;
       for (int64_t i = 0; i < grad_weight.count(); ++i)
         zero &= weight.data()[i] == weight.data()[i] || grad_weight[i] == 0;

@@ -23,6 +23,7 @@ class KernelsTest {
   void head();
   void sampling();
   void accumulate();
+  void gate();
   void small_ops();
   Report report;
 

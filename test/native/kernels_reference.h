@@ -91,6 +91,23 @@ inline Doubles backward_bias(const MaskedConv2dShape& shape, const float* grad_y
   return grad_bias;
 }
 
+// The gate of (..., C, 2) values, and its gradient.
+struct Gate {
+  Doubles y, grad_x;
+};
+
+inline Gate gate(const float* x, const float* grad_y, int64_t count) {
+  Gate result{Doubles(count), Doubles(2 * count)};
+  for (int64_t i = 0; i < count; ++i) {
+    const double a = x[2 * i], b = x[2 * i + 1], tanh = std::tanh(a), sigmoid = 1 / (1 + std::exp(-b));
+    result.y[i] = tanh * sigmoid;
+    // 1 - tanh^2 and 1 - sigmoid would cancel far from 0.
+    result.grad_x[2 * i] = grad_y[i] * sigmoid / (std::cosh(a) * std::cosh(a));
+    result.grad_x[2 * i + 1] = grad_y[i] * tanh * sigmoid / (1 + std::exp(b));
+  }
+  return result;
+}
+
 struct CrossEntropy {
   Doubles nats, grad_logits;
 };

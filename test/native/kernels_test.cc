@@ -9,9 +9,17 @@
 namespace pixelcnn::test {
 namespace {
 
-// Half of the windows are masked squares; the others have any reach in three directions and masked rows
-// below the pixel.
+// Most windows are masked squares, or those of a gated network: the upper half of a square and the row so
+// far. The others have any reach in three directions and masked rows below the pixel.
 Window random_window(Random& random) {
+  if (random.chance(0.25)) {
+    const int above = random.integer(1, 4);
+    return {above + 1, 2 * above + 1, above, above, random.chance(0.8) ? OwnRow::kAll : OwnRow::kNone};
+  }
+  if (random.chance(0.1)) {
+    const int left = random.integer(1, 3);
+    return {1, left + 1, 0, left, random.chance(0.5) ? OwnRow::kLeft : OwnRow::kCentre};
+  }
   if (random.chance(0.5)) {
     const int size = random.chance(0.1) ? 2 * random.integer(4, 15) + 1 : 2 * random.integer(0, 3) + 1;
     return masked_square(size, random.chance(0.5) ? OwnRow::kLeft : OwnRow::kCentre);
@@ -38,7 +46,8 @@ MaskedConv2dShape random_shape(Random& random) {
     const int c = channels(), k = channels();
     const int groups = random.chance(0.5) ? 1 : random.chance(0.7) ? 3 : random.integer(1, std::min(256, k));
     const int n = random.integer(1, 4), h = side(), w = side();
-    const MaskedConv2dShape shape = {{c, k, window, groups, Algorithm::kDirect}, n, h, w};
+    MaskedConv2dShape shape = {{c, k, window, groups, Algorithm::kDirect}, n, h, w};
+    shape.pairs = k % 2 == 0 && groups <= k / 2 && random.chance(0.3);
     const double products = double(shape.y_count()) * c * window.taps();
     if (products < 6e6) return shape;
   }
@@ -55,6 +64,7 @@ int run_tests(const Kernels& kernels, int shapes, uint64_t seed) {
     test.head();
     test.sampling();
     test.accumulate();
+    test.gate();
   }
   test.small_ops();
   const Report& report = test.report;

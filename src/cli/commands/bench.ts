@@ -1,12 +1,12 @@
 // Defines `pixelcnn bench`, which measures how fast this machine trains and samples.
-import { configSchema, optionNames, optionOf } from '../../models/config.js';
+import { configSchema, optionOf } from '../../models/config.js';
 import { parseConfig } from '../../models/parse-config.js';
 import { z } from '../../options.js';
 import { measureForward, measureSampling, measureTrainingStep, type Timing } from '../bench.js';
 import type { Command } from '../command.js';
 import { deviceOptions, openNamedDevice, outputOptions } from '../common.js';
 import { Terminal, table } from '../terminal.js';
-import { modelOptions } from '../train-flags.js';
+import { modelOptions, modelOptionsOf } from '../train-flags.js';
 
 const side = z.int().min(1).max(4096).default(28);
 const schema = z.strictObject({
@@ -30,7 +30,7 @@ export const benchCommand: Command<typeof schema> = {
     const { batch, seconds, height, width } = options;
     const terminal = new Terminal(options);
     const device = await openNamedDevice(options, terminal);
-    const model = parseConfig('bench', Object.fromEntries(optionNames.map((name) => [name, options[name]])));
+    const model = parseConfig('bench', { ...modelOptionsOf(options), channels: options.channels });
     const shared = { model, seconds, height, width };
     const whole = { ...shared, batch };
     const sizes = [...new Set([1, batch])];
