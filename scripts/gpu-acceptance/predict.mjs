@@ -1,6 +1,7 @@
 // Predicts from shapes how long training steps and sampling take on a GPU, and what limits every kernel.
-// Usage: node scripts/gpu-acceptance/predict.mjs [--batch N …] [--help]
-//   --batch N   batch size of the training steps, as often as wanted. Default: 256 and 1024
+// Usage: node scripts/gpu-acceptance/predict.mjs [--architecture NAME] [--batch N …] [--help]
+//   --architecture NAME   plain or gated: the default network of that architecture. Default: plain
+//   --batch N             batch size of the training steps, as often as wanted. Default: 256 and 1024
 // The numbers are predictions, made without a GPU: a measured time far from its prediction has a reason worth finding.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +9,7 @@ import { parseArgs } from 'node:util';
 import { parseConfig } from '../../dist/models/parse-config.js';
 import { cut, elementBytes, h100, kernelTime } from './gpu-model.mjs';
 import { nextFront } from './kernel-costs.mjs';
+import { networks } from './networks.mjs';
 import { imagesPerSampledBatch } from './recorded-programs.mjs';
 import { sampledFronts } from './sampling-kernels.mjs';
 import { trainingFlops, trainingOps } from './training-kernels.mjs';
@@ -138,10 +140,10 @@ export function withPredictions(rows, gpu = h100) {
 
 // ---- printing
 
-function trainingTable(batch, gpu) {
+function trainingTable(model, batch, gpu) {
   const lines = [];
   for (const convolutions of ['own', 'cudnn']) {
-    const step = predictTrainingStep({ batch, convolutions }, gpu);
+    const step = predictTrainingStep({ model, batch, convolutions }, gpu);
     lines.push(
       '',
       `Training step, batch ${batch}, ${convolutions === 'own' ? 'our own convolutions' : "cuDNN's convolutions"}:`,
@@ -157,7 +159,7 @@ function trainingTable(batch, gpu) {
   return lines;
 }
 
-function samplingTable(gpu) {
+function samplingTable(model, gpu) {
   const columns = ['batch', 'hidden layer', 'front (mean)', 'all images', 'images/s'];
   return [
     '',
@@ -165,7 +167,7 @@ function samplingTable(gpu) {
     columns.map((name) => name.padStart(13)).join(''),
     ...[1, 16, 256, 4096].map((batch) => {
       const { layerMicroseconds, frontMicroseconds, milliseconds, imagesPerSecond } = predictSampling(
-        { batch },
+        { model, batch },
         gpu,
       );
       return [
@@ -182,6 +184,7 @@ function samplingTable(gpu) {
 }
 
 const options = {
+  architecture: { type: 'string', default: 'plain' },
   batch: { type: 'string', multiple: true, default: ['256', '1024'] },
   help: { type: 'boolean' },
 };
@@ -203,14 +206,19 @@ function main() {
     process.stdout.write(`${lines.slice(0, end).join('\n')}\n`);
     return;
   }
+  const model = networks[values.architecture];
+  if (model === undefined)
+    return refuse(
+      `--architecture: expected ${Object.keys(networks).join(' or ')}, got '${values.architecture}'`,
+    );
   const batches = values.batch.map(Number);
   const wrong = batches.findIndex((batch) => !Number.isInteger(batch) || batch < 1 || batch > 2 ** 20);
   if (wrong >= 0)
     return refuse(`--batch: expected a number of images up to 2^20, got '${values.batch[wrong]}'`);
   const lines = [
-    `PREDICTIONS, NOT MEASUREMENTS: the default model, 28x28x1, bf16, on ${h100.name}`,
-    ...batches.flatMap((batch) => trainingTable(batch, h100)),
-    ...samplingTable(h100),
+    `PREDICTIONS, NOT MEASUREMENTS: the default ${values.architecture} model, 28x28x1, bf16, on ${h100.name}`,
+    ...batches.flatMap((batch) => trainingTable(model, batch, h100)),
+    ...samplingTable(model, h100),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
 }
