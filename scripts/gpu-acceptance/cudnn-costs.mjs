@@ -8,10 +8,10 @@ import { blocksOf, elementBytes, vectorElements } from './gpu-model.mjs';
 const sharedLines = 512;
 
 /** Describes a convolution, forward or of the input gradient. Channels of images are padded to a 16-byte vector. */
-export function convolve({ pixels, slots, c, k, reluOutput = false }) {
+export function convolve({ pixels, slots, c, k, reluOutput = false, add = false }) {
   const padded = blocksOf(c, vectorElements) * vectorElements;
   const line = slots * padded * elementBytes;
-  const written = pixels * k * elementBytes * (reluOutput ? 2 : 1);
+  const written = pixels * k * elementBytes * (1 + Number(reluOutput) + Number(add)); // or read beside it
   return {
     l2Bytes: (pixels * blocksOf(k, sharedLines) + k * blocksOf(pixels, sharedLines)) * line + written,
     hbmBytes: pixels * c * elementBytes + written,

@@ -3,7 +3,7 @@
 // Each function describes the launch of a kernel of cuda/ for a shape; gpu-model.mjs turns that into time.
 // product-costs.mjs has the kernels that multiply matrices.
 import { fullTaps } from '../../dist/ops/window.js';
-import { blocksOf, elementBytes } from './gpu-model.mjs';
+import { blocksOf, elementBytes, vectorElements } from './gpu-model.mjs';
 
 /** Sizes that the kernels and their launchers share the work out by, with the names that they have in cuda/. */
 export const sizes = {
@@ -51,15 +51,13 @@ export function pack(layers) {
 }
 
 /** Adds up the parts of a weight gradient, 16 loads at a time, and unpacks the sum. */
-export function unpack({ taps, slots, c, k, kernelSize, parts }) {
-  const window = kernelSize ** 2;
-  const down = Math.min(64, blocksOf(window * c, 4 * flatThreads));
+export function unpack({ taps, slots, c, k, weights, parts }) {
+  const down = Math.min(64, blocksOf(weights * c, 4 * flatThreads));
   const loads = Math.floor(parts / 16) + Math.min(parts % 16, 2);
   return {
     blocks: k * down,
     threads: flatThreads,
-    l2Bytes:
-      parts * slots * c * k * floatBytes + window * c * k * (kernelSize > 1 ? sectorBytes : floatBytes),
+    l2Bytes: parts * slots * c * k * floatBytes + weights * c * k * (weights > 1 ? sectorBytes : floatBytes),
     l2Trips: blocksOf(taps * c, down * flatThreads) * loads,
   };
 }
@@ -100,6 +98,51 @@ export function crossEntropy({ images, rowsPerImage, levels }) {
     threads: kCrossEntropyThreads,
     instructions: passes * 466, // 370 in the loop, the others in five rounds of shuffles for maximum and sum
     hbmBytes: 2 * images * rowsPerImage * levels * elementBytes,
+  };
+}
+
+/** Adds up to three tensors of activations, one vector of 16 bytes per thread. */
+export function accumulate({ count, operands }) {
+  return {
+    blocks: blocksOf(count, vectorElements * flatThreads),
+    threads: flatThreads,
+    hbmBytes: (operands + 1) * count * elementBytes,
+    hbmTrips: 1,
+  };
+}
+
+/** Computes `count` gates: two halves in, one value out. A thread reads the halves of its gates with one access. */
+export function gatedActivation({ count }) {
+  return gates({ count, tensors: 2 + 1, instructions: gateInstructions.forward });
+}
+
+/** Computes the gradients of both halves of `count` gates from these and the gradient of the result. */
+export function gatedActivationBackward({ count }) {
+  return gates({ count, tensors: 2 + 1 + 2, instructions: gateInstructions.backward });
+}
+
+/** Instructions of a thread, counted in the machine code of cuda/gated_activation.cu (sm_90, nvcc 13.0, bf16). */
+const gateInstructions = { forward: 192, backward: 238, region: 160, roundOfRegion: 181 };
+
+function gates({ count, tensors, instructions }) {
+  return {
+    blocks: blocksOf(count, (vectorElements / 2) * flatThreads),
+    threads: flatThreads,
+    instructions,
+    hbmBytes: tensors * count * elementBytes,
+    hbmTrips: 1,
+  };
+}
+
+/** Computes the gates of the pixels of one of the sampler's regions, one warp for each pixel. */
+export function gatedRegion({ pixels, channels }) {
+  const rounds = blocksOf(channels, 32 * (vectorElements / 2));
+  return {
+    blocks: blocksOf(pixels, flatThreads / 32),
+    threads: flatThreads,
+    instructions: gateInstructions.region + rounds * gateInstructions.roundOfRegion,
+    l2Bytes: 3 * pixels * channels * elementBytes,
+    l2Trips: 1 + rounds, // the position first
   };
 }
 

@@ -3,7 +3,8 @@
 // Usage: scripts/gpu-acceptance/run prepare     where npm works: packs what the GPU machine lacks into .gpu-kit/
 //        scripts/gpu-acceptance/run [options]   on the GPU machine
 //   --minutes N      time from the start of the command to its end; parts that do not fit are left out. Default: no limit
-//   --only a,b       these parts alone, in the order of the table; `build` is added where nothing is built yet
+//   --only a,b*      these parts alone, in the order of the table, and those whose name begins so; `build` is added where
+//                    nothing is built yet
 //   --out FILE       report, JSON Lines; a second run appends. Default: scripts/gpu-reports/GPU-DATE.jsonl
 //   --python PATH    the Python with PyTorch, and with cuDNN in a wheel. Default: python3
 //   --emulated       on the emulated GPU, with small sizes: shows that the script works, and its numbers mean nothing
@@ -68,11 +69,13 @@ function budget() {
 
 function chosenParts() {
   const names = options.only?.split(',') ?? parts.map(({ name }) => name);
-  const unknown = names.find((wanted) => !parts.some(({ name }) => name === wanted));
+  const matches = (wanted, name) =>
+    wanted.endsWith('*') ? name.startsWith(wanted.slice(0, -1)) : name === wanted;
+  const unknown = names.find((wanted) => !parts.some(({ name }) => matches(wanted, name)));
   if (unknown !== undefined)
     fail(`unknown part '${unknown}': expected some of ${parts.map(({ name }) => name).join(', ')}`);
   if (!names.includes('build') && !packageIsReady(options)) names.push('build');
-  return parts.filter(({ name }) => names.includes(name));
+  return parts.filter(({ name }) => names.some((wanted) => matches(wanted, name)));
 }
 
 async function accept() {

@@ -14,6 +14,8 @@ function part(name, file, run, times, about, { options = {}, env = {} } = {}) {
 
 const own = { env: ownKernels, options: { kernels: 'own' } };
 const cudnn = { options: { kernels: 'cuDNN' } };
+/** Has a part run the gated network. */
+const gated = ({ env = {}, options = {} }) => ({ env, options: { ...options, architecture: 'gated' } });
 
 export const parts = [
   part('facts', 'facts.mjs', 'facts', [2, 40, 1, 20], 'what the machine has; never fails'),
@@ -112,6 +114,70 @@ export const parts = [
     [8, 60, 1, 30],
     'a second run, and ops one by one instead of graphs, give the same bits',
   ),
+  part(
+    'gated-golden',
+    'golden.mjs',
+    'golden',
+    [3, 60, 1, 60],
+    'a gated network computes, learns and draws what PyTorch computed in float64, in every precision',
+    { env: ownKernels },
+  ),
+  part(
+    'gated-sampling',
+    'sampling.mjs',
+    'sampling',
+    [25, 120, 2, 60],
+    'as `sampling`, with gated networks that draw rows side by side or compute whole rows',
+    gated({ env: ownKernels }),
+  ),
+  part(
+    'gated-training-speed-own',
+    'speed.mjs',
+    'trainingSpeed',
+    [8, 60, 1, 20],
+    'as `training-speed-own`, with the gated network',
+    gated(own),
+  ),
+  part(
+    'gated-sampling-speed-own',
+    'speed.mjs',
+    'samplingSpeed',
+    [10, 60, 1, 20],
+    'as `sampling-speed-own`, with the gated network',
+    gated(own),
+  ),
+  part(
+    'gated-trace-own',
+    'speed.mjs',
+    'trace',
+    [4, 40, 1, 20],
+    'time of every op of a gated step at batch 256, own kernels',
+    gated(own),
+  ),
+  part(
+    'gated-training-speed-cudnn',
+    'speed.mjs',
+    'trainingSpeed',
+    [20, 150, 1, 20],
+    'gated training with cuDNN where it has graphs for a convolution',
+    gated(cudnn),
+  ),
+  part(
+    'gated-pytorch-eager',
+    'pytorch.mjs',
+    'pytorch',
+    [25, 90, 1, 60],
+    'the gated network in PyTorch eager: training at 256 and 1,024, sampling by one forward pass per pixel',
+    gated({ options: { compiled: false, batches: [256, 1024], sampling: [1, 256, 4096] } }),
+  ),
+  part(
+    'gated-training',
+    'training.mjs',
+    'training',
+    [25, 120, 1, 120],
+    'as `training`, with the gated network',
+    gated({}),
+  ),
   ...[
     ['training', 0, 24],
     ['sampling', 420, 8],
@@ -131,6 +197,14 @@ export const parts = [
   part('pytorch-compiled', 'pytorch.mjs', 'pytorch', [45, 120, 1, 60], 'PyTorch compiled: training at 256', {
     options: { compiled: true, batches: [256], sampling: [] },
   }),
+  part(
+    'gated-pytorch-compiled',
+    'pytorch.mjs',
+    'pytorch',
+    [45, 120, 1, 60],
+    'the gated network in PyTorch compiled: training at 256',
+    gated({ options: { compiled: true, batches: [256], sampling: [] } }),
+  ),
   ...['memcheck', 'racecheck', 'synccheck', 'initcheck'].map((tool) =>
     part(
       tool,
@@ -148,7 +222,7 @@ export const parts = [
         'operations.mjs',
         'operations',
         algorithm === 'direct' ? [5, 60, 1, 20] : [15, 90, 1, 20],
-        `convolution ops through the addon against the CPU: ${precision}, ${algorithm}`,
+        `ops of convolutions and gates through the addon against the CPU: ${precision}, ${algorithm}`,
         {
           options: {
             precision,
@@ -165,7 +239,15 @@ export const parts = [
     'quality',
     'quality.mjs',
     'quality',
-    [60, 240, 4, 30],
+    [60, 240, 6, 30],
     'trains MNIST for the time that is left and scores the test images',
+  ),
+  part(
+    'gated-quality',
+    'quality.mjs',
+    'quality',
+    [60, 310, 6, 30],
+    'trains a gated network on binarised MNIST for the time that is left, at most 5 minutes, and scores it',
+    { options: { preset: 'mnist-gated' } },
   ),
 ];

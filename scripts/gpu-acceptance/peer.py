@@ -51,6 +51,76 @@ class PixelCNN(nn.Module):
         return y.unflatten(1, (self.channels, self.levels)).transpose(1, 2)
 
 
+class GatedLayer(nn.Module):
+    """The halves of a gate are the first and the second half of the channels, as PyTorch users write it."""
+
+    def __init__(self, c, p, kernel_size, channel_groups, is_first, is_last):
+        super().__init__()
+        self.reach, self.is_first, self.is_last = kernel_size // 2, is_first, is_last
+        # Mask A of the vertical stack leaves out the pixel's own row.
+        self.vertical = nn.Conv2d(c, 2 * p, (self.reach + (0 if is_first else 1), kernel_size))
+        self.horizontal = GroupedConv2d(c, 2 * p, (1, self.reach + 1), "A" if is_first else "B", channel_groups, 2)
+        self.link = nn.Conv2d(2 * p, 2 * p, 1, bias=False)
+        self.residual = None if is_last else GroupedConv2d(p, p, (1, 1), "B", channel_groups)
+        self.skip = GroupedConv2d(p, p, (1, 1), "B", channel_groups)
+
+    def forward(self, vertical, horizontal, skip):
+        m = self.reach
+        above = self.vertical(F.pad(vertical, (m, m, m, -1 if self.is_first else 0)))
+        gated = gate(self.horizontal(F.pad(horizontal, (m, 0))) + self.link(above))
+        skip = self.skip(gated) + skip
+        if self.is_last:
+            return None, None, skip
+        residual = self.residual(gated)
+        return gate(above), residual if self.is_first else residual + horizontal, skip
+
+
+def gate(x):
+    a, b = x.chunk(2, 1)
+    return torch.tanh(a) * torch.sigmoid(b)
+
+
+class GroupedConv2d(nn.Conv2d):
+    """A convolution whose last tap is the pixel itself, where an output sees the channel groups that the mask shows."""
+
+    def __init__(self, c, k, kernel_size, mask_type, channel_groups, halves=1):
+        super().__init__(c, k, kernel_size)
+        size = k // halves
+        output = (torch.arange(size) * channel_groups // size).repeat(halves)[:, None]
+        inputs = (torch.arange(c) * channel_groups // c)[None]
+        mask = torch.ones_like(self.weight)
+        mask[:, :, -1, -1] = (inputs <= output if mask_type == "B" else inputs < output).float()
+        self.register_buffer("mask", None if bool(mask.all()) else mask)
+
+    def forward(self, x):
+        weight = self.weight if self.mask is None else self.weight * self.mask
+        return F.conv2d(x, weight, self.bias)
+
+
+class GatedPixelCNN(nn.Module):
+    def __init__(self, channels=1, hiddenChannels=64, layers=7, levels=256, kernelSize=3, firstKernelSize=7,
+                 headChannels=None):
+        super().__init__()
+        self.channels, self.levels = channels, levels
+        p, q = hiddenChannels, headChannels or hiddenChannels
+        sizes = [(channels, firstKernelSize)] + [(p, kernelSize)] * (layers - 1)
+        self.layers = nn.ModuleList(
+            GatedLayer(c, p, size, channels, l == 0, l == layers - 1) for l, (c, size) in enumerate(sizes))
+        self.merge = GroupedConv2d(p, q, (1, 1), "B", channels)
+        self.head = GroupedConv2d(q, channels * levels, (1, 1), "B", channels)
+
+    def forward(self, x):  # (N, levels, channels, H, W)
+        vertical, horizontal, skip = x, x, 0
+        for layer in self.layers:
+            vertical, horizontal, skip = layer(vertical, horizontal, skip)
+        y = self.head(torch.relu(self.merge(torch.relu(skip))))
+        return y.unflatten(1, (self.channels, self.levels)).transpose(1, 2)
+
+
+def network_of(architecture="plain", **sizes):
+    return {"plain": PixelCNN, "gated": GatedPixelCNN}[architecture](**sizes)
+
+
 def autocast():
     return torch.autocast(device, dtype=torch.bfloat16)
 
@@ -72,7 +142,7 @@ def median_milliseconds(run, seconds):
 @functools.cache
 def trained_network(compiled, model):
     """Kept between requests: a compiled network takes most of a minute to make."""
-    network = PixelCNN(**dict(model)).to(device).to(memory_format=torch.channels_last)
+    network = network_of(**dict(model)).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
     return network, optimizer, torch.compile(network) if compiled else network
 
@@ -97,7 +167,7 @@ def train(compiled, model, side, batch, seconds):
 
 @torch.no_grad()
 def sample(model, side, batch, pixels):
-    network = PixelCNN(**model).to(device).to(memory_format=torch.channels_last)
+    network = network_of(**model).to(device).to(memory_format=torch.channels_last)
     x = torch.zeros(batch, network.channels, side, side, device=device).to(memory_format=torch.channels_last)
 
     def draw(pixel):

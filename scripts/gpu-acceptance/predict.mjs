@@ -1,15 +1,18 @@
 // Predicts from shapes how long training steps and sampling take on a GPU, and what limits every kernel.
-// Usage: node scripts/gpu-acceptance/predict.mjs [--batch N …] [--help]
-//   --batch N   batch size of the training steps, as often as wanted. Default: 256 and 1024
+// Usage: node scripts/gpu-acceptance/predict.mjs [--architecture NAME] [--batch N …] [--help]
+//   --architecture NAME   plain or gated: the default network of that architecture. Default: plain
+//   --batch N             batch size of the training steps, as often as wanted. Default: 256 and 1024
 // The numbers are predictions, made without a GPU: a measured time far from its prediction has a reason worth finding.
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { frontRows, frontSteps } from '../../dist/program/front.js';
-import { blocksOf, cut, elementBytes, h100, kernelTime } from './gpu-model.mjs';
+import { parseConfig } from '../../dist/models/parse-config.js';
+import { cut, elementBytes, h100, kernelTime } from './gpu-model.mjs';
 import { nextFront } from './kernel-costs.mjs';
-import { convolve, sampleFront } from './product-costs.mjs';
-import { network, trainingFlops, trainingOps } from './training-kernels.mjs';
+import { networks } from './networks.mjs';
+import { imagesPerSampledBatch } from './recorded-programs.mjs';
+import { sampledFronts } from './sampling-kernels.mjs';
+import { trainingFlops, trainingOps } from './training-kernels.mjs';
 
 export { h100 };
 
@@ -40,7 +43,7 @@ export function predictTrainingStep(options, gpu = h100) {
   }));
   const launches = kernels.reduce((sum, row) => sum + row.launches, 0);
   const copies = 4; // images and hyperparameters in, nats and state out
-  const bytes = shape.batch * shape.height * shape.width * network(shape.model).config.channels;
+  const bytes = shape.batch * shape.height * shape.width * parseConfig('predict', shape.model).channels;
   const gaps = (launches + copies) * gpu.nodeGap + bytes / gpu.hostCopyRate;
   kernels.push(
     { name: 'gaps and copies', launches: 0, microseconds: 1e6 * gaps, limit: 'launch', limits: {} },
@@ -62,77 +65,56 @@ export function predictTrainingStep(options, gpu = h100) {
 }
 
 /**
- * Predicts the microseconds on the device of the op that a trace of a training step calls `label`, e.g. `net.2 forward`.
+ * Predicts the microseconds on the device of the op that a trace of a training step calls `label`, e.g. `net.2 forward`;
+ * of all ops of that label, if several have it.
  * A trace measures on the host and waits for every op, which adds 10 to 20 microseconds that the step does not have.
  */
 export function predictOp(label, options = {}, gpu = h100) {
-  const op = trainingOps({ ...defaults, ...options }, gpu).find((each) => each.label === label);
-  if (op === undefined) throw new Error(`a training step of this model has no op '${label}'`);
-  const kernels = op.kernels.reduce((sum, { demand }) => sum + kernelTime(demand, gpu).seconds, 0);
-  return 1e6 * (kernels + (op.kernels.length - 1) * gpu.nodeGap);
+  const ops = trainingOps({ ...defaults, ...options }, gpu).filter((each) => each.label === label);
+  if (ops.length === 0) throw new Error(`a training step of this model has no op '${label}'`);
+  const secondsOf = ({ kernels }) =>
+    kernels.reduce((sum, { demand }) => sum + kernelTime(demand, gpu).seconds, 0) +
+    (kernels.length - 1) * gpu.nodeGap;
+  return 1e6 * ops.reduce((sum, op) => sum + secondsOf(op), 0);
 }
 
 // ---- sampling
 
-/** Most pixels of a batch of the sampler (src/device/device.ts). Its limit of memory allows 4,096 images in bf16. */
-export const pixelsPerSampledBatch = 4096 * 28 * 28;
-
-/** Counts the pixels of one image in each front. */
-function frontsOf(height, width, front) {
-  return Array.from({ length: frontSteps(front, height, width) }, (_, t) =>
-    frontRows(front, height, width, t),
-  );
-}
-
 /**
- * Predicts drawing `batch` images with a sampler that has drawn before, so that all fronts of a run are one graph.
- * `frontMicroseconds` is the mean of all fronts, `layerMicroseconds` the time of a hidden layer in the longest.
+ * Predicts drawing `batch` images with a sampler that has drawn before, so that its graphs exist. `frontMicroseconds` is the
+ * mean of all fronts, `layerMicroseconds` the time of the last convolution before the logits in the longest.
  */
 export function predictSampling(options, gpu = h100) {
   const { model, batch, height, width } = { ...defaults, ...options };
-  const { config, hidden, head } = network(model);
-  const pad = (config.kernelSize - 1) / 2;
-  const fronts = frontsOf(height, width, { pad, slope: pad + 1 });
-  const longest = Math.min(blocksOf(width, pad + 1), height);
-  const layerTime = (layer, images, rows) => {
-    const shape = { ...layer, pixels: images * rows, most: images * longest, front: true };
-    // A front computes the output channels of one image channel.
-    return kernelTime(convolve({ ...shape, k: blocksOf(layer.k, config.channels) }, gpu), gpu).seconds;
-  };
-  const frontTime = (images, rows) => {
-    const layers = hidden.reduce((sum, layer) => sum + layerTime(layer, images, rows), 0);
-    const draw = kernelTime(sampleFront({ pixels: images * rows, c: head.c, levels: config.levels }), gpu);
-    const nodes = config.channels * (hidden.length + 1);
-    return config.channels * (layers + draw.seconds) + nodes * gpu.nodeGap;
-  };
+  const size = { model, height, width };
   /** Returns the time of the device and that of JavaScript afterwards. */
   const runTime = (images) => {
-    const byRows = new Map([...new Set(fronts)].map((rows) => [rows, frontTime(images, rows)]));
+    const fronts = sampledFronts({ ...size, batch: images }, gpu);
+    const { config, passes, beginning, drawing, blocks } = fronts;
+    const { pad } = passes.front;
     const canvas = images * (pad + height) * (width + 2 * pad) * elementBytes;
-    const channels = config.channels + hidden.reduce((sum, { k }) => sum + k, 0);
-    const drawing = fronts.reduce((sum, rows) => sum + byRows.get(rows), 0);
     const values = images * height * width * config.channels;
-    const cleared = kernelTime({ hbmBytes: canvas * channels }, gpu).seconds;
+    const cleared = kernelTime({ hbmBytes: canvas * passes.channels }, gpu).seconds;
     const counter = kernelTime(nextFront(), gpu).seconds;
     return {
-      drawing,
-      device: cleared + gpu.graphLaunch + drawing + counter,
+      fronts,
+      device: cleared + beginning + drawing + blocks * (gpu.graphLaunch + counter),
       // 256 levels are bytes already, and are copied.
       javascript: config.levels === 256 ? values / gpu.hostMemoryRate : values * gpu.javascriptPerValue,
     };
   };
-  const runs = cut(batch, Math.floor(pixelsPerSampledBatch / (height * width))).map(runTime);
+  const runs = cut(batch, imagesPerSampledBatch(size)).map(runTime);
   // The next run is enqueued when the one before has arrived, and before JavaScript handles that.
   const seconds = runs.reduce(
     (sum, { device }, index) => sum + Math.max(gpu.hostTurn + device, runs[index - 1]?.javascript ?? 0),
     runs.at(-1).javascript,
   );
-  const images = Math.min(batch, Math.floor(pixelsPerSampledBatch / (height * width)));
+  const { drawing, steps, lastLayer } = runs[0].fronts;
   return {
     milliseconds: 1e3 * seconds,
     imagesPerSecond: batch / seconds,
-    frontMicroseconds: (1e6 * runs[0].drawing) / fronts.length,
-    layerMicroseconds: 1e6 * layerTime(hidden.at(-1), images, longest),
+    frontMicroseconds: (1e6 * drawing) / steps,
+    layerMicroseconds: 1e6 * lastLayer,
   };
 }
 
@@ -158,10 +140,10 @@ export function withPredictions(rows, gpu = h100) {
 
 // ---- printing
 
-function trainingTable(batch, gpu) {
+function trainingTable(model, batch, gpu) {
   const lines = [];
   for (const convolutions of ['own', 'cudnn']) {
-    const step = predictTrainingStep({ batch, convolutions }, gpu);
+    const step = predictTrainingStep({ model, batch, convolutions }, gpu);
     lines.push(
       '',
       `Training step, batch ${batch}, ${convolutions === 'own' ? 'our own convolutions' : "cuDNN's convolutions"}:`,
@@ -177,7 +159,7 @@ function trainingTable(batch, gpu) {
   return lines;
 }
 
-function samplingTable(gpu) {
+function samplingTable(model, gpu) {
   const columns = ['batch', 'hidden layer', 'front (mean)', 'all images', 'images/s'];
   return [
     '',
@@ -185,7 +167,7 @@ function samplingTable(gpu) {
     columns.map((name) => name.padStart(13)).join(''),
     ...[1, 16, 256, 4096].map((batch) => {
       const { layerMicroseconds, frontMicroseconds, milliseconds, imagesPerSecond } = predictSampling(
-        { batch },
+        { model, batch },
         gpu,
       );
       return [
@@ -202,6 +184,7 @@ function samplingTable(gpu) {
 }
 
 const options = {
+  architecture: { type: 'string', default: 'plain' },
   batch: { type: 'string', multiple: true, default: ['256', '1024'] },
   help: { type: 'boolean' },
 };
@@ -223,14 +206,19 @@ function main() {
     process.stdout.write(`${lines.slice(0, end).join('\n')}\n`);
     return;
   }
+  const model = networks[values.architecture];
+  if (model === undefined)
+    return refuse(
+      `--architecture: expected ${Object.keys(networks).join(' or ')}, got '${values.architecture}'`,
+    );
   const batches = values.batch.map(Number);
   const wrong = batches.findIndex((batch) => !Number.isInteger(batch) || batch < 1 || batch > 2 ** 20);
   if (wrong >= 0)
     return refuse(`--batch: expected a number of images up to 2^20, got '${values.batch[wrong]}'`);
   const lines = [
-    `PREDICTIONS, NOT MEASUREMENTS: the default model, 28x28x1, bf16, on ${h100.name}`,
-    ...batches.flatMap((batch) => trainingTable(batch, h100)),
-    ...samplingTable(h100),
+    `PREDICTIONS, NOT MEASUREMENTS: the default ${values.architecture} model, 28x28x1, bf16, on ${h100.name}`,
+    ...batches.flatMap((batch) => trainingTable(model, batch, h100)),
+    ...samplingTable(model, h100),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
 }

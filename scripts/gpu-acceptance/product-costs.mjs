@@ -70,16 +70,14 @@ function pixelsRead(tileRows, rows, throughL1) {
 }
 
 /** Returns the number of taps in each row of a filter's live window. */
-function rowsOf(taps, kernelSize) {
-  return Array.from({ length: blocksOf(taps, kernelSize) }, (_, row) =>
-    Math.min(kernelSize, taps - row * kernelSize),
-  );
+function rowsOf(taps, columns) {
+  return Array.from({ length: blocksOf(taps, columns) }, (_, row) => Math.min(columns, taps - row * columns));
 }
 
 /**
  * Describes our convolution (cuda/masked_conv2d_convolve.h): rows are pixels, columns outputs, the depth is (tap, channel).
- * The launch is for `most` pixels, of which only `pixels` may exist. With `front` they are the pixels of a front, which are
- * not side by side.
+ * The launch is for `most` pixels, of which only `pixels` may exist. With `front` they are the pixels of one of the sampler's
+ * regions, which are read past L1.
  */
 export function convolve(shape, gpu) {
   const demands = ['LargeTile', 'SmallTile'].map((name) => convolveIn(name, shape, gpu));
@@ -92,11 +90,12 @@ function convolveIn(name, shape, gpu) {
     pixels,
     most = pixels,
     taps,
-    kernelSize,
+    columns,
     c,
     k,
     front = false,
     reluOutput = false,
+    add = false,
     backward = false,
   } = shape;
   const tile = tiles[name];
@@ -110,11 +109,11 @@ function convolveIn(name, shape, gpu) {
     aThroughL1: !front,
   });
   const busy = { ...demand, blocks: down * across }; // blocks without a pixel return at once
-  const rows = rowsOf(taps, kernelSize);
+  const rows = rowsOf(taps, columns);
   const hot = Math.min(residentBlocks(busy, gpu), blocksOf(busy.blocks, gpu.multiprocessors));
   const line = c * elementBytes;
   const fits = !front && hot * (tile.rows + rows[0] - 1) * line <= leftToL1(busy, gpu);
-  const written = pixels * k * elementBytes * (reluOutput ? 2 : 1);
+  const written = pixels * k * elementBytes * (1 + Number(reluOutput) + Number(add)); // or read beside it
   return {
     ...busy,
     l2Bytes:

@@ -3,14 +3,24 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { root } from '../steps.mjs';
-import { tinyModel } from './tiny-model.mjs';
+import { aboutNetwork, networks, tinyNetworks } from './networks.mjs';
 
-export async function pytorch({ compiled, batches, sampling, python, emulated, say }) {
+export async function pytorch({
+  architecture = 'plain',
+  compiled,
+  batches,
+  sampling,
+  python,
+  emulated,
+  say,
+}) {
+  const network = aboutNetwork(architecture);
   const ask = startPeer(python);
   const problem = emulated
-    ? { model: tinyModel, side: 5, seconds: 0.05, matmul: 64, pixels: 3, batches: [1, 2], sampling: [1, 2] }
-    : { model: { channels: 1 }, side: 28, seconds: 0.5, matmul: 8192, pixels: 20, batches, sampling };
-  const { model, side, seconds, pixels } = problem;
+    ? { side: 5, seconds: 0.05, matmul: 64, pixels: 3, batches: [1, 2], sampling: [1, 2] }
+    : { side: 28, seconds: 0.5, matmul: 8192, pixels: 20, batches, sampling };
+  const model = { channels: 1, ...(emulated ? tinyNetworks : networks)[architecture] };
+  const { side, seconds, pixels } = problem;
   const requests = [
     [{ peer: 'versions' }, { op: 'versions' }],
     [
@@ -18,11 +28,11 @@ export async function pytorch({ compiled, batches, sampling, python, emulated, s
       { op: 'matmul', size: problem.matmul },
     ],
     ...problem.batches.map((batch) => [
-      { peer: 'training', compiled, batch },
+      { peer: 'training', ...network, compiled, batch },
       { op: 'train', compiled, model, side, batch, seconds },
     ]),
     ...(compiled ? [] : problem.sampling).map((batch) => [
-      { peer: 'sampling', batch, pixels, ofPixels: side * side },
+      { peer: 'sampling', ...network, batch, pixels, ofPixels: side * side },
       { op: 'sample', model, side, batch, pixels },
     ]),
   ];

@@ -12,37 +12,49 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { fail, root } from '../steps.mjs';
 import { cudaLibrary, machineFacts, partEnvironment } from './machine.mjs';
-import { tinyModel } from './tiny-model.mjs';
+import { tinyNetworks } from './networks.mjs';
 import { waves } from './waves.mjs';
 
 const marginSeconds = 10;
 
 /** Runs the part in the time that it has, and writes its result beside the report. */
-export async function quality({ seconds, out, emulated, say }) {
+export async function quality({ preset: name = 'mnist', seconds, out, emulated, say }) {
   const { openDevice, presets } = await import('../../dist/index.js');
+  const preset = presets[name];
+  if (preset === undefined) throw new Error(`there is no preset '${name}'`);
   const device = await openDevice({ backend: 'cuda' });
   const time = new Date().toISOString().replaceAll(/[-:]|\..*/g, '');
-  const folder = `${out.replace(/\.[^./]*$/, '')}-quality-${time}`;
+  const folder = `${out.replace(/\.[^./]*$/, '')}-quality-${name}-${time}`;
   const given = emulated
     ? {
-        preset: { model: tinyModel, training: presets.mnist.training, validation: 0.25 },
+        preset: {
+          model: tinyModelOf(preset),
+          training: preset.training,
+          validation: 0.25,
+        },
         images: waves(40, 5, 5, 1, 1),
         test: waves(8, 5, 5, 1, 2),
         batch: 4,
-        minutes: 2 / 60,
+        minutes: 4 / 60,
       }
     : {
-        preset: presets.mnist,
-        ...(await presetImages(presets.mnist)),
+        preset,
+        ...(await presetImages(preset)),
         batch: 256,
         minutes: (seconds - marginSeconds) / 60,
       };
-  const result = await train(device, { ...given, folder, about: aboutOf(emulated ? 'tiny' : 'mnist') });
+  const result = await train(device, { ...given, folder, about: aboutOf(emulated ? 'tiny' : name) });
   await device.dispose();
   const { test, steps, epochs, imagesPerSecond, weights, stopped } = result;
   const { nats, bitsPerDim } = test;
-  say({ quality: folder, nats, bitsPerDim, weights, steps, epochs, imagesPerSecond, stopped });
+  say({ quality: folder, preset: name, nats, bitsPerDim, weights, steps, epochs, imagesPerSecond, stopped });
   if (!Number.isFinite(nats)) say({ failure: `the test images have ${nats} nats` });
+}
+
+/** Returns a tiny network of the preset's architecture, with no more levels than the preset's protocol allows. */
+function tinyModelOf({ model }) {
+  const tiny = tinyNetworks[model.architecture ?? 'plain'];
+  return { ...tiny, levels: Math.min(tiny.levels, model.levels) };
 }
 
 /** Trains a preset. It imports the package late, so that --help and usage errors work before that is unpacked. */

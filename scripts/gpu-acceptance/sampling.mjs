@@ -8,17 +8,15 @@ import { frontSteps } from '../../dist/program/front.js';
 import { buildSampler } from '../../dist/sample/front-sampler.js';
 import { passesOf } from '../../dist/sample/passes.js';
 import { drawWithLogits } from '../../test/helpers/draw.mjs';
+import { tinyNetworks } from './networks.mjs';
 import { attempt } from './part.mjs';
-import { tinyModel } from './tiny-model.mjs';
 
 /** One value that falls to the next level changes all that follow it, so the limit is on the share of values. */
 const mostDiffering = 0.05;
 
-export async function sampling({ emulated, say }) {
+export async function sampling({ emulated, architecture = 'plain', say }) {
   const size = emulated ? { count: 2, side: 5 } : { count: 64, side: 28 };
-  const models = emulated
-    ? { tiny: tinyModel }
-    : { default: {}, rgb: { channels: 3, hiddenChannels: 96, layers: 5, levels: 32, kernelSize: 3 } };
+  const models = emulated ? tinyModels(architecture) : realModels(architecture);
   for (const [model, config] of Object.entries(models)) {
     for (const precision of ['bf16', 'f32', 'tf32', 'f16'])
       await attempt(say, { check: 'sampler is forward', model, precision }, () =>
@@ -28,6 +26,22 @@ export async function sampling({ emulated, say }) {
       againstCpu(config, size),
     );
   }
+}
+
+function realModels(architecture) {
+  const rgb = { architecture, channels: 3, hiddenChannels: 96, layers: 5, levels: 32, kernelSize: 3 };
+  const models = { default: { architecture }, rgb };
+  if (architecture === 'plain') return models;
+  // A gated network that sees more than half of the width computes whole rows first, others draw rows side by side.
+  const wholeRows = { architecture, hiddenChannels: 16, layers: 6, levels: 2, kernelSize: 7 };
+  return { ...models, wholeRows };
+}
+
+function tinyModels(architecture) {
+  const tiny = tinyNetworks[architecture];
+  return architecture === 'plain'
+    ? { tiny }
+    : { tiny, sideBySide: { ...tiny, layers: 2, firstKernelSize: 3 } };
 }
 
 /**

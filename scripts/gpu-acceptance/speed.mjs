@@ -1,5 +1,5 @@
-// Runs the parts `sampling-speed-*`, `training-speed-*` and `trace-*`: the default model on 28x28 images in the
-// device's default precision.
+// Runs the parts `sampling-speed-*`, `training-speed-*` and `trace-*`: the default model of an architecture on 28x28
+// images in the device's default precision.
 import { measureSampling, measureTrainingStep } from '../../dist/cli/bench.js';
 import { openDevice, PixelCNN } from '../../dist/index.js';
 import { networkOf } from '../../dist/models/architectures.js';
@@ -8,34 +8,37 @@ import { liveParameters } from '../../dist/ops/declarations.js';
 import { trainSchema } from '../../dist/train/options.js';
 import { TrainingStep } from '../../dist/train/training-step.js';
 import { withoutCudnn } from './info.mjs';
+import { aboutNetwork, networks, tinyNetworks } from './networks.mjs';
 import { attempt } from './part.mjs';
-import { tinyModel } from './tiny-model.mjs';
 import { waves } from './waves.mjs';
 
 /** Chooses model and sizes. The emulated GPU would need minutes for one image of the default model. */
-function problem(emulated, batches) {
+function problem({ emulated, architecture = 'plain' }, batches) {
+  const about = aboutNetwork(architecture);
   return emulated
-    ? { model: tinyModel, side: 5, seconds: 0.05, batches: [1, 2] }
-    : { model: {}, side: 28, seconds: 0.5, batches };
+    ? { about, model: tinyNetworks[architecture], side: 5, seconds: 0.05, batches: [1, 2] }
+    : { about, model: networks[architecture], side: 28, seconds: 0.5, batches };
 }
 
-export async function samplingSpeed({ emulated, say }) {
-  const { batches, ...size } = problem(emulated, [1, 16, 256, 4096]);
+export async function samplingSpeed({ say, ...options }) {
+  const { about, batches, ...size } = problem(options, [1, 16, 256, 4096]);
   await onDevice(say, async (device) => {
     for (const batch of batches)
-      await attempt(say, { sampling: 'speed', batch }, () => measureSampling(device, asked(size, batch)));
+      await attempt(say, { sampling: 'speed', ...about, batch }, () =>
+        measureSampling(device, asked(size, batch)),
+      );
   });
 }
 
-export async function trainingSpeed({ kernels, emulated, say }) {
-  const { batches, ...size } = problem(emulated, [256, 64, 1024]);
+export async function trainingSpeed({ kernels, say, ...options }) {
+  const { about, batches, ...size } = problem(options, [256, 64, 1024]);
   await onDevice(say, async (device) => {
     if (kernels === 'cuDNN' && withoutCudnn(device))
       return say({ leftOut: `our own kernels would do it: ${device.info.cudnn}` });
     const gflopPerImage = (3 * forwardFlops(size.model, size.side)) / 1e9;
     for (const batch of batches) {
       const start = performance.now();
-      await attempt(say, { training: 'speed', kernels, batch }, async () => {
+      await attempt(say, { training: 'speed', ...about, kernels, batch }, async () => {
         const timing = await measureTrainingStep(device, asked(size, batch));
         // The rest of the time is compilation: the search for plans, for each batch size anew.
         return { ...timing, gflopPerImage, allSeconds: (performance.now() - start) / 1000 };
@@ -45,8 +48,8 @@ export async function trainingSpeed({ kernels, emulated, say }) {
 }
 
 /** Traces a training step: one row with the median times over several steps and the non-finite values of every op. */
-export async function trace({ kernels, emulated, say }) {
-  const { model: config, side, batches } = problem(emulated, [256]);
+export async function trace({ kernels, say, ...options }) {
+  const { about, model: config, side, batches } = problem(options, [256]);
   const batch = batches[0];
   await onDevice(say, async (device) => {
     if (kernels === 'cuDNN' && withoutCudnn(device))
@@ -62,7 +65,7 @@ export async function trace({ kernels, emulated, say }) {
     for (let i = 0; i < 5; i += 1) traces.push(await step.trace(images, hyper));
     const ops = traces[0].map(({ label }, op) => [label, median(traces.map((all) => all[op].milliseconds))]);
     const milliseconds = ops.reduce((sum, [, time]) => sum + time, 0);
-    say({ trace: kernels, batch, milliseconds, ops });
+    say({ trace: kernels, ...about, batch, milliseconds, ops });
     const spoiled = traces.flat().find(({ nonFinite }) => nonFinite > 0);
     if (spoiled !== undefined)
       say({ failure: `${spoiled.label} wrote ${spoiled.nonFinite} values that are not finite` });

@@ -3,9 +3,9 @@
 const targets = { eager: 2.5, compiled: 1.7, sampling: 1000 };
 
 /**
- * Returns every measured rate. Training: {kernels, batch, milliseconds, imagesPerSecond, timesEager, timesCompiled,
- * shareOfMatmul}; sampling: {batch, milliseconds, imagesPerSecond, timesOneForwardPerPixel}. What was not measured is
- * undefined.
+ * Returns every measured rate. Training: {architecture, kernels, batch, milliseconds, imagesPerSecond, timesEager,
+ * timesCompiled, shareOfMatmul}; sampling: {architecture, batch, milliseconds, imagesPerSecond, timesOneForwardPerPixel}.
+ * What was not measured is undefined, and so is the architecture of a plain network.
  */
 export function measured({ parts }) {
   const rows = [...parts.values()].flatMap((part) => part.rows);
@@ -17,30 +17,43 @@ export function measured({ parts }) {
   const rated = rows.filter(({ imagesPerSecond }) => imagesPerSecond !== undefined);
   const training = rated
     .filter((row) => row.training === 'speed')
-    .map(({ kernels, batch, milliseconds, imagesPerSecond, gflopPerImage }) => ({
+    .map(({ architecture, kernels, batch, milliseconds, imagesPerSecond, gflopPerImage }) => ({
+      architecture,
       kernels,
       batch,
       milliseconds,
       imagesPerSecond,
-      timesEager: ratio(peerTime({ peer: 'training', compiled: false, batch }), milliseconds),
-      timesCompiled: ratio(peerTime({ peer: 'training', compiled: true, batch }), milliseconds),
+      timesEager: ratio(peerTime({ peer: 'training', architecture, compiled: false, batch }), milliseconds),
+      timesCompiled: ratio(peerTime({ peer: 'training', architecture, compiled: true, batch }), milliseconds),
       shareOfMatmul: ratio(gflopPerImage * 1e9 * imagesPerSecond, matmulRate),
     }))
-    .sort((a, b) => a.batch - b.batch);
+    .sort((a, b) => byArchitecture(a, b) || a.batch - b.batch);
   const sampling = rated
     .filter((row) => row.sampling === 'speed')
-    .map(({ batch, milliseconds, imagesPerSecond }) => {
+    .map(({ architecture, batch, milliseconds, imagesPerSecond }) => {
       // PyTorch is measured on the first pixels, since every pixel costs the same forward pass.
-      const peer = find({ peer: 'sampling', batch });
+      const peer = find({ peer: 'sampling', architecture, batch });
       const allPixels = peer?.ms === undefined ? undefined : (peer.ms * peer.ofPixels) / peer.pixels;
       return {
+        architecture,
         batch,
         milliseconds,
         imagesPerSecond,
         timesOneForwardPerPixel: ratio(allPixels, milliseconds),
       };
-    });
+    })
+    .sort(byArchitecture);
   return { training, sampling, torch: find({ peer: 'versions' })?.torch, device: deviceOf(rows) };
+}
+
+/** Orders plain networks before others. */
+function byArchitecture({ architecture: a = '' }, { architecture: b = '' }) {
+  return a < b ? -1 : Number(a > b);
+}
+
+/** Names what was measured: `training` of a plain network, `gated training` of a gated one. */
+export function titleOf(what, { architecture }) {
+  return architecture === undefined ? what : `${architecture} ${what}`;
 }
 
 /** Returns GPU, precision and cuDNN of the parts' devices, preferring a device with cuDNN. */
@@ -55,10 +68,13 @@ function ratio(above, below) {
 }
 
 /**
- * Compares for each target our best rate over the batch sizes with the other side's best. `ratio` is undefined where one
- * side is missing. A run does not fail because it misses a target.
+ * Compares for each target our best rate over the batch sizes with the other side's best. The targets are those of the
+ * plain network. `ratio` is undefined where one side is missing. A run does not fail because it misses a target.
  */
-export function reached({ training, sampling }) {
+export function reached(rates) {
+  const [training, sampling] = [rates.training, rates.sampling].map((rows) =>
+    rows.filter(({ architecture }) => architecture === undefined),
+  );
   const best = (rows, rateOf) => {
     const rates = rows.map(rateOf).filter(Number.isFinite);
     return rates.length > 0 ? Math.max(...rates) : undefined;
@@ -101,13 +117,13 @@ export function summary(report) {
       .flatMap(withStatus)
       .map(([name, part]) => `  ${name}: ${why(part)}`),
     ...numbers.training.map(
-      ({ kernels, batch, milliseconds, imagesPerSecond, timesEager, timesCompiled, shareOfMatmul }) =>
-        `training, ${kernels} kernels, batch ${batch}: ${number(milliseconds, 3)} ms, ${number(imagesPerSecond)} images/s, ` +
+      ({ kernels, batch, milliseconds, imagesPerSecond, timesEager, timesCompiled, shareOfMatmul, ...row }) =>
+        `${titleOf('training', row)}, ${kernels} kernels, batch ${batch}: ${number(milliseconds, 3)} ms, ${number(imagesPerSecond)} images/s, ` +
         `${number(timesEager, 2)}× eager, ${number(timesCompiled, 2)}× compiled, ${number(100 * shareOfMatmul)}% of matmul`,
     ),
     ...numbers.sampling.map(
-      ({ batch, milliseconds, imagesPerSecond, timesOneForwardPerPixel }) =>
-        `sampling, batch ${batch}: ${number(milliseconds, 2)} ms, ${number(imagesPerSecond, 1)} images/s, ` +
+      ({ batch, milliseconds, imagesPerSecond, timesOneForwardPerPixel, ...row }) =>
+        `${titleOf('sampling', row)}, batch ${batch}: ${number(milliseconds, 2)} ms, ${number(imagesPerSecond, 1)} images/s, ` +
         `${number(timesOneForwardPerPixel)}× one forward per pixel`,
     ),
     ...reached(numbers)

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { fail, root } from '../steps.mjs';
 import { readReport } from './report.mjs';
-import { measured, number } from './summary.mjs';
+import { measured, number, titleOf } from './summary.mjs';
 
 const begin = '<!-- gpu numbers: made by scripts/gpu-acceptance/table.mjs -->';
 const end = '<!-- end of gpu numbers -->';
@@ -26,14 +26,14 @@ function table(report, path) {
   const { training, sampling, torch, device } = measured(report);
   const rows = [
     ...training.map((row) => [
-      `training, ${row.kernels} kernels`,
+      `${titleOf('training', row)}, ${row.kernels} kernels`,
       row.batch,
       number(row.imagesPerSecond),
       `${number(row.timesEager, 2)}× eager, ${number(row.timesCompiled, 2)}× compiled`,
       `${number(100 * row.shareOfMatmul)}%`,
     ]),
     ...sampling.map((row) => [
-      'sampling',
+      titleOf('sampling', row),
       row.batch,
       number(row.imagesPerSecond, 1),
       `${number(row.timesOneForwardPerPixel)}× one forward per pixel`,

@@ -1,119 +1,152 @@
-// Lists the kernels of a training step, op by op, as src/models/network.ts records it and cuda/ launches it.
-import { networkOf } from '../../dist/models/architectures.js';
-import { parseConfig } from '../../dist/models/parse-config.js';
-import { totalParameters } from '../../dist/ops/declarations.js';
+// Lists the kernels of a training step, op by op, as the library records it and cuda/ launches it.
+import { pixelWindow } from '../../dist/ops/window.js';
+import { ownRows } from '../../dist/program/sight.js';
 import * as cudnn from './cudnn-costs.mjs';
+import { filterOf } from './filters.mjs';
 import { cut, elementBytes } from './gpu-model.mjs';
 import * as costs from './kernel-costs.mjs';
 import * as products from './product-costs.mjs';
+import { recordedTrainingStep } from './recorded-programs.mjs';
 
 /** Bytes of logits that the head takes at once (kChunkBytes in cuda/softmax_cross_entropy.cu). */
 export const chunkBytes = 256 * 2 ** 20;
 
-/** Returns the convolutions of a model. `role` is the name of the kernels' rows in the table. */
-export function network(options) {
-  const config = parseConfig('predict', options);
-  const { parameters } = networkOf(config);
-  const weights = [...parameters].filter(({ filter }) => filter !== null);
-  const layers = weights.map(({ name, filter }, index, all) => {
-    const { live: taps, slots } = costs.tapsOf(filter);
-    const { c, k, window } = filter;
-    return {
-      name: name.replace(/\.weight$/, ''),
-      c,
-      k,
-      kernelSize: window.rows,
-      taps,
-      slots,
-      role: index === 0 ? 'first layer' : index < all.length - 1 ? 'hidden' : 'head',
-    };
-  });
-  return {
-    config,
-    hidden: layers.slice(0, -1),
-    head: layers.at(-1),
-    parameters: totalParameters(parameters),
-  };
+const kernel = (name, demand) => ({ name, demand });
+
+/** Lists the ops of a training step in the order in which they are recorded: label and kernels of each. */
+export function trainingOps(shape, gpu) {
+  const { config, ops } = recordedTrainingStep(shape);
+  const kernels = new StepKernels(ops, shape, config, gpu);
+  return ops.map((op) => ({ label: op.label, kernels: kernels.of(op) }));
 }
 
-/** Lists the ops of a training step in the order in which src/models/network.ts records them: label and kernels of each. */
-export function trainingOps({ model, batch, height, width, convolutions }, gpu) {
-  const { config, hidden, head, parameters } = network(model);
-  const pixels = batch * height * width;
-  const ops = [];
-  const add = (label, ...kernels) => ops.push({ label, kernels });
-  const kernel = (name, demand) => ({ name, demand });
-  const withCudnn = convolutions === 'cudnn';
+/** Lists the kernels of each op of one training step. */
+class StepKernels {
+  #image;
+  #config;
+  #withCudnn;
+  #gpu;
 
-  const forward = (layer, n) => {
-    const shape = { ...layer, pixels: n };
+  constructor(ops, { convolutions }, config, gpu) {
+    this.#image = ops.find(({ op }) => op === 'quantise').fields.x;
+    this.#config = config;
+    this.#withCudnn = convolutions === 'cudnn';
+    this.#gpu = gpu;
+  }
+
+  of({ op, label, fields }) {
+    const layer = () => ({ ...filterOf(fields), role: this.#roleOf(label, fields) });
+    const pixels = fields.n * fields.h * fields.w;
+    const rounds = (name, demands) => demands.map((demand) => kernel(name, demand));
+    switch (op) {
+      case 'maskedConv2dPack':
+        return [kernel('pack weights', costs.pack(fields.filter.map(filterOf)))];
+      case 'quantise':
+        return [kernel('quantise', costs.quantise(fields))];
+      case 'maskedConv2d':
+        return this.#forward({
+          ...layer(),
+          pixels,
+          add: fields.add !== null,
+          bias: fields.bias !== null,
+          relu: fields.relu === 1,
+        });
+      case 'maskedConv2dBackwardInput': {
+        const more = { add: fields.add !== null, reluOutput: fields.reluOutput !== null };
+        return [this.#inputGradient({ ...layer(), pixels, ...more })];
+      }
+      case 'maskedConv2dBackwardWeight':
+        return this.#weightGradient({ ...layer(), pixels, bias: fields.gradBias !== null });
+      case 'gatedActivation':
+        return [kernel('gate', costs.gatedActivation({ count: pixels * fields.c }))];
+      case 'gatedActivationBackward':
+        return [kernel('gate gradient', costs.gatedActivationBackward(fields))];
+      case 'accumulate': {
+        const operands = [fields.a, fields.b, fields.reluOutput].filter((tensor) => tensor !== null).length;
+        return [kernel('sum of gradients', costs.accumulate({ count: fields.count, operands }))];
+      }
+      case 'softmaxCrossEntropy':
+        return this.#head(fields);
+      case 'gradientNorm':
+        return rounds('gradient norm', costs.gradientNorm({ parameters: fields.count }));
+      case 'adam':
+        return rounds('adam', costs.adam({ parameters: fields.count }));
+      default:
+        throw new Error(`${label}: the cost of the op '${op}' is not known`);
+    }
+  }
+
+  /** Names the rows of a layer in the table: those of a gated layer are named after its parts. */
+  #roleOf(label, { x }) {
+    if (x === this.#image) return 'first layer';
+    const part = label.split(' ')[0].split('.').at(-1);
+    return /^\d+$/.test(part) ? 'hidden' : part;
+  }
+
+  #forward(shape) {
+    // A graph of cuDNN without a bias has no addend and no ReLU either (cuda/masked_conv2d.cu).
+    const withCudnn = this.#withCudnn && (shape.bias || !(shape.add || shape.relu));
     const convolution = kernel(
-      `${layer.role} forward`,
-      withCudnn ? cudnn.convolve(shape) : products.convolve(shape, gpu),
+      `${shape.role} forward`,
+      withCudnn ? cudnn.convolve(shape) : products.convolve(shape, this.#gpu),
     );
-    return withCudnn ? [kernel('round bias', costs.tiny()), convolution] : [convolution];
-  };
-  const inputGradient = (layer, n) => {
-    const shape = { ...layer, pixels: n, c: layer.k, k: layer.c, reluOutput: true, backward: true };
+    return withCudnn && shape.bias ? [kernel('round bias', costs.tiny()), convolution] : [convolution];
+  }
+
+  #inputGradient(layer) {
+    const shape = { ...layer, c: layer.k, k: layer.c, backward: true };
+    const withCudnn = this.#withCudnn && !(shape.add && shape.reluOutput);
     return kernel(
       `${layer.role} input gradient`,
-      withCudnn ? cudnn.convolve(shape) : products.convolve(shape, gpu),
+      withCudnn ? cudnn.convolve(shape) : products.convolve(shape, this.#gpu),
     );
-  };
-  const weightGradient = (layer, n) => {
-    const shape = { ...layer, pixels: n };
+  }
+
+  #weightGradient(shape) {
     // The first layer keeps our kernel, because cuDNN would pad the few channels of an image to 8.
-    const ours = !withCudnn || layer.role === 'first layer';
-    const { parts, demand } = !ours ? cudnn.weightGradient(shape) : products.weightGradient(shape);
-    const ofHead = layer.role === 'head' ? 'head ' : '';
+    const ours = !this.#withCudnn || shape.role === 'first layer';
+    const { parts, demand } = ours ? products.weightGradient(shape) : cudnn.weightGradient(shape);
+    const ofHead = shape.role === 'head' ? 'head ' : '';
     return [
-      kernel(`${layer.role} weight gradient`, demand),
+      kernel(`${shape.role} weight gradient`, demand),
       kernel(`${ofHead}unpack`, costs.unpack({ ...shape, parts })),
       // Our weight gradient computes it as one row more; cuDNN's does not.
-      ...(ours ? [] : costs.biasGradient(shape)).map((round) => kernel(`${ofHead}bias gradient`, round)),
+      ...(ours || !shape.bias ? [] : costs.biasGradient(shape)).map((round) =>
+        kernel(`${ofHead}bias gradient`, round),
+      ),
     ];
-  };
+  }
 
-  add('pack', kernel('pack weights', costs.pack([...hidden, head])));
-  add('quantise', kernel('quantise', costs.quantise({ count: pixels * config.channels })));
-  for (const layer of hidden) {
-    add(`${layer.name} forward`, ...forward(layer, pixels));
+  #head({ n: batch, h, w, c, channels, levels, reluOutput }) {
+    const window = { ...pixelWindow, ownRow: ownRows.indexOf(pixelWindow.ownRow) };
+    const filter = { c, k: channels * levels, ...window, channelGroups: channels };
+    const chunks = cut(batch, Math.floor(chunkBytes / (h * w * filter.k * elementBytes)));
+    return [
+      ...chunks.flatMap((images) => {
+        const shape = { ...filterOf(filter), role: 'head', pixels: images * h * w, bias: true };
+        return [
+          ...this.#forward(shape),
+          kernel('cross-entropy', costs.crossEntropy({ images, rowsPerImage: h * w * channels, levels })),
+          this.#inputGradient({ ...shape, reluOutput: reluOutput !== null }),
+          ...this.#weightGradient(shape),
+          ...(chunks.length === 1 ? [] : [c * filter.k, filter.k]).map((count) =>
+            kernel('add gradients of chunks', costs.addGradient({ count })),
+          ),
+        ];
+      }),
+      kernel('nats of images', costs.imageNats({ images: batch })),
+    ];
   }
-  const rowsPerImage = height * width * config.channels;
-  const chunks = cut(batch, Math.floor(chunkBytes / (height * width * head.k * elementBytes)));
-  add(
-    'head',
-    ...chunks.flatMap((images) => {
-      const n = images * height * width;
-      return [
-        ...forward(head, n),
-        kernel('cross-entropy', costs.crossEntropy({ images, rowsPerImage, levels: config.levels })),
-        inputGradient(head, n),
-        ...weightGradient(head, n),
-        ...(chunks.length === 1 ? [] : [head.c * head.k, head.k]).map((count) =>
-          kernel('add gradients of chunks', costs.addGradient({ count })),
-        ),
-      ];
-    }),
-    kernel('nats of images', costs.imageNats({ images: batch })),
-  );
-  for (const layer of hidden.toReversed()) {
-    add(`${layer.name} weight gradient`, ...weightGradient(layer, pixels));
-    if (layer.role === 'first layer') break;
-    add(`${layer.name} input gradient`, inputGradient(layer, pixels));
-  }
-  add(
-    'adam gradient norm',
-    ...costs.gradientNorm({ parameters }).map((demand) => kernel('gradient norm', demand)),
-  );
-  add('adam', ...costs.adam({ parameters }).map((demand) => kernel('adam', demand)));
-  return ops;
 }
 
 /** Counts two operations per product of a live tap, which any way to compute a step needs. */
-export function trainingFlops({ model, batch, height, width }) {
-  const { hidden, head } = network(model);
-  const forward = ({ taps, c, k }) => 2 * batch * height * width * taps * c * k;
-  const all = [...hidden, head].reduce((sum, layer) => sum + forward(layer), 0);
-  return 3 * all - forward(hidden[0]); // the images need no gradient
+export function trainingFlops(shape) {
+  const products_ = ({ op, fields }) => {
+    const pixels = fields.n * fields.h * fields.w;
+    if (op === 'softmaxCrossEntropy') return 3 * pixels * fields.c * fields.channels * fields.levels;
+    if (!op.startsWith('maskedConv2d') || op === 'maskedConv2dPack') return 0;
+    const { taps, c, k } = filterOf(fields);
+    return pixels * taps * c * k;
+  };
+  return recordedTrainingStep(shape).ops.reduce((sum, op) => sum + 2 * products_(op), 0);
 }

@@ -15,8 +15,8 @@ import {
 } from './training-reference.mjs';
 
 /** Compares training with our own kernels first, before cuDNN is used, then with what is chosen where cuDNN is. */
-export async function training({ emulated, say }) {
-  const problem = trainingProblem({ emulated });
+export async function training({ emulated, architecture, say }) {
+  const problem = trainingProblem({ emulated, architecture });
   const reference = await trainReference(problem);
   const [first, last] = [reference.losses[0], reference.losses.at(-1)];
   const learns = last < first ? {} : { failure: 'the CPU did not learn' };

@@ -16,6 +16,12 @@ describe('the limits of the training check', () => {
     await compareInstructionSets({ ...trainingProblem({ emulated: true }), model });
   });
 
+  it('are kept by the gated network too', async () => {
+    const problem = trainingProblem({ emulated: true, architecture: 'gated' });
+    const model = { architecture: 'gated', hiddenChannels: 24, layers: 3, levels: 16 };
+    await compareInstructionSets({ ...problem, model });
+  });
+
   const gradients = (scale: number, noise: number) =>
     new Map(
       ['net.0.weight', 'net.0.bias'].map((name, tensor) => [
@@ -48,6 +54,21 @@ describe('the limits of the training check', () => {
       expect(tensor).toBe('net.0.weight');
     },
   );
+
+  it('are missed in every precision by a gradient of a gated network that is 1.1 times what it should be', () => {
+    const gated = { ...expected, architecture: 'gated' };
+    for (const precision of ['f32', 'bf16', 'f16']) {
+      const noise = precision === 'f32' ? 1e-6 : 1e-2;
+      const compare = (scale: number) =>
+        compareState({ loss: 4000, gradients: gradients(scale, noise) }, gated, precision);
+      expect(compare(1)).not.toHaveProperty('failure');
+      expect(compare(1.1).failure).toMatch(/gradient of net.0.weight differs by 0\.(1|09)/);
+    }
+    // A plain network is held to less in bf16.
+    const other = { loss: 4000, gradients: gradients(1.05, 1e-2) };
+    expect(compareState(other, gated, 'bf16')).not.toHaveProperty('failure');
+    expect(compareState(other, expected, 'bf16').failure).toContain('limit 0.02');
+  });
 
   it('are missed by another loss and by NaN', () => {
     const state = (loss: number, noise: number) => ({ loss, gradients: gradients(1, noise) });

@@ -36,6 +36,7 @@ describe('the command', () => {
   it.each([
     [['--only', 'speed'], /unknown part 'speed': expected some of facts, build, /],
     [['--only', ''], /unknown part ''/],
+    [['--only', 'facts,gates-*'], /unknown part 'gates-\*'/],
     [['--minutes', 'ten'], /--minutes must be a number above 0, got 'ten'/],
     [['--minutes', '0'], /--minutes must be a number above 0, got '0'/],
     [['--fast'], /Unknown option '--fast'/],
@@ -66,6 +67,19 @@ describe('the command', () => {
   });
 });
 
+describe('--only', () => {
+  it('takes the beginning of names, in the order of the table', async () => {
+    const out = join(folder, 'gated.jsonl');
+    const { status } = run('--emulated', '--minutes', '0.001', '--only', 'gated-*,facts', '--out', out);
+    expect(status).toBe(0);
+    const { readReport } = await import(`${root}scripts/gpu-acceptance/report.mjs`);
+    const names = parts.map(({ name }: { name: string }) => name);
+    const expected = names.filter((name: string) => name === 'facts' || name.startsWith('gated-'));
+    expect(expected.length).toBeGreaterThan(8);
+    expect([...readReport(out).parts.keys()].filter((name) => name !== 'build')).toEqual(expected);
+  });
+});
+
 describe('the parts', () => {
   it('have names of their own, and limits that are at least what they need', () => {
     expect(new Set(parts.map(({ name }: { name: string }) => name)).size).toBe(parts.length);
@@ -84,6 +98,30 @@ describe('the parts', () => {
     const sum = before.reduce((total: number, { seconds }: { seconds: number }) => total + seconds, 0);
     expect(before.length).toBeGreaterThan(10);
     expect(sum).toBeLessThanOrEqual(360);
+  });
+});
+
+describe('the parts of the gated network', () => {
+  const gated = parts.filter(({ name }: { name: string }) => name.startsWith('gated-'));
+
+  it('fit into one run of 9.3 minutes with the build and 5 minutes of training', () => {
+    const { seconds: build } = parts.find(({ name }: { name: string }) => name === 'build');
+    const { limit: quality } = gated.at(-1);
+    const others = gated.slice(0, -1);
+    const sum = others.reduce((total: number, { seconds }: { seconds: number }) => total + seconds, 0);
+    expect(quality).toBeGreaterThanOrEqual(300);
+    expect(build + sum + quality).toBeLessThanOrEqual(9.3 * 60);
+  });
+
+  it('run the gated network, of the preset in the last', () => {
+    for (const { name, options } of gated) {
+      if (name === 'gated-golden') continue;
+      const { architecture, preset } = options;
+      expect([name, architecture ?? preset]).toEqual([
+        name,
+        name === 'gated-quality' ? 'mnist-gated' : 'gated',
+      ]);
+    }
   });
 });
 

@@ -105,6 +105,60 @@ describe('the table of GPU numbers', () => {
   });
 });
 
+describe('what was measured of gated networks', () => {
+  const asGated = (row: object) => ({ ...row, architecture: 'gated' });
+  const gatedEager = part('gated-pytorch-eager', [
+    asGated({ peer: 'training', compiled: false, batch: 256, ms: 30 }),
+    asGated({ peer: 'sampling', batch: 1, pixels: 10, ofPixels: 784, ms: 1000 }),
+  ]);
+  const gatedOwn = part('gated-training-speed-own', [asGated(training('own', 256, 10))]);
+  const gatedSampling = part('gated-sampling-speed-own', [
+    asGated({ sampling: 'speed', batch: 1, milliseconds: 100, imagesPerSecond: 10 }),
+  ]);
+  const gated = [...gatedOwn, ...gatedSampling, ...gatedEager];
+
+  it('has rows of its own, compared with the gated peer', () => {
+    for (const order of [
+      [...gated, ...own, ...sampling, ...eager],
+      [...own, ...sampling, ...eager, ...gated],
+    ]) {
+      const text = withTable(marks.join('\n'), reportOf(run, ...order), 'r.jsonl');
+      expect(text).toContain('| training, own kernels | 256 | 64000 | 1.50× eager, –× compiled | 16% |');
+      expect(text).toContain('| gated training, own kernels | 256 | 25600 | 3.00× eager, –× compiled | 7% |');
+      expect(text).toContain('| gated sampling | 1 | 10.0 | 784× one forward per pixel | 100.0 ms |');
+      expect(text.indexOf('| gated training')).toBeGreaterThan(text.indexOf('| training, own kernels | 256'));
+    }
+  });
+
+  it('is not compared with the plain peer, nor does it count for the targets', () => {
+    const report = reportOf(run, ...gatedOwn, ...eager);
+    expect(withTable(marks.join('\n'), report, 'r.jsonl')).toContain('| 25600 | –× eager');
+    expect(summary(report)).not.toContain('target');
+    expect(summary(reportOf(run, ...gated))).not.toContain('target');
+  });
+
+  it('stands beside the prediction for a gated network', async () => {
+    const { predictedBeside } = await import(`${root}scripts/gpu-acceptance/predicted-beside.mjs`);
+    const ops = [
+      ['pack', 0.01],
+      ['pack', 0.02],
+      ['layers.2.horizontal gate', 0.3],
+    ];
+    const trace = part('gated-trace-own', [asGated({ trace: 'own', batch: 256, milliseconds: 1, ops })]);
+    const text: string = predictedBeside(reportOf(run, ...gated, ...trace, ...own));
+    const predicted = (line: RegExp) => Number(line.exec(text)?.[1]);
+    const step = predicted(/^gated training step, own, batch 256: 10.000 ms, predicted ([\d.]+) ms/m);
+    expect(step).toBeGreaterThan(
+      predicted(/^training step, own, batch 256: 4.000 ms, predicted ([\d.]+) ms/m),
+    );
+    expect(text).toMatch(/^gated sampling, batch 1: 100.000 ms, predicted /m);
+    // Both ops that pack filters, as one.
+    expect(text).toMatch(/^gated op, pack, own, batch 256: 0.030 ms, predicted /m);
+    expect(text.match(/op, pack/g)).toHaveLength(1);
+    expect(text).toMatch(/^gated op, layers.2.horizontal gate, own, batch 256: 0.300 ms, predicted /m);
+  });
+});
+
 describe('the end of a run', () => {
   it('names the parts by how they ended, and the targets that have both sides', () => {
     const failed = [

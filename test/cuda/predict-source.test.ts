@@ -21,7 +21,9 @@ interface Along {
   b: boolean;
 }
 
-let predict: { pixelsPerSampledBatch: number; predictOp(label: string, shape: object): number };
+let predict: { predictOp(label: string, shape: object): number };
+let recorded: { pixelsPerSampledBatch: number; pixelsPerForward: number };
+let sampling: { mostBlockOps: number };
 let model: { h100: object; tiles: Record<string, Tile>; sharedBytes(tile: Tile, along: Along): number };
 let costs: { sizes: Record<string, number> };
 let training: { chunkBytes: number; trainingOps(shape: object, gpu: object): { label: string }[] };
@@ -30,6 +32,8 @@ beforeAll(async () => {
   model = await import(`${folder}gpu-model.mjs`);
   costs = await import(`${folder}kernel-costs.mjs`);
   training = await import(`${folder}training-kernels.mjs`);
+  recorded = await import(`${folder}recorded-programs.mjs`);
+  sampling = await import(`${folder}sampling-kernels.mjs`);
 });
 
 /** Integers in C++: products, sums and shifts of literals, and names that are known. */
@@ -88,8 +92,16 @@ describe('the constants of the kernels', () => {
   });
 
   it('batches are cut as the source cuts them', () => {
-    const perRun = /'cuda' \? (\d+) : \d+\) \* (\d+) \* (\d+)/.exec(source('src/device/device.ts'))!;
-    expect(predict.pixelsPerSampledBatch).toBe(Number(perRun[1]) * Number(perRun[2]) * Number(perRun[3]));
+    const device = source('src/device/device.ts');
+    const pixels = (getter: string) => {
+      const body = device.slice(device.indexOf(`get ${getter}()`));
+      const perRun = /'cuda' \? (\d+) : \d+\) \* (\d+) \* (\d+)/.exec(body)!;
+      return Number(perRun[1]) * Number(perRun[2]) * Number(perRun[3]);
+    };
+    expect(recorded.pixelsPerSampledBatch).toBe(pixels('pixelsPerSampledBatch'));
+    expect(recorded.pixelsPerForward).toBe(pixels('pixelsPerForward'));
+    const block = /mostBlockOps = (\d+);/.exec(source('src/sample/front-sampler.ts'))!;
+    expect(sampling.mostBlockOps).toBe(Number(block[1]));
     const head = source('cuda/softmax_cross_entropy.cu');
     const chunk = /#else\s+constexpr int64_t kChunkBytes = ([^;]+);/.exec(head)?.[1] ?? 'no kChunkBytes';
     expect(training.chunkBytes).toBe(integer(chunk));
@@ -128,46 +140,50 @@ describe('the instructions of a round of the main loop', () => {
   );
 });
 
-it.each([{}, { layers: 2 }, { channels: 3, hiddenChannels: 12, layers: 4, kernelSize: 3 }])(
-  'the ops are those that a training step of %j records, and each has a time',
-  (options) => {
-    const config = parseConfig('test', options);
-    // Recording asks the device for nothing but sizes of packed weights.
-    const device = {
-      info: { precision: 'bf16' },
-      packedBytes: () => 256,
-      packsOnce: true,
-    } as unknown as Device;
-    const network = networkOf(config);
-    const tensors = (what: string) =>
-      new Map(
-        Array.from(network.parameters, ({ name, shape }) => {
-          return [name, describeTensor(`${what} ${name}`, shape, 'float32')];
-        }),
-      );
-    const r = new Recorder(device, {
-      algorithm: 'auto',
-      parameters: tensors('raw'),
-      gradients: tensors('gradient'),
-      packs: new PackList(),
-    });
-    const flat = r.tensor('flat', [1024]);
-    const optimizer = {
-      gradients: flat,
-      hyper: r.tensor('hyper', [8]),
-      state: r.tensor('state', [4], 'float64'),
-      parameters: flat,
-      moment1: flat,
-      moment2: flat,
-      average: flat,
-    };
-    const bytes = r.input('bytes', [2, 5, 6, config.channels], 'uint8');
-    recordTrainingStep(r, { network, config }, bytes, optimizer);
+it.each([
+  {},
+  { layers: 2 },
+  { channels: 3, hiddenChannels: 12, layers: 4, kernelSize: 3 },
+  { architecture: 'gated' },
+  { architecture: 'gated', layers: 2, headChannels: 5 },
+  { architecture: 'gated', channels: 3, hiddenChannels: 7, layers: 3, kernelSize: 5, firstKernelSize: 3 },
+] as const)('the ops are those that a training step of %j records, and each has a time', (options) => {
+  const config = parseConfig('test', options);
+  // Recording asks the device for nothing but sizes of packed weights.
+  const device = {
+    info: { precision: 'bf16' },
+    packedBytes: () => 256,
+    packsOnce: true,
+  } as unknown as Device;
+  const network = networkOf(config);
+  const tensors = (what: string) =>
+    new Map(
+      Array.from(network.parameters, ({ name, shape }) => {
+        return [name, describeTensor(`${what} ${name}`, shape, 'float32')];
+      }),
+    );
+  const r = new Recorder(device, {
+    algorithm: 'auto',
+    parameters: tensors('raw'),
+    gradients: tensors('gradient'),
+    packs: new PackList(),
+  });
+  const flat = r.tensor('flat', [1024]);
+  const optimizer = {
+    gradients: flat,
+    hyper: r.tensor('hyper', [8]),
+    state: r.tensor('state', [4], 'float64'),
+    parameters: flat,
+    moment1: flat,
+    moment2: flat,
+    average: flat,
+  };
+  const bytes = r.input('bytes', [2, 5, 6, config.channels], 'uint8');
+  recordTrainingStep(r, { network, config }, bytes, optimizer);
 
-    const shape = { model: options, batch: 2, height: 5, width: 6, convolutions: 'own' } as const;
-    const predicted = training.trainingOps(shape, model.h100);
-    expect(predicted.map(({ label }) => label)).toEqual(r.ops.map(({ label }) => label));
-    for (const { label } of predicted) expect(predict.predictOp(label, shape)).toBeGreaterThan(1);
-    expect(() => predict.predictOp('net.1 forward', shape)).toThrow(/no op 'net.1 forward'/);
-  },
-);
+  const shape = { model: options, batch: 2, height: 5, width: 6, convolutions: 'own' } as const;
+  const predicted = training.trainingOps(shape, model.h100);
+  expect(predicted.map(({ label }) => label)).toEqual(r.ops.map(({ label }) => label));
+  for (const { label } of predicted) expect(predict.predictOp(label, shape)).toBeGreaterThan(1);
+  expect(() => predict.predictOp('net.1 forward', shape)).toThrow(/no op 'net.1 forward'/);
+});

@@ -216,6 +216,47 @@ it.each([
   }
 });
 
+describe('a gated network', () => {
+  const gated = { architecture: 'gated' } as const;
+  const rowOf = (step: Step, name: string) => step.kernels.find((kernel) => kernel.name === name)!;
+
+  it('has a gate and its gradient for each stack of each layer but the last vertical one', () => {
+    const step = predict.predictTrainingStep({ model: gated });
+    for (const name of ['gate', 'gate gradient']) {
+      expect(rowOf(step, name).launches).toBe(2 * 7 - 1);
+      expect(rowOf(step, name).limit).toBe('HBM');
+    }
+    // Two halves in and a value out; with the gradient of the value, and those of the halves out.
+    const { gate, gradient } = { gate: rowOf(step, 'gate'), gradient: rowOf(step, 'gate gradient') };
+    expect(gradient.limits.HBM! / gate.limits.HBM!).toBeCloseTo(5 / 3, 5);
+    expect(rowOf(step, 'residual forward').launches).toBe(6);
+    expect(rowOf(step, 'first layer weight gradient').launches).toBe(2);
+  });
+
+  it('pays for addends: the first residual connection has none', () => {
+    const residual = (layer: number) =>
+      predict.predictOp(`layers.${layer}.residual forward`, { model: gated, batch: 1024 });
+    expect(residual(1) / residual(0)).toBeGreaterThan(1.3);
+    expect(residual(1) / residual(0)).toBeLessThan(1.6);
+  });
+
+  it('has the work of its windows: of k x k the vertical ones have k (k + 1) / 2 taps', () => {
+    const time = (kernelSize: number) =>
+      predict.predictOp('layers.3.vertical forward', { model: { ...gated, kernelSize }, batch: 1024 });
+    expect(time(7) / time(3)).toBeGreaterThan(3);
+    expect(time(7) / time(3)).toBeLessThan(28 / 6 + 0.5);
+  });
+
+  it('is drawn in more fronts where it sees more of the width', () => {
+    const milliseconds = (model: object) =>
+      predict.predictSampling({ model: { ...gated, ...model }, batch: 16 }).milliseconds;
+    // The last one computes whole rows, and then pixel after pixel.
+    const [near, far, whole] = [{ layers: 4 }, { layers: 4, kernelSize: 5 }, { layers: 4, kernelSize: 9 }];
+    expect(milliseconds(far)).toBeGreaterThan(1.2 * milliseconds(near));
+    expect(milliseconds(whole)).toBeGreaterThan(1.5 * milliseconds(far));
+  });
+});
+
 it('measured rows get their prediction and the ratio', () => {
   const step = predict.predictTrainingStep({ batch: 64 }).milliseconds;
   const sampling = predict.predictSampling({ batch: 16 }).milliseconds;
@@ -238,11 +279,15 @@ it('the command prints both tables as predictions, and refuses a batch that is n
   expect(stdout).toContain('Training step, batch 64, our own convolutions');
   expect(stdout).toMatch(/hidden forward +5 +[\d.]+ µs {2}L2/);
   expect(stdout).toMatch(/ 4096 +[\d.]+ µs/);
+  const gated = run('--architecture', 'gated', '--batch', '64').stdout;
+  expect(gated).toMatch(/^PREDICTIONS, NOT MEASUREMENTS: the default gated model/);
+  expect(gated).toMatch(/^gate gradient +13 +[\d.]+ µs/m);
+  expect(gated).toMatch(/^vertical forward +6 +[\d.]+ µs/m);
   expect(run('--help').stdout).toContain('Usage: node scripts/gpu-acceptance/predict.mjs');
   const wrong = run('--batch', 'many');
   expect(wrong.status).toBe(1);
   expect(wrong.stderr).toContain("got 'many'");
-  for (const args of [['--batch', '9007199254740993'], ['--foo'], ['stray']]) {
+  for (const args of [['--batch', '9007199254740993'], ['--foo'], ['stray'], ['--architecture', 'other']]) {
     const refused = run(...args);
     expect(refused.status, args.join(' ')).toBe(1);
     expect(refused.stderr.trim().split('\n'), args.join(' ')).toHaveLength(1);

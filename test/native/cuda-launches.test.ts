@@ -168,7 +168,7 @@ describe('what our convolutions launch', () => {
         number,
       ];
       const radius = (kernelSize - 1) / 2;
-      const shape = { taps: radius * kernelSize + radius + 1, kernelSize, front: op === 'front' };
+      const shape = { taps: radius * kernelSize + radius + 1, columns: kernelSize, front: op === 'front' };
       // A front of 28 x 28 has 7 rows at most. Backward, the channels change places.
       const pixels = n * (op === 'front' ? 7 : h * w);
       const channels = op === 'backwardInput' ? { c: k, k: c, backward: true } : { c, k };
