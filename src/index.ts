@@ -32,7 +32,13 @@ export {
   maskedConv2d,
   maskedConv2dBackward,
 } from './functional.js';
-export type { PixelCnnConfig, PixelCnnOptions } from './models/config.js';
+export type {
+  GatedConfig,
+  NetworkSizes,
+  PixelCnnConfig,
+  PixelCnnOptions,
+  PlainConfig,
+} from './models/config.js';
 export type { Logits, LogLikelihood } from './models/likelihood.js';
 export type { CreateOptions, InferenceOptions } from './models/options.js';
 export type { Weights } from './models/weights.js';

@@ -35,7 +35,7 @@ export const configSchema = z.strictObject({
 export type PixelCnnOptions = z.input<typeof configSchema>;
 
 /** The sizes that networks of every architecture have. */
-interface NetworkSizes {
+export interface NetworkSizes {
   readonly channels: number;
   readonly hiddenChannels: number;
   readonly layers: number;

@@ -9,7 +9,16 @@ const device = testDevice();
 const grey = { channels: 1, hiddenChannels: 12, layers: 4, levels: 8, kernelSize: 5 };
 const rgb = { channels: 3, hiddenChannels: 10, layers: 4, levels: 4, kernelSize: 3 };
 
-describe.each([grey, rgb])('complete, %o', (options) => {
+const gated = {
+  architecture: 'gated',
+  channels: 3,
+  hiddenChannels: 10,
+  layers: 2,
+  levels: 4,
+  firstKernelSize: 3,
+} as const;
+
+describe.each([grey, rgb, gated])('complete, %o', (options) => {
   const { channels } = options;
 
   it('a sample with any of its pixels known completes to itself', async () => {
