@@ -29,9 +29,9 @@ testNetwork({ name: 'gated, binary', config: binary, network: new GatedNetwork(b
 
 describe('sampling with rows side by side', () => {
   it.each([
-    [rgb, 12],
-    [rgb, 13],
-    [binary, 13],
+    [rgb, 15],
+    [rgb, 16],
+    [binary, 18],
     [binary, 40],
   ])('has the bits of the full pass: %o, width %i', async (config, width) => {
     const tested = { name: 'gated', config, network: new GatedNetwork(config) };
