@@ -95,8 +95,8 @@ void direct_convolve(const Convolution& conv, Context& context) {
           const float* from = origin + (int64_t{row - begin} * pitch + column) * inputs;
           if (!uses_strips(window) && index == 0 && row + 1 < end)
             prefetch(from + int64_t{pitch} * inputs, int64_t{pixels} * inputs);
-          taps.run(block, from, inputs,
-                   weights + layout.offset(panel), larger(0, window.above - rows_inside), out);
+          taps.run(block, from, inputs, weights + layout.offset(panel), larger(0, window.above - rows_inside),
+                   out);
         }
       });
     }

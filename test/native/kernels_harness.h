@@ -104,8 +104,8 @@ inline std::string describe(const FilterShape& s) {
   char text[160];
   std::snprintf(text, sizeof text, "c=%d k=%d window=%dx%d above=%d left=%d own row=%s groups=%d%s %s", s.c,
                 s.k, window.rows, window.columns, window.above, window.left,
-                own_rows[static_cast<int>(window.own_row)], s.channel_groups,
-                s.pairs ? " pairs" : "", algorithms[static_cast<int>(s.algorithm)]);
+                own_rows[static_cast<int>(window.own_row)], s.channel_groups, s.pairs ? " pairs" : "",
+                algorithms[static_cast<int>(s.algorithm)]);
   return text;
 }
 inline std::string describe(const MaskedConv2dShape& s) {
