@@ -95,8 +95,8 @@ void direct_convolve(const Convolution& conv, Context& context) {
           const float* from = origin + (int64_t{row - begin} * pitch + column) * inputs;
           if (!uses_strips(window) && index == 0 && row + 1 < end)
             prefetch(from + int64_t{pitch} * inputs, int64_t{pixels} * inputs);
-          taps.run(block, from, inputs,
-                   weights + layout.offset(panel), larger(0, window.above - rows_inside), out);
+          taps.run(block, from, inputs, weights + layout.offset(panel), larger(0, window.above - rows_inside),
+                   out);
         }
       });
     }
@@ -141,7 +141,7 @@ int gradient_parts(const MaskedConv2dShape& shape, const PanelLayout& layout) {
 }
 
 // Chooses so few rows that x and grad_y stay in the L1 cache during a pass over the taps.
-int gradient_rows(const MaskedConv2dShape& shape) { return smaller(shape.h, larger(1, 112 / shape.w)); }
+int gradient_rows(const MaskedConv2dShape& shape) { return smaller(shape.h, larger(1, 56 / shape.w)); }
 
 bool gradient_on_strips(const MaskedConv2dShape& shape) {
   return shape.c < kTileChannels && uses_strips(shape.window);
@@ -226,6 +226,12 @@ void direct_gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
       const float* grad_y = static_cast<const float*>(op.grad_y) + image * pixels * shape.k;
       for (int begin = 0; begin < shape.h; begin += pass) {
         const int rows = smaller(pass, shape.h - begin);
+        const int64_t next = int64_t{begin + rows} * shape.w,
+                      next_end = smaller(next + int64_t{pass} * shape.w, pixels);
+        for (int64_t pixel = next; pixel < next_end; ++pixel) {
+          prefetch(x + pixel * shape.c, shape.c);
+          prefetch(grad_y + pixel * shape.k + panel.first, panel.channels);
+        }
         if (gradient_on_strips(shape)) {
           add_gradient_by_row(shape, panel, x, grad_y, begin, rows, strips + thread * scratch, sums);
         } else {

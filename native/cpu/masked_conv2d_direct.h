@@ -68,32 +68,36 @@ __attribute__((always_inline)) inline void finish_block(Vector (&sum)[kPixels][k
   };
   // Adding 0 turns -0 into +0, so skipping a tap at the border and multiplying a padding zero give the same
   // bits.
-  for_each_sum(sum, out, [](Vector& s, ptrdiff_t, int) __attribute__((always_inline)) { s += splat(0.0f); });
+  for_each_sum(
+      sum, out, [](Vector & s, ptrdiff_t, int) __attribute__((always_inline)) { s += splat(0.0f); });
   if (out.add) {
-    for_each_sum(sum, out, [&](Vector& s, ptrdiff_t at, int lanes) __attribute__((always_inline)) {
-      s += read(out.add + at, lanes);
-    });
+    for_each_sum(
+        sum, out, [&](Vector & s, ptrdiff_t at, int lanes) __attribute__((always_inline)) {
+          s += read(out.add + at, lanes);
+        });
   }
   if (out.relu) {
-    for_each_sum(sum, out, [](Vector& s, ptrdiff_t, int) __attribute__((always_inline)) {
-      s = s < Vector{} ? Vector{} : s;
-    });
+    for_each_sum(
+        sum, out,
+        [](Vector & s, ptrdiff_t, int) __attribute__((always_inline)) { s = s < Vector{} ? Vector{} : s; });
   }
   if (out.relu_output) {
-    for_each_sum(sum, out, [&](Vector& s, ptrdiff_t at, int lanes) __attribute__((always_inline)) {
-      s = read(out.relu_output + at, lanes) <= Vector{} ? Vector{} : s;
-    });
+    for_each_sum(
+        sum, out, [&](Vector & s, ptrdiff_t at, int lanes) __attribute__((always_inline)) {
+          s = read(out.relu_output + at, lanes) <= Vector{} ? Vector{} : s;
+        });
   }
-  for_each_sum(sum, out, [&](Vector& s, ptrdiff_t at, int lanes) __attribute__((always_inline)) {
-    kFull ? store(out.y + at, s) : store_partial(out.y + at, s, lanes);
-  });
+  for_each_sum(
+      sum, out, [&](Vector & s, ptrdiff_t at, int lanes) __attribute__((always_inline)) {
+        kFull ? store(out.y + at, s) : store_partial(out.y + at, s, lanes);
+      });
 }
 
 template <int kPixels, int kVectors>
 __attribute__((always_inline)) inline void store_block(Vector (&sum)[kPixels][kVectors],
                                                        const BlockOutput& out) {
-  out.channels >= kVectors * kLanes ? finish_block<kPixels, kVectors, true>(sum, out)
-                                    : finish_block<kPixels, kVectors, false>(sum, out);
+  out.channels >= kVectors* kLanes ? finish_block<kPixels, kVectors, true>(sum, out)
+                                   : finish_block<kPixels, kVectors, false>(sum, out);
 }
 
 // Asks for the cache lines that store_block will need, which arrive while the products are computed.

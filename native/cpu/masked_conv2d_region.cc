@@ -16,8 +16,7 @@ constexpr int kLeastPixels = 4;            // of one thread
 
 void convolve_region(const MaskedConv2d& op, Context& context) {
   const MaskedConv2dShape& shape = op.shape;
-  const RegionPixels region(op.region, shape.n, shape.h, shape.w,
-                            add_fronts(*op.position, op.region.ahead));
+  const RegionPixels region(op.region, shape.n, shape.h, shape.w, add_fronts(*op.position, op.region.ahead));
   if (region.empty()) return;
   const PanelLayout layout(shape, Direction::kForward);
   const bool all = op.region.group == Region::kAllGroups;
@@ -40,8 +39,9 @@ void convolve_region(const MaskedConv2d& op, Context& context) {
                out);
     });
   };
-  // With enough series, or pixels in one, each thread takes a share of them and keeps a panel in its cache for
-  // all of them. Otherwise panels are shared out. What takes less time than to wake a thread is not shared.
+  // With enough series, or pixels in one, each thread takes a share of them and keeps a panel in its cache
+  // for all of them. Otherwise panels are shared out. What takes less time than to wake a thread is not
+  // shared.
   const int64_t products = region.count() * shape.window.taps() * shape.c * shape.k;
   const int64_t shares = products < kLeastShared ? 1 : context.pool.threads();
   const int64_t series = region.series(), length = region.length();

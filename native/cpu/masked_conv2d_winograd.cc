@@ -32,7 +32,8 @@ void pack(const FilterPack& filter, Context& context) {
           const int k = forward ? column + lane : input, c = forward ? input : column + lane;
           const float* from = filter.weight + (int64_t{k} * shape.c + c) * window;
           for (int tap = 0; tap < Tiles::kTaps - 1; ++tap) lanes[tap][lane] = from[tap];
-          if (!Tiles::kHasCentre || sees_centre(shape, k, c)) lanes[Tiles::kTaps - 1][lane] = from[Tiles::kTaps - 1];
+          if (!Tiles::kHasCentre || sees_centre(shape, k, c))
+            lanes[Tiles::kTaps - 1][lane] = from[Tiles::kTaps - 1];
         }
         Vector taps[Tiles::kTaps];
         for (int tap = 0; tap < Tiles::kTaps; ++tap) taps[tap] = load(lanes[tap]);

@@ -52,9 +52,8 @@ void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t ser
                              panel.channels,
                              false};
     taps.run(ConvolveBlocks::get(count, panel.vectors),
-             static_cast<const float*>(op.x) + front.padded_pixel(series, begin) * c,
-             front.stride() * c, static_cast<const float*>(op.packed) + layout.offset(panel), 0,
-             out);
+             static_cast<const float*>(op.x) + front.padded_pixel(series, begin) * c, front.stride() * c,
+             static_cast<const float*>(op.packed) + layout.offset(panel), 0, out);
   }
   for (int index = begin; index < begin + count; ++index, logits += levels) {
     const int64_t pixel = front.pixel(series, index), at = pixel * channels + channel;

@@ -55,8 +55,9 @@ struct WinogradTiles {
   static constexpr int kRows = V::m, kColumns = H::m;  // outputs of a tile
   static constexpr int kUpperRows = kRadius + !kHasCentre;
   static constexpr int kUpperPlanes = V::n * H::n;
-  static constexpr int kCentreWeights = kHasCentre ? H::n : 0;        // planes of the centre row's weights
-  static constexpr int kCentrePlanes = kHasCentre ? V::m * H::n : 0;  // the centre row, for each row of a tile
+  static constexpr int kCentreWeights = kHasCentre ? H::n : 0;  // planes of the centre row's weights
+  static constexpr int kCentrePlanes =
+      kHasCentre ? V::m * H::n : 0;  // the centre row, for each row of a tile
   static constexpr int kTaps = kKernel * kUpperRows + (kHasCentre ? kRadius + 1 : 0);
   static_assert(V::r == kUpperRows && H::r * kChunks >= kKernel && H::r >= kRadius + 1);
   static_assert(kChunks == 1 || H::m == H::r);

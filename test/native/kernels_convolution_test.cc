@@ -64,8 +64,8 @@ void KernelsTest::convolution(MaskedConv2dShape shape) {
       compare(y, y_expected, tiny ? norm(x) * norm(weight) : 0, "forward ");
       compare(grad_x, grad_x_expected, tiny ? norm(grad_y) * norm(weight) : 0, "backward input ");
       compare(grad_weight, grad_weight_expected, tiny ? norm(x) * norm(grad_y) : 0, "backward weight ");
-      // The sum of a single channel may happen to cancel, so rounding is measured against its terms, whose norm
-      // a sum has on average.
+      // The sum of a single channel may happen to cancel, so rounding is measured against its terms, whose
+      // norm a sum has on average.
       compare(grad_bias, grad_bias_expected, shape.k < 4 ? norm(grad_y) : 0, "backward bias ");
       bool zero = true;
       for (int64_t i = 0; i < grad_weight.count(); ++i)

@@ -11,7 +11,8 @@ void KernelsTest::gate() {
   random_.fill(x, random_.chance(0.3), random_.chance(0.5) ? 1.0f : 10.0f);
   random_.fill(grad_y, false);
   const std::string name = "gate of " + std::to_string(gates);
-  run_op(GatedActivation{x, nullptr, y, n, h, w, c, groups, Precision::kF32, {}}, random_.integer(1, 3), name);
+  run_op(GatedActivation{x, nullptr, y, n, h, w, c, groups, Precision::kF32, {}}, random_.integer(1, 3),
+         name);
   run_op(GatedActivationBackward{x, grad_y, grad_x, static_cast<int32_t>(gates)}, random_.integer(1, 3),
          name);
   const reference::Gate expected = reference::gate(x, grad_y, gates);
@@ -22,7 +23,7 @@ void KernelsTest::gate() {
   };
   for (int64_t i = 0; i < gates; ++i) right &= near(y[i], expected.y[i]);
   for (int64_t i = 0; i < 2 * gates; ++i) right &= near(grad_x[i], expected.grad_x[i]);
-report.check(right, "values of the " + name);
+  report.check(right, "values of the " + name);
 
   Region region = {random_.chance(0.5) ? Region::Pixels::kRow : Region::Pixels::kFront, random_.integer(0, 3),
                    random_.integer(1, w + 2)};

@@ -102,17 +102,10 @@ inline std::string describe(const FilterShape& s) {
   const char* own_rows[] = {"none", "left", "centre", "all"};
   const Window& window = s.window;
   char text[160];
-<<<<<<< HEAD
-  std::snprintf(text, sizeof text, "c=%d k=%d window=%dx%d above=%d left=%d own row=%s groups=%d %s%s", s.c,
-                s.k, window.rows, window.columns, window.above, window.left,
-                own_rows[static_cast<int>(window.own_row)], s.channel_groups,
-                algorithms[static_cast<int>(s.algorithm)], s.pairs ? " pairs" : "");
-=======
   std::snprintf(text, sizeof text, "c=%d k=%d window=%dx%d above=%d left=%d own row=%s groups=%d%s %s", s.c,
                 s.k, window.rows, window.columns, window.above, window.left,
-                own_rows[static_cast<int>(window.own_row)], s.channel_groups,
-                s.pairs ? " pairs" : "", algorithms[static_cast<int>(s.algorithm)]);
->>>>>>> 2dabcc52990af2882d816594a9ae588e37d17a3b
+                own_rows[static_cast<int>(window.own_row)], s.channel_groups, s.pairs ? " pairs" : "",
+                algorithms[static_cast<int>(s.algorithm)]);
   return text;
 }
 inline std::string describe(const MaskedConv2dShape& s) {
