@@ -5,6 +5,13 @@ import { fullTaps, type Window, weightShape } from '../ops/window.js';
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 
+/**
+ * Initial weights are uniform in ±sqrt(scale / inputs). 3 keeps the variance of what a layer reads, as for a sum. A ReLU
+ * halves the mean square, so that 6 keeps it (He et al. 2015). A gate makes of small a and b about a / 2, a quarter of the
+ * variance, so 12 keeps it. Logits begin small.
+ */
+const initialScales = { relu: 6, gate: 12, sum: 3, logits: 1 } as const;
+
 /** What a convolution layer has besides its size. */
 export interface Conv2dOptions {
   /** The channel groups that the mask separates at the pixel itself. Default 1. */
@@ -13,8 +20,8 @@ export interface Conv2dOptions {
   readonly pairs?: boolean;
   /** Whether the layer has a bias. Default true. */
   readonly bias?: boolean;
-  /** Whether initial weights are those of a layer before a ReLU, which are larger (He et al. 2015). Default true. */
-  readonly beforeRelu?: boolean;
+  /** What the result goes into, from which the size of initial weights follows. Default `relu`. */
+  readonly before?: keyof typeof initialScales;
 }
 
 /** A masked convolution from c to k channels. */
@@ -22,9 +29,9 @@ export class Conv2d {
   readonly filter: NamedFilter;
 
   /**
-   * Declares `NAME.weight` (K, C, R, S) and `NAME.bias` (K). Initial weights are uniform in ±sqrt(6 / inputs) before a ReLU
-   * and ±sqrt(1 / inputs) otherwise, where `inputs` is C times the live taps; the centre counts in mask B and not in A.
-   * Initial biases are 0.
+   * Declares `NAME.weight` (K, C, R, S) and `NAME.bias` (K). Initial weights are uniform in ±sqrt(scale / inputs), where the
+   * scale follows from `before`, and `inputs` is C times the live taps; the centre counts in mask B and not in A. Initial
+   * biases are 0.
    */
   constructor(
     declarations: Declarations,
@@ -34,10 +41,10 @@ export class Conv2d {
     window: Window,
     options: Conv2dOptions = {},
   ) {
-    const { channelGroups = 1, pairs = false, bias = true, beforeRelu = true } = options;
+    const { channelGroups = 1, pairs = false, bias = true, before = 'relu' } = options;
     this.filter = { name, c, k, window, channelGroups, pairs, bias };
     const liveTaps = fullTaps(window) + (window.ownRow === 'centre' ? 1 : 0);
-    const bound = Math.sqrt((beforeRelu ? 6 : 1) / Math.max(liveTaps * c, 1));
+    const bound = Math.sqrt(initialScales[before] / Math.max(liveTaps * c, 1));
     const shape = weightShape(this.filter);
     declarations.add({ name: `${name}.weight`, shape, filter: this.filter, bound });
     if (bias) declarations.add({ name: `${name}.bias`, shape: [k], filter: null, bound: 0 });

@@ -1,10 +1,10 @@
 // Defines one layer of the Gated PixelCNN (van den Oord et al. 2016b, section 2.4 and figure 2).
 import type { Declarations } from '../ops/declarations.js';
 import { gatedActivation } from '../ops/gated-activation.js';
-import { pixelWindow, rowSoFarWindow, rowsAboveWindow } from '../ops/window.js';
+import { pixelWindow, rowSoFarWindow, rowsAboveWindow, type Window } from '../ops/window.js';
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
-import { Conv2d } from './conv2d.js';
+import { Conv2d, type Conv2dOptions } from './conv2d.js';
 
 /** What one layer passes on to the next: its two stacks, and the sum of the skip connections so far. */
 export interface Stacks {
@@ -55,16 +55,20 @@ export class GatedLayer {
     this.#isFirst = isFirst;
     this.#channelGroups = channelGroups;
     const maskType = isFirst ? 'A' : 'B';
-    // No ReLU follows any of these, so initial weights keep the variance of what they read (beforeRelu false).
-    const conv = (part: string, c: number, k: number, window: typeof pixelWindow, more = {}) =>
-      new Conv2d(declarations, `${name}.${part}`, c, k, window, { beforeRelu: false, ...more });
-    this.#vertical = conv('vertical', inputs, 2 * p, rowsAboveWindow(kernelSize, maskType));
-    const horizontal = { channelGroups, pairs: true };
-    this.#horizontal = conv('horizontal', inputs, 2 * p, rowSoFarWindow(kernelSize, maskType), horizontal);
+    const conv = (part: string, c: number, k: number, window: Window, more: Conv2dOptions) =>
+      new Conv2d(declarations, `${name}.${part}`, c, k, window, more);
+    this.#vertical = conv('vertical', inputs, 2 * p, rowsAboveWindow(kernelSize, maskType), {
+      before: 'gate',
+    });
+    this.#horizontal = conv('horizontal', inputs, 2 * p, rowSoFarWindow(kernelSize, maskType), {
+      channelGroups,
+      pairs: true,
+      before: 'gate',
+    });
     // The vertical stack has seen rows above only, so all of its channels may be seen.
-    this.#link = conv('link', 2 * p, 2 * p, pixelWindow, { bias: false });
-    this.#residual = isLast ? null : conv('residual', p, p, pixelWindow, { channelGroups });
-    this.#skip = conv('skip', p, p, pixelWindow, { channelGroups });
+    this.#link = conv('link', 2 * p, 2 * p, pixelWindow, { bias: false, before: 'sum' });
+    this.#residual = isLast ? null : conv('residual', p, p, pixelWindow, { channelGroups, before: 'sum' });
+    this.#skip = conv('skip', p, p, pixelWindow, { channelGroups, before: 'sum' });
   }
 
   /** Records the layer. The sum of the skip connections goes through a ReLU after the last layer. */

@@ -18,7 +18,7 @@ export class SoftmaxHead {
 
   /** `c` is the number of channels of the features that it predicts from, `channels` that of the image. */
   constructor(declarations: Declarations, name: string, c: number, channels: number, levels: number) {
-    const options = { channelGroups: channels, beforeRelu: false };
+    const options = { channelGroups: channels, before: 'logits' } as const;
     this.#filter = new Conv2d(declarations, name, c, channels * levels, pixelWindow, options).filter;
     this.#channels = channels;
     this.#levels = levels;
