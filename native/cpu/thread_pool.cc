@@ -15,6 +15,9 @@ namespace pixelcnn::cpu {
 
 namespace {
 constexpr int kSpins = 4000;
+constexpr uint64_t kNextEpoch = uint64_t{1} << 32, kOpen = uint64_t{1} << 31, kJoined = kOpen - 1;
+
+uint32_t epoch_of(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
 
 void relax() {
 #if defined(__x86_64__)
@@ -44,7 +47,7 @@ void ThreadPool::join() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
-    ++epoch_;
+    state_ += kNextEpoch;
   }
   wake_.notify_all();
   for (std::thread& worker : workers_) worker.join();
@@ -61,20 +64,25 @@ void ThreadPool::drain(int thread) {
 void ThreadPool::work(int thread) {
   uint32_t seen = 0;
   for (;;) {
-    for (int spins = 0; epoch_.load(std::memory_order_acquire) == seen; ++spins) {
+    for (int spins = 0; epoch_of(state_.load(std::memory_order_acquire)) == seen; ++spins) {
       if (spins < kSpins) {
         relax();
         continue;
       }
       std::unique_lock lock(mutex_);
       ++sleepers_;
-      wake_.wait(lock, [&] { return epoch_.load() != seen; });
+      wake_.wait(lock, [&] { return epoch_of(state_.load()) != seen; });
       --sleepers_;
     }
     if (stop_) return;
-    seen = epoch_.load(std::memory_order_acquire);
-    drain(thread);
-    pending_.fetch_sub(1, std::memory_order_acq_rel);
+    uint64_t state = state_.load(std::memory_order_acquire);
+    seen = epoch_of(state);
+    while (epoch_of(state) == seen && (state & kOpen)) {
+      if (!state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel)) continue;
+      drain(thread);
+      state_.fetch_sub(1, std::memory_order_acq_rel);
+      break;
+    }
   }
 }
 
@@ -88,15 +96,16 @@ void ThreadPool::run_erased(int64_t tasks, const void* object, Function function
   object_ = object;
   function_ = function;
   next_.store(0, std::memory_order_relaxed);
-  pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
   {
     // Without the lock, a worker could decide to sleep just before the new epoch and miss it.
     std::lock_guard lock(mutex_);
-    epoch_.fetch_add(1, std::memory_order_release);
+    state_.store((state_.load(std::memory_order_relaxed) + kNextEpoch) | kOpen, std::memory_order_release);
   }
   if (sleepers_.load() > 0) wake_.notify_all();
   drain(0);
-  for (int spins = 0; pending_.load(std::memory_order_acquire) > 0; ++spins) {
+  // A worker that the system has not let run yet is not waited for, because all tasks are handed out.
+  state_.fetch_and(~kOpen, std::memory_order_acq_rel);
+  for (int spins = 0; (state_.load(std::memory_order_acquire) & kJoined) > 0; ++spins) {
     if (spins < kSpins) {
       relax();
     } else {

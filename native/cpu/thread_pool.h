@@ -40,10 +40,12 @@ class ThreadPool {
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<uint32_t> epoch_{0};  // raised by every run; workers wait for that
-  std::atomic<int> pending_{0};     // workers that are not done with the run
-  std::atomic<int> sleepers_{0};    // workers that wait on wake_ instead of spinning
-  std::atomic<int64_t> next_{0};    // the task that is handed out next
+  // The epoch of the run in the upper half, which every run raises and workers wait for; then kOpen while
+  // workers may join the run, and the number of those that have joined and not left. One variable holds them
+  // all, so that no worker joins a run that has just ended.
+  std::atomic<uint64_t> state_{0};
+  std::atomic<int> sleepers_{0};  // workers that wait on wake_ instead of spinning
+  std::atomic<int64_t> next_{0};  // the task that is handed out next
   std::atomic<bool> stop_{false};
   int64_t tasks_ = 0;
   const void* object_ = nullptr;
