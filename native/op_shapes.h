@@ -158,7 +158,8 @@ struct HeadShape {
 
 // The pixels that an op computes: all pixels of images without a border, or, in the sampler, those that
 // are next at t = position + ahead. The position lies in device memory, so that a program can run again
-// and again; `ahead` lets one program compute many fronts. The sampler's tensors include their own zero
+// and again; `ahead` lets one program compute many fronts, and an op run n columns to the right of the
+// front, whose `ahead` has n more. The sampler's tensors include their own zero
 // border: their shape is (N, pad + H, pad + W + pad, channels), and pixel (i, j) lies at row pad + i,
 // column pad + j.
 struct Region {

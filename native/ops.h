@@ -265,7 +265,7 @@ struct GatedActivationBackward {
 
   template <class V>
   void describe(V& v) {
-    v.number("count", count, 1, INT32_MAX / 2);
+    v.number("count", count, 1, INT32_MAX);
     v.precision("precision", precision);
     v.activation_input("x", x, int64_t{2} * count, precision);
     v.activation_input("gradY", grad_y, count, precision);

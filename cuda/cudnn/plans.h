@@ -17,18 +17,19 @@ namespace pixelcnn::cuda {
 struct CudnnLibrary;
 
 // The computation of one cuDNN graph, on NHWC tensors in the element type of the precision and on packed
-// weights [K][R][S][C] with R = window.above + 1 rows (packed_bytes in launch.h).
+// weights [K][R][S][C] with R = window.above + 1 rows (packed_bytes in launch.h). The numbers are in the
+// caches of users (cache.cc), so a new one goes to the end.
 enum class Convolution {
   kForward,                   // y = conv(x, w) + bias, the bias in the element type
   kForwardRelu,               // y = max(0, conv(x, w) + bias)
-  kForwardAdd,                // y = conv(x, w) + add + bias
-  kForwardAddRelu,            // y = max(0, conv(x, w) + add + bias)
-  kForwardWithoutBias,        // y = conv(x, w)
   kInputGradient,             // grad_x
-  kInputGradientAdd,          // grad_x + add
   kInputGradientThroughRelu,  // grad_x, 0 where relu_output <= 0
   kWeightGradient,            // grad_w in float32
   kWeightGradientRounded,     // grad_w in the element type (kBf16 only: float16 would overflow)
+  kForwardAdd,                // y = conv(x, w) + add + bias
+  kForwardAddRelu,            // y = max(0, conv(x, w) + add + bias)
+  kForwardWithoutBias,        // y = conv(x, w)
+  kInputGradientAdd,          // grad_x + add
 };
 
 // Asks for a plan. Of the shape, only n, h, w, c, k, the precision, and how far the window reaches from the

@@ -9,8 +9,10 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 
 namespace {
 
-constexpr int64_t kLeastShared = 1 << 17;  // products
-constexpr int kLeastPixels = 4;            // of one thread
+// With fewer products, waking a thread takes longer than it saves.
+constexpr int64_t kLeastShared = 1 << 17;
+// With fewer pixels, a thread would read its weights for too little work.
+constexpr int kLeastPixels = 4;
 
 }  // namespace
 

@@ -10,7 +10,8 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 
 namespace {
 
-constexpr int64_t kLeastShared = 1 << 9;  // logits
+// With fewer logits, waking a thread takes longer than it saves.
+constexpr int64_t kLeastShared = 1 << 9;
 
 // Returns the first level whose cumulative probability exceeds u. Overwrites the logits with unnormalised
 // probabilities.

@@ -49,7 +49,8 @@ class WinogradWeights {
 };
 
 // Holds one thread's transformed inputs and products for a strip of a few pixel rows, so few that they stay
-// in its cache. Without a centre row they are fewer, so a strip is longer, and reads the weights less often.
+// in its cache. Without a centre row there are fewer planes, so a strip is longer,
+// and the weights are read less often.
 template <class Tiles>
 struct WinogradStrip {
   static constexpr int kTileRows = larger(1, (Tiles::kHasCentre ? 4 : 8) / Tiles::kRows);

@@ -3,7 +3,7 @@
 # machine in the same state. Requests:
 #   {"op": "versions"}
 #   {"op": "load", "file": a model file of ours, "precision": "f32" | "bf16", "layout": "nchw" | "channels_last",
-#    "levels": images as lists of levels, "side": their height and width}   -> {"nats": -log p of each image}
+#    "levels": all levels of all images in one list, "side": their height and width}   -> {"nats": -log p of each image}
 #   {"op": "train" | "forward", "precision", "layout", "n": images}         -> {"ms": time}
 # Those of a precision and layout run with the network that was loaded for it last.
 import json

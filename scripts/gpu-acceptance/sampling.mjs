@@ -41,7 +41,7 @@ function tinyModels(architecture) {
   const tiny = tinyNetworks[architecture];
   return architecture === 'plain'
     ? { tiny }
-    : { tiny, sideBySide: { ...tiny, layers: 2, firstKernelSize: 3 } };
+    : { tiny, sideBySide: { ...tiny, layers: 2, kernelSize: 1, firstKernelSize: 3 } };
 }
 
 /**

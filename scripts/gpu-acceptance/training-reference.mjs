@@ -18,7 +18,7 @@ const firstLossesLimit = 1e-6;
  * what correct code reached on other instruction sets of the CPU and on the emulated GPU. In f32 that was 2e-4: another
  * order of sums moved one activation across 0, where its ReLU sets it to 0. TF32 would give 1e-2. Logits that are stored
  * in 16 bits make the softmax of a trained model wrong by some percent in bf16, and by an eighth of that in f16. A gated
- * network rounds five tensors in each layer, a plain one rounds one.
+ * network rounds seven tensors in each layer, a plain one rounds one.
  */
 export function limitsAt(precision, after, architecture = 'plain') {
   if (precision === 'f32') return { loss: 1e-5, gradient: 2e-3 };

@@ -116,7 +116,7 @@ const contents: readonly Content[] = [
 
 /** Describes, for error messages, the networks that a state dict may hold. */
 export const readableNetworks =
-  'pixelcnn reads masked convolutions with ReLU between them and nothing else, or its gated network by its names (docs/gated.md)';
+  'pixelcnn reads masked convolutions with ReLU between them and nothing else, or the gated network under the names that docs/gated.md lists';
 
 /**
  * Creates the error that says what the tensors `names` belong to, or returns undefined if none is recognised.

@@ -50,7 +50,7 @@ export function readGatedNetwork(
   checkExpected(config, expected, 'shapes', where);
   const declared = [...networkOf(config).parameters];
   const declarations = declared.map((one) => ({ ...one, name: prefix + one.name }));
-  checkNoOthers(tensors, declarations, config, where);
+  checkNoOthers(tensors, declarations, prefix, config, where);
   // A network of convolutions without biases is the same as one whose biases are 0.
   const hasBiases = declarations.some(({ name }) => name.endsWith('.bias') && tensors.has(name));
   const values: NamedArrays = new Map();
@@ -122,6 +122,7 @@ function configOf(tensors: Tensors, prefix: string, where: string): PixelCnnConf
 function checkNoOthers(
   tensors: Tensors,
   declarations: readonly Declaration[],
+  prefix: string,
   { layers }: PixelCnnConfig,
   where: string,
 ): void {
@@ -130,7 +131,8 @@ function checkNoOthers(
   );
   const others = [...tensors.keys()].filter((name) => !known.has(name));
   if (others.length === 0) return;
-  const residual = others.find((name) => /(^|\.)layers\.\d+\.residual\.(weight|bias|mask)$/.test(name));
+  const lastResidual = `${prefix}layers.${layers - 1}.residual.`;
+  const residual = others.find((name) => name.startsWith(lastResidual));
   if (residual !== undefined) {
     const message = `${where}: tensor '${residual}' is not part of the model, whose last layer, ${layers - 1}, has no residual`;
     throw new PixelCnnError('CKPT_UNKNOWN_TENSOR', message, {

@@ -42,10 +42,14 @@ export function applyFileMasks(layers: readonly MaskedLayer[], where: string): s
     if (usesAllWeights && layer.mask === undefined) checkForbiddenWeights(layer, masked.length > 0, where);
   }
   if (masked.length === 0) {
+    if (usesAllWeights) {
+      return [
+        'no mask buffers; the masks are in the weights: mask A in the first layer, mask B in the others',
+      ];
+    }
+    const forbidden = layers.reduce((sum, layer) => sum + forbiddenWeights(layer), 0);
     return [
-      usesAllWeights
-        ? 'no mask buffers; the masks are in the weights: mask A in the first layer, mask B in the others'
-        : 'no mask buffers; assumed: mask A in the first layer, mask B in the others',
+      `no mask buffers; assumed: mask A in the first layer, mask B in the others, applied by the model as it runs: ${forbidden} weights that they forbid are not 0 in the file and are taken as 0`,
     ];
   }
   const notes = [
@@ -99,6 +103,15 @@ function checkForbiddenWeights({ name, filter, weight }: MaskedLayer, othersMask
   });
 }
 
+/** Counts the weights that our mask forbids and that are not 0. */
+function forbiddenWeights({ filter, weight }: MaskedLayer): number {
+  let count = 0;
+  eachTap(filter, (at, o, c, r, s) => {
+    if (weight[at] !== 0 && !isLiveTap(filter, o, c, r, s)) count += 1;
+  });
+  return count;
+}
+
 type Tap = readonly [output: number, input: number, row: number, column: number];
 
 function looserMaskError(
@@ -120,15 +133,17 @@ function looserMaskError(
   );
 }
 
-/** Whether masks were multiplied into the weights: all weights after the centre are 0, but not all others. */
+/** Whether masks were multiplied into the weights: all that every channel must not see are 0, but not all others. */
 function masksAreInWeights(layers: readonly MaskedLayer[]): boolean {
   let [after, others] = [0, 0];
   for (const { filter, weight } of layers) {
     const area = filter.window.rows * filter.window.columns;
-    const centre = fullTaps(filter.window);
+    const { ownRow } = filter.window;
+    // In masks A and B the tap after those that are live for all channels is the centre, which some channels see.
+    const last = fullTaps(filter.window) - (ownRow === 'none' || ownRow === 'all' ? 1 : 0);
     for (let at = 0; at < weight.length; at += 1) {
       if (weight[at] === 0) continue;
-      if (at % area > centre) after += 1;
+      if (at % area > last) after += 1;
       else if (area > 1) others += 1;
     }
   }

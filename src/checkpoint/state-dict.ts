@@ -48,8 +48,9 @@ const averageCount = /^(.*\.)?n_averaged$/;
 /**
  * Reads the network in a state dict, and its moving average if the same names also appear under `ema.`. A
  * gated network is recognised by its names. Otherwise the layers are the weights of rank 4 whose names are
- * PREFIX + number + SUFFIX, in the order of the numbers. Each may have a bias and a mask buffer. Any other tensor is refused by name. The weights count as a moving
- * average if their prefix says so (`ema_model.`) or if the counter of an AveragedModel is next to them.
+ * PREFIX + number + SUFFIX, in the order of the numbers. Each may have a bias and a mask buffer. Any other
+ * tensor is refused by name. The weights count as a moving average if their prefix says so (`ema_model.`) or
+ * if the counter of an AveragedModel is next to them.
  * @throws PixelCnnError CKPT_CONFIG if the shapes contradict `expected`, or if there are two moving averages.
  */
 export function readStateDict(tensors: Tensors, expected: PixelCnnOptions, where: string): StateDict {

@@ -27,13 +27,13 @@ export const modelOptions = {
   layers: layers.describe('plain: masked convolutions, the first and the last included; gated: gated layers'),
   levels: levels.describe('values of a pixel: 256 for 8-bit images, 2 for binary ones'),
   kernelSize: kernelSize.describe(
-    'size of the filters, odd; plain: but the last (default 7), gated: after the first layer (3)',
+    'size of the filters, odd; plain: of all layers but the last (default 7); gated: of all but the first (3)',
   ),
   firstKernelSize: firstKernelSize.describe(
-    'gated only: size of the filters of the first layer, odd (default 7)',
+    'gated only: size of the filters of the first layer, odd, at least 3 (default 7)',
   ),
   headChannels: headChannels.describe(
-    'gated only: channels before the logits (default: the hidden channels)',
+    'gated only: channels between the last two 1x1 convolutions (default: the hidden channels)',
   ),
 };
 const modelFlags = z.strictObject(modelOptions);

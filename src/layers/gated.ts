@@ -1,4 +1,4 @@
-// Defines one layer of the Gated PixelCNN (van den Oord et al. 2016b, section 2.4 and figure 2).
+// Defines one layer of the Gated PixelCNN (van den Oord et al. 2016b, sections 2.1 and 2.2, figure 2).
 import type { Declarations } from '../ops/declarations.js';
 import { gatedActivation } from '../ops/gated-activation.js';
 import { pixelWindow, rowSoFarWindow, rowsAboveWindow, type Window } from '../ops/window.js';
@@ -20,9 +20,9 @@ export interface Stacks {
 export interface GatedLayerOptions {
   readonly channelGroups: number;
   readonly hiddenChannels: number;
-  /** The first layer has mask A, and adds nothing to its residual connection, because its input is the image. */
+  /** The first layer has mask A and no residual sum, because its input is the image. */
   readonly isFirst: boolean;
-  /** The last layer gives only its skip connection. */
+  /** The last layer returns only the sum of skip connections: it has no residual and no vertical gate. */
   readonly isLast: boolean;
 }
 

@@ -21,7 +21,7 @@ export const configSchema = z.strictObject({
   levels: z.int().min(2).max(256).default(256),
   /** Size of the filters, odd. plain: of all but the last, default 7. gated: after the first layer, default 3. */
   kernelSize: z.int().min(1).max(31).optional(),
-  /** gated only: size of the filters of the first layer, odd, at least 3. Default 7. */
+  /** gated only: size of the filters of the first layer, odd; at least 3, because mask A leaves nothing of 1. Default 7. */
   firstKernelSize: z.int().min(3).max(31).optional(),
   /** gated only: channels of the layer before the logits; at least `channels`. Default `hiddenChannels`. */
   headChannels: z.int().min(1).max(2048).optional(),
@@ -44,6 +44,7 @@ export interface NetworkSizes {
 }
 /** The complete configuration of a plain network. */
 export interface PlainConfig extends NetworkSizes {
+  /** Absent for a plain network, also in files. */
   readonly architecture?: undefined;
 }
 /** The complete configuration of a gated network. */
@@ -94,10 +95,12 @@ export function checkExpected(
     const value = optionOf(config, name);
     if (expected[name] === undefined || expected[name] === value) continue;
     const found =
-      value === undefined ? `has no ${name}, being ${optionOf(config, 'architecture')},` : `is ${value}`;
+      value === undefined
+        ? `the model is ${optionOf(config, 'architecture')} and has no ${name}`
+        : `${name} is ${value}`;
     throw new PixelCnnError(
       'CKPT_CONFIG',
-      `${where}: ${value === undefined ? 'the model' : name} ${found} by its ${source}, the options say ${expected[name]}`,
+      `${where}: ${found} by its ${source}, the options say ${expected[name]}`,
       { remedy: `leave ${name} out of the options, or give another file` },
     );
   }

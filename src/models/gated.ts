@@ -19,23 +19,20 @@ export class GatedNetwork implements Network {
   readonly #layers: readonly GatedLayer[];
   readonly #merge: Conv2d;
 
-  constructor({ channels, hiddenChannels, layers, levels, kernelSize, ...more }: GatedConfig) {
-    const shared = { channelGroups: channels, hiddenChannels };
+  constructor(config: GatedConfig) {
+    const { channels, hiddenChannels, layers, levels, kernelSize, firstKernelSize, headChannels } = config;
+    const grouped = { channelGroups: channels };
     this.#layers = Array.from({ length: layers }, (_, l) => {
+      const [inputs, size] = l === 0 ? [channels, firstKernelSize] : [hiddenChannels, kernelSize];
       const place = { isFirst: l === 0, isLast: l === layers - 1 };
-      const [inputs, size] = l === 0 ? [channels, more.firstKernelSize] : [hiddenChannels, kernelSize];
-      return new GatedLayer(this.parameters, `layers.${l}`, inputs, size, { ...shared, ...place });
+      return new GatedLayer(this.parameters, `layers.${l}`, inputs, size, {
+        ...grouped,
+        hiddenChannels,
+        ...place,
+      });
     });
-    const options = { channelGroups: channels };
-    this.#merge = new Conv2d(
-      this.parameters,
-      'head.0',
-      hiddenChannels,
-      more.headChannels,
-      pixelWindow,
-      options,
-    );
-    this.head = new SoftmaxHead(this.parameters, 'head.1', more.headChannels, channels, levels);
+    this.#merge = new Conv2d(this.parameters, 'head.0', hiddenChannels, headChannels, pixelWindow, grouped);
+    this.head = new SoftmaxHead(this.parameters, 'head.1', headChannels, channels, levels);
   }
 
   features(r: Recorder, image: Tensor): Tensor {

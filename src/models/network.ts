@@ -14,7 +14,10 @@ export interface Head {
   logits(r: Recorder, features: Tensor): Tensor;
   /** Records -log p of the levels of each image in nats (N, float64). */
   nats(r: Recorder, features: Tensor, level: Tensor): Tensor;
-  /** Records the draw of one channel, that of the sampler's pass which is being recorded. */
+  /**
+   * Records the draw of one channel, that of the sampler's pass which is being recorded. It reads the features at the pixel
+   * itself only.
+   */
   draw(r: Recorder, features: Tensor, operands: DrawOperands): void;
 }
 

@@ -3,23 +3,23 @@ import { check, PixelCnnError } from '../errors.js';
 import { totalParameters } from '../ops/declarations.js';
 import { parseOptions } from '../options.js';
 import { networkOf } from './architectures.js';
-import { configSchema, type GatedConfig, type PixelCnnConfig } from './config.js';
+import { configSchema, optionOf, type PixelCnnConfig } from './config.js';
 
 const maxParameters = 2 ** 28;
 
 /** Parses and checks a configuration. @throws PixelCnnError ERR_LIMIT for a model that would be too large. */
 export function parseConfig(caller: string, options: unknown): PixelCnnConfig {
   const config = completed(caller, options);
-  for (const [name, value] of Object.entries(config) as [keyof GatedConfig, number][]) {
-    const isSize = name === 'kernelSize' || name === 'firstKernelSize';
-    check(
-      !isSize || value % 2 === 1,
-      'ERR_OUT_OF_RANGE',
-      () => `${caller}: ${name} must be odd, got ${value}`,
-    );
-    const isWidth = name === 'hiddenChannels' || name === 'headChannels';
-    check(!isWidth || value >= config.channels, 'ERR_OUT_OF_RANGE', () => {
-      return `${caller}: ${name} must be at least channels (${config.channels}), got ${value}`;
+  for (const name of ['kernelSize', 'firstKernelSize'] as const) {
+    const size = optionOf(config, name);
+    check(size === undefined || Number(size) % 2 === 1, 'ERR_OUT_OF_RANGE', () => {
+      return `${caller}: ${name} must be odd, got ${size}`;
+    });
+  }
+  for (const name of ['hiddenChannels', 'headChannels'] as const) {
+    const width = optionOf(config, name);
+    check(width === undefined || Number(width) >= config.channels, 'ERR_OUT_OF_RANGE', () => {
+      return `${caller}: ${name} must be at least channels (${config.channels}), got ${width}`;
     });
   }
   const total = totalParameters(networkOf(config).parameters);

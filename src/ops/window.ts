@@ -51,7 +51,7 @@ export const pixelWindow: Window = squareWindow(1, 'B');
 
 /**
  * The window of a vertical stack (van den Oord et al. 2016b, "Conditional Image Generation with PixelCNN Decoders", section
- * 2.3): the upper half of a square, with the whole own row in mask B and without it in mask A. A stack that begins with mask
+ * 2.2): the upper half of a square, with the whole own row in mask B and without it in mask A. A stack that begins with mask
  * A sees only the rows above, in all of its layers.
  */
 export function rowsAboveWindow(kernelSize: number, maskType: MaskType): Window {

@@ -24,7 +24,7 @@ export interface RecorderOptions {
   readonly packs?: PackList;
 }
 
-/** The result of an op that computes each pixel by itself: (N, H, W, channels). */
+/** The result of an op that computes each pixel without the other pixels of the result: (N, H, W, channels). */
 export interface PixelwiseResult {
   readonly name: string;
   readonly images: { readonly n: number; readonly h: number; readonly w: number };

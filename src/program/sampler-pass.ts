@@ -34,7 +34,7 @@ export const wholeImages: Region = {
   group: allGroups,
 };
 
-/** How many columns ahead of the pixels that are next the ops run which compute these results. The others run at them. */
+/** How many columns ahead of the pixels that are next an op runs, by the name of its result. Others run at these pixels. */
 export type Leads = ReadonlyMap<string, number>;
 
 /** The canvas of the sampler: the images as far as they are drawn, and the network's activations for them. */

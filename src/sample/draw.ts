@@ -89,7 +89,8 @@ export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame,
   const { channels, levels } = model.config;
   const perImage = height * width * channels;
   const perBatch = Math.min(count, imagesPerBatch(model, height, width));
-  const wavefront = new Wavefront(passesOf(model, width).front, height, width);
+  const { front, rows } = passesOf(model, width);
+  const wavefront = new Wavefront(front, height, width, rows === 'whole');
   const steps = wavefront.steps * Math.ceil(count / perBatch);
   const frame = job.stepsPerFrame ?? wavefront.steps;
   const data = new Uint8Array(count * perImage);

@@ -9,7 +9,7 @@ import { type Leads, SamplerCanvas, SamplerPass } from '../program/sampler-pass.
 import { activationType, describeTensor } from '../program/tensor.js';
 import { type SideBySide, sideBySide } from './leads.js';
 
-/** Says which pixels a front has and which passes over a network draw it. The pass for the past is always one. */
+/** Says which pixels a front has and which passes over a network draw it. There always is a pass for the past. */
 export interface Passes {
   readonly front: Front;
   /**
@@ -41,15 +41,15 @@ const leastRows = { cpu: 3, cuda: 2 };
 /**
  * Returns the front and the passes of a network over images of this width. A front crosses several rows, each as far ahead
  * of the next as the network sees to the right. If that is far, and ops compute what sees the rows above, a front is one
- * pixel instead, and they run for a whole row when it begins: there are more fronts then, but most have fewer ops.
+ * pixel instead, and they run for a whole row when it begins: there are more fronts then, and at most of them these ops have nothing to do.
  */
 export function passesOf(model: Model, width: number): Passes {
   const { reach, rows, leads, slope, present, channels } = recorded.get(model.network) ?? recordOnce(model);
   const pad = Math.max(reach.above, reach.left, reach.right);
   const least = Math.max(slope, reach.right + 1);
   if (!rows) return { front: { pad, slope: least }, rows: 'none', present, channels };
-  const { backend } = model.device.info;
-  return leastRows[backend === 'cuda' ? 'cuda' : 'cpu'] * least <= width
+  const rowsOfFront = model.device.info.backend === 'cuda' ? leastRows.cuda : leastRows.cpu;
+  return rowsOfFront * least <= width
     ? { front: { pad, slope: least }, rows: leads, present, channels }
     : { front: { pad, slope: Math.max(width, reach.right + 1) }, rows: 'whole', present, channels };
 }

@@ -160,7 +160,7 @@ export function fromCheckpoint(
     check(
       stored === value,
       'CKPT_MISMATCH',
-      () => `${path} is of a model with \`${name}\` ${stored ?? 'absent'}, this one has ${value ?? 'none'}`,
+      () => `${path} is of a model with \`${name}\` ${stored}, this one has ${value}`,
     );
   }
   check(state.dataset === digest, 'CKPT_MISMATCH', () => {

@@ -97,6 +97,11 @@ describe('a checkpoint', () => {
     expect(encodeModel(decoded)).toEqual(valid);
   });
 
+  it('that names the architecture plain is that of one which names none', () => {
+    const named = decodeModel(edited(withConfig({ architecture: 'plain' })));
+    expect(named.config).toEqual(config);
+  });
+
   it('of an earlier release, which does not say its step, is read', () => {
     const older = edited(withText('pixelcnn.step', undefined));
     expect(codeOf(() => read(older))).toBe('accept');
@@ -171,6 +176,9 @@ describe('a checkpoint', () => {
     ['levels a string', withConfig({ levels: '256' }), 'CKPT_CONFIG'],
     ['kernel even', withConfig({ kernelSize: 4 }), 'CKPT_CONFIG'],
     ['too many parameters', withConfig({ hiddenChannels: 2048, layers: 128, kernelSize: 31 }), 'CKPT_CONFIG'],
+    ['an unknown architecture', withConfig({ architecture: 'snail' }), 'CKPT_CONFIG'],
+    ['an option of another architecture', withConfig({ firstKernelSize: 7 }), 'CKPT_CONFIG'],
+    ['another architecture', withConfig({ architecture: 'gated' }), 'CKPT_UNKNOWN_TENSOR'],
     ['config of fewer layers', withConfig({ hiddenChannels: 3 }), 'CKPT_SHAPE'],
     ['config of more layers', withConfig({ layers: 3 }), 'CKPT_SHAPE'],
     ['step of the file -1', withText('pixelcnn.step', '-1'), 'CKPT_CONFIG'],

@@ -72,14 +72,30 @@ function predictedOfSampling(model: object): Map<string, number> {
 
 const total = (all: ReadonlyMap<string, number>) => [...all.values()].reduce((sum, count) => sum + count, 0);
 
+const sideBySide = {
+  architecture: 'gated',
+  hiddenChannels: 8,
+  layers: 2,
+  levels: 2,
+  kernelSize: 1,
+  firstKernelSize: 3,
+};
+
+it('rows are drawn side by side in the case for that', () => {
+  const { firstRow, passes } = recordedFront({ model: sideBySide, batch: 1, height: side, width: side });
+  expect(passes.front.slope).toBe(2);
+  expect(firstRow.length).toBeGreaterThan(0);
+});
+
 const reason = realGpu ? 'a real GPU does not tell what was launched' : undefined;
 describe.skipIf(skipAloud('launches of programs', reason))('a training step and a sampler', () => {
   it.each([
     { hiddenChannels: 8, layers: 3, levels: 4, kernelSize: 3 },
     { architecture: 'gated', hiddenChannels: 8, layers: 3, levels: 4 },
     { architecture: 'gated', channels: 3, hiddenChannels: 9, layers: 2, levels: 2, headChannels: 5 },
-    // Whole rows are computed first where the network sees more than half of the width.
     { architecture: 'gated', hiddenChannels: 8, layers: 2, levels: 2, kernelSize: 3, firstKernelSize: 3 },
+    // This one sees 2 pixels to the right, so that rows of 5 are drawn side by side. The others compute whole rows.
+    sideBySide,
   ])('of %o launch what is predicted', async (model) => {
     const { training, sampling } = await launched(model);
     const expected = predicted(model);

@@ -7,8 +7,8 @@ import { parseConfig } from '../../src/models/parse-config.js';
 import { findLeaks, valuesOf, withEachChanged } from '../helpers/causality.js';
 import { testGpu } from '../helpers/cuda.js';
 import { randomModel, testDevice } from '../helpers/models.js';
-import { TestRandom } from '../helpers/random.js';
-import { checkSampler, testNetwork } from '../helpers/test-network.js';
+import { TestRandom, withSeed } from '../helpers/random.js';
+import { checkCausality, checkGradients, checkSampler, testNetwork } from '../helpers/test-network.js';
 
 const devices = { cpu: testDevice(), gpu: testGpu() };
 
@@ -26,6 +26,28 @@ const rgb = configOf({
 const binary = configOf({ hiddenChannels: 6, layers: 2, levels: 2, kernelSize: 5 });
 testNetwork({ name: 'gated, RGB', config: rgb, network: new GatedNetwork(rgb) }, devices);
 testNetwork({ name: 'gated, binary', config: binary, network: new GatedNetwork(binary) }, devices);
+
+it('12 networks of random sizes have the gradients of finite differences and sample with the bits of the full pass', async () => {
+  await withSeed(15, async (random, at) => {
+    for (let index = 0; index < 12; index += 1) {
+      const channels = random.pick([1, 2, 3]);
+      const config = configOf({
+        channels,
+        hiddenChannels: channels + random.int(1, 9),
+        layers: random.int(2, 4),
+        levels: random.pick([2, 3, 7]),
+        kernelSize: random.pick([1, 3, 5]),
+        firstKernelSize: random.pick([3, 5, 7]),
+        headChannels: channels + random.int(1, 9),
+      });
+      at(JSON.stringify(config));
+      const tested = { name: 'gated', config, network: new GatedNetwork(config) };
+      await checkGradients(devices.cpu(), tested, 1e-4);
+      await checkCausality(devices.cpu(), tested);
+      await checkSampler(devices.cpu(), tested, { height: random.int(1, 6), width: random.int(4, 40) });
+    }
+  });
+});
 
 describe('sampling with rows side by side', () => {
   it.each([

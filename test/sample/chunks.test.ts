@@ -7,7 +7,7 @@ import { TestRandom } from '../helpers/random.js';
 
 const mnist = new Wavefront({ pad: 3, slope: 4 }, 28, 28);
 /** All of it took so long. */
-const all = (milliseconds: number) => ({ fronts: 136, rows: 784, milliseconds });
+const all = (milliseconds: number) => ({ fronts: 136, pixels: 784, milliseconds });
 
 describe('the wavefront', () => {
   it.each([
@@ -24,8 +24,18 @@ describe('the wavefront', () => {
     expect(wavefront.steps).toBe(steps);
     const rows = new Array<number>(steps).fill(0);
     for (let i = 0; i < h; i += 1) for (let j = 0; j < w; j += 1) rows[j + slope * i]! += 1;
-    expect(rows.map((_, t) => wavefront.rows(t, t + 1))).toEqual(rows);
-    expect(wavefront.rows(0, steps)).toBe(h * w);
+    expect(rows.map((_, t) => wavefront.pixels(t, t + 1))).toEqual(rows);
+    expect(wavefront.pixels(0, steps)).toBe(h * w);
+  });
+
+  it('counts a row that begins as several pixels for each of its own, where whole rows are computed', () => {
+    const wavefront = new Wavefront({ pad: 3, slope: 28 }, 28, 28, true);
+    expect([0, 1, 27, 28, 29].map((t) => wavefront.pixels(t, t + 1))).toEqual([85, 1, 1, 85, 1]);
+    expect(wavefront.pixels(0, 784)).toBe(4 * 784);
+    // After 27 fast fronts, those up to the next row are submitted, and that with which it begins is not.
+    const timed = { fronts: 20, pixels: 20, milliseconds: 10 };
+    expect(nextChunk(wavefront, 21, 784, 0, timed).to).toBe(28);
+    expect(nextChunk(wavefront, 28, 784, 0, timed)).toMatchObject({ fronts: 1 });
   });
 });
 
@@ -63,10 +73,10 @@ describe('a chunk', () => {
 
   it('after the first fronts counts with rows, of which they have few', () => {
     // 4 fronts of a row each in 1 ms: if the rows take the time, the other 780 take 195 ms.
-    const timed = { fronts: 4, rows: 4, milliseconds: 1 };
+    const timed = { fronts: 4, pixels: 4, milliseconds: 1 };
     const chunk = nextChunk(mnist, 4, 136, 136, timed);
     expect(chunk.program).toBe('front');
-    expect(chunk.rows).toBeLessThanOrEqual(100);
+    expect(chunk.pixels).toBeLessThanOrEqual(100);
     expect(nextChunk(mnist, chunk.to, 136, 136, { ...chunk, milliseconds: 2 }).program).toBe('block');
   });
 
@@ -94,13 +104,13 @@ describe('a chunk', () => {
         expect(chunk.to).toBeLessThanOrEqual(until);
         expect(chunk.repeat * (chunk.program === 'block' ? block : 1)).toBe(chunk.fronts);
         if (chunk.to < steps) expect(chunk.fronts).toBe(chunk.to - from);
-        expect(chunk.rows).toBe(wavefront.rows(from, chunk.to));
-        const milliseconds = perFront * chunk.fronts + perRow * chunk.rows;
+        expect(chunk.pixels).toBe(wavefront.pixels(from, chunk.to));
+        const milliseconds = perFront * chunk.fronts + perRow * chunk.pixels;
         if (timed !== undefined) {
           expect(milliseconds).toBeLessThanOrEqual(chunk.milliseconds * (1 + 1e-12));
           if (chunk.fronts > 1) expect(milliseconds).toBeLessThanOrEqual(inFlightMilliseconds * (1 + 1e-12));
         }
-        drawn += chunk.rows;
+        drawn += chunk.pixels;
         timed = { ...chunk, milliseconds };
         from = chunk.to;
       }
@@ -117,12 +127,12 @@ describe('a chunk', () => {
 
 describe('what work takes at most', () => {
   it.each([
-    { timed: all(10), work: { fronts: 68, rows: 784 }, most: 10 },
-    { timed: all(10), work: { fronts: 272, rows: 784 }, most: 20 },
-    { timed: { fronts: 2, rows: 0, milliseconds: 1 }, work: { fronts: 4, rows: 0 }, most: 2 },
+    { timed: all(10), work: { fronts: 68, pixels: 784 }, most: 10 },
+    { timed: all(10), work: { fronts: 272, pixels: 784 }, most: 20 },
+    { timed: { fronts: 2, pixels: 0, milliseconds: 1 }, work: { fronts: 4, pixels: 0 }, most: 2 },
     {
-      timed: { fronts: 2, rows: 0, milliseconds: 1 },
-      work: { fronts: 2, rows: 1 },
+      timed: { fronts: 2, pixels: 0, milliseconds: 1 },
+      work: { fronts: 2, pixels: 1 },
       most: Number.POSITIVE_INFINITY,
     },
   ])('$work after $timed: $most ms', ({ timed, work, most }) => {

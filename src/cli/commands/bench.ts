@@ -29,8 +29,8 @@ export const benchCommand: Command<typeof schema> = {
   async run(options) {
     const { batch, seconds, height, width } = options;
     const terminal = new Terminal(options);
-    const device = await openNamedDevice(options, terminal);
     const model = parseConfig('bench', { ...modelOptionsOf(options), channels: options.channels });
+    const device = await openNamedDevice(options, terminal);
     const shared = { model, seconds, height, width };
     const whole = { ...shared, batch };
     const sizes = [...new Set([1, batch])];
