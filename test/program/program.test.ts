@@ -50,8 +50,8 @@ describe('malformed lists of filters', () => {
   });
   // Wire: id, length, count; ten integers of a filter and a direction for each; then weight and packed for each.
   const first = 3;
-  const second = first + 11;
-  const tensors = second + 11;
+  const second = first + 12;
+  const tensors = second + 12;
 
   /** What the native side says to the wire of two filters once `change` has been at it; undefined if it takes it. */
   async function refusal(change: (wire: number[]) => void) {
@@ -109,7 +109,7 @@ describe('malformed lists of filters', () => {
     ],
     [
       'a direction',
-      (wire) => wire.splice(first + 10, 1, 2),
+      (wire) => wire.splice(first + 11, 1, 2),
       /, filter 0: direction must be in \[0, 1\], got 2$/,
     ],
     [
