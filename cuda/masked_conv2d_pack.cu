@@ -84,12 +84,13 @@ struct FilterList {
 static_assert(sizeof(FilterList<float>) <= 4096, "every driver takes 4 KB of kernel parameters, not more");
 
 // Packs all filters of a list. Tiles are transposed in shared memory, so that neighbouring threads read
-// neighbouring taps and write neighbouring channels.
+// neighbouring taps and write neighbouring channels. The loops are unrolled twice, because more takes more
+// than 32 registers on sm_80, and so fewer blocks at once.
 template <class T>
 __global__ void __launch_bounds__(kThreads) pack_filters(const FilterList<T> list) {
   int index = 0, block = static_cast<int>(blockIdx.x);
   while (block >= list.filters[index].blocks) block -= list.filters[index++].blocks;
-  const ListedFilter<T> filter = list.filters[index];
+  const ListedFilter<T>& filter = list.filters[index];
   const int c = filter.mask.c, slots = filter.slots, window = filter.window;
   const int output = block / filter.parts, seen = filter.mask.seen_at_last(output);
   const float* weight = filter.weight + int64_t{output} * c * window;
@@ -101,12 +102,14 @@ __global__ void __launch_bounds__(kThreads) pack_filters(const FilterList<T> lis
   const int across = (c + kTileSide - 1) / kTileSide, tiles = across * ((slots + kTileSide - 1) / kTileSide);
   for (int at = block % filter.parts; at < tiles; at += filter.parts) {
     const int first_slot = at / across * kTileSide, first_channel = at % across * kTileSide;
+#pragma unroll 2
     for (int row = first_row; row < kTileSide; row += kThreads / kTileSide) {
       const int slot = first_slot + lane, channel = first_channel + row;
       const bool live = channel < c && (slot < filter.last || (slot == filter.last && channel < seen));
       tile[row][lane] = live ? weight[int64_t{channel} * window + slot] : 0.f;
     }
     __syncthreads();
+#pragma unroll 2
     for (int row = first_row; row < kTileSide; row += kThreads / kTileSide) {
       const int slot = first_slot + row, channel = first_channel + lane;
       if (slot < slots && channel < c) packed[int64_t{slot} * c + channel] = from_float<T>(tile[lane][row]);
