@@ -15,21 +15,19 @@ const kernel = (name, demand) => ({ name, demand });
 
 /** Lists the ops of a training step in the order in which they are recorded: label and kernels of each. */
 export function trainingOps(shape, gpu) {
-  const { config, ops } = recordedTrainingStep(shape);
-  const kernels = new StepKernels(ops, shape, config, gpu);
+  const { ops } = recordedTrainingStep(shape);
+  const kernels = new StepKernels(ops, shape, gpu);
   return ops.map((op) => ({ label: op.label, kernels: kernels.of(op) }));
 }
 
 /** Lists the kernels of each op of one training step. */
 class StepKernels {
   #image;
-  #config;
   #withCudnn;
   #gpu;
 
-  constructor(ops, { convolutions }, config, gpu) {
+  constructor(ops, { convolutions }, gpu) {
     this.#image = ops.find(({ op }) => op === 'quantise').fields.x;
-    this.#config = config;
     this.#withCudnn = convolutions === 'cudnn';
     this.#gpu = gpu;
   }
