@@ -21,7 +21,7 @@ namespace {
 // A masked convolution, its packing and its gradients: every one of them runs on all threads of the pool.
 std::vector<int32_t> commands_of(Backend& backend, std::vector<int64_t>& arena_bytes) {
   const std::vector<int32_t> images = {2, 9, 8};
-  const std::vector<int32_t> filter = {4, 40, 5, 5, 2, 2, 2, 1, 1, 0};  // mask B, direct, f32
+  const std::vector<int32_t> filter = {4, 40, 5, 5, 2, 2, 2, 1, 1, 0, 0};  // mask B, direct, f32, no pairs
   const std::vector<int32_t> whole_image = {0, 0, 1, 0, -1};
   const MaskedConv2dShape decoded = {decode_filter(filter), 2, 9, 8};
   const std::vector<int64_t> bytes = {
