@@ -6,7 +6,10 @@ import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 import { Conv2d, type Conv2dOptions } from './conv2d.js';
 
-/** What one layer passes on to the next: its two stacks, and the sum of the skip connections so far. */
+/**
+ * What one layer passes on to the next: its two stacks, and the sum of the skip connections so far. Each is (N, H, W,
+ * hiddenChannels); before the first layer both stacks are the image.
+ */
 export interface Stacks {
   /** Sees the rows above. */
   readonly vertical: Tensor;
@@ -43,6 +46,10 @@ export class GatedLayer {
   readonly #residual: Conv2d | null;
   readonly #skip: Conv2d;
 
+  /**
+   * Declares the convolutions `NAME.vertical`, `NAME.horizontal`, `NAME.link`, `NAME.residual` (not in the last layer) and
+   * `NAME.skip`. `inputs` is the number of channels of both stacks, `kernelSize` the odd width of the vertical filter.
+   */
   constructor(
     declarations: Declarations,
     name: string,

@@ -3,7 +3,7 @@ import { PixelCnnError } from '../errors.js';
 import { z } from '../options.js';
 
 /** The kinds of network; each has a file in src/models. */
-export const architectures = ['plain', 'gated'] as const;
+const architectures = ['plain', 'gated'] as const;
 
 export const configSchema = z.strictObject({
   /**
