@@ -1,6 +1,6 @@
 // Adds two tensors, and masks the sum by the output of a ReLU.
+#include "element.h"
 #include "kernels.h"
-#include "simd.h"
 #include "thread_pool.h"
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
@@ -8,14 +8,14 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 namespace {
 
 void accumulate_range(const Accumulate& op, int64_t begin, int64_t end) {
-  const auto *a = static_cast<const float*>(op.a), *b = static_cast<const float*>(op.b);
-  const auto* relu_output = static_cast<const float*>(op.relu_output);
+  const auto *a = static_cast<const Element*>(op.a), *b = static_cast<const Element*>(op.b);
+  const auto* relu_output = static_cast<const Element*>(op.relu_output);
   for (int64_t i = begin; i < end; i += kLanes) {
     const int lanes = static_cast<int>(smaller<int64_t>(kLanes, end - i));
     Vector sum = load_partial(a + i, lanes);
     if (b) sum += load_partial(b + i, lanes);
     if (relu_output) sum = load_partial(relu_output + i, lanes) <= Vector{} ? Vector{} : sum;
-    store_partial(static_cast<float*>(op.y) + i, sum, lanes);
+    store_partial(static_cast<Element*>(op.y) + i, sum, lanes);
   }
 }
 

@@ -23,16 +23,31 @@ namespace {
 
 constexpr int64_t kAlignment = 256;
 
+// The precision of an op's activations. An op without activations runs in float32.
+template <class Op>
+constexpr Precision precision_of(const Op& op) {
+  if constexpr (requires { op.precision; })
+    return op.precision;
+  else if constexpr (requires { op.shape.precision; })
+    return op.shape.precision;
+  else if constexpr (requires { op.filters; })
+    return op.filters[0].shape.precision;
+  else
+    return Precision::kF32;
+}
+
 class CpuBackend final : public Backend {
  public:
   CpuBackend(const Kernels& kernels, int threads)
-      : kernels_(kernels), pool_(std::make_unique<ThreadPool>(threads)) {
+      : f32_(kernels), bf16_(bf16_kernels(kernels)), pool_(std::make_unique<ThreadPool>(threads)) {
     info_ = {"cpu", processor_name(), kernels.isa, threads, ""};
   }
   ~CpuBackend() override { std::free(workspace_); }
 
   const BackendInfo& info() const override { return info_; }
-  bool supports(Precision precision) const override { return precision == Precision::kF32; }
+  bool supports(Precision precision) const override {
+    return precision == Precision::kF32 || (precision == Precision::kBf16 && bf16_ != nullptr);
+  }
 
   void* allocate(int64_t bytes) override {
     // calloc takes large blocks as zero pages from the system, so memory that is never touched costs
@@ -78,21 +93,27 @@ class CpuBackend final : public Backend {
   }
 
   int64_t packed_bytes(const FilterShape& shape, Direction direction) const override {
-    return kernels_.packed_bytes(shape, direction);
+    return kernels(shape.precision).packed_bytes(shape, direction);
   }
   bool packs_once() const override { return false; }
 
-#define PIXELCNN_X(Op)                                                                            \
-  int64_t workspace(const Op& op) override { return kernels_.workspace_##Op(op, info_.threads); } \
-  void run(const Op& op) override {                                                               \
-    Context context{*pool_, workspace_};                                                          \
-    kernels_.run_##Op(op, context);                                                               \
+#define PIXELCNN_X(Op)                                                       \
+  int64_t workspace(const Op& op) override {                                 \
+    return kernels(precision_of(op)).workspace_##Op(op, info_.threads);      \
+  }                                                                          \
+  void run(const Op& op) override {                                          \
+    Context context{*pool_, workspace_};                                     \
+    kernels(precision_of(op)).run_##Op(op, context);                         \
   }
   PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X
 
  private:
-  const Kernels& kernels_;
+  // The decoder accepts only precisions that `supports` names.
+  const Kernels& kernels(Precision precision) const { return precision == Precision::kBf16 ? *bf16_ : f32_; }
+
+  const Kernels& f32_;
+  const Kernels* bf16_;  // or null
   std::unique_ptr<ThreadPool> pool_;
   BackendInfo info_;
   std::byte* workspace_ = nullptr;
@@ -102,7 +123,7 @@ class CpuBackend final : public Backend {
 }  // namespace
 
 std::shared_ptr<Backend> open_backend(int threads, const std::string& instruction_set) {
-  const Kernels* table = kernels(instruction_set.empty() ? nullptr : instruction_set.c_str());
+  const Kernels* table = cpu::kernels(instruction_set.empty() ? nullptr : instruction_set.c_str());
   PIXELCNN_CHECK(
       table != nullptr, "ERR_BACKEND_UNAVAILABLE",
       "this processor or this build has no CPU kernels for the instruction set '" + instruction_set + "'");

@@ -1,6 +1,10 @@
 // Chooses the kernel table of an instruction set that both this build and this processor support.
 #include <cstring>
 
+#if defined(__linux__) && defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
 #include "kernels.h"
 
 namespace pixelcnn::cpu {
@@ -12,11 +16,17 @@ namespace pixelcnn::cpu {
 #ifdef PIXELCNN_HAS_AVX512
 PIXELCNN_DECLARE(avx512)
 #endif
+#ifdef PIXELCNN_HAS_AVX512_BF16
+PIXELCNN_DECLARE(avx512_bf16)
+#endif
 #ifdef PIXELCNN_HAS_AVX2
 PIXELCNN_DECLARE(avx2)
 #endif
 #ifdef PIXELCNN_HAS_NEON
 PIXELCNN_DECLARE(neon)
+#endif
+#ifdef PIXELCNN_HAS_NEON_BF16
+PIXELCNN_DECLARE(neon_bf16)
 #endif
 #ifdef PIXELCNN_HAS_BASELINE
 PIXELCNN_DECLARE(baseline)
@@ -41,6 +51,17 @@ const Kernels* kernels(const char* isa) {
 #endif
 #ifdef PIXELCNN_HAS_BASELINE
   if (wanted("baseline")) return &baseline::table;
+#endif
+  return nullptr;
+}
+
+const Kernels* bf16_kernels([[maybe_unused]] const Kernels& f32) {
+#if defined(PIXELCNN_HAS_AVX512) && defined(PIXELCNN_HAS_AVX512_BF16)
+  if (&f32 == &avx512::table && __builtin_cpu_supports("avx512bf16")) return &avx512_bf16::table;
+#endif
+#if defined(PIXELCNN_HAS_NEON) && defined(PIXELCNN_HAS_NEON_BF16) && defined(__linux__)
+  constexpr unsigned long kHasBf16 = 1ul << 14;  // HWCAP2_BF16, which older headers lack
+  if (&f32 == &neon::table && (getauxval(AT_HWCAP2) & kHasBf16) != 0) return &neon_bf16::table;
 #endif
   return nullptr;
 }

@@ -1,6 +1,7 @@
 // Computes the gate tanh(a) * sigmoid(b) of neighbouring channels (a, b), and its gradient.
 #include <utility>
 
+#include "element.h"
 #include "kernels.h"
 #include "region.h"
 #include "thread_pool.h"
@@ -30,12 +31,12 @@ Halves interleave(Vector a, Vector b, std::index_sequence<lane...>) {
 
 using Lanes = std::make_index_sequence<kLanes>;
 
-Halves load_halves(const float* x, int gates) {
+Halves load_halves(const Element* x, int gates) {
   return separate(load_partial(x, smaller(2 * gates, kLanes)),
                   load_partial(x + kLanes, larger(0, 2 * gates - kLanes)), Lanes());
 }
 
-void store_halves(float* x, Halves halves, int gates) {
+void store_halves(Element* x, Halves halves, int gates) {
   const Halves lanes = interleave(halves.a, halves.b, Lanes());
   store_partial(x, lanes.a, smaller(2 * gates, kLanes));
   store_partial(x + kLanes, lanes.b, larger(0, 2 * gates - kLanes));
@@ -70,7 +71,7 @@ struct Gate {
 };
 
 // One function serves whole images and regions, so that both have the same bits.
-__attribute__((noinline)) void gate_range(const float* x, float* y, int64_t gates) {
+__attribute__((noinline)) void gate_range(const Element* x, Element* y, int64_t gates) {
   for (int64_t i = 0; i < gates; i += kLanes) {
     const int lanes = static_cast<int>(smaller<int64_t>(kLanes, gates - i));
     const Gate gate(load_halves(x + 2 * i, lanes));
@@ -89,18 +90,18 @@ void gate_region(const GatedActivation& op, Context& context) {
     for (int64_t i = task * pixels_per_task; i < smaller(pixels, (task + 1) * pixels_per_task); ++i) {
       const int64_t pixel = region.padded_pixel(i / region.length(), static_cast<int>(i % region.length()));
       const int64_t at = pixel * op.c + first;
-      gate_range(static_cast<const float*>(op.x) + 2 * at, static_cast<float*>(op.y) + at, end - first);
+      gate_range(static_cast<const Element*>(op.x) + 2 * at, static_cast<Element*>(op.y) + at, end - first);
     }
   });
 }
 
 void gate_gradient_range(const GatedActivationBackward& op, int64_t begin, int64_t end) {
-  const auto *x = static_cast<const float*>(op.x), *grad_y = static_cast<const float*>(op.grad_y);
+  const auto *x = static_cast<const Element*>(op.x), *grad_y = static_cast<const Element*>(op.grad_y);
   for (int64_t i = begin; i < end; i += kLanes) {
     const int lanes = static_cast<int>(smaller<int64_t>(kLanes, end - i));
     const Gate gate(load_halves(x + 2 * i, lanes));
     const Vector g = load_partial(grad_y + i, lanes);
-    store_halves(static_cast<float*>(op.grad_x) + 2 * i,
+    store_halves(static_cast<Element*>(op.grad_x) + 2 * i,
                  {g * gate.sigmoid * gate.tanh_slope, g * gate.tanh * gate.sigmoid_slope}, lanes);
   }
 }
@@ -114,7 +115,7 @@ void run(const GatedActivation& op, Context& context) {
   const int64_t gates = int64_t{op.n} * op.h * op.w * op.c;
   context.pool.run(divide_up(gates, kChunk), [&](int64_t task, int) {
     const int64_t begin = task * kChunk;
-    gate_range(static_cast<const float*>(op.x) + 2 * begin, static_cast<float*>(op.y) + begin,
+    gate_range(static_cast<const Element*>(op.x) + 2 * begin, static_cast<Element*>(op.y) + begin,
                smaller(kChunk, gates - begin));
   });
 }

@@ -28,9 +28,12 @@ struct Kernels {
 #undef PIXELCNN_X
 };
 
-// Returns the table of the named instruction set ("avx512", "avx2", "neon", "baseline"), or of the best
-// available one for nullptr. Returns null if this processor or this build does not support it.
+// Returns the float32 table of the named instruction set ("avx512", "avx2", "neon", "baseline"), or of the
+// best available one for nullptr. Returns null if this processor or this build does not support it.
 const Kernels* kernels(const char* isa);
+// Returns the table whose activations are bf16 and that belongs to a float32 table: "avx512_bf16" to
+// "avx512", "neon_bf16" to "neon". Returns null if there is none here.
+const Kernels* bf16_kernels(const Kernels& f32);
 
 }  // namespace pixelcnn::cpu
 

@@ -1,8 +1,8 @@
 // Implements the register-blocked micro-kernels of convolution, which compute a block of pixels for a
 // panel of output channels.
 #pragma once
+#include "element.h"
 #include "masked_conv2d_panels.h"
-#include "simd.h"
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
@@ -15,43 +15,52 @@ struct Tap {
 };
 
 // Says where a block of outputs is written, and what is applied to it before.
+template <class Out>
 struct BlockOutput {
-  float* y;
-  ptrdiff_t stride;          // in floats, from one pixel to the next, of y, add and relu_output
-  const float* bias;         // or null
-  const float* add;          // or null; it is added after the products
-  const float* relu_output;  // or null; y is 0 where it is <= 0
-  int channels;              // without the padding lanes of the panel
+  Out* y;
+  ptrdiff_t stride;            // in elements, from one pixel to the next, of y, add and relu_output
+  const float* bias;           // or null
+  const Out* add;              // or null; it is added after the products
+  const Element* relu_output;  // or null; y is 0 where it is <= 0
+  int channels;                // without the padding lanes of the panel
   bool relu;
 };
 
-// Adds one tap to the sums. It leaves out kFirst pixels at the beginning of the block and kLast at its
-// end. Without always_inline, clang keeps the sums in memory.
-template <int kPixels, int kVectors, int kFirst, int kLast>
-__attribute__((always_inline)) inline const float* add_tap(Vector (&sum)[kPixels][kVectors], const float* x,
-                                                           ptrdiff_t stride, int channels,
-                                                           const float* weight) {
+// Adds one tap to the sums, factor by factor. It leaves out kFirst pixels at the beginning of the block and
+// kLast at its end. Without always_inline, clang keeps the sums in memory.
+template <int kPixels, int kVectors, int kFirst, int kLast, class In>
+__attribute__((always_inline)) inline const Factor<In>* add_tap(Vector (&sum)[kPixels][kVectors], const In* x,
+                                                                ptrdiff_t stride, int channels,
+                                                                const Factor<In>* weight) {
   // Uses four base pointers: every pixel is then a base plus 0 to 3 strides, which the processor computes
   // for free.
-  const float *x0 = x, *x4 = x + 4 * stride, *x8 = x + 8 * stride, *x12 = x + 12 * stride;
-  for (int c = 0; c < channels; ++c) {
-    Vector w[kVectors];
+  const In *x0 = x, *x4 = x + 4 * stride, *x8 = x + 8 * stride, *x12 = x + 12 * stride;
+  const auto add_factor = [&](auto read) __attribute__((always_inline)) {
+    decltype(load(weight)) w[kVectors];
     PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) w[v] = load(weight + v * kLanes);
     weight += kVectors * kLanes;
     PIXELCNN_UNROLL for (int p = kFirst; p < kPixels - kLast; ++p) {
-      const float* base = p < 4 ? x0 : p < 8 ? x4 : p < 12 ? x8 : x12;
-      const Vector a = splat(base[(p & 3) * stride]);
-      PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) sum[p][v] += a * w[v];
+      const In* base = p < 4 ? x0 : p < 8 ? x4 : p < 12 ? x8 : x12;
+      const auto a = splat(read(base + (p & 3) * stride));
+      PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) sum[p][v] = multiply_add(sum[p][v], a, w[v]);
     }
-    ++x0, ++x4, ++x8, ++x12;
+  };
+  constexpr int kStep = kPerFactor<In>;
+  for (int c = kStep; c <= channels; c += kStep) {
+    add_factor([](const In* p) __attribute__((always_inline)) { return read_factor(p); });
+    x0 += kStep, x4 += kStep, x8 += kStep, x12 += kStep;
+  }
+  if constexpr (kStep > 1) {
+    if (channels % kStep != 0)
+      add_factor([](const In* p) __attribute__((always_inline)) { return read_half_factor(p); });
   }
   return weight;
 }
 
 // Applies `body(sum, offset of its lanes in a pixel-strided tensor, lanes)` to every sum of a block.
-template <int kPixels, int kVectors, class Body>
+template <int kPixels, int kVectors, class Out, class Body>
 __attribute__((always_inline)) inline void for_each_sum(Vector (&sum)[kPixels][kVectors],
-                                                        const BlockOutput& out, const Body& body) {
+                                                        const BlockOutput<Out>& out, const Body& body) {
   PIXELCNN_UNROLL for (int p = 0; p < kPixels; ++p) {
     PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) {
       body(sum[p][v], p * out.stride + v * kLanes, out.channels - v * kLanes);
@@ -60,10 +69,10 @@ __attribute__((always_inline)) inline void for_each_sum(Vector (&sum)[kPixels][k
 }
 
 // Finishes and stores the sums of a block. With kFull, the panel has no padding lanes.
-template <int kPixels, int kVectors, bool kFull>
+template <bool kFull, int kPixels, int kVectors, class Out>
 __attribute__((always_inline)) inline void finish_block(Vector (&sum)[kPixels][kVectors],
-                                                        const BlockOutput& out) {
-  const auto read = [](const float* from, int lanes) __attribute__((always_inline)) {
+                                                        const BlockOutput<Out>& out) {
+  const auto read = [](const auto* from, int lanes) __attribute__((always_inline)) {
     return kFull ? load(from) : load_partial(from, lanes);
   };
   // Adding 0 turns -0 into +0, so skipping a tap at the border and multiplying a padding zero give the same
@@ -93,17 +102,16 @@ __attribute__((always_inline)) inline void finish_block(Vector (&sum)[kPixels][k
       });
 }
 
-template <int kPixels, int kVectors>
+template <int kPixels, int kVectors, class Out>
 __attribute__((always_inline)) inline void store_block(Vector (&sum)[kPixels][kVectors],
-                                                       const BlockOutput& out) {
-  out.channels >= kVectors* kLanes ? finish_block<kPixels, kVectors, true>(sum, out)
-                                   : finish_block<kPixels, kVectors, false>(sum, out);
+                                                       const BlockOutput<Out>& out) {
+  out.channels >= kVectors* kLanes ? finish_block<true>(sum, out) : finish_block<false>(sum, out);
 }
 
 // Asks for the cache lines that store_block will need, which arrive while the products are computed.
-template <int kPixels, int kVectors>
-__attribute__((always_inline)) inline void prefetch_block(const BlockOutput& out) {
-  constexpr int kLine = 64 / sizeof(float);
+template <int kPixels, int kVectors, class Out>
+__attribute__((always_inline)) inline void prefetch_block(const BlockOutput<Out>& out) {
+  constexpr int kLine = 64 / sizeof(Out);
   for (int p = 0; p < kPixels; ++p) {
     for (int c = 0; c < kVectors * kLanes; c += kLine) {
       __builtin_prefetch(out.y + p * out.stride + c, 1);
@@ -113,10 +121,11 @@ __attribute__((always_inline)) inline void prefetch_block(const BlockOutput& out
 }
 
 // Computes a block of pixels for one panel: the bias, then the taps in order, and in each the input
-// channels in order, with one FMA per product.
-template <int kPixels, int kVectors>
-__attribute__((noinline)) void convolve_block(const float* x, ptrdiff_t stride, const Tap* taps,
-                                              int tap_count, const float* weight, const BlockOutput& out) {
+// channels in order, with one FMA or dot product per factor.
+template <int kPixels, int kVectors, class Out>
+__attribute__((noinline)) void convolve_block(const Element* x, ptrdiff_t stride, const Tap* taps,
+                                              int tap_count, const Factor<Element>* weight,
+                                              const BlockOutput<Out>& out) {
   prefetch_block<kPixels, kVectors>(out);
   Vector sum[kPixels][kVectors];
   PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) {
@@ -124,7 +133,7 @@ __attribute__((noinline)) void convolve_block(const float* x, ptrdiff_t stride, 
     PIXELCNN_UNROLL for (int p = 0; p < kPixels; ++p) sum[p][v] = bias;
   }
   for (const Tap* tap = taps; tap < taps + tap_count; ++tap) {
-    const float* first = x + tap->offset;
+    const Element* first = x + tap->offset;
     const int channels = tap->channels;
     if constexpr (kPixels > 3) {
       switch (tap->skip) {
@@ -156,7 +165,8 @@ __attribute__((noinline)) void convolve_block(const float* x, ptrdiff_t stride, 
 // Computes a matrix product for Winograd: y = sum over taps of x * weight, without padding lanes.
 template <int kPixels, int kVectors>
 __attribute__((noinline)) void multiply_block(const float* x, ptrdiff_t stride, const Tap* taps,
-                                              int tap_count, const float* weight, const BlockOutput& out) {
+                                              int tap_count, const float* weight,
+                                              const BlockOutput<float>& out) {
   Vector sum[kPixels][kVectors] = {};
   for (const Tap* tap = taps; tap < taps + tap_count; ++tap) {
     weight = add_tap<kPixels, kVectors, 0, 0>(sum, x + tap->offset, stride, tap->channels, weight);
@@ -166,29 +176,34 @@ __attribute__((noinline)) void multiply_block(const float* x, ptrdiff_t stride, 
   }
 }
 
-using Block = void (*)(const float* x, ptrdiff_t stride, const Tap* taps, int tap_count, const float* weight,
-                       const BlockOutput& out);
+template <class In, class Out>
+using Block = void (*)(const In* x, ptrdiff_t stride, const Tap* taps, int tap_count,
+                       const Factor<In>* weight, const BlockOutput<Out>& out);
 
 // Finds the kernel for 1 to kMostPixels pixels and 1 to kMostVectors vectors at run time.
-template <int kMostPixels, int kMostVectors, bool kMultiply>
+template <int kMostPixels, int kMostVectors, bool kMultiply, class In, class Out>
 class Blocks {
  public:
-  static Block get(int pixels, int vectors) { return find<kMostPixels, kMostVectors>(pixels, vectors); }
+  static Block<In, Out> get(int pixels, int vectors) { return find<kMostPixels, kMostVectors>(pixels, vectors); }
 
  private:
   template <int kPixels, int kVectors>
-  static Block find(int pixels, int vectors) {
+  static Block<In, Out> find(int pixels, int vectors) {
     if constexpr (kVectors > 1) {
       if (vectors < kVectors) return find<kPixels, kVectors - 1>(pixels, vectors);
     }
     if constexpr (kPixels > 1) {
       if (pixels < kPixels) return find<kPixels - 1, kVectors>(pixels, vectors);
     }
-    return kMultiply ? multiply_block<kPixels, kVectors> : convolve_block<kPixels, kVectors>;
+    if constexpr (kMultiply)
+      return multiply_block<kPixels, kVectors>;
+    else
+      return convolve_block<kPixels, kVectors, Out>;
   }
 };
-using ConvolveBlocks = Blocks<kBlockPixels, kBlockVectors, false>;
-using MultiplyBlocks = Blocks<kGemmPixels, kGemmVectors, true>;
+template <class Out>
+using ConvolveBlocks = Blocks<kBlockPixels, kBlockVectors, false, Element, Out>;
+using MultiplyBlocks = Blocks<kGemmPixels, kGemmVectors, true, float, float>;
 
 // Cuts `total` into the fewest runs of at most `most`, as even as possible, and calls body(begin, length)
 // for each.

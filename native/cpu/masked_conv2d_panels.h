@@ -7,7 +7,7 @@
 // other windows the last tap covers all input channels, like every tap before it.
 #pragma once
 #include "../ops.h"
-#include "simd.h"
+#include "element.h"
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
@@ -29,18 +29,52 @@ struct Panel {
 
 class PanelLayout {
  public:
+  static constexpr int kWidth = kBlockVectors * kLanes;  // of the widest panel
+
   PanelLayout(const FilterShape& shape, Direction direction)
       : forward_(direction == Direction::kForward), shape_(shape), window_(shape.window) {}
 
+  const Window& window() const { return window_; }
+  int sign() const { return forward_ ? 1 : -1; }  // of the taps' offsets
   int inputs() const { return forward_ ? shape_.c : shape_.k; }
   int outputs() const { return forward_ ? shape_.k : shape_.c; }
   // Counts the centre tap, even though some panels see no channel through it.
   int taps() const { return window_.taps(); }
   int64_t columns() const { return begin(shape_.channel_groups).column; }
-  int64_t weights() const { return columns() * taps() * inputs(); }
   int panels() const { return begin(shape_.channel_groups).panel; }
   int first_panel(int group) const { return begin(group).panel; }
-  int64_t offset(const Panel& panel) const { return panel.column * taps() * inputs(); }
+  // A sum for every live weight: panels of [tap][input channel][width].
+  int64_t sums() const { return columns() * taps() * inputs(); }
+  int64_t sum_offset(const Panel& panel) const { return panel.column * taps() * inputs(); }
+
+  // With few input channels a row of taps runs as one tap, because its channels are contiguous in memory.
+  bool merges_rows() const { return forward_ && inputs() < kFewChannels && window_.columns > 1; }
+  // Packed weights are panels of [row of taps][run][width] factors. A run is a tap, or a row of taps if
+  // rows are merged; the elements that do not fill its last factor are 0.
+  int64_t packed_row() const { return packed_taps(window_.columns); }
+  int64_t packed_factors() const { return columns() * packed_column(); }
+  int64_t packed_offset(const Panel& panel) const { return panel.column * packed_column(); }
+
+  // Where the weight of a tap and an input channel lies in a packed panel.
+  struct Place {
+    int64_t factor;
+    int element;  // of the factor
+    bool last;    // of its run
+  };
+  Place place(const Panel& panel, int tap, int input) const {
+    const bool is_last_tap = tap == taps() - 1;
+    const int column = tap % window_.columns, channels = tap_channels(panel, tap);
+    const int index = input - (is_last_tap ? panel.centre_begin : 0);
+    int64_t factor = tap / window_.columns * packed_row();
+    if (!merges_rows()) {
+      factor += packed_taps(column);
+      return {factor + index / kElements, index % kElements, index == channels - 1};
+    }
+    const int in_row = column * inputs() + index;
+    const bool ends_row = is_last_tap || column == window_.columns - 1 ||
+                          (tap == taps() - 2 && tap_channels(panel, tap + 1) == 0);
+    return {factor + in_row / kElements, in_row % kElements, ends_row && index == channels - 1};
+  }
 
   Panel panel(int index) const {
     Begin at;
@@ -64,11 +98,23 @@ class PanelLayout {
   }
 
  private:
-  static constexpr int kWidth = kBlockVectors * kLanes;
+  static constexpr int kFewChannels = 8, kElements = kPerFactor<Element>;
   struct Begin {
     int panel = 0;
     int64_t column = 0;
   };
+
+  int tap_channels(const Panel& panel, int tap) const {
+    return tap == taps() - 1 ? panel.centre_end - panel.centre_begin : inputs();
+  }
+  // The factors of the first `taps` taps of a row, and of all taps, per column.
+  int64_t packed_taps(int taps) const {
+    return merges_rows() ? divide_up(int64_t{taps} * inputs(), kElements)
+                         : taps * divide_up(inputs(), kElements);
+  }
+  int64_t packed_column() const {
+    return taps() / window_.columns * packed_row() + packed_taps(taps() % window_.columns);
+  }
 
   // The first input and output of a group, in this direction.
   int first_input(int group) const {

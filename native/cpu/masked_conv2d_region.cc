@@ -24,20 +24,20 @@ void convolve_region(const MaskedConv2d& op, Context& context) {
   const bool all = op.region.group == Region::kAllGroups;
   const int64_t first_panel = all ? 0 : layout.first_panel(op.region.group);
   const int64_t panels = (all ? layout.panels() : layout.first_panel(op.region.group + 1)) - first_panel;
-  const float* add = static_cast<const float*>(op.add);
+  const auto* add = static_cast<const Element*>(op.add);
 
   const auto run_panel = [&](const Panel& panel, const TapList& taps, int64_t series, int first, int pixels) {
     for_each_run(pixels, kBlockPixels, [&](int begin, int count) {
       const int64_t pixel = region.padded_pixel(series, first + begin), at = pixel * shape.k + panel.first;
-      const BlockOutput out = {static_cast<float*>(op.y) + at,
+      const BlockOutput<Element> out = {static_cast<Element*>(op.y) + at,
                                region.stride() * shape.k,
                                op.bias ? op.bias + panel.first : nullptr,
                                add ? add + at : nullptr,
                                nullptr,
                                panel.channels,
                                op.relu != 0};
-      taps.run(ConvolveBlocks::get(count, panel.vectors), static_cast<const float*>(op.x) + pixel * shape.c,
-               region.stride() * shape.c, static_cast<const float*>(op.packed) + layout.offset(panel), 0,
+      taps.run(ConvolveBlocks<Element>::get(count, panel.vectors), static_cast<const Element*>(op.x) + pixel * shape.c,
+               region.stride() * shape.c, static_cast<const Factor<Element>*>(op.packed) + layout.packed_offset(panel), 0,
                out);
     });
   };
@@ -57,7 +57,7 @@ void convolve_region(const MaskedConv2d& op, Context& context) {
     const int64_t from = all_panels ? 0 : task % panels, to = all_panels ? panels : from + 1;
     for (int64_t index = from; index < to; ++index) {
       const Panel panel = layout.panel(static_cast<int>(first_panel + index));
-      const TapList taps(shape.window, shape.c, panel, region.pitch(), 1);
+      const TapList taps(layout, panel, region.pitch());
       for (int64_t s = begin; s < end; ++s) run_panel(panel, taps, s, first, last - first);
     }
   });

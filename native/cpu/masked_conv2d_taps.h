@@ -7,16 +7,17 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// The taps of one panel in row-major order, for rows that are `pitch` pixels apart. `sign` is +1 forward
-// and -1 backward.
+// The taps of one panel in row-major order, for rows that are `pitch` pixels apart.
 class TapList {
  public:
-  TapList(const Window& window, int inputs, const Panel& panel, int64_t pitch, int sign)
-      : columns_(window.columns), left_(window.left), inputs_(inputs), width_(panel.width()), sign_(sign) {
-    // With few input channels a whole row of taps runs as one tap, because its channels are contiguous in
-    // memory.
-    merged_ = sign > 0 && inputs < kFewChannels && columns_ > 1;
-    const int last_channels = panel.centre_end - panel.centre_begin;
+  TapList(const PanelLayout& layout, const Panel& panel, int64_t pitch)
+      : columns_(layout.window().columns),
+        left_(layout.window().left),
+        sign_(layout.sign()),
+        merged_(layout.merges_rows()),
+        row_weights_(layout.packed_row() * panel.width()) {
+    const Window& window = layout.window();
+    const int inputs = layout.inputs(), last_channels = panel.centre_end - panel.centre_begin;
     for (int begin = 0, last = window.taps() - 1; begin <= last; begin += columns_) {
       const int64_t row = (begin / columns_ - window.above) * pitch;
       const int end = smaller(last, begin + columns_);
@@ -25,9 +26,9 @@ class TapList {
         add((row - left_) * inputs, (end - begin) * inputs + (holds_last ? last_channels : 0));
         continue;
       }
-      for (int tap = begin; tap < end; ++tap) add(sign * (row + tap - begin - left_) * inputs, inputs);
+      for (int tap = begin; tap < end; ++tap) add(sign_ * (row + tap - begin - left_) * inputs, inputs);
       if (holds_last && last_channels > 0)
-        add(sign * (row + last - begin - left_) * inputs + panel.centre_begin, last_channels);
+        add(sign_ * (row + last - begin - left_) * inputs + panel.centre_begin, last_channels);
     }
   }
 
@@ -43,34 +44,52 @@ class TapList {
   }
 
   // Runs the block without the taps of the first `rows` filter rows, which lie outside the image.
-  void run(Block block, const float* x, ptrdiff_t stride, const float* weight, int rows,
-           const BlockOutput& out) const {
+  template <class Out>
+  void run(Block<Element, Out> block, const Element* x, ptrdiff_t stride, const Factor<Element>* weight,
+           int rows, const BlockOutput<Out>& out) const {
     const int first = rows * (merged_ ? 1 : columns_);
-    block(x, stride, taps_ + first, count_ - first, weight + int64_t{rows} * columns_ * inputs_ * width_,
-          out);
+    block(x, stride, taps_ + first, count_ - first, weight + rows * row_weights_, out);
   }
 
  private:
-  static constexpr int kFewChannels = 8;
   void add(int64_t offset, int channels) { taps_[count_++] = {offset, channels, 0}; }
 
-  int columns_, left_, inputs_, width_, sign_;
+  int columns_, left_, sign_;
   bool merged_;
+  int64_t row_weights_;
   int count_ = 0;
   Tap taps_[kMaxTaps];
 };
 
-// Copies rows [begin, begin + rows) of an image (h, w, c) and puts `before` and `after` zero pixels beside
-// them. Rows outside the image are not written, because the taps that would read them are left out.
-inline void copy_strip(const float* image, int h, int w, int c, int begin, int rows, int before, int after,
-                       float* strip) {
-  const int64_t left = int64_t{before} * c, row = int64_t{w} * c, right = int64_t{after} * c;
-  for (int r = 0; r < rows; ++r, strip += left + row + right) {
-    const int y = begin + r;
-    if (y < 0 || y >= h) continue;
-    std::memset(strip, 0, left * sizeof(float));
-    std::memcpy(strip + left, image + y * row, row * sizeof(float));
-    std::memset(strip + left + row, 0, right * sizeof(float));
+// Returns the rows of a strip, a part of an image that is copied with its zero padding. They are so few that
+// a strip stays in the L2 cache and a small batch still occupies several threads.
+inline int strip_rows(const MaskedConv2dShape& shape) {
+  const int64_t rows = int64_t{shape.n} * shape.h / 32;
+  return static_cast<int>(smaller<int64_t>(shape.h, larger<int64_t>(4, smaller<int64_t>(14, rows))));
+}
+
+// A window of one column needs no padding beside the image, and runs on the image itself.
+inline bool uses_strips(const Window& window) { return window.columns > 1; }
+
+// Returns the distance in pixels between the rows of a strip.
+inline int strip_pitch(const MaskedConv2dShape& shape) { return shape.w + shape.window.columns - 1; }
+
+inline int64_t strip_values(const MaskedConv2dShape& shape, int rows, int channels) {
+  if (!uses_strips(shape.window)) return 0;
+  return round_up(int64_t{rows + shape.window.above} * strip_pitch(shape) * channels, 32);
+}
+
+// Fills rows [begin, begin + rows) of a strip, which has h rows in the image. copy(row, to) writes the
+// `count` values of a row, and `before` and `after` zeros stand beside them. Rows outside the image are not
+// written, because the taps that would read them are left out.
+template <class T, class Copy>
+inline void fill_strip(int h, int begin, int rows, int64_t before, int64_t count, int64_t after, T* strip,
+                       const Copy& copy) {
+  for (int row = begin; row < begin + rows; ++row, strip += before + count + after) {
+    if (row < 0 || row >= h) continue;
+    std::memset(strip, 0, before * sizeof(T));
+    copy(row, strip + before);
+    std::memset(strip + before + count, 0, after * sizeof(T));
   }
 }
 

@@ -55,7 +55,7 @@ void multiply_planes(const WinogradStrip<Tiles>& scratch, const WinogradWeights<
     taps[chunk] = {int64_t{chunk} * scratch.columns_in, inputs, 0};
   const auto multiply_row = [&](const float* x, int chunks, const float* panel, int vectors, float* y) {
     for_each_run(scratch.tiles, kGemmPixels, [&](int tile, int count) {
-      const BlockOutput out = {y + int64_t{tile} * scratch.columns_out,
+      const BlockOutput<float> out = {y + int64_t{tile} * scratch.columns_out,
                                scratch.columns_out,
                                nullptr,
                                nullptr,
@@ -93,8 +93,8 @@ void multiply_planes(const WinogradStrip<Tiles>& scratch, const WinogradWeights<
   }
 }
 
-template <class Tiles>
-void store_tile(const Convolution& conv, int64_t image, int y, int x, int channel,
+template <class Tiles, class Out>
+void store_tile(const Convolution<Out>& conv, int64_t image, int y, int x, int channel,
                 const Vector (&tile)[Tiles::kRows][Tiles::kColumns]) {
   const int outputs = conv.outputs(), lanes = outputs - channel;
   const int rows = smaller(Tiles::kRows, conv.shape.h - y),
@@ -112,8 +112,8 @@ void store_tile(const Convolution& conv, int64_t image, int y, int x, int channe
   }
 }
 
-template <class Tiles>
-void convolve(const Convolution& conv, Context& context) {
+template <class Tiles, class Out>
+void convolve(const Convolution<Out>& conv, Context& context) {
   const MaskedConv2dShape& shape = conv.shape;
   const int inputs = conv.inputs(), outputs = conv.outputs(), all_rows = Tiles::tile_rows(shape.h);
   const WinogradWeights<Tiles> weights(const_cast<float*>(static_cast<const float*>(conv.packed)), inputs,
@@ -175,8 +175,13 @@ int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, 
   });
 }
 
-void winograd_convolve(const Convolution& conv, Context& context) {
+template <class Out>
+void winograd_convolve(const Convolution<Out>& conv, Context& context) {
   with_winograd(conv.shape.window, [&](auto tiles) { convolve<decltype(tiles)>(conv, context); });
 }
+template void winograd_convolve(const Convolution<Element>& conv, Context& context);
+#if defined(PIXELCNN_BF16)
+template void winograd_convolve(const Convolution<float>& conv, Context& context);
+#endif
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

@@ -21,7 +21,8 @@ int64_t winograd_packed_bytes(const FilterShape& shape, Direction direction);
 void winograd_pack(const FilterPack& filter, Context& context);
 
 int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, int threads);
-void winograd_convolve(const Convolution& conv, Context& context);
+template <class Out>
+void winograd_convolve(const Convolution<Out>& conv, Context& context);
 
 int64_t winograd_gradient_workspace(const MaskedConv2dShape& shape);
 void winograd_gradient(const MaskedConv2dBackwardWeight& op, Context& context);

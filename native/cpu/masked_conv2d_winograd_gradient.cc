@@ -27,7 +27,7 @@ void multiply_gradient(const WinogradBatch<Tiles>& s, int c, int rows, int task,
     if (centre) {
       for (int row = 0; row < Tiles::kRows; ++row) {
         const int at = row * Tiles::Horizontal::n + task;
-        const TileInput in = {s.x_centre.data + at * s.x_centre.stride,
+        const TileInput<float> in = {s.x_centre.data + at * s.x_centre.stride,
                               s.columns_x,
                               0,
                               s.y_centre.data + at * s.y_centre.stride + column,
@@ -39,7 +39,7 @@ void multiply_gradient(const WinogradBatch<Tiles>& s, int c, int rows, int task,
         accumulate(in, c, vectors, panel);
       }
     } else {
-      const TileInput in = {s.x_upper.data + plane * s.x_upper.stride + int64_t{chunk} * s.columns_x,
+      const TileInput<float> in = {s.x_upper.data + plane * s.x_upper.stride + int64_t{chunk} * s.columns_x,
                             s.columns_x,
                             int64_t{s.tiles_upper} * s.columns_x,
                             s.y_upper.data + plane * s.y_upper.stride + column,
@@ -90,9 +90,9 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
     context.pool.run(rows, [&](int64_t row, int) {
       const int64_t image = (begin + row) / per_image;
       const int tile_row = static_cast<int>((begin + row) % per_image);
-      const ImageView x = {static_cast<const float*>(op.x) + image * pixels * shape.c, shape.h, shape.w,
+      const ImageView x = {static_cast<const Element*>(op.x) + image * pixels * shape.c, shape.h, shape.w,
                            shape.c};
-      const ImageView grad_y = {static_cast<const float*>(op.grad_y) + image * pixels * shape.k, shape.h,
+      const ImageView grad_y = {static_cast<const Element*>(op.grad_y) + image * pixels * shape.k, shape.h,
                                 shape.w, shape.k};
       const auto at = [&](Planes planes, int tiles, int columns) {
         return Planes{planes.data + row * tiles * columns, planes.stride};

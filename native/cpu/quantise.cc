@@ -1,4 +1,5 @@
 // Turns bytes into levels and into the network's input.
+#include "element.h"
 #include "kernels.h"
 #include "thread_pool.h"
 
@@ -11,12 +12,12 @@ void run(const Quantise& op, Context& context) {
   context.pool.run((int64_t{op.count} + kChunk - 1) / kChunk, [&](int64_t chunk, int) {
     const int64_t begin = chunk * kChunk;
     const int64_t end = begin + kChunk < op.count ? begin + kChunk : op.count;
-    float* x = static_cast<float*>(op.x);
+    auto* x = static_cast<Element*>(op.x);
     const float top = static_cast<float>(op.levels - 1);
     for (int64_t i = begin; i < end; ++i) {
       const int32_t level = op.bytes[i] * op.levels / 256;
       op.level[i] = static_cast<uint8_t>(level);
-      x[i] = static_cast<float>(level) / top;
+      x[i] = to_element(static_cast<float>(level) / top);
     }
   });
 }

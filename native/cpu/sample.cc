@@ -44,17 +44,17 @@ void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t ser
   const int c = head.c, channels = op.shape.channels, levels = op.shape.levels, channel = op.region.group;
   for (int index = layout.first_panel(channel); index < layout.first_panel(channel + 1); ++index) {
     const Panel panel = layout.panel(index);
-    const TapList taps(head.window, c, panel, 0, 1);
-    const BlockOutput out = {logits + panel.first - channel * levels,
+    const TapList taps(layout, panel, 0);
+    const BlockOutput<float> out = {logits + panel.first - channel * levels,
                              levels,
                              op.bias + panel.first,
                              nullptr,
                              nullptr,
                              panel.channels,
                              false};
-    taps.run(ConvolveBlocks::get(count, panel.vectors),
-             static_cast<const float*>(op.x) + front.padded_pixel(series, begin) * c, front.stride() * c,
-             static_cast<const float*>(op.packed) + layout.offset(panel), 0, out);
+    taps.run(ConvolveBlocks<float>::get(count, panel.vectors),
+             static_cast<const Element*>(op.x) + front.padded_pixel(series, begin) * c, front.stride() * c,
+             static_cast<const Factor<Element>*>(op.packed) + layout.packed_offset(panel), 0, out);
   }
   for (int index = begin; index < begin + count; ++index, logits += levels) {
     const int64_t pixel = front.pixel(series, index), at = pixel * channels + channel;
@@ -62,8 +62,8 @@ void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t ser
     if (!(op.known && op.known[pixel])) {
       op.level[at] = static_cast<uint8_t>(draw_level(logits, levels, *op.temperature, op.uniforms[at]));
     }
-    static_cast<float*>(op.image)[front.padded_pixel(series, index) * channels + channel] =
-        static_cast<float>(op.level[at]) / static_cast<float>(levels - 1);
+    static_cast<Element*>(op.image)[front.padded_pixel(series, index) * channels + channel] =
+        to_element(static_cast<float>(op.level[at]) / static_cast<float>(levels - 1));
   }
 }
 

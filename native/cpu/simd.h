@@ -79,9 +79,10 @@ inline void store_partial(float* p, Vector v, int count) {
 }
 
 // Asks for memory that is read soon, so that it arrives in the cache while something else is computed.
-inline void prefetch(const float* p, int64_t floats) {
-  constexpr int kLine = 64 / sizeof(float);
-  for (int64_t i = 0; i < floats; i += kLine) __builtin_prefetch(p + i);
+template <class T>
+inline void prefetch(const T* p, int64_t count) {
+  constexpr int kLine = 64 / sizeof(T);
+  for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(p + i);
 }
 
 inline float sum_of_lanes(Vector v) {

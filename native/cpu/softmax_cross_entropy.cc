@@ -27,13 +27,35 @@ struct HeadPlan {
         blocks(divide_up(pixels, block)),
         logits(shape.convolution().k) {}
 
-  int64_t scratch_floats() const { return round_up(int64_t{block} * logits, 16); }
   int block_pixels(int64_t index) const {
     return static_cast<int>(smaller<int64_t>(block, pixels - index * block));
   }
 
  private:
   static constexpr int kLargestRun = 14;
+};
+
+// One thread's copies of a block. The gradients replace the logits. In float32 they are multiplied where
+// they are; in bf16 they are rounded to `grad_logits`, and both operands of the weight gradient are paired.
+struct HeadScratch {
+  static constexpr bool kCopies = kPerFactor<Element> > 1;
+  float* logits;
+  Element* grad_logits;
+  Factor<Element>*x_factors, *grad_factors;
+  int64_t bytes;
+
+  HeadScratch(std::byte* memory, const HeadShape& shape, const HeadPlan& plan) {
+    const int64_t pairs = divide_up(plan.block, 2), values = int64_t{plan.block} * plan.logits;
+    bytes = 0;
+    const auto take = [&]<class T>(T*& part, int64_t count) {
+      part = memory ? reinterpret_cast<T*>(memory + bytes) : nullptr;
+      bytes += round_up(count * int64_t{sizeof(T)}, 64);
+    };
+    take(logits, values);
+    take(grad_logits, kCopies ? values : 0);
+    take(x_factors, kCopies ? pairs * shape.c : 0);
+    take(grad_factors, kCopies ? pairs * plan.logits : 0);
+  }
 };
 
 constexpr int kGradientParts = 16;
@@ -43,25 +65,26 @@ int64_t gradient_parts(const HeadShape& shape, const HeadPlan& plan) {
 }
 
 // Computes y[p] = x[p] * panel for pixels [0, pixels), where rows of y have `outputs` values.
-void convolve_pixels(const PanelLayout& layout, const Panel& panel, const float* packed, const float* x,
-                     int x_stride, int pixels, const BlockOutput& first) {
-  const TapList taps(masked_square(1, OwnRow::kCentre), layout.inputs(), panel, 0, 1);
+template <class Out>
+void convolve_pixels(const PanelLayout& layout, const Panel& panel, const void* packed, const Element* x,
+                     int x_stride, int pixels, const BlockOutput<Out>& first) {
+  const TapList taps(layout, panel, 0);
   for_each_run(pixels, kBlockPixels, [&](int begin, int count) {
-    BlockOutput out = first;
+    BlockOutput<Out> out = first;
     out.y += begin * first.stride;
     if (first.relu_output) out.relu_output += begin * first.stride;
-    taps.run(ConvolveBlocks::get(count, panel.vectors), x + int64_t{begin} * x_stride, x_stride,
-             packed + layout.offset(panel), 0, out);
+    taps.run(ConvolveBlocks<Out>::get(count, panel.vectors), x + int64_t{begin} * x_stride, x_stride,
+             static_cast<const Factor<Element>*>(packed) + layout.packed_offset(panel), 0, out);
   });
 }
 
-void compute_logits(const SoftmaxCrossEntropy& op, const float* x, int pixels, float* logits) {
+void compute_logits(const SoftmaxCrossEntropy& op, const Element* x, int pixels, float* logits) {
   const PanelLayout layout(op.shape.convolution(), Direction::kForward);
   for (int index = 0; index < layout.panels(); ++index) {
     const Panel panel = layout.panel(index);
-    convolve_pixels(layout, panel, static_cast<const float*>(op.packed), x, op.shape.c, pixels,
-                    {logits + panel.first, layout.outputs(), op.bias + panel.first, nullptr, nullptr,
-                     panel.channels, false});
+    convolve_pixels<float>(layout, panel, op.packed, x, op.shape.c, pixels,
+                           {logits + panel.first, layout.outputs(), op.bias + panel.first, nullptr, nullptr,
+                            panel.channels, false});
   }
 }
 
@@ -118,45 +141,51 @@ void sum_blocks(const double* block_nats, int n, int64_t blocks, double* nats) {
 int64_t block_nats_bytes(int64_t count) { return round_up(count * int64_t{sizeof(double)}, 64); }
 
 // Adds the weight and bias gradients of the block that begins at `pixel` to `sums`, and writes its grad_x.
-void backward_block(const SoftmaxCrossEntropy& op, int64_t pixel, const float* grad_logits, int pixels,
+void backward_block(const SoftmaxCrossEntropy& op, int64_t pixel, int pixels, const HeadScratch& scratch,
                     float* sums) {
   const MaskedConv2dShape shape = op.shape.convolution();
   const PanelLayout forward(shape, Direction::kForward), backward(shape, Direction::kBackward);
   const int c = shape.c, logits = forward.outputs();
-  const float* x = static_cast<const float*>(op.x) + pixel * c;
-  const float* relu_output = static_cast<const float*>(op.relu_output);
-  float* grad_x = static_cast<float*>(op.grad_x) + pixel * c;
+  const auto* relu_output = static_cast<const Element*>(op.relu_output);
+  Element* grad_x = static_cast<Element*>(op.grad_x) + pixel * c;
+  // A factor of the weight gradient holds the same channel of consecutive pixels.
+  const float* bias_terms = scratch.logits;
+  const Element* grad_logits = to_elements(scratch.logits, int64_t{pixels} * logits, scratch.grad_logits);
+  const auto* x = pair_rows(static_cast<const Element*>(op.x) + pixel * c, pixels, c, scratch.x_factors);
+  const auto* grad_factors = pair_rows(grad_logits, pixels, logits, scratch.grad_factors);
+  const int factors = static_cast<int>(divide_up(pixels, kPerFactor<Element>));
   for (int index = 0; index < forward.panels(); ++index) {
     const Panel panel = forward.panel(index);
-    const TileInput in = {x, c, 0, grad_logits + panel.first, logits, 0, 1, pixels, panel.channels};
-    accumulate(in, panel.centre_end, panel.vectors, sums + forward.offset(panel));
-    add_columns(grad_logits + panel.first, logits, pixels, panel.channels,
-                sums + forward.weights() + panel.column);
+    const TileInput<Factor<Element>> in = {x, c, 0, grad_factors + panel.first, logits, 0, 1, factors,
+                                           panel.channels};
+    accumulate(in, panel.centre_end, panel.vectors, sums + forward.sum_offset(panel));
+    add_columns(bias_terms + panel.first, logits, pixels, panel.channels,
+                sums + forward.sums() + panel.column);
   }
   for (int index = 0; index < backward.panels(); ++index) {
     const Panel panel = backward.panel(index);
-    convolve_pixels(backward, panel, static_cast<const float*>(op.packed_backward), grad_logits, logits,
-                    pixels,
-                    {grad_x + panel.first, c, nullptr, nullptr,
-                     relu_output ? relu_output + pixel * c + panel.first : nullptr, panel.channels, false});
+    convolve_pixels<Element>(
+        backward, panel, op.packed_backward, grad_logits, logits, pixels,
+        {grad_x + panel.first, c, nullptr, nullptr,
+         relu_output ? relu_output + pixel * c + panel.first : nullptr, panel.channels, false});
   }
 }
 
-// Computes blocks [begin, end) with `logits` as scratch. If `sums` is given, it also computes the gradients.
+// Computes blocks [begin, end). If `sums` is given, it also computes the gradients.
 void run_blocks(const SoftmaxCrossEntropy& op, const HeadPlan& plan, int64_t begin, int64_t end,
-                float* logits, double* nats, float* sums) {
+                const HeadScratch& scratch, double* nats, float* sums) {
   const HeadShape& shape = op.shape;
   const float scale = static_cast<float>(1.0 / (double{1} * shape.n * plan.pixels * shape.channels));
   for (int64_t block = begin; block < end; ++block) {
     const int64_t pixel = block / plan.blocks * plan.pixels + block % plan.blocks * plan.block;
     const int pixels = plan.block_pixels(block % plan.blocks);
     const uint8_t* level = op.level + pixel * shape.channels;
-    compute_logits(op, static_cast<const float*>(op.x) + pixel * shape.c, pixels, logits);
+    compute_logits(op, static_cast<const Element*>(op.x) + pixel * shape.c, pixels, scratch.logits);
     if (sums == nullptr) {
-      nats[block] = block_nats<false>(shape, level, pixels, logits, 0);
+      nats[block] = block_nats<false>(shape, level, pixels, scratch.logits, 0);
     } else {
-      nats[block] = block_nats<true>(shape, level, pixels, logits, scale);
-      backward_block(op, pixel, logits, pixels, sums);
+      nats[block] = block_nats<true>(shape, level, pixels, scratch.logits, scale);
+      backward_block(op, pixel, pixels, scratch, sums);
     }
   }
 }
@@ -165,34 +194,36 @@ void run_blocks(const SoftmaxCrossEntropy& op, const HeadPlan& plan, int64_t beg
 
 int64_t workspace(const SoftmaxCrossEntropy& op, int threads) {
   const HeadPlan plan(op.shape);
-  int64_t floats = threads * plan.scratch_floats();
+  int64_t bytes = block_nats_bytes(op.shape.n * plan.blocks) + threads * HeadScratch(nullptr, op.shape, plan).bytes;
   if (op.training())
-    floats += gradient_parts(op.shape, plan) *
-              partial_gradient_floats(PanelLayout(op.shape.convolution(), Direction::kForward));
-  return block_nats_bytes(op.shape.n * plan.blocks) + floats * int64_t{sizeof(float)};
+    bytes += gradient_parts(op.shape, plan) *
+             partial_gradient_floats(PanelLayout(op.shape.convolution(), Direction::kForward)) *
+             int64_t{sizeof(float)};
+  return bytes;
 }
 
 void run(const SoftmaxCrossEntropy& op, Context& context) {
   const HeadPlan plan(op.shape);
-  const int64_t blocks = op.shape.n * plan.blocks;
+  const int64_t blocks = op.shape.n * plan.blocks, scratch_bytes = HeadScratch(nullptr, op.shape, plan).bytes;
   double* nats = reinterpret_cast<double*>(context.workspace);
-  float* scratch = reinterpret_cast<float*>(context.workspace + block_nats_bytes(blocks));
+  std::byte* memory = context.workspace + block_nats_bytes(blocks);
+  const auto scratch = [&](int thread) {
+    return HeadScratch(memory + thread * scratch_bytes, op.shape, plan);
+  };
 
   if (!op.training()) {
     context.pool.run(blocks, [&](int64_t block, int thread) {
-      run_blocks(op, plan, block, block + 1, scratch + thread * plan.scratch_floats(), nats, nullptr);
+      run_blocks(op, plan, block, block + 1, scratch(thread), nats, nullptr);
     });
   } else {
     const MaskedConv2dShape shape = op.shape.convolution();
     const int64_t partial_floats = partial_gradient_floats(PanelLayout(shape, Direction::kForward));
     const int64_t parts = gradient_parts(op.shape, plan);
-    float* partial = scratch;
-    scratch += parts * partial_floats;
+    float* partial = reinterpret_cast<float*>(memory + context.pool.threads() * scratch_bytes);
     context.pool.run(parts, [&](int64_t part, int thread) {
       float* sums = partial + part * partial_floats;
       std::memset(sums, 0, sizeof(float) * partial_floats);
-      run_blocks(op, plan, blocks * part / parts, blocks * (part + 1) / parts,
-                 scratch + thread * plan.scratch_floats(), nats, sums);
+      run_blocks(op, plan, blocks * part / parts, blocks * (part + 1) / parts, scratch(thread), nats, sums);
     });
     reduce_gradients(shape, partial, static_cast<int>(parts), op.grad_weight, op.grad_bias, context.pool);
   }

@@ -7,18 +7,18 @@
 // and no centre row. The backward direction is mirrored: rows below, taps in reverse order.
 #pragma once
 #include "../ops.h"
-#include "simd.h"
+#include "element.h"
 #include "winograd_transforms.h"
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
 // One image (h, w, channels). Pixels outside it read as 0.
 struct ImageView {
-  const float* data;
+  const Element* data;
   int h, w, channels;
 
   bool contains(int y, int x) const { return y >= 0 && y < h && x >= 0 && x < w; }
-  const float* at(int y, int x, int channel) const {
+  const Element* at(int y, int x, int channel) const {
     return data + (int64_t{y} * w + x) * channels + channel;
   }
 

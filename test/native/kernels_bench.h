@@ -21,7 +21,7 @@ double minimum_ms(int runs, const Body& body) {
 
 class Bench {
  public:
-  explicit Bench(const Kernels& kernels) : kernels_(kernels), pool_(2) {}
+  Bench(const Kernels& kernels, Precision precision) : kernels_(kernels), precision_(precision), pool_(2) {}
 
   template <class Op>
   void time(const char* name, const Op& op, double live, int runs = 15) {
@@ -33,13 +33,15 @@ class Bench {
   }
 
   void layer(int n, int c, int k, const Window& window, int side, Algorithm algorithm) {
-    const MaskedConv2dShape shape = {{c, k, window, 1, algorithm}, n, side, side};
+    const MaskedConv2dShape shape = {{c, k, window, 1, algorithm, precision_}, n, side, side};
     const double taps = window.taps() - (window.own_row == OwnRow::kLeft);
     const double live = 2.0 * shape.y_count() * c * taps;
     Random random(1);
-    Buffer<float> x(shape.x_count()), y(shape.y_count()), grad_y(shape.y_count()), grad_x(shape.x_count());
+    Activations x(precision_, shape.x_count()), y(precision_, shape.y_count()),
+        grad_y(precision_, shape.y_count()), grad_x(precision_, shape.x_count());
     Buffer<float> weight(shape.weight_count()), grad_weight(shape.weight_count()), bias(k), grad_bias(k);
-    for (Buffer<float>* buffer : {&x, &grad_y, &bias, &weight}) random.fill(*buffer, false);
+    for (Activations* operand : {&x, &grad_y}) random.fill(*operand, false);
+    for (Buffer<float>* buffer : {&bias, &weight}) random.fill(*buffer, false);
     Buffer<std::byte> forward(kernels_.packed_bytes(shape, Direction::kForward));
     Buffer<std::byte> backward(kernels_.packed_bytes(shape, Direction::kBackward));
     std::printf("%s\n", describe(shape).c_str());
@@ -52,12 +54,14 @@ class Bench {
   }
 
   void head(int n, int side, int c, int levels) {
-    const HeadShape head = {n, side, side, c, 1, levels};
+    const HeadShape head = {n, side, side, c, 1, levels, precision_};
     const MaskedConv2dShape shape = head.convolution();
     Random random(1);
-    Buffer<float> x(shape.x_count()), grad_x(shape.x_count()), weight(shape.weight_count()), bias(levels);
+    Activations x(precision_, shape.x_count()), grad_x(precision_, shape.x_count());
+    Buffer<float> weight(shape.weight_count()), bias(levels);
     Buffer<float> grad_weight(shape.weight_count()), grad_bias(levels);
-    for (Buffer<float>* buffer : {&x, &weight, &bias}) random.fill(*buffer, false, 0.3f);
+    random.fill(x, false, 0.3f);
+    for (Buffer<float>* buffer : {&weight, &bias}) random.fill(*buffer, false, 0.3f);
     Buffer<uint8_t> level(int64_t{n} * side * side);
     Buffer<double> nats(n);
     std::memset(level.data(), 0, level.count());
@@ -79,16 +83,16 @@ class Bench {
   // The default model's sampler, all steps of a batch, with the same buffers for every hidden layer.
   void sampler(int n, int side, int hidden, int levels) {
     const Region front = {Region::Pixels::kFront, 3, 4, 0, 0};
-    const HeadShape head = {n, side, side, hidden, 1, levels};
+    const HeadShape head = {n, side, side, hidden, 1, levels, precision_};
     const Window mask_a = masked_square(7, OwnRow::kLeft), mask_b = masked_square(7, OwnRow::kCentre);
-    const MaskedConv2dShape first = {{1, hidden, mask_a, 1, Algorithm::kDirect}, n, side, side};
-    const MaskedConv2dShape middle = {{hidden, hidden, mask_b, 1, Algorithm::kDirect}, n, side, side};
+    const MaskedConv2dShape first = {{1, hidden, mask_a, 1, Algorithm::kDirect, precision_}, n, side, side};
+    const MaskedConv2dShape middle = {{hidden, hidden, mask_b, 1, Algorithm::kDirect, precision_}, n, side, side};
     const int64_t pixels = front.count(n, side, side);
     Random random(1);
-    Buffer<float> image(pixels), a(pixels * hidden), b(pixels * hidden), uniforms(first.x_count()),
-        bias(levels);
-    for (Buffer<float>* buffer : {&image, &a, &b})
-      std::memset(buffer->data(), 0, buffer->count() * sizeof(float));
+    Activations image(precision_, pixels), a(precision_, pixels * hidden), b(precision_, pixels * hidden);
+    Buffer<float> uniforms(first.x_count()), bias(levels);
+    for (Activations* tensor : {&image, &a, &b})
+      std::memset(tensor->at(0), 0, tensor->count() * tensor->element());
     for (Buffer<float>* buffer : {&uniforms, &bias})
       std::memset(buffer->data(), 0, buffer->count() * sizeof(float));
     Buffer<uint8_t> level(first.x_count());
@@ -127,12 +131,13 @@ class Bench {
 #undef PIXELCNN_X
 
   const Kernels& kernels_;
+  const Precision precision_;
   ThreadPool pool_;
 };
 
-inline int run_bench(const Kernels& kernels) {
+inline int run_bench(const Kernels& kernels, Precision precision) {
   std::printf("%s, 2 threads\n", kernels.isa);
-  Bench bench(kernels);
+  Bench bench(kernels, precision);
   for (const int size : {7, 5, 3}) {
     bench.layer(32, 64, 64, masked_square(size, OwnRow::kCentre), 28, Algorithm::kDirect);
     bench.layer(32, 64, 64, masked_square(size, OwnRow::kCentre), 28, Algorithm::kWinograd);

@@ -11,9 +11,12 @@ namespace pixelcnn::test {
 
 inline constexpr double kTolerance = 1e-5;
 
+// The precision is that of the table's activations. In bf16 all operands are rounded before they are
+// compared with, so that only results are rounded.
 class KernelsTest {
  public:
-  KernelsTest(const Kernels& kernels, uint64_t seed) : kernels_(kernels), random_(seed) {
+  KernelsTest(const Kernels& kernels, Precision precision, uint64_t seed)
+      : kernels_(kernels), precision_(precision), random_(seed) {
     for (int threads = 1; threads <= 3; ++threads) pools_.push_back(std::make_unique<ThreadPool>(threads));
   }
 
@@ -24,13 +27,32 @@ class KernelsTest {
   void sampling();
   void accumulate();
   void gate();
+  void quantise();
   void small_ops();
+  void planted();
   Report report;
 
  private:
   template <class Op>
   void run_op(const Op& op, int threads, const std::string& what) {
     report.check(run(kernels_, op, *pools_[threads - 1]), what + ": workspace overrun");
+  }
+  bool is_bf16() const { return precision_ == Precision::kBf16; }
+  float rounded(double value) const {
+    return is_bf16() ? round_to_bf16(static_cast<float>(value)) : static_cast<float>(value);
+  }
+  Activations activations(int64_t count) const { return {precision_, count}; }
+  // Checks activations that were computed from exact operands.
+  void check_activations(const Activations& result, reference::Doubles expected, bool exact, double scale,
+                         const std::string& what, double& worst) {
+    if (!is_bf16()) {
+      report.check_error(relative_error(result.floats(), expected, scale), exact ? 0 : kTolerance, what, worst);
+    } else if (exact) {
+      for (double& value : expected) value = rounded(value);
+      report.check_error(relative_error(result.floats(), expected), 0, what, worst);
+    } else {
+      report.check_error(rounding_error(result, expected, kTolerance), 1, what, report.worst_rounding);
+    }
   }
   // Weights with NaN wherever the mask hides them.
   Buffer<float> random_weight(const FilterShape& shape, bool integers) {
@@ -40,7 +62,7 @@ class KernelsTest {
     for (int64_t i = 0; i < weight.count(); ++i) {
       const int s = i % window.columns, r = i / window.columns % window.rows;
       const int c = i / window.weights() % shape.c, k = static_cast<int>(i / window.weights() / shape.c);
-      if (!reference::live(shape, k, c, r, s)) weight[i] = NAN;
+      weight[i] = reference::live(shape, k, c, r, s) ? rounded(weight[i]) : NAN;
     }
     return weight;
   }
@@ -52,20 +74,25 @@ class KernelsTest {
     report.check(packed.guards_intact(), "pack guards " + describe(shape));
     return packed;
   }
-  Buffer<float> pad_image(const Buffer<float>& x, const Region& region, int n, int h, int w, int c) {
-    Buffer<float> padded(region.count(n, h, w) * c);
-    std::memset(padded.data(), 0, padded.count() * sizeof(float));
-    for (int64_t row = 0; row < int64_t{n} * h; ++row) {
-      std::memcpy(padded + padded_pixel(region, h, w, row / h, row % h, 0) * c, x.data() + row * w * c,
-                  sizeof(float) * w * c);
-    }
+  Activations pad_image(const Activations& x, const Region& region, int n, int h, int w, int c) {
+    Activations padded = activations(region.count(n, h, w) * c);
+    std::memset(padded.at(0), 0, padded.count() * padded.element());
+    copy_rows(x, region, n, h, w, c, padded);
     return padded;
+  }
+  static void copy_rows(const Activations& x, const Region& region, int n, int h, int w, int c,
+                        Activations& padded) {
+    for (int64_t row = 0; row < int64_t{n} * h; ++row) {
+      std::memcpy(padded.at(padded_pixel(region, h, w, row / h, row % h, 0) * c), x.at(row * w * c),
+                  x.element() * w * c);
+    }
   }
   static int64_t padded_pixel(const Region& region, int h, int w, int64_t n, int64_t i, int64_t j) {
     return (n * (region.pad + h) + region.pad + i) * (w + 2 * region.pad) + region.pad + j;
   }
 
   const Kernels& kernels_;
+  const Precision precision_;
   Random random_;
   std::vector<std::unique_ptr<ThreadPool>> pools_;
 };

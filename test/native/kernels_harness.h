@@ -47,6 +47,55 @@ class Buffer {
   size_t begin_;
 };
 
+// Rounds to bf16, to nearest even: adds half of the last kept bit, less one if that bit is 0.
+inline float round_to_bf16(float value) {
+  if (value != value) return value;
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits += 0x7fff + (bits >> 16 & 1);
+  bits &= 0xffff0000;
+  std::memcpy(&value, &bits, sizeof bits);
+  return value;
+}
+
+// Activations in the element type of a precision: the upper halves of floats in bf16.
+class Activations {
+ public:
+  Activations(Precision precision, int64_t count)
+      : bf16_(precision == Precision::kBf16), count_(count), bytes_(count * element_bytes(precision)) {}
+
+  int64_t count() const { return count_; }
+  int64_t element() const { return bf16_ ? 2 : 4; }
+  float operator[](int64_t i) const {
+    uint32_t bits = 0;
+    std::memcpy(reinterpret_cast<std::byte*>(&bits) + 4 - element(), bytes_.data() + i * element(),
+                element());
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+  }
+  void set(int64_t i, float value) {
+    const float stored = bf16_ ? round_to_bf16(value) : value;
+    std::memcpy(bytes_.data() + i * element(), reinterpret_cast<const std::byte*>(&stored) + 4 - element(),
+                element());
+  }
+  Buffer<float> floats() const {
+    Buffer<float> result(count_);
+    for (int64_t i = 0; i < count_; ++i) result[i] = (*this)[i];
+    return result;
+  }
+  std::byte* at(int64_t i) { return bytes_.data() + i * element(); }
+  const std::byte* at(int64_t i) const { return bytes_.data() + i * element(); }
+  operator std::byte*() { return bytes_.data(); }
+  bool guards_intact() const { return bytes_.guards_intact(); }
+  bool same_bits(const Activations& other) const { return bytes_.same_bits(other.bytes_); }
+
+ private:
+  bool bf16_;
+  int64_t count_;
+  Buffer<std::byte> bytes_;
+};
+
 class Random {
  public:
   explicit Random(uint64_t seed) : engine_(seed) {}
@@ -59,6 +108,10 @@ class Random {
     for (int64_t i = 0; i < buffer.count(); ++i) {
       buffer[i] = integers ? static_cast<float>(integer(-3, 3)) : normal() * scale;
     }
+  }
+  void fill(Activations& activations, bool integers, float scale = 1) {
+    for (int64_t i = 0; i < activations.count(); ++i)
+      activations.set(i, integers ? static_cast<float>(integer(-3, 3)) : normal() * scale);
   }
 
  private:
@@ -77,10 +130,9 @@ PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X
 
 // The norm of the elements that are not NaN.
-inline double norm(const Buffer<float>& a) {
+inline double norm(Buffer<float> a) {
   double sum = 0;
-  for (int64_t i = 0; i < a.count(); ++i)
-    sum += a.data()[i] == a.data()[i] ? double{a.data()[i]} * a.data()[i] : 0;
+  for (int64_t i = 0; i < a.count(); ++i) sum += a[i] == a[i] ? double{a[i]} * a[i] : 0;
   return std::sqrt(sum);
 }
 
@@ -95,6 +147,26 @@ inline double relative_error(const Buffer<float>& a, const std::vector<double>& 
   }
   const double size = std::max(std::sqrt(norm), scale);
   return size == 0 ? std::sqrt(difference) : std::sqrt(difference) / size;
+}
+
+// Half the distance from a value to the next one in bf16, which has 8 bits.
+inline double half_step_of_bf16(double value) {
+  int exponent;
+  std::frexp(value, &exponent);
+  return std::ldexp(1.0, exponent - 9);
+}
+
+// How far activations in bf16 are from `expected`, as a share of what is allowed: half a step, because the
+// result is rounded once, and `tolerance` of the largest value for the float32 sums.
+inline double rounding_error(const Activations& a, const std::vector<double>& expected, double tolerance) {
+  double largest = 0, worst = 0;
+  for (double value : expected) largest = std::max(largest, std::abs(value));
+  for (int64_t i = 0; i < a.count(); ++i) {
+    const double d = std::abs(a[i] - expected[i]);
+    if (d != d) return INFINITY;
+    if (d > 0) worst = std::max(worst, d / (half_step_of_bf16(expected[i]) + tolerance * largest));
+  }
+  return worst;
 }
 
 inline std::string describe(const FilterShape& s) {
@@ -126,7 +198,7 @@ class Report {
     if (error > limit) std::printf("  error %.3g, limit %.3g: ", error, limit);
     check(error <= limit, what);
   }
-  double worst_direct = 0, worst_winograd = 0, worst_head = 0;
+  double worst_direct = 0, worst_winograd = 0, worst_head = 0, worst_rounding = 0;
   int passed() const { return passed_; }
   int failed() const { return failed_; }
 

@@ -1,6 +1,7 @@
 // Compares the CPU kernels with naive loops on random shapes.
 //   kernels_test [shapes=200] [seed=1] [isa]
 //   kernels_test bench [isa]
+// An instruction set with the suffix _bf16 names the table of bf16.
 #include <cstdlib>
 
 #include "kernels_bench.h"
@@ -35,7 +36,7 @@ Window random_window(Random& random) {
   }
 }
 
-MaskedConv2dShape random_shape(Random& random) {
+MaskedConv2dShape random_shape(Random& random, Precision precision) {
   for (;;) {
     const auto channels = [&] {
       const int odd_ones[] = {1, 2, 3, 5, 7, 13, 16, 31, 32, 33, 48, 64, 65, 70, 127, 256};
@@ -46,18 +47,18 @@ MaskedConv2dShape random_shape(Random& random) {
     const int c = channels(), k = channels();
     const int groups = random.chance(0.5) ? 1 : random.chance(0.7) ? 3 : random.integer(1, std::min(256, k));
     const int n = random.integer(1, 4), h = side(), w = side();
-    MaskedConv2dShape shape = {{c, k, window, groups, Algorithm::kDirect}, n, h, w};
+    MaskedConv2dShape shape = {{c, k, window, groups, Algorithm::kDirect, precision}, n, h, w};
     shape.pairs = k % 2 == 0 && groups <= k / 2 && random.chance(0.3);
     const double products = double(shape.y_count()) * c * window.taps();
     if (products < 6e6) return shape;
   }
 }
 
-int run_tests(const Kernels& kernels, int shapes, uint64_t seed) {
-  KernelsTest test(kernels, seed);
+int run_tests(const Kernels& kernels, Precision precision, int shapes, uint64_t seed) {
+  KernelsTest test(kernels, precision, seed);
   Random random(seed);
   for (int i = 0; i < shapes; ++i) {
-    const MaskedConv2dShape shape = random_shape(random);
+    const MaskedConv2dShape shape = random_shape(random, precision);
     test.convolution(shape);
     test.containment(shape);
     // With many images, fronts of one pixel run across them, and threads share them out.
@@ -69,11 +70,15 @@ int run_tests(const Kernels& kernels, int shapes, uint64_t seed) {
     test.sampling();
     test.accumulate();
     test.gate();
+    test.quantise();
   }
   test.small_ops();
+  test.planted();
   const Report& report = test.report;
-  std::printf("%s: worst relative error direct %.2g, winograd %.2g, head %.2g\n", kernels.isa,
-              report.worst_direct, report.worst_winograd, report.worst_head);
+  std::printf("%s: worst relative error direct %.2g, winograd %.2g, head %.2g; of activations in bf16 %.2g of "
+              "the allowed one\n",
+              kernels.isa, report.worst_direct, report.worst_winograd, report.worst_head,
+              report.worst_rounding);
   std::printf("%d passed, %d failed\n", report.passed(), report.failed());
   return report.failed() == 0 ? 0 : 1;
 }
@@ -84,12 +89,17 @@ int run_tests(const Kernels& kernels, int shapes, uint64_t seed) {
 int main(int argc, char** argv) {
   const bool bench = argc > 1 && std::strcmp(argv[1], "bench") == 0;
   const int isa_at = bench ? 2 : 3;
-  const pixelcnn::cpu::Kernels* kernels = pixelcnn::cpu::kernels(argc > isa_at ? argv[isa_at] : nullptr);
+  const std::string isa = argc > isa_at ? argv[isa_at] : "";
+  const bool bf16 = isa.ends_with("_bf16");
+  const std::string family = bf16 ? isa.substr(0, isa.size() - 5) : isa;
+  const pixelcnn::cpu::Kernels* kernels = pixelcnn::cpu::kernels(family.empty() ? nullptr : family.c_str());
+  if (kernels && bf16) kernels = pixelcnn::cpu::bf16_kernels(*kernels);
   if (!kernels) {
     std::printf("this build or processor has no such instruction set\n");
     return 2;
   }
-  if (bench) return pixelcnn::test::run_bench(*kernels);
-  return pixelcnn::test::run_tests(*kernels, argc > 1 ? std::atoi(argv[1]) : 200,
+  const auto precision = bf16 ? pixelcnn::Precision::kBf16 : pixelcnn::Precision::kF32;
+  if (bench) return pixelcnn::test::run_bench(*kernels, precision);
+  return pixelcnn::test::run_tests(*kernels, precision, argc > 1 ? std::atoi(argv[1]) : 200,
                                    argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1);
 }
