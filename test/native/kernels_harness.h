@@ -28,6 +28,8 @@ class Buffer {
   T* data() { return reinterpret_cast<T*>(bytes_.data() + begin_); }
   const T* data() const { return reinterpret_cast<const T*>(bytes_.data() + begin_); }
   operator T*() { return data(); }
+  const T& operator[](int64_t i) const { return data()[i]; }
+  T& operator[](int64_t i) { return data()[i]; }
   int64_t count() const { return count_; }
   bool guards_intact() const {
     for (size_t i = 0; i < bytes_.size(); ++i) {
@@ -156,15 +158,25 @@ inline double half_step_of_bf16(double value) {
   return std::ldexp(1.0, exponent - 9);
 }
 
-// How far activations in bf16 are from `expected`, as a share of what is allowed: half a step, because the
-// result is rounded once, and `tolerance` of the largest value for the float32 sums.
-inline double rounding_error(const Activations& a, const std::vector<double>& expected, double tolerance) {
-  double largest = 0, worst = 0;
+// The error of a float32 sum that is allowed for each value, and that of rounding the sum to bf16.
+inline std::vector<double> allowed_error(const std::vector<double>& expected, double tolerance, bool rounded) {
+  double largest = 0;
   for (double value : expected) largest = std::max(largest, std::abs(value));
-  for (int64_t i = 0; i < a.count(); ++i) {
+  std::vector<double> allowed;
+  for (double value : expected)
+    allowed.push_back(tolerance * largest + (rounded ? half_step_of_bf16(value) : 0));
+  return allowed;
+}
+
+// The largest error as a share of what is allowed for its value. NaN counts as infinite.
+template <class Values>
+double share_of_allowed(const Values& a, const std::vector<double>& expected,
+                        const std::vector<double>& allowed) {
+  double worst = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
     const double d = std::abs(a[i] - expected[i]);
     if (d != d) return INFINITY;
-    if (d > 0) worst = std::max(worst, d / (half_step_of_bf16(expected[i]) + tolerance * largest));
+    if (d > 0) worst = std::max(worst, d / allowed[i]);
   }
   return worst;
 }
