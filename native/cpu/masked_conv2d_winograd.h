@@ -24,7 +24,7 @@ int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, 
 template <class Out>
 void winograd_convolve(const Convolution<Out>& conv, Context& context);
 
-int64_t winograd_gradient_workspace(const MaskedConv2dShape& shape);
+int64_t winograd_gradient_workspace(const MaskedConv2dShape& shape, int threads);
 void winograd_gradient(const MaskedConv2dBackwardWeight& op, Context& context);
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA
