@@ -241,6 +241,9 @@ Napi::Value packed_bytes(const Napi::CallbackInfo& info) {
     const std::span<const int32_t> wire = int32_array_argument(info, 1, "filter");
     const int64_t direction = integer_argument(info, 2, "direction", 0, 1);
     const FilterShape filter = decode_filter(wire);
+    PIXELCNN_CHECK(
+        device->backend()->supports(filter.precision), "ERR_PROGRAM",
+        "this device does not compute in precision " + std::to_string(static_cast<int>(filter.precision)));
     return Napi::Number::New(info.Env(), static_cast<double>(device->backend()->packed_bytes(
                                              filter, static_cast<Direction>(direction))));
   });

@@ -3,8 +3,8 @@
 //
 // Letters in shapes: N images, H height, W width, C input channels, K output channels, R x S filter height
 // and width. Weights are float32 in OIHW order (K, C, R, S); images and levels are uint8 in NHWC order.
-// Activations and their gradients are NHWC in the element type of the op's precision, which is float32 on
-// the CPU; their pointers are `void*`.
+// Activations and their gradients are NHWC in the element type of the op's precision; their pointers are
+// `void*`.
 // `describe` lists the fields of an op in the order of the command buffer: first the numbers with their
 // ranges, then the tensors with their element counts, against which the decoder checks them. `each`
 // describes a list, so that errors name the item of a field. The names must not depend on values, because

@@ -97,13 +97,13 @@ class CpuBackend final : public Backend {
   }
   bool packs_once() const override { return false; }
 
-#define PIXELCNN_X(Op)                                                       \
-  int64_t workspace(const Op& op) override {                                 \
-    return kernels(precision_of(op)).workspace_##Op(op, info_.threads);      \
-  }                                                                          \
-  void run(const Op& op) override {                                          \
-    Context context{*pool_, workspace_};                                     \
-    kernels(precision_of(op)).run_##Op(op, context);                         \
+#define PIXELCNN_X(Op)                                                  \
+  int64_t workspace(const Op& op) override {                            \
+    return kernels(precision_of(op)).workspace_##Op(op, info_.threads); \
+  }                                                                     \
+  void run(const Op& op) override {                                     \
+    Context context{*pool_, workspace_};                                \
+    kernels(precision_of(op)).run_##Op(op, context);                    \
   }
   PIXELCNN_OPS(PIXELCNN_X)
 #undef PIXELCNN_X

@@ -96,9 +96,8 @@ inline PairVector load_partial(const Bfloat16Pair* p, int count) {
   return {reinterpret_cast<UnsignedVector>(_mm512_maskz_loadu_epi32(mask, p))};
 }
 inline Vector multiply_add(Vector sum, PairVector a, PairVector b) {
-  return reinterpret_cast<Vector>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum),
-                                                   reinterpret_cast<__m512bh>(a.bits),
-                                                   reinterpret_cast<__m512bh>(b.bits)));
+  return reinterpret_cast<Vector>(_mm512_dpbf16_ps(
+      reinterpret_cast<__m512>(sum), reinterpret_cast<__m512bh>(a.bits), reinterpret_cast<__m512bh>(b.bits)));
 }
 #else
 inline Vector load_partial(const Bfloat16* p, int count) {

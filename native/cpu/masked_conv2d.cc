@@ -13,11 +13,15 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 namespace {
 
 // Whether Winograd is used. With Algorithm::kAuto it is where it is faster: with fewer channels its vectors
-// would be mostly padding.
+// would be mostly padding. It multiplies float32 in every table, so in bf16, where direct products take half
+// the time, it must save more of them than a masked square of 3 x 3 allows.
 bool uses_winograd(const FilterShape& shape) {
   constexpr int kLeastChannels = 16;
+  constexpr bool kIsBf16 = kPerFactor < Element >> 1;
   if (shape.algorithm == Algorithm::kDirect || !has_winograd(shape.window)) return false;
-  return shape.algorithm == Algorithm::kWinograd || (shape.c >= kLeastChannels && shape.k >= kLeastChannels);
+  if (shape.algorithm == Algorithm::kWinograd) return true;
+  if (kIsBf16 && shape.window.is_masked_square() && shape.window.columns == 3) return false;
+  return shape.c >= kLeastChannels && shape.k >= kLeastChannels;
 }
 
 int64_t direct_workspace(const MaskedConv2dShape& shape, Direction direction, int threads) {
@@ -62,17 +66,17 @@ void direct_convolve(const Convolution<Out>& conv, Context& context) {
           const int rows_inside = sign > 0 ? row : shape.h - 1 - row;
           const int64_t at = ((image * shape.h + row) * w + column) * outputs + panel.first;
           const BlockOutput<Out> out = {conv.y + at,
-                                   outputs,
-                                   conv.bias ? conv.bias + panel.first : nullptr,
-                                   conv.add ? conv.add + at : nullptr,
-                                   conv.relu_output ? conv.relu_output + at : nullptr,
-                                   panel.channels,
-                                   conv.relu};
+                                        outputs,
+                                        conv.bias ? conv.bias + panel.first : nullptr,
+                                        conv.add ? conv.add + at : nullptr,
+                                        conv.relu_output ? conv.relu_output + at : nullptr,
+                                        panel.channels,
+                                        conv.relu};
           const Element* from = origin + (int64_t{row - begin} * pitch + column) * inputs;
           if (!uses_strips(window) && index == 0 && row + 1 < end)
             prefetch(from + int64_t{pitch} * inputs, int64_t{pixels} * inputs);
-          taps.run(block, from, inputs, weights + layout.packed_offset(panel), larger(0, window.above - rows_inside),
-                   out);
+          taps.run(block, from, inputs, weights + layout.packed_offset(panel),
+                   larger(0, window.above - rows_inside), out);
         }
       });
     }
@@ -154,11 +158,10 @@ int64_t workspace(const MaskedConv2dBackwardInput& op, int threads) {
   return convolve_workspace(op.shape, Direction::kBackward, threads);
 }
 void run(const MaskedConv2dBackwardInput& op, Context& context) {
-  convolve<Element>(
-      {op.shape, Direction::kBackward, static_cast<const Element*>(op.grad_y), op.packed, nullptr,
-       static_cast<const Element*>(op.add), static_cast<const Element*>(op.relu_output), false,
-       static_cast<Element*>(op.grad_x)},
-      context);
+  convolve<Element>({op.shape, Direction::kBackward, static_cast<const Element*>(op.grad_y), op.packed,
+                     nullptr, static_cast<const Element*>(op.add),
+                     static_cast<const Element*>(op.relu_output), false, static_cast<Element*>(op.grad_x)},
+                    context);
 }
 
 int64_t workspace(const MaskedConv2dBackwardWeight& op, int threads) {

@@ -184,7 +184,9 @@ using Block = void (*)(const In* x, ptrdiff_t stride, const Tap* taps, int tap_c
 template <int kMostPixels, int kMostVectors, bool kMultiply, class In, class Out>
 class Blocks {
  public:
-  static Block<In, Out> get(int pixels, int vectors) { return find<kMostPixels, kMostVectors>(pixels, vectors); }
+  static Block<In, Out> get(int pixels, int vectors) {
+    return find<kMostPixels, kMostVectors>(pixels, vectors);
+  }
 
  private:
   template <int kPixels, int kVectors>

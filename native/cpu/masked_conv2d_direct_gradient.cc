@@ -61,7 +61,8 @@ GradientRows<E> prepare_rows(const MaskedConv2dBackwardWeight& op, const Panel& 
   const int w = shape.w, c = shape.c, k = shape.k;
   const int64_t image = group * kImages, pixels = int64_t{shape.h} * w;
   const E* x = static_cast<const E*>(op.x) + image * pixels * c;
-  const E* grad_y = static_cast<const E*>(op.grad_y) + (image * pixels + int64_t{begin} * w) * k + panel.first;
+  const E* grad_y =
+      static_cast<const E*>(op.grad_y) + (image * pixels + int64_t{begin} * w) * k + panel.first;
   const int64_t x_row = int64_t{strip_pitch(shape)} * c;
   const bool alone = image + 1 == shape.n;
   if (x_strip_factors(shape) > 0) {
@@ -80,7 +81,8 @@ GradientRows<E> prepare_rows(const MaskedConv2dBackwardWeight& op, const Panel& 
     Factor<E>* grad_y_copied = strip + x_strip_factors(shape);
     for (int64_t pixel = 0; pixel < int64_t{end - begin} * w; ++pixel) {
       const E* from = grad_y + pixel * k;
-      gather_factors(from, alone ? nullptr : from + pixels * k, panel.channels, grad_y_copied + pixel * width);
+      gather_factors(from, alone ? nullptr : from + pixels * k, panel.channels,
+                     grad_y_copied + pixel * width);
     }
     return {strip + first_pixel, x_row, grad_y_copied, width};
   }
@@ -185,12 +187,11 @@ void direct_gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
     for (int64_t group = groups * part / parts; group < groups * (part + 1) / parts; ++group) {
       for (int begin = 0; begin < h; begin += strip) {
         const int end = smaller(begin + strip, h);
-        const auto rows = prepare_rows<Element>(op, panel, group, begin, end,
-                                                strips + thread * strip_factors(shape));
+        const auto rows =
+            prepare_rows<Element>(op, panel, group, begin, end, strips + thread * strip_factors(shape));
         for (int row = begin; row < end; row += pass) {
           const int count = smaller(pass, end - row), next = smaller(pass, h - row - count);
-          if (kImages == 1)
-            prefetch_pixels(op, panel, (group * h + row + count) * w, int64_t{next} * w);
+          if (kImages == 1) prefetch_pixels(op, panel, (group * h + row + count) * w, int64_t{next} * w);
           const auto add = runs_by_row(shape) ? add_gradient_by_row<Element> : add_gradient_by_tap<Element>;
           add(shape, panel, rows.from(row - begin, w), row, count, sums);
         }

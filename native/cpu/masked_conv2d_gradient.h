@@ -86,9 +86,7 @@ inline void add_columns(const T* grad_y, int64_t stride, int64_t pixels, int cha
 }
 
 // A partial gradient holds the sums of the weights, and then a bias for each column.
-inline int64_t partial_gradient_floats(const PanelLayout& layout) {
-  return layout.sums() + layout.columns();
-}
+inline int64_t partial_gradient_floats(const PanelLayout& layout) { return layout.sums() + layout.columns(); }
 
 // Adds `parts` partial gradients in order and writes grad_weight (K, C, R, S), with 0 under the mask, and
 // grad_bias unless it is null.

@@ -30,15 +30,15 @@ void convolve_region(const MaskedConv2d& op, Context& context) {
     for_each_run(pixels, kBlockPixels, [&](int begin, int count) {
       const int64_t pixel = region.padded_pixel(series, first + begin), at = pixel * shape.k + panel.first;
       const BlockOutput<Element> out = {static_cast<Element*>(op.y) + at,
-                               region.stride() * shape.k,
-                               op.bias ? op.bias + panel.first : nullptr,
-                               add ? add + at : nullptr,
-                               nullptr,
-                               panel.channels,
-                               op.relu != 0};
-      taps.run(ConvolveBlocks<Element>::get(count, panel.vectors), static_cast<const Element*>(op.x) + pixel * shape.c,
-               region.stride() * shape.c, static_cast<const Factor<Element>*>(op.packed) + layout.packed_offset(panel), 0,
-               out);
+                                        region.stride() * shape.k,
+                                        op.bias ? op.bias + panel.first : nullptr,
+                                        add ? add + at : nullptr,
+                                        nullptr,
+                                        panel.channels,
+                                        op.relu != 0};
+      taps.run(ConvolveBlocks<Element>::get(count, panel.vectors),
+               static_cast<const Element*>(op.x) + pixel * shape.c, region.stride() * shape.c,
+               static_cast<const Factor<Element>*>(op.packed) + layout.packed_offset(panel), 0, out);
     });
   };
   // With enough series, or pixels in one, each thread takes a share of them and keeps a panel in its cache

@@ -63,12 +63,12 @@ void multiply_planes(const WinogradStrip<Tiles>& scratch, const WinogradWeights<
       for (int row = 0; row < rows; ++row) {
         for_each_run(scratch.tiles, kGemmPixels, [&](int tile, int count) {
           const BlockOutput<float> out = {y + (int64_t{row} * scratch.tiles + tile) * scratch.columns_out,
-                                   scratch.columns_out,
-                                   nullptr,
-                                   nullptr,
-                                   nullptr,
-                                   vectors * kLanes,
-                                   false};
+                                          scratch.columns_out,
+                                          nullptr,
+                                          nullptr,
+                                          nullptr,
+                                          vectors * kLanes,
+                                          false};
           MultiplyBlocks::get(count, vectors)(
               x + (int64_t{row} * scratch.tiles_in + tile) * scratch.columns_in, scratch.columns_in, taps,
               Tiles::kChunks, weights.panel(plane, column), out);

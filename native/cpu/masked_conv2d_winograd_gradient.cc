@@ -42,14 +42,14 @@ void multiply_gradient(const WinogradGradient<Tiles>& s, int c, int rows, const 
       for (int column = 0; column < s.columns_y; column += kTileWidth) {
         const int width = smaller(kTileWidth, s.columns_y - column);
         const TileInput<float> in = {s.x.data + plane * s.x.stride + int64_t{chunk} * s.columns_x,
-                              s.columns_x,
-                              int64_t{s.tiles_x} * s.columns_x,
-                              s.y.data + plane * s.y.stride + column,
-                              s.columns_y,
-                              int64_t{s.tiles} * s.columns_y,
-                              rows,
-                              s.tiles,
-                              width};
+                                     s.columns_x,
+                                     int64_t{s.tiles_x} * s.columns_x,
+                                     s.y.data + plane * s.y.stride + column,
+                                     s.columns_y,
+                                     int64_t{s.tiles} * s.columns_y,
+                                     rows,
+                                     s.tiles,
+                                     width};
         accumulate(in, c, width / kLanes, sums + (int64_t{chunk} * s.columns_y + column) * c);
       }
     }

@@ -46,12 +46,12 @@ void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t ser
     const Panel panel = layout.panel(index);
     const TapList taps(layout, panel, 0);
     const BlockOutput<float> out = {logits + panel.first - channel * levels,
-                             levels,
-                             op.bias + panel.first,
-                             nullptr,
-                             nullptr,
-                             panel.channels,
-                             false};
+                                    levels,
+                                    op.bias + panel.first,
+                                    nullptr,
+                                    nullptr,
+                                    panel.channels,
+                                    false};
     taps.run(ConvolveBlocks<float>::get(count, panel.vectors),
              static_cast<const Element*>(op.x) + front.padded_pixel(series, begin) * c, front.stride() * c,
              static_cast<const Factor<Element>*>(op.packed) + layout.packed_offset(panel), 0, out);

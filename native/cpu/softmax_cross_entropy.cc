@@ -156,8 +156,8 @@ void backward_block(const SoftmaxCrossEntropy& op, int64_t pixel, int pixels, co
   const int factors = static_cast<int>(divide_up(pixels, kPerFactor<Element>));
   for (int index = 0; index < forward.panels(); ++index) {
     const Panel panel = forward.panel(index);
-    const TileInput<Factor<Element>> in = {x, c, 0, grad_factors + panel.first, logits, 0, 1, factors,
-                                           panel.channels};
+    const TileInput<Factor<Element>> in = {
+        x, c, 0, grad_factors + panel.first, logits, 0, 1, factors, panel.channels};
     accumulate(in, panel.centre_end, panel.vectors, sums + forward.sum_offset(panel));
     add_columns(bias_terms + panel.first, logits, pixels, panel.channels,
                 sums + forward.sums() + panel.column);
@@ -194,7 +194,8 @@ void run_blocks(const SoftmaxCrossEntropy& op, const HeadPlan& plan, int64_t beg
 
 int64_t workspace(const SoftmaxCrossEntropy& op, int threads) {
   const HeadPlan plan(op.shape);
-  int64_t bytes = block_nats_bytes(op.shape.n * plan.blocks) + threads * HeadScratch(nullptr, op.shape, plan).bytes;
+  int64_t bytes =
+      block_nats_bytes(op.shape.n * plan.blocks) + threads * HeadScratch(nullptr, op.shape, plan).bytes;
   if (op.training())
     bytes += gradient_parts(op.shape, plan) *
              partial_gradient_floats(PanelLayout(op.shape.convolution(), Direction::kForward)) *

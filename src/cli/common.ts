@@ -29,7 +29,7 @@ export const deviceOptions = {
     .enum(['auto', ...precisions])
     .default('auto')
     .describe(
-      'of activations; auto: f32 on the CPU, bf16 or f16 on a GPU, where tf32 and f32 must be asked for',
+      'of activations; auto: f32 on the CPU, where bf16 must be asked for; bf16 or f16 on a GPU, where tf32 and f32 must',
     ),
 };
 
@@ -64,7 +64,9 @@ export async function openNamedDevice(options: DeviceFlags, terminal: Terminal):
 
 function deviceLine({ info }: Device): string {
   const rejected = info.rejected.map(({ backend, reason }) => `, not ${backend}: ${reason}`).join('');
-  const rest = info.backend === 'cpu' ? `${info.threads} threads` : `${info.precision}, cuDNN ${info.cudnn}`;
+  const precision = info.precision === 'f32' ? '' : `, ${info.precision}`;
+  const rest =
+    info.backend === 'cpu' ? `${info.threads} threads${precision}` : `${info.precision}, cuDNN ${info.cudnn}`;
   return `device ${info.backend}: ${info.name}, ${info.instructionSet}, ${rest}${rejected}`;
 }
 

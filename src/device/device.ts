@@ -43,7 +43,10 @@ export interface DeviceInfo {
   readonly backend: string;
   /** Name of the processor. */
   readonly name: string;
-  /** Instruction set of the kernels in use, e.g. `avx512` or `sm_90`. */
+  /**
+   * Instruction set of the kernels in use, e.g. `avx512` or `sm_90`. On a CPU in `bf16` it is that of the float32 kernels,
+   * to which those of bf16 belong.
+   */
   readonly instructionSet: string;
   readonly threads: number;
   readonly precision: Precision;

@@ -31,7 +31,7 @@ describe('a machine without a usable GPU', () => {
 
   it('says why the GPU was passed over where the CPU lacks what was asked for', async () => {
     await withEnvironment(missing, async () => {
-      await expect(openDevice({ precision: 'bf16' })).rejects.toMatchObject({
+      await expect(openDevice({ precision: 'f16' })).rejects.toMatchObject({
         code: 'ERR_PRECISION',
         message: expect.stringContaining('/nonexistent/libpixelcnn_cuda.so'),
         remedy: expect.stringContaining('doctor'),

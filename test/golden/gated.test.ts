@@ -13,6 +13,8 @@ import { expectClose } from '../helpers/close.js';
 import { openGpu } from '../helpers/cuda.js';
 import { GoldenFile } from '../helpers/golden-files.js';
 import { measureGradients } from '../helpers/gradients.js';
+import { bf16Missing } from '../helpers/models.js';
+import { skipAloud } from '../helpers/skip.js';
 
 const file = new GoldenFile('gated_binary.safetensors');
 // The file also says what later models may choose, which this one leaves out.
@@ -70,6 +72,15 @@ const limits = {
 
 const cases = [
   { name: 'CPU', precision: 'f32', open: () => openDevice({ backend: 'cpu' }) },
+  ...(skipAloud('gated networks in bf16 on the CPU', await bf16Missing())
+    ? []
+    : [
+        {
+          name: 'CPU in bf16',
+          precision: 'bf16' as const,
+          open: () => openDevice({ backend: 'cpu', precision: 'bf16' }),
+        },
+      ]),
   ...(['f32', 'tf32', 'bf16', 'f16'] as const).map((precision) => {
     return { name: `GPU in ${precision}`, precision, open: () => openGpu({ precision }) };
   }),

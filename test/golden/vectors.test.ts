@@ -6,7 +6,7 @@ import { bytesOfLevels, levelOfByte } from '../../src/data/levels.js';
 import { maskedConv2d, maskedConv2dBackward } from '../../src/functional.js';
 import { PixelCNN } from '../../src/pixelcnn.js';
 import { expectClose } from '../helpers/close.js';
-import { GoldenFile, goldenMissing } from '../helpers/golden-files.js';
+import { GoldenFile, goldenMissing, logitsOf } from '../helpers/golden-files.js';
 import { testDevice } from '../helpers/models.js';
 import { skipAloud } from '../helpers/skip.js';
 import { networkGradients, sampleRaster } from '../oracle/network.js';
@@ -61,19 +61,6 @@ describe.skipIf(missing('masked_conv2d.safetensors'))('masked convolution', () =
     },
   );
 });
-
-/** Logits [B, levels, C, H, W] of the file in our order (N, H, W, C, levels). */
-function logitsOf(file: GoldenFile): Float32Array {
-  const [n, levels, c, h, w] = file.shape('logits') as [number, number, number, number, number];
-  const values = file.values('logits');
-  const result = new Float32Array(values.length);
-  for (let b = 0; b < n; b += 1)
-    for (let v = 0; v < levels; v += 1)
-      for (let k = 0; k < c; k += 1)
-        for (let p = 0; p < h * w; p += 1)
-          result[((b * h * w + p) * c + k) * levels + v] = values[((b * levels + v) * c + k) * h * w + p]!;
-  return result;
-}
 
 describe.each(['pixelcnn_default', 'pixelcnn_small_binary', 'pixelcnn_rgb'])('%s', (name) => {
   const skip = missing(`${name}.safetensors`);

@@ -67,3 +67,16 @@ export class GoldenFile {
     return tensor;
   }
 }
+
+/** Logits [B, levels, C, H, W] of the file in our order (N, H, W, C, levels). */
+export function logitsOf(file: GoldenFile): Float32Array {
+  const [n, levels, c, h, w] = file.shape('logits') as [number, number, number, number, number];
+  const values = file.values('logits');
+  const result = new Float32Array(values.length);
+  for (let b = 0; b < n; b += 1)
+    for (let v = 0; v < levels; v += 1)
+      for (let k = 0; k < c; k += 1)
+        for (let p = 0; p < h * w; p += 1)
+          result[((b * h * w + p) * c + k) * levels + v] = values[((b * levels + v) * c + k) * h * w + p]!;
+  return result;
+}

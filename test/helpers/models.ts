@@ -30,6 +30,17 @@ export function testDevice(options: DeviceOptions = {}): () => Device {
   };
 }
 
+/** Why the CPU does not compute in bf16 here, or undefined if it does. */
+export async function bf16Missing(): Promise<string | undefined> {
+  try {
+    await (await openDevice({ backend: 'cpu', threads: 1, precision: 'bf16' })).dispose();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof PixelCnnError) || error.code !== 'ERR_PRECISION') throw error;
+    return error.message;
+  }
+}
+
 /** Opens a CPU device with the kernels of one instruction set; undefined where processor or build have none. */
 export async function openCpu(instructionSet: string, threads: number): Promise<Device | undefined> {
   const before = process.env.PIXELCNN_CPU_ISA;

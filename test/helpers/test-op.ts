@@ -1,13 +1,20 @@
-// Tests an op of the op table from its row, on the CPU and on a GPU in every precision.
+// Tests an op of the op table from its row, on the CPU in f32 and bf16 and on a GPU in every precision.
 import { describe, it } from 'vitest';
 import type { Device } from '../../src/device/device.js';
-import { precisions } from '../../src/device/precision.js';
+import { type Precision, precisions } from '../../src/device/precision.js';
 import { checkGradients, checkReference, checkRegion } from './op-checks.js';
 import type { OpCase, OpRow, RegionCase } from './op-row.js';
 import { TestRandom, withSeed } from './random.js';
 
-/** Defines the tests of a row. `devices` are the CPU and a GPU, which is emulated where there is none. */
-export function testOp(row: OpRow, devices: { cpu: () => Device; gpu: () => Device }): void {
+/**
+ * Defines the tests of a row. `devices` are the CPU and a GPU, which is emulated where there is none; `onCpu` are the
+ * precisions of the CPU.
+ */
+export function testOp(
+  row: OpRow,
+  devices: { cpu: () => Device; gpu: () => Device },
+  onCpu: readonly Precision[],
+): void {
   const first = row.draw(new TestRandom(0), 0);
   const drawn = (cases: number, seed: number, body: (opCase: OpCase, random: TestRandom) => Promise<void>) =>
     withSeed(seed, async (random, at) => {
@@ -19,8 +26,8 @@ export function testOp(row: OpRow, devices: { cpu: () => Device; gpu: () => Devi
     });
 
   describe(row.op, () => {
-    it(`agrees with float64 loops, ${row.cases} cases`, async () => {
-      await drawn(row.cases, 1, (opCase) => checkReference(devices.cpu(), opCase, 'f32'));
+    it.each(onCpu)(`agrees with float64 loops in %s, ${row.cases} cases`, async (precision) => {
+      await drawn(row.cases, 1, (opCase) => checkReference(devices.cpu(), opCase, precision));
     });
 
     it.each(precisions)('agrees with float64 loops on a GPU in %s', async (precision) => {
@@ -45,8 +52,8 @@ export function testOp(row: OpRow, devices: { cpu: () => Device; gpu: () => Devi
           await body(regionCase);
         }
       });
-    it('has the bits of whole images on fronts and in rows', async () => {
-      await regions(row.cases, 4, (regionCase) => checkRegion(devices.cpu(), regionCase, 'f32'));
+    it.each(onCpu)('has the bits of whole images on fronts and in rows in %s', async (precision) => {
+      await regions(row.cases, 4, (regionCase) => checkRegion(devices.cpu(), regionCase, precision));
     });
     it.each(precisions)(
       'has the bits of whole images on fronts and in rows on a GPU in %s',

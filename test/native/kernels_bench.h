@@ -86,7 +86,8 @@ class Bench {
     const HeadShape head = {n, side, side, hidden, 1, levels, precision_};
     const Window mask_a = masked_square(7, OwnRow::kLeft), mask_b = masked_square(7, OwnRow::kCentre);
     const MaskedConv2dShape first = {{1, hidden, mask_a, 1, Algorithm::kDirect, precision_}, n, side, side};
-    const MaskedConv2dShape middle = {{hidden, hidden, mask_b, 1, Algorithm::kDirect, precision_}, n, side, side};
+    const MaskedConv2dShape middle = {
+        {hidden, hidden, mask_b, 1, Algorithm::kDirect, precision_}, n, side, side};
     const int64_t pixels = front.count(n, side, side);
     Random random(1);
     Activations image(precision_, pixels), a(precision_, pixels * hidden), b(precision_, pixels * hidden);

@@ -20,11 +20,9 @@ void KernelsTest::convolution(MaskedConv2dShape shape) {
              *add_y_or_null = with_add ? add_y.at(0) : nullptr,
              *add_x_or_null = with_add ? add_x.at(0) : nullptr;
   const float* bias_or_null = with_bias ? bias.data() : nullptr;
-  const reference::Doubles y_expected =
-      reference::forward(
-      shape, x_floats, weight.data(), bias_or_null, with_add ? add_y_floats.data() : nullptr, relu);
-  const reference::Doubles grad_x_expected =
-      reference::backward_input(
+  const reference::Doubles y_expected = reference::forward(shape, x_floats, weight.data(), bias_or_null,
+                                                           with_add ? add_y_floats.data() : nullptr, relu);
+  const reference::Doubles grad_x_expected = reference::backward_input(
       shape, grad_y_floats, weight.data(), with_add ? add_x.floats().data() : nullptr,
       through_relu ? relu_output.floats().data() : nullptr);
   const reference::Doubles grad_weight_expected = reference::backward_weight(shape, x_floats, grad_y_floats);
@@ -46,8 +44,16 @@ void KernelsTest::convolution(MaskedConv2dShape shape) {
                                        shape},
              threads, "input " + name);
       run_op(MaskedConv2dBackwardWeight{x, grad_y, grad_weight, grad_bias, shape}, threads, "weight " + name);
-      run_op(MaskedConv2d{x, forward.data(), bias_or_null, with_add ? add_y_floats.data() : nullptr, nullptr,
-                          float_y, shape, {}, relu, 1},
+      run_op(MaskedConv2d{x,
+                          forward.data(),
+                          bias_or_null,
+                          with_add ? add_y_floats.data() : nullptr,
+                          nullptr,
+                          float_y,
+                          shape,
+                          {},
+                          relu,
+                          1},
              threads, "float y " + name);
       report.check(y.guards_intact() && grad_x.guards_intact(), "guards " + name);
       for (const Buffer<float>* out : {&grad_weight, &grad_bias, &float_y}) {
@@ -76,8 +82,8 @@ void KernelsTest::convolution(MaskedConv2dShape shape) {
       run_op(MaskedConv2dBackwardWeight{x, grad_y, without_bias, nullptr, shape}, threads, "weight " + name);
       report.check(without_bias.same_bits(grad_weight) && without_bias.guards_intact(),
                    "weight gradient without that of the bias " + name);
-      check_activations(y, y_expected, limit == 0, tiny ? norm(x_floats) * norm(weight) : 0, "forward " + name,
-                        worst);
+      check_activations(y, y_expected, limit == 0, tiny ? norm(x_floats) * norm(weight) : 0,
+                        "forward " + name, worst);
       check_activations(grad_x, grad_x_expected, limit == 0, tiny ? norm(grad_y_floats) * norm(weight) : 0,
                         "backward input " + name, worst);
       compare(float_y, y_expected, tiny ? norm(x_floats) * norm(weight) : 0, "float y ");

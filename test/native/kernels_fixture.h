@@ -46,13 +46,14 @@ class KernelsTest {
   void check_activations(const Activations& result, reference::Doubles expected, bool exact, double scale,
                          const std::string& what, double& worst) {
     if (!is_bf16()) {
-      report.check_error(relative_error(result.floats(), expected, scale), exact ? 0 : kTolerance, what, worst);
+      report.check_error(relative_error(result.floats(), expected, scale), exact ? 0 : kTolerance, what,
+                         worst);
     } else if (exact) {
       for (double& value : expected) value = rounded(value);
       report.check_error(relative_error(result.floats(), expected), 0, what, worst);
     } else {
-      report.check_error(share_of_allowed(result, expected, allowed_error(expected, kTolerance, true)), 1, what,
-                         report.worst_rounding);
+      report.check_error(share_of_allowed(result, expected, allowed_error(expected, kTolerance, true)), 1,
+                         what, report.worst_rounding);
     }
   }
   // Weights with NaN wherever the mask hides them.

@@ -12,10 +12,9 @@ void KernelsTest::gate() {
   random_.fill(x, random_.chance(0.3), random_.chance(0.5) ? 1.0f : 10.0f);
   random_.fill(grad_y, false);
   const std::string name = "gate of " + std::to_string(gates);
-  run_op(GatedActivation{x, nullptr, y, n, h, w, c, groups, precision_, {}}, random_.integer(1, 3),
-         name);
-  run_op(GatedActivationBackward{x, grad_y, grad_x, static_cast<int32_t>(gates), precision_}, random_.integer(1, 3),
-         name);
+  run_op(GatedActivation{x, nullptr, y, n, h, w, c, groups, precision_, {}}, random_.integer(1, 3), name);
+  run_op(GatedActivationBackward{x, grad_y, grad_x, static_cast<int32_t>(gates), precision_},
+         random_.integer(1, 3), name);
   const reference::Gate expected = reference::gate(x.floats(), grad_y.floats(), gates);
   // Far from 0 a value is tiny, and must still be right relative to itself.
   bool right = y.guards_intact() && grad_x.guards_intact();

@@ -159,7 +159,8 @@ inline double half_step_of_bf16(double value) {
 }
 
 // The error of a float32 sum that is allowed for each value, and that of rounding the sum to bf16.
-inline std::vector<double> allowed_error(const std::vector<double>& expected, double tolerance, bool rounded) {
+inline std::vector<double> allowed_error(const std::vector<double>& expected, double tolerance,
+                                         bool rounded) {
   double largest = 0;
   for (double value : expected) largest = std::max(largest, std::abs(value));
   std::vector<double> allowed;

@@ -25,11 +25,11 @@ void KernelsTest::head() {
     level[i] = static_cast<uint8_t>(random_.integer(0, random_.chance(0.9) ? levels - 1 : 255));
   const Buffer<std::byte> forward = pack(shape, Direction::kForward, weight),
                           backward = pack(shape, Direction::kBackward, weight);
-  const reference::CrossEntropy expected =
-      reference::cross_entropy(reference::forward(shape, x_floats.data(), weight.data(), bias, nullptr, false), level, n,
-                               int64_t{h} * w * channels, levels);
-  // In bf16 each gradient of a logit is rounded before it is multiplied, and may be off by half a step. The bias
-  // sums them before they are rounded.
+  const reference::CrossEntropy expected = reference::cross_entropy(
+      reference::forward(shape, x_floats.data(), weight.data(), bias, nullptr, false), level, n,
+      int64_t{h} * w * channels, levels);
+  // In bf16 each gradient of a logit is rounded before it is multiplied, and may be off by half a step. The
+  // bias sums them before they are rounded.
   Buffer<float> grad_logits(shape.y_count()), half_steps(shape.y_count());
   for (int64_t i = 0; i < grad_logits.count(); ++i) {
     grad_logits[i] = static_cast<float>(expected.grad_logits[i]);
@@ -73,8 +73,10 @@ void KernelsTest::head() {
         const auto check = [&](const auto& result, const reference::Doubles& wanted, bool rounded,
                                const reference::Doubles& operands, const char* what) {
           reference::Doubles allowed = allowed_error(wanted, kTolerance, rounded);
-          for (size_t i = 0; i < allowed.size(); ++i) allowed[i] += (rounded ? 1 + 1.0 / 128 : 1) * operands[i];
-          report.check_error(share_of_allowed(result, wanted, allowed), 1, what + name, report.worst_rounding);
+          for (size_t i = 0; i < allowed.size(); ++i)
+            allowed[i] += (rounded ? 1 + 1.0 / 128 : 1) * operands[i];
+          report.check_error(share_of_allowed(result, wanted, allowed), 1, what + name,
+                             report.worst_rounding);
         };
         check(grad_x, grad_x_expected, true,
               reference::backward_input(shape, half_steps, magnitudes(weight).data(), nullptr, nullptr),
@@ -197,8 +199,8 @@ void KernelsTest::quantise() {
   bool right = x.guards_intact() && level.guards_intact();
   for (int64_t i = 0; i < bytes.count(); ++i) {
     const int wanted = bytes[i] * levels / 256;
-    right &= level[i] == wanted &&
-             x[i] == rounded(static_cast<float>(wanted) / static_cast<float>(levels - 1));
+    right &=
+        level[i] == wanted && x[i] == rounded(static_cast<float>(wanted) / static_cast<float>(levels - 1));
   }
   report.check(right, "Quantise to " + std::to_string(levels) + " levels");
 }

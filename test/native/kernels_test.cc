@@ -75,10 +75,10 @@ int run_tests(const Kernels& kernels, Precision precision, int shapes, uint64_t 
   test.small_ops();
   test.planted();
   const Report& report = test.report;
-  std::printf("%s: worst relative error direct %.2g, winograd %.2g, head %.2g; of activations in bf16 %.2g of "
-              "the allowed one\n",
-              kernels.isa, report.worst_direct, report.worst_winograd, report.worst_head,
-              report.worst_rounding);
+  std::printf(
+      "%s: worst relative error direct %.2g, winograd %.2g, head %.2g; of activations in bf16 %.2g of "
+      "the allowed one\n",
+      kernels.isa, report.worst_direct, report.worst_winograd, report.worst_head, report.worst_rounding);
   std::printf("%d passed, %d failed\n", report.passed(), report.failed());
   return report.failed() == 0 ? 0 : 1;
 }

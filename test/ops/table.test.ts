@@ -2,8 +2,9 @@
 import { expect, it } from 'vitest';
 import { native } from '../../src/device/native.js';
 import { testGpu } from '../helpers/cuda.js';
-import { testDevice } from '../helpers/models.js';
+import { bf16Missing, testDevice } from '../helpers/models.js';
 import type { OpRow } from '../helpers/op-row.js';
+import { skipAloud } from '../helpers/skip.js';
 import { testOp } from '../helpers/test-op.js';
 import { accumulateRow, binariseRow, quantiseRow, randomUniformRow, zeroRow } from './rows/elements.js';
 import { gatedActivationBackwardRow, gatedActivationRow } from './rows/gated-activation.js';
@@ -36,4 +37,7 @@ it('has a row for every op of the op table, and no other', () => {
 });
 
 const devices = { cpu: testDevice(), gpu: testGpu() };
-for (const row of rows) testOp(row, devices);
+const onCpu = skipAloud('ops in bf16 on the CPU', await bf16Missing())
+  ? ['f32' as const]
+  : (['f32', 'bf16'] as const);
+for (const row of rows) testOp(row, devices, onCpu);
