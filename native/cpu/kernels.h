@@ -9,6 +9,12 @@
 
 namespace pixelcnn::cpu {
 
+// The version of the last bits of these kernels. Raise it with every change after which an op may give other
+// bits from the same inputs: another order of sums, another grouping of a product, other tiles of Winograd, another choice of
+// kAuto. Checkpoints record it, and a run that is resumed under another version says so (src/train/numerics.ts).
+// 1: releases that did not record it. 2: Winograd's weight gradient sums over other parts of the batch.
+constexpr int kSumsVersion = 2;
+
 class ThreadPool;
 
 // What a kernel uses besides its operands: the threads, and scratch memory of the size that its
