@@ -2,6 +2,7 @@
 #include "traffic_runtime.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <vector>
 
@@ -10,18 +11,30 @@ namespace pixelcnn::test {
 namespace {
 
 constexpr uint8_t kNobody = 0xff;
-constexpr uintptr_t kWordBytes = 4;
-
+// An element of an output, or 4 bytes of scratch memory.
 struct Word {
-  uint32_t task = 0;  // the last one that touched the word
+  uint32_t task = 0;  // the last one that touched it
   uint8_t writer = kNobody;
   uint8_t readers = 0;  // a bit for each other thread that has read what was written last
 };
 static_assert(kMostThreads == 8 * sizeof(Word::readers));
 
-struct State {
-  uintptr_t begin = 0, bytes = 0;
+struct Memory {
+  uintptr_t begin, bytes;
+  int word_bits;  // the logarithm of a word's bytes
+  bool is_scratch;
   std::vector<Word> words;
+
+  Memory(const void* data, int64_t size, int64_t word_bytes, bool scratch)
+      : begin(reinterpret_cast<uintptr_t>(data)),
+        bytes(static_cast<uintptr_t>(size)),
+        word_bits(std::countr_zero(static_cast<uint64_t>(word_bytes))),
+        is_scratch(scratch),
+        words((bytes + static_cast<uintptr_t>(word_bytes) - 1) >> word_bits) {}
+};
+
+struct State {
+  std::vector<Memory> memories;
   Traffic traffic;
   int64_t loops = 0, touched = 0;
   uint32_t task = 0;
@@ -40,25 +53,30 @@ struct State {
 State state;
 
 template <bool kWrite>
+void access_word(Word& word, int64_t bytes, bool is_scratch) {
+  Traffic& traffic = state.traffic;
+  if (is_scratch && word.task != state.task) state.touched += bytes;
+  word.task = state.task;
+  if constexpr (kWrite) {
+    word.writer = state.thread;
+    word.readers = 0;
+  } else if (word.writer == kNobody) {
+    if (is_scratch) traffic.unwritten += bytes;
+  } else if (word.writer != state.thread && !(word.readers >> state.thread & 1)) {
+    word.readers |= static_cast<uint8_t>(1 << state.thread);
+    (is_scratch ? traffic.crossing : traffic.of_outputs) += bytes;
+  }
+}
+
+template <bool kWrite>
 void access(const void* at, uintptr_t bytes) {
-  const uintptr_t offset = reinterpret_cast<uintptr_t>(at) - state.begin;
-  if (offset >= state.bytes || bytes == 0) return;
-  const uintptr_t end = std::min(offset + bytes, state.bytes);
-  for (uintptr_t index = offset / kWordBytes; index * kWordBytes < end; ++index) {
-    Word& word = state.words[index];
-    if (word.task != state.task) {
-      word.task = state.task;
-      state.touched += kWordBytes;
-    }
-    if constexpr (kWrite) {
-      word.writer = state.thread;
-      word.readers = 0;
-    } else if (word.writer == kNobody) {
-      state.traffic.unwritten += kWordBytes;
-    } else if (word.writer != state.thread && !(word.readers >> state.thread & 1)) {
-      word.readers |= static_cast<uint8_t>(1 << state.thread);
-      state.traffic.crossing += kWordBytes;
-    }
+  for (Memory& memory : state.memories) {
+    const uintptr_t offset = reinterpret_cast<uintptr_t>(at) - memory.begin;
+    if (offset >= memory.bytes || bytes == 0) continue;
+    const uintptr_t last = std::min(offset + bytes, memory.bytes) - 1;
+    for (uintptr_t index = offset >> memory.word_bits; index <= last >> memory.word_bits; ++index)
+      access_word<kWrite>(memory.words[index], int64_t{1} << memory.word_bits, memory.is_scratch);
+    return;
   }
 }
 
@@ -66,10 +84,12 @@ void access(const void* at, uintptr_t bytes) {
 
 void begin_traffic(const std::byte* scratch, int64_t bytes) {
   state = State();
-  state.begin = reinterpret_cast<uintptr_t>(scratch);
-  state.bytes = static_cast<uintptr_t>(bytes);
-  state.words.resize((state.bytes + kWordBytes - 1) / kWordBytes);
+  state.memories.emplace_back(scratch, bytes, 4, true);
   state.switch_to(0, false);
+}
+
+void follow_output(const void* begin, int64_t count, int64_t element_bytes) {
+  state.memories.emplace_back(begin, count * element_bytes, element_bytes, false);
 }
 
 Traffic end_traffic() {

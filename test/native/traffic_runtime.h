@@ -12,17 +12,20 @@ namespace pixelcnn::test {
 
 inline constexpr int kMostThreads = 8;
 
-// Counts are in bytes and in whole words of 4 bytes. What one thread wrote counts once for each other thread
-// that reads it, because it stays in that thread's cache until it is written again.
+// Counts are in bytes. What one thread wrote counts once for each other thread that reads it, because it then
+// stays in that thread's cache until it is written again.
 struct Traffic {
-  int64_t crossing = 0;      // read by another thread than the one that wrote it
+  int64_t crossing = 0;      // of scratch memory: read by another thread than the one that wrote it
   int64_t between = 0;       // the part of `crossing` that was read before the last loop of tasks began
-  int64_t unwritten = 0;     // read although nothing had written it
+  int64_t of_outputs = 0;    // of the op's outputs: read by another thread than the one that wrote it
+  int64_t unwritten = 0;     // of scratch memory: read although nothing had written it
   int64_t largest_task = 0;  // the most scratch memory that one task touched
 };
 
-// Starts to count in `bytes` of scratch memory that nothing has written yet.
+// Starts to count. Nothing has written the scratch memory yet, which is followed in words of 4 bytes. An op
+// could misuse its outputs as scratch memory, so they are followed too, in elements.
 void begin_traffic(const std::byte* scratch, int64_t bytes);
+void follow_output(const void* begin, int64_t count, int64_t element_bytes);
 Traffic end_traffic();
 
 // The pool calls these. Outside of loops all work counts as that of thread 0, as in the real pool.

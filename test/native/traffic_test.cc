@@ -10,6 +10,7 @@
 #include <set>
 
 #include "kernels_harness.h"
+#include "traffic_outputs.h"
 #include "traffic_planted.h"
 #include "traffic_runtime.h"
 
@@ -70,6 +71,9 @@ class TrafficTest {
   void measure(const Op& op, const std::string& shape, int64_t bound, int64_t most = INT64_MAX) { \
     Buffer<std::byte> scratch(kernels_.workspace_##Op(op, pool_.threads()));                      \
     begin_traffic(scratch.data(), scratch.count());                                               \
+    OutputVisitor outputs(kernels_);                                                              \
+    Op described = op;                                                                            \
+    described.describe(outputs);                                                                  \
     Context context{pool_, scratch.data()};                                                       \
     kernels_.run_##Op(op, context);                                                               \
     demand(#Op, shape, scratch.count(), end_traffic(), bound, most);                              \
@@ -87,6 +91,7 @@ class TrafficTest {
     const std::string name = op + " " + shape;
     report.check(traffic.crossing <= bound, name + ": more crosses than the partial sums");
     report.check(traffic.between == 0, name + ": something crosses before the last loop, which adds sums up");
+    report.check(traffic.of_outputs == 0, name + ": a thread reads outputs that another wrote");
     report.check(traffic.unwritten == 0, name + ": scratch memory is read that nothing has written");
     report.check(traffic.largest_task <= most, name + ": a task's scratch memory exceeds the L2 cache");
   }
@@ -266,6 +271,11 @@ void TrafficTest::planted() {
     const Traffic fault = end_traffic();
     report.check(fault.crossing == handed_over && fault.between == handed_over,
                  name + ": what a second loop reads is counted");
+    // The same scratch memory, but as an output.
+    begin_traffic(nullptr, 0);
+    follow_output(floats, scratch.count() / 4, 4);
+    hand_over(access, floats, out, pool_);
+    report.check(end_traffic().of_outputs == handed_over, name + ": what is read from an output is counted");
     begin_traffic(scratch.data(), scratch.count());
     keep_with_thread(access, floats, pool_);
     const Traffic sums = end_traffic();
