@@ -20,7 +20,7 @@ int64_t partial_gradient_bytes(const FilterShape& shape) {
   return columns * (int64_t{shape.window.taps()} * shape.c + 1) * int64_t{sizeof(float)};
 }
 
-// A part of the direct algorithm has whole images.
+// A part has one row of pixels at least, and one image if the algorithm is direct.
 int64_t gradient_bound(const MaskedConv2dShape& shape) {
   const bool direct = shape.algorithm == Algorithm::kDirect;
   return std::min(kGradientParts, int64_t{direct ? shape.n : shape.n * shape.h}) *
