@@ -12,21 +12,12 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 
 namespace {
 
-// Whether Winograd is used. With Algorithm::kAuto it is, if there are at least `least` channels on both
-// sides.
-bool prefers_winograd(const FilterShape& shape, int least) {
-  if (shape.algorithm == Algorithm::kDirect || !has_winograd(shape.window)) return false;
-  return shape.algorithm == Algorithm::kWinograd || (shape.c >= least && shape.k >= least);
-}
-
-// These limits were measured: with fewer channels the transforms cost more than the products that they
-// save.
+// Whether Winograd is used. With Algorithm::kAuto it is where it is faster: with fewer channels its vectors
+// would be mostly padding.
 bool uses_winograd(const FilterShape& shape) {
-  return prefers_winograd(shape, shape.window.is_masked_square() && shape.window.columns == 3 ? 48 : 16);
-}
-bool gradient_uses_winograd(const FilterShape& shape) {
-  if (!shape.window.is_masked_square()) return prefers_winograd(shape, 16);
-  return prefers_winograd(shape, shape.window.columns == 3 ? 96 : shape.window.columns == 5 ? 24 : 16);
+  constexpr int kLeastChannels = 16;
+  if (shape.algorithm == Algorithm::kDirect || !has_winograd(shape.window)) return false;
+  return shape.algorithm == Algorithm::kWinograd || (shape.c >= kLeastChannels && shape.k >= kLeastChannels);
 }
 
 // Returns the rows of a strip, a part of an image that is copied with its zero padding. They are so few that
@@ -291,11 +282,11 @@ void run(const MaskedConv2dBackwardInput& op, Context& context) {
 }
 
 int64_t workspace(const MaskedConv2dBackwardWeight& op, int threads) {
-  return gradient_uses_winograd(op.shape) ? winograd_gradient_workspace(op.shape)
-                                          : direct_gradient_workspace(op.shape, threads);
+  return uses_winograd(op.shape) ? winograd_gradient_workspace(op.shape, threads)
+                                 : direct_gradient_workspace(op.shape, threads);
 }
 void run(const MaskedConv2dBackwardWeight& op, Context& context) {
-  gradient_uses_winograd(op.shape) ? winograd_gradient(op, context) : direct_gradient(op, context);
+  uses_winograd(op.shape) ? winograd_gradient(op, context) : direct_gradient(op, context);
 }
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

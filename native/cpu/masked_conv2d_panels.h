@@ -19,6 +19,11 @@ inline bool sees_centre(const FilterShape& shape, int k, int c) {
   return shape.window.own_row == OwnRow::kCentre ? input <= output : input < output;
 }
 
+// Whether output channel k sees input channel c through the last live tap of the window.
+inline bool sees_last_tap(const FilterShape& shape, int k, int c) {
+  return !shape.window.has_grouped_centre() || sees_centre(shape, k, c);
+}
+
 struct Panel {
   int first, channels;           // output channels [first, first + channels)
   int vectors;                   // width in vectors; lanes from `channels` on are padding

@@ -19,7 +19,7 @@ void pack(const FilterPack& filter, Context& context) {
   const int inputs = forward ? shape.c : shape.k, outputs = forward ? shape.k : shape.c;
   const WinogradWeights<Tiles> weights(static_cast<float*>(filter.packed), inputs, outputs);
   constexpr int kChannels = 8;
-  const int window = shape.window.weights();
+  const int window = shape.window.weights(), last = shape.window.taps() - 1;
 
   context.pool.run(divide_up(inputs, kChannels), [&](int64_t task, int) {
     const int begin = static_cast<int>(task) * kChannels, end = smaller(begin + kChannels, inputs);
@@ -31,63 +31,48 @@ void pack(const FilterPack& filter, Context& context) {
         for (int lane = 0; lane < smaller(kLanes, outputs - column); ++lane) {
           const int k = forward ? column + lane : input, c = forward ? input : column + lane;
           const float* from = filter.weight + (int64_t{k} * shape.c + c) * window;
-          for (int tap = 0; tap < Tiles::kTaps - 1; ++tap) lanes[tap][lane] = from[tap];
-          if (!Tiles::kHasCentre || sees_centre(shape, k, c))
-            lanes[Tiles::kTaps - 1][lane] = from[Tiles::kTaps - 1];
+          for (int tap = 0; tap < last; ++tap) lanes[tap][lane] = from[tap];
+          if (sees_last_tap(shape, k, c)) lanes[last][lane] = from[last];
         }
         Vector taps[Tiles::kTaps];
         for (int tap = 0; tap < Tiles::kTaps; ++tap) taps[tap] = load(lanes[tap]);
         Tiles::transform_weights(taps, filter.direction, [&](int chunk, int plane, Vector value) {
-          float* to = chunk < Tiles::kChunks ? weights.upper(plane, panel) + int64_t{chunk} * inputs * width
-                                             : weights.centre(plane, panel);
-          store(to + int64_t{input} * width + column - panel, value);
+          store(weights.panel(plane, panel) + (int64_t{chunk} * inputs + input) * width + column - panel,
+                value);
         });
       }
     }
   });
 }
 
-template <class Tiles>
+// Multiplies each plane of the transformed input by that plane of the weights, and asks for what is needed
+// next.
+template <class Tiles, size_t kCount>
 void multiply_planes(const WinogradStrip<Tiles>& scratch, const WinogradWeights<Tiles>& weights, int inputs,
-                     int rows) {
+                     int rows, const Ahead (&ahead)[kCount]) {
   Tap taps[Tiles::kChunks];
   for (int chunk = 0; chunk < Tiles::kChunks; ++chunk)
     taps[chunk] = {int64_t{chunk} * scratch.columns_in, inputs, 0};
-  const auto multiply_row = [&](const float* x, int chunks, const float* panel, int vectors, float* y) {
-    for_each_run(scratch.tiles, kGemmPixels, [&](int tile, int count) {
-      const BlockOutput out = {y + int64_t{tile} * scratch.columns_out,
-                               scratch.columns_out,
-                               nullptr,
-                               nullptr,
-                               nullptr,
-                               vectors * kLanes,
-                               false};
-      MultiplyBlocks::get(count, vectors)(x + int64_t{tile} * scratch.columns_in, scratch.columns_in, taps,
-                                          chunks, panel, out);
-    });
-  };
   for (int column = 0; column < scratch.columns_out; column += kGemmWidth) {
     const int vectors = smaller(kGemmVectors, (scratch.columns_out - column) / kLanes);
-    const int64_t row_in = int64_t{scratch.tiles} * scratch.columns_in;
-    const int64_t row_in_upper = int64_t{scratch.tiles_upper} * scratch.columns_in;
-    const int64_t row_out = int64_t{scratch.tiles} * scratch.columns_out;
-    for (int plane = 0; plane < Tiles::kUpperPlanes; ++plane) {
+    for (int plane = 0; plane < Tiles::kPlanes; ++plane) {
+      const float* x = scratch.input.data + plane * scratch.input.stride;
+      float* y = scratch.output.data + plane * scratch.output.stride + column;
+      if (column == 0)
+        for (const Ahead& range : ahead) range.prefetch_part(plane, Tiles::kPlanes);
       for (int row = 0; row < rows; ++row) {
-        multiply_row(
-            scratch.input_upper.data + plane * scratch.input_upper.stride + row * row_in_upper,
-            Tiles::kChunks, weights.upper(plane, column), vectors,
-            scratch.output_upper.data + plane * scratch.output_upper.stride + row * row_out + column);
-      }
-    }
-    for (int plane = 0; plane < Tiles::kCentreWeights; ++plane) {
-      for (int pixel_row = 0; pixel_row < Tiles::kRows; ++pixel_row) {
-        const int at = pixel_row * Tiles::Horizontal::n + plane;
-        for (int row = 0; row < rows; ++row) {
-          multiply_row(
-              scratch.input_centre.data + at * scratch.input_centre.stride + row * row_in, 1,
-              weights.centre(plane, column), vectors,
-              scratch.output_centre.data + at * scratch.output_centre.stride + row * row_out + column);
-        }
+        for_each_run(scratch.tiles, kGemmPixels, [&](int tile, int count) {
+          const BlockOutput out = {y + (int64_t{row} * scratch.tiles + tile) * scratch.columns_out,
+                                   scratch.columns_out,
+                                   nullptr,
+                                   nullptr,
+                                   nullptr,
+                                   vectors * kLanes,
+                                   false};
+          MultiplyBlocks::get(count, vectors)(
+              x + (int64_t{row} * scratch.tiles_in + tile) * scratch.columns_in, scratch.columns_in, taps,
+              Tiles::kChunks, weights.panel(plane, column), out);
+        });
       }
     }
   }
@@ -118,32 +103,38 @@ void convolve(const Convolution& conv, Context& context) {
   const int inputs = conv.inputs(), outputs = conv.outputs(), all_rows = Tiles::tile_rows(shape.h);
   const WinogradWeights<Tiles> weights(const_cast<float*>(static_cast<const float*>(conv.packed)), inputs,
                                        outputs);
-  const int64_t strips = divide_up(all_rows, WinogradStrip<Tiles>::kTileRows);
+  const WinogradStrip<Tiles> layout(nullptr, shape, inputs, outputs);
+  const int64_t strips = divide_up(all_rows, layout.rows);
 
   context.pool.run(shape.n * strips, [&](int64_t task, int thread) {
-    float* data = reinterpret_cast<float*>(context.workspace);
-    const WinogradStrip<Tiles> layout(nullptr, shape, inputs, outputs);
-    const WinogradStrip<Tiles> scratch(data + thread * layout.floats, shape, inputs, outputs);
+    float* data = reinterpret_cast<float*>(context.workspace) + thread * layout.floats;
+    const WinogradStrip<Tiles> scratch(data, shape, inputs, outputs);
     const int64_t image = task / strips;
-    const int begin = static_cast<int>(task % strips) * WinogradStrip<Tiles>::kTileRows;
-    const int rows = smaller(WinogradStrip<Tiles>::kTileRows, all_rows - begin);
+    const int begin = static_cast<int>(share_begin(all_rows, task % strips, strips));
+    const int rows = static_cast<int>(share_begin(all_rows, task % strips + 1, strips)) - begin;
     const ImageView view = {conv.x + image * shape.h * shape.w * inputs, shape.h, shape.w, inputs};
     for (int row = 0; row < rows; ++row) {
-      const Planes upper = {
-          scratch.input_upper.data + int64_t{row} * scratch.tiles_upper * scratch.columns_in,
-          scratch.input_upper.stride};
-      const Planes centre = {scratch.input_centre.data + int64_t{row} * scratch.tiles * scratch.columns_in,
-                             scratch.input_centre.stride};
-      Tiles::transform_input(view, conv.direction, begin + row, scratch.tiles, upper, centre);
+      Tiles::transform_input(
+          view, conv.direction, begin + row, scratch.tiles, scratch.columns,
+          {scratch.input.data + int64_t{row} * scratch.tiles_in * scratch.columns_in, scratch.input.stride});
     }
-    multiply_planes(scratch, weights, inputs, rows);
+    const int first = begin * Tiles::kRows, last = smaller(shape.h, first + rows * Tiles::kRows);
+    const int64_t at = (image * shape.h + first) * shape.w, pixels = int64_t{last - first} * shape.w;
+    // The next task of this thread is probably the one that follows those of all threads.
+    const int64_t next =
+        smaller<int64_t>(at + context.pool.threads() * pixels, shape.n * shape.h * shape.w - pixels);
+    const Ahead ahead[] = {{conv.x + next * inputs, pixels * inputs},
+                           {conv.y + at * outputs, pixels * outputs},
+                           {conv.relu_output ? conv.relu_output + at * outputs : nullptr, pixels * outputs},
+                           {conv.add ? conv.add + at * outputs : nullptr, pixels * outputs}};
+    multiply_planes(scratch, weights, inputs, rows, ahead);
     for (int index = 0; index < rows * scratch.tiles; ++index) {
       for (int channel = 0; channel < outputs; channel += kLanes) {
-        const int64_t at = int64_t{index} * scratch.columns_out + channel;
         const Vector bias = conv.bias ? load_partial(conv.bias + channel, outputs - channel) : Vector{};
         Vector tile[Tiles::kRows][Tiles::kColumns];
-        Tiles::transform_output({scratch.output_upper.data + at, scratch.output_upper.stride},
-                                {scratch.output_centre.data + at, scratch.output_centre.stride}, bias, tile);
+        Tiles::transform_output(
+            {scratch.output.data + int64_t{index} * scratch.columns_out + channel, scratch.output.stride},
+            bias, tile);
         store_tile<Tiles>(conv, image, (begin + index / scratch.tiles) * Tiles::kRows,
                           index % scratch.tiles * Tiles::kColumns, channel, tile);
       }

@@ -23,7 +23,7 @@ void winograd_pack(const FilterPack& filter, Context& context);
 int64_t winograd_workspace(const MaskedConv2dShape& shape, Direction direction, int threads);
 void winograd_convolve(const Convolution& conv, Context& context);
 
-int64_t winograd_gradient_workspace(const MaskedConv2dShape& shape);
+int64_t winograd_gradient_workspace(const MaskedConv2dShape& shape, int threads);
 void winograd_gradient(const MaskedConv2dBackwardWeight& op, Context& context);
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

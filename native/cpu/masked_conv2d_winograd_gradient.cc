@@ -1,4 +1,8 @@
 // Computes the weight gradient of masked convolution by nested Winograd.
+//
+// A part is a fixed range of rows of tiles. One thread transforms a few of these rows at a time, multiplies
+// them into the part's sums, and at the end turns the sums into a partial weight gradient, so what it reads
+// is in its own cache. Other threads read only the partial gradients.
 #include <cstring>
 
 #include "masked_conv2d_gradient.h"
@@ -11,127 +15,156 @@ namespace {
 
 constexpr int kTileWidth = kBlockVectors * kLanes;
 
-// Adds one plane's products over the batch to its sums. The first kCentreWeights tasks are the planes of the
-// centre row, which take longer; the other tasks are chunks of the upper planes.
+// With fewer tiles in a part, its sums take too much time compared with its products.
+constexpr int kLeastPartTiles = 192;
+constexpr int kMostParts = 32;
+
 template <class Tiles>
-void multiply_gradient(const WinogradBatch<Tiles>& s, int c, int rows, int task, bool first) {
-  const bool centre = task < Tiles::kCentreWeights;
-  const int chunk = (task - Tiles::kCentreWeights) % Tiles::kChunks,
-            plane = (task - Tiles::kCentreWeights) / Tiles::kChunks;
-  float* sums = centre ? s.sum_centre.data + task * s.sum_centre.stride
-                       : s.sum_upper.data + plane * s.sum_upper.stride + int64_t{chunk} * c * s.columns_y;
-  if (first) std::memset(sums, 0, sizeof(float) * c * s.columns_y);
-  for (int column = 0; column < s.columns_y; column += kTileWidth) {
-    const int width = smaller(kTileWidth, s.columns_y - column), vectors = width / kLanes;
-    float* panel = sums + int64_t{column} * c;
-    if (centre) {
-      for (int row = 0; row < Tiles::kRows; ++row) {
-        const int at = row * Tiles::Horizontal::n + task;
-        const TileInput in = {s.x_centre.data + at * s.x_centre.stride,
+int gradient_parts(const MaskedConv2dShape& shape) {
+  const int64_t tiles = int64_t{shape.n} * Tiles::tile_rows(shape.h) * Tiles::tiles_across(shape.w);
+  return static_cast<int>(larger<int64_t>(1, smaller<int64_t>(kMostParts, tiles / kLeastPartTiles)));
+}
+
+// A partial gradient is [vector of output channels][input channel][tap][lane], and then a bias for each
+// output channel.
+template <class Tiles>
+int64_t partial_floats(const MaskedConv2dShape& shape) {
+  return round_up(shape.k, kLanes) * (int64_t{shape.c} * Tiles::kTaps + 1);
+}
+
+// Adds the products of `rows` rows of tiles to the sums of all planes.
+template <class Tiles>
+void multiply_gradient(const WinogradGradient<Tiles>& s, int c, int rows, const Ahead (&ahead)[2]) {
+  for (int plane = 0; plane < Tiles::kPlanes; ++plane) {
+    for (const Ahead& range : ahead) range.prefetch_part(plane, Tiles::kPlanes);
+    float* sums = s.sums.data + plane * s.sums.stride;
+    for (int chunk = 0; chunk < Tiles::kChunks; ++chunk) {
+      for (int column = 0; column < s.columns_y; column += kTileWidth) {
+        const int width = smaller(kTileWidth, s.columns_y - column);
+        const TileInput in = {s.x.data + plane * s.x.stride + int64_t{chunk} * s.columns_x,
                               s.columns_x,
-                              0,
-                              s.y_centre.data + at * s.y_centre.stride + column,
+                              int64_t{s.tiles_x} * s.columns_x,
+                              s.y.data + plane * s.y.stride + column,
                               s.columns_y,
-                              0,
-                              1,
-                              rows * s.tiles,
+                              int64_t{s.tiles} * s.columns_y,
+                              rows,
+                              s.tiles,
                               width};
-        accumulate(in, c, vectors, panel);
+        accumulate(in, c, width / kLanes, sums + (int64_t{chunk} * s.columns_y + column) * c);
       }
-    } else {
-      const TileInput in = {s.x_upper.data + plane * s.x_upper.stride + int64_t{chunk} * s.columns_x,
-                            s.columns_x,
-                            int64_t{s.tiles_upper} * s.columns_x,
-                            s.y_upper.data + plane * s.y_upper.stride + column,
-                            s.columns_y,
-                            int64_t{s.tiles} * s.columns_y,
-                            rows,
-                            s.tiles,
-                            width};
-      accumulate(in, c, vectors, panel);
     }
   }
 }
 
-// Transforms the sums of input channel c and output channels [k, k + kLanes) back into filters.
+// Transforms the sums back into a partial gradient.
 template <class Tiles>
-void write_gradient(const MaskedConv2dBackwardWeight& op, const WinogradBatch<Tiles>& s, int c, int k) {
+void write_partial(const WinogradGradient<Tiles>& s, int channels, float* partial) {
+  for (int panel = 0; panel < s.columns_y; panel += kTileWidth) {
+    const int width = smaller(kTileWidth, s.columns_y - panel);
+    for (int c = 0; c < channels; ++c) {
+      for (int lane = 0; lane < width; lane += kLanes) {
+        const float* sums = s.sums.data + int64_t{panel} * channels + int64_t{c} * width + lane;
+        Vector taps[Tiles::kTaps];
+        Tiles::transform_weight_gradient(
+            [&](int chunk, int plane) {
+              return load(sums + plane * s.sums.stride + int64_t{chunk} * channels * s.columns_y);
+            },
+            taps);
+        float* out = partial + (int64_t{panel + lane} * channels + int64_t{c} * kLanes) * Tiles::kTaps;
+        for (int tap = 0; tap < Tiles::kTaps; ++tap) store(out + tap * kLanes, taps[tap]);
+      }
+    }
+  }
+}
+
+// Adds the partial gradients in order for input channel c and output channels [k, k + kLanes).
+template <class Tiles>
+void write_gradient(const MaskedConv2dBackwardWeight& op, const float* partial, int parts, int c, int k) {
   const MaskedConv2dShape& shape = op.shape;
-  const int window = shape.window.weights();
-  const int panel = k / kTileWidth * kTileWidth, width = smaller(kTileWidth, s.columns_y - panel);
-  const int64_t at = int64_t{panel} * shape.c + int64_t{c} * width + k - panel;
-  Vector taps[Tiles::kTaps];
-  const auto products = [&](int chunk, int plane) {
-    if (chunk == Tiles::kChunks) return load(s.sum_centre.data + plane * s.sum_centre.stride + at);
-    return load(s.sum_upper.data + plane * s.sum_upper.stride + int64_t{chunk} * shape.c * s.columns_y + at);
-  };
-  Tiles::transform_weight_gradient(products, taps);
-  for (int lane = 0; lane < smaller(kLanes, shape.k - k); ++lane) {
-    float* out = op.grad_weight + (int64_t{k + lane} * shape.c + c) * window;
-    for (int tap = 0; tap < Tiles::kTaps; ++tap) out[tap] = taps[tap][lane];
-    const bool last_is_live = !Tiles::kHasCentre || sees_centre(shape, k + lane, c);
-    for (int tap = Tiles::kTaps - !last_is_live; tap < window; ++tap) out[tap] = 0;
+  const int window = shape.window.weights(), taps = shape.window.taps();
+  const int64_t stride = partial_floats<Tiles>(shape);
+  const int64_t at = (int64_t{k} * shape.c + int64_t{c} * kLanes) * Tiles::kTaps;
+  float* out = op.grad_weight + (int64_t{k} * shape.c + c) * window;
+  const int lanes = smaller(kLanes, shape.k - k);
+  for (int tap = 0; tap < window; ++tap) {
+    Vector sum = {};
+    for (int part = 0; part < parts && tap < taps; ++part)
+      sum += load(partial + part * stride + at + int64_t{tap} * kLanes);
+    for (int lane = 0; lane < lanes; ++lane) {
+      const bool live = tap < taps - 1 || (tap == taps - 1 && sees_last_tap(shape, k + lane, c));
+      out[lane * int64_t{shape.c} * window + tap] = live ? sum[lane] : 0;
+    }
   }
 }
 
 template <class Tiles>
 void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
   const MaskedConv2dShape& shape = op.shape;
-  const WinogradBatch<Tiles> scratch(reinterpret_cast<float*>(context.workspace), shape);
-  const int per_image = Tiles::tile_rows(shape.h);
+  const int parts = gradient_parts<Tiles>(shape), per_image = Tiles::tile_rows(shape.h);
   const int64_t all_rows = int64_t{shape.n} * per_image, pixels = int64_t{shape.h} * shape.w;
-  constexpr int kProducts = Tiles::kCentreWeights + Tiles::kUpperPlanes * Tiles::kChunks;
-  std::memset(scratch.bias.data, 0, sizeof(float) * scratch.columns_y);
+  const int64_t stride = partial_floats<Tiles>(shape);
+  float* partials = reinterpret_cast<float*>(context.workspace);
+  const WinogradGradient<Tiles> layout(nullptr, shape);
 
-  // Batches run one after the other. In a batch the tasks are first rows of tiles and then planes, so only
-  // one task adds to a sum.
-  for (int64_t begin = 0; begin < all_rows; begin += scratch.rows) {
-    const int rows = static_cast<int>(smaller<int64_t>(scratch.rows, all_rows - begin));
-    context.pool.run(rows, [&](int64_t row, int) {
-      const int64_t image = (begin + row) / per_image;
-      const int tile_row = static_cast<int>((begin + row) % per_image);
-      const ImageView x = {static_cast<const float*>(op.x) + image * pixels * shape.c, shape.h, shape.w,
-                           shape.c};
-      const ImageView grad_y = {static_cast<const float*>(op.grad_y) + image * pixels * shape.k, shape.h,
-                                shape.w, shape.k};
-      const auto at = [&](Planes planes, int tiles, int columns) {
-        return Planes{planes.data + row * tiles * columns, planes.stride};
-      };
-      Tiles::transform_input(x, Direction::kForward, tile_row, scratch.tiles,
-                             at(scratch.x_upper, scratch.tiles_upper, scratch.columns_x),
-                             at(scratch.x_centre, scratch.tiles, scratch.columns_x));
-      Tiles::transform_gradient(grad_y, tile_row, scratch.tiles,
-                                at(scratch.y_upper, scratch.tiles, scratch.columns_y),
-                                at(scratch.y_centre, scratch.tiles, scratch.columns_y));
-      if (!op.grad_bias) return;
-      float* bias = scratch.bias_rows.data + row * scratch.bias_rows.stride;
-      std::memset(bias, 0, sizeof(float) * scratch.columns_y);
-      const int y = tile_row * Tiles::kRows;
-      add_columns(grad_y.at(y, 0, 0), shape.k, int64_t{smaller(Tiles::kRows, shape.h - y)} * shape.w, shape.k,
-                  bias);
-    });
-    context.pool.run(kProducts, [&](int64_t task, int) {
-      multiply_gradient(scratch, shape.c, rows, static_cast<int>(task), begin == 0);
-    });
-    for (int64_t row = 0; op.grad_bias && row < rows; ++row) {
-      const float* bias = scratch.bias_rows.data + row * scratch.bias_rows.stride;
-      for (int k = 0; k < shape.k; ++k) scratch.bias.data[k] += bias[k];
+  context.pool.run(parts, [&](int64_t part, int thread) {
+    const WinogradGradient<Tiles> scratch(partials + parts * stride + thread * layout.floats, shape);
+    float* partial = partials + part * stride;
+    float* bias = partial + stride - scratch.columns_y;
+    std::memset(bias, 0, sizeof(float) * scratch.columns_y);
+    std::memset(scratch.sums.data, 0, sizeof(float) * Tiles::kPlanes * scratch.sums.stride);
+    const int64_t end = share_begin(all_rows, part + 1, parts);
+    for (int64_t begin = share_begin(all_rows, part, parts); begin < end; begin += scratch.rows) {
+      const int rows = static_cast<int>(smaller<int64_t>(scratch.rows, end - begin));
+      for (int row = 0; row < rows; ++row) {
+        const int64_t image = (begin + row) / per_image;
+        const int tile_row = static_cast<int>((begin + row) % per_image);
+        const ImageView x = {static_cast<const float*>(op.x) + image * pixels * shape.c, shape.h, shape.w,
+                             shape.c};
+        const ImageView grad_y = {static_cast<const float*>(op.grad_y) + image * pixels * shape.k, shape.h,
+                                  shape.w, shape.k};
+        Tiles::transform_input(
+            x, Direction::kForward, tile_row, scratch.tiles, scratch.columns,
+            {scratch.x.data + int64_t{row} * scratch.tiles_x * scratch.columns_x, scratch.x.stride});
+        Tiles::transform_gradient(
+            grad_y, tile_row, scratch.tiles, scratch.columns,
+            {scratch.y.data + int64_t{row} * scratch.tiles * scratch.columns_y, scratch.y.stride});
+        const int y = tile_row * Tiles::kRows;
+        if (op.grad_bias)
+          add_columns(grad_y.at(y, 0, 0), shape.k, int64_t{smaller(Tiles::kRows, shape.h - y)} * shape.w,
+                      shape.k, bias);
+      }
+      const int64_t at = smaller(begin + rows, all_rows - rows) * Tiles::kRows * shape.w,
+                    count = int64_t{rows} * Tiles::kRows * shape.w;
+      const Ahead ahead[] = {{static_cast<const float*>(op.x) + at * shape.c, count * shape.c},
+                             {static_cast<const float*>(op.grad_y) + at * shape.k, count * shape.k}};
+      multiply_gradient(scratch, shape.c, rows, ahead);
     }
-  }
-  if (op.grad_bias) std::memcpy(op.grad_bias, scratch.bias.data, sizeof(float) * shape.k);
-  context.pool.run(divide_up(shape.c, 8), [&](int64_t task, int) {
-    const int begin = static_cast<int>(task) * 8;
+    write_partial(scratch, shape.c, partial);
+  });
+
+  constexpr int kChannels = 8;
+  context.pool.run(divide_up(shape.c, kChannels), [&](int64_t task, int) {
+    const int begin = static_cast<int>(task) * kChannels;
     for (int k = 0; k < shape.k; k += kLanes) {
-      for (int c = begin; c < smaller(begin + 8, shape.c); ++c) write_gradient(op, scratch, c, k);
+      for (int c = begin; c < smaller(begin + kChannels, shape.c); ++c)
+        write_gradient<Tiles>(op, partials, parts, c, k);
+      if (op.grad_bias && task == 0) {
+        Vector sum = {};
+        for (int part = 0; part < parts; ++part)
+          sum += load(partials + (part + 1) * stride - layout.columns_y + k);
+        store_partial(op.grad_bias + k, sum, shape.k - k);
+      }
     }
   });
 }
 
 }  // namespace
 
-int64_t winograd_gradient_workspace(const MaskedConv2dShape& shape) {
+int64_t winograd_gradient_workspace(const MaskedConv2dShape& shape, int threads) {
   return with_winograd(shape.window, [&](auto tiles) {
-    return WinogradBatch<decltype(tiles)>(nullptr, shape).floats * int64_t{sizeof(float)};
+    using Tiles = decltype(tiles);
+    const int64_t partials = gradient_parts<Tiles>(shape) * partial_floats<Tiles>(shape);
+    return (partials + threads * WinogradGradient<Tiles>(nullptr, shape).floats) * int64_t{sizeof(float)};
   });
 }
 

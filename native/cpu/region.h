@@ -68,7 +68,4 @@ inline int32_t add_fronts(int32_t position, int32_t fronts) {
   return static_cast<int32_t>(static_cast<uint32_t>(position) + static_cast<uint32_t>(fronts));
 }
 
-// Splits `total` tasks into `shares` parts, and returns the first task of part `index`.
-inline int64_t share_begin(int64_t total, int64_t index, int64_t shares) { return total * index / shares; }
-
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

@@ -50,6 +50,8 @@ constexpr T larger(T a, T b) {
 }
 constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
+// Splits `total` items into `shares` parts as even as possible, and returns the first item of part `index`.
+constexpr int64_t share_begin(int64_t total, int64_t index, int64_t shares) { return total * index / shares; }
 
 inline Vector load(const float* p) { return *reinterpret_cast<const UnalignedVector*>(p); }
 inline void store(float* p, Vector v) { *reinterpret_cast<UnalignedVector*>(p) = v; }
@@ -83,6 +85,21 @@ inline void prefetch(const float* p, int64_t floats) {
   constexpr int kLine = 64 / sizeof(float);
   for (int64_t i = 0; i < floats; i += kLine) __builtin_prefetch(p + i);
 }
+
+// A range of floats that is needed soon. Its parts are asked for during a loop of products, so that the range
+// arrives in the L2 cache meanwhile and L1 keeps the operands of the products.
+struct Ahead {
+  const float* begin;  // or null
+  int64_t floats;
+
+  void prefetch_part(int64_t index, int64_t parts) const {
+    if (begin == nullptr) return;
+    constexpr int kLine = 64 / sizeof(float), kIntoL2 = 2;
+    const int64_t end = share_begin(floats, index + 1, parts);
+    for (int64_t i = share_begin(floats, index, parts); i < end; i += kLine)
+      __builtin_prefetch(begin + i, 0, kIntoL2);
+  }
+};
 
 inline float sum_of_lanes(Vector v) {
   float sum = v[0];

@@ -28,79 +28,86 @@ class WinogradWeights {
   WinogradWeights(float* data, int inputs, int outputs)
       : inputs_(inputs), columns_(static_cast<int>(round_up(outputs, kLanes))) {
     PlaneAllocator allocator(data);
-    upper_ = allocator.planes(Tiles::kUpperPlanes, int64_t{Tiles::kChunks} * inputs * columns_);
-    centre_ = allocator.planes(Tiles::kCentreWeights, int64_t{inputs} * columns_);
+    planes_ = allocator.planes(Tiles::kPlanes, int64_t{Tiles::kChunks} * inputs * columns_);
     floats_ = allocator.floats();
   }
   int64_t floats() const { return floats_; }
   int columns() const { return columns_; }
-  // These return the panel whose first column is `column`.
-  float* upper(int plane, int column) const {
-    return upper_.data + plane * upper_.stride + int64_t{column} * Tiles::kChunks * inputs_;
-  }
-  float* centre(int plane, int column) const {
-    return centre_.data + plane * centre_.stride + int64_t{column} * inputs_;
+  // Returns the panel whose first column is `column`.
+  float* panel(int plane, int column) const {
+    return planes_.data + plane * planes_.stride + int64_t{column} * Tiles::kChunks * inputs_;
   }
 
  private:
   int inputs_, columns_;
-  Planes upper_, centre_;
+  Planes planes_;
   int64_t floats_;
 };
 
-// Holds one thread's transformed inputs and products for a strip of a few pixel rows, so few that they stay
-// in its cache. Without a centre row there are fewer planes, so a strip is longer,
-// and the weights are read less often.
+// Returns how many rows of tiles, `row_floats` each, a thread transforms at a time: as many as stay in the L2
+// cache of its core beside the weights that stream through it, but so few that a small batch still occupies
+// 16 threads. The number does not depend on the threads, so a machine with more of them computes the same.
+inline int rows_at_a_time(int64_t row_floats, int64_t cache_bytes, int64_t all_rows) {
+  const int64_t fitting = cache_bytes / (row_floats * int64_t{sizeof(float)});
+  return static_cast<int>(larger<int64_t>(1, smaller(fitting, all_rows / 16)));
+}
+
+// Holds one thread's transformed inputs and products for a strip of a few rows of tiles.
 template <class Tiles>
 struct WinogradStrip {
-  static constexpr int kTileRows = larger(1, (Tiles::kHasCentre ? 4 : 8) / Tiles::kRows);
-  int columns_in, columns_out, tiles, tiles_upper;
-  Planes input_upper, input_centre, output_upper, output_centre;
+  int columns_in, columns_out, tiles, tiles_in, rows;
+  Planes input, output;
+  float* columns;  // the scratch memory of the transform
   int64_t floats;
 
   WinogradStrip(float* data, const MaskedConv2dShape& shape, int inputs, int outputs)
       : columns_in(static_cast<int>(round_up(inputs, kLanes))),
         columns_out(static_cast<int>(round_up(outputs, kLanes))),
         tiles(Tiles::tiles_across(shape.w)),
-        tiles_upper(tiles + Tiles::kChunks - 1) {
+        tiles_in(tiles + Tiles::kChunks - 1) {
+    const int64_t row_in = int64_t{tiles_in} * columns_in, row_out = int64_t{tiles} * columns_out;
+    const int image_rows = Tiles::tile_rows(shape.h);
+    rows = smaller(image_rows, rows_at_a_time(Tiles::kPlanes * (row_in + row_out), kCacheBytes,
+                                              int64_t{shape.n} * image_rows));
     PlaneAllocator allocator(data);
-    input_upper = allocator.planes(Tiles::kUpperPlanes, int64_t{kTileRows} * tiles_upper * columns_in);
-    input_centre = allocator.planes(Tiles::kCentrePlanes, int64_t{kTileRows} * tiles * columns_in);
-    output_upper = allocator.planes(Tiles::kUpperPlanes, int64_t{kTileRows} * tiles * columns_out);
-    output_centre = allocator.planes(Tiles::kCentrePlanes, int64_t{kTileRows} * tiles * columns_out);
+    input = allocator.planes(Tiles::kPlanes, rows * row_in);
+    output = allocator.planes(Tiles::kPlanes, rows * row_out);
+    columns = allocator.planes(1, Tiles::column_floats(tiles)).data;
     floats = allocator.floats();
   }
+
+ private:
+  static constexpr int64_t kCacheBytes = 400 << 10;
 };
 
-// Holds, for the weight gradient, the transformed operands of a batch of tile rows and the sums over all
-// batches.
+// Holds, for the weight gradient, one thread's transformed operands of a few rows of tiles, and the sums of a
+// part.
 template <class Tiles>
-struct WinogradBatch {
-  int rows, columns_x, columns_y, tiles, tiles_upper;
-  Planes x_upper, x_centre, y_upper, y_centre, sum_upper, sum_centre;
-  Planes bias_rows;  // the bias gradient of each tile row
-  Planes bias;
+struct WinogradGradient {
+  int columns_x, columns_y, tiles, tiles_x, rows;
+  Planes x, y, sums;
+  float* columns;  // the scratch memory of the transforms
   int64_t floats;
 
-  WinogradBatch(float* data, const MaskedConv2dShape& shape)
+  WinogradGradient(float* data, const MaskedConv2dShape& shape)
       : columns_x(static_cast<int>(round_up(shape.c, kLanes))),
         columns_y(static_cast<int>(round_up(shape.k, kLanes))),
         tiles(Tiles::tiles_across(shape.w)),
-        tiles_upper(tiles + Tiles::kChunks - 1) {
-    // A batch has about 200 tiles, but in wide images also enough rows for every thread.
-    const int batch = larger(larger(1, 196 / tiles), smaller(8, 1024 / tiles));
-    rows = static_cast<int>(smaller<int64_t>(int64_t{shape.n} * Tiles::tile_rows(shape.h), batch));
+        tiles_x(tiles + Tiles::kChunks - 1) {
+    const int64_t row_x = int64_t{tiles_x} * columns_x, row_y = int64_t{tiles} * columns_y;
+    rows = rows_at_a_time(Tiles::kPlanes * (row_x + row_y), kCacheBytes,
+                          int64_t{shape.n} * Tiles::tile_rows(shape.h));
     PlaneAllocator allocator(data);
-    x_upper = allocator.planes(Tiles::kUpperPlanes, int64_t{rows} * tiles_upper * columns_x);
-    x_centre = allocator.planes(Tiles::kCentrePlanes, int64_t{rows} * tiles * columns_x);
-    y_upper = allocator.planes(Tiles::kUpperPlanes, int64_t{rows} * tiles * columns_y);
-    y_centre = allocator.planes(Tiles::kCentrePlanes, int64_t{rows} * tiles * columns_y);
-    sum_upper = allocator.planes(Tiles::kUpperPlanes, int64_t{Tiles::kChunks} * shape.c * columns_y);
-    sum_centre = allocator.planes(Tiles::kCentreWeights, int64_t{shape.c} * columns_y);
-    bias_rows = allocator.planes(rows, columns_y);
-    bias = allocator.planes(1, columns_y);
+    x = allocator.planes(Tiles::kPlanes, rows * row_x);
+    y = allocator.planes(Tiles::kPlanes, rows * row_y);
+    columns = allocator.planes(1, Tiles::column_floats(tiles)).data;
+    sums = allocator.planes(Tiles::kPlanes, int64_t{Tiles::kChunks} * shape.c * columns_y);
     floats = allocator.floats();
   }
+
+ private:
+  // More than for a convolution, because the sums stream through the cache once for all of these rows.
+  static constexpr int64_t kCacheBytes = 768 << 10;
 };
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA
