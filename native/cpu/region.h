@@ -9,9 +9,9 @@
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
-// The pixels of a front or a row at position t in n images. Either the pixels of an image are a series, or the same
-// pixel of all images is one: what makes fewer register blocks, because the weights are read once for each.
-// Empty for a t that has no pixels in the image.
+// The pixels of a front or a row at position t in n images. Either the pixels of an image are a series, or
+// the same pixel of all images is one: what makes fewer register blocks, because the weights are read once
+// for each. Empty for a t that has no pixels in the image.
 class RegionPixels {
  public:
   RegionPixels(const Region& region, int n, int h, int w, int t)
