@@ -134,6 +134,7 @@ const CudaFunctions kFunctions = {
     .packed_bytes = [](const FilterShape* shape,
                        Direction direction) { return cuda::packed_bytes(*shape, direction); },
     .packs_once = 1,
+    .sums = cuda::kSumsVersion,
     .supports = [](const CudaDevice* device, Precision precision) -> int32_t {
       return device->supports(precision) ? 1 : 0;
     },

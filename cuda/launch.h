@@ -8,6 +8,11 @@
 
 namespace pixelcnn::cuda {
 
+// The version of the last bits of these kernels. Raise it with every change after which an op may give other
+// bits from the same inputs: another order of sums, or another place where a result is rounded. Checkpoints
+// record it, and a run that is resumed under another version says so (src/train/numerics.ts).
+constexpr int32_t kSumsVersion = 1;
+
 class Cudnn;
 
 // What is known about the device before a run.

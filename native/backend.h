@@ -16,6 +16,7 @@ struct BackendInfo {
   std::string instruction_set;  // that the kernels are compiled for: "avx512", "sm_90"
   int threads = 1;
   std::string cudnn;  // its version, or why it is not used; empty on the CPU
+  int sums = 0;       // kSumsVersion of its kernels (native/cpu/kernels.h, cuda/launch.h)
 };
 
 // Lets a backend run a program again without walking through its ops. Any thread may destroy it.

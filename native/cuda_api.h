@@ -10,7 +10,7 @@
 namespace pixelcnn {
 
 // Raise it whenever the table of functions, the op table or a struct below changes.
-constexpr int32_t kCudaAbi = 6;
+constexpr int32_t kCudaAbi = 7;
 
 // Says whether a call succeeded: `code` is empty on success.
 struct CudaStatus {
@@ -67,6 +67,7 @@ struct CudaFunctions {
   void (*report_cudnn)(CudnnReport*);
   int64_t (*packed_bytes)(const FilterShape*, Direction);
   int32_t packs_once;  // 1 if one packed filter serves both directions
+  int32_t sums;        // kSumsVersion (cuda/launch.h)
   int32_t (*supports)(const CudaDevice*, Precision);
 #define PIXELCNN_X(Op)                                            \
   int64_t (*workspace_##Op)(CudaDevice*, const Op*, CudaStatus*); \

@@ -48,7 +48,8 @@ class CudaBackend final : public Backend {
   CudaBackend(const CudaFunctions& functions, int index) : functions_(functions) {
     CudaDeviceInfo device{};
     device_ = call(functions.open, int32_t{index}, &device);
-    info_ = {"cuda", device.name, "sm_" + std::to_string(device.compute_capability), 1, device.cudnn};
+    info_ = {"cuda", device.name,  "sm_" + std::to_string(device.compute_capability),
+             1,      device.cudnn, functions.sums};
   }
   ~CudaBackend() override { functions_.destroy(device_); }
 

@@ -212,6 +212,7 @@ Napi::Value device_info(const Napi::CallbackInfo& info) {
     }
     result.Set("precisions", precisions);
     result.Set("packsOnce", device->backend()->packs_once());
+    result.Set("sums", backend.sums);
     return result;
   });
 }

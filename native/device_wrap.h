@@ -81,7 +81,7 @@ class Device : public std::enable_shared_from_this<Device> {
 // (backend, index, threads, instructionSet) -> Promise<Device>
 Napi::Value open_device(const Napi::CallbackInfo& info);
 // (device) -> { backend, name, instructionSet, threads, cudnn, recording, precisions (numbers of
-// op_shapes.h), packsOnce }
+// op_shapes.h), packsOnce, sums }
 Napi::Value device_info(const Napi::CallbackInfo& info);
 // () -> { version, path, code, message, remedy, attempts }, which describe the cuDNN of this machine
 Napi::Value cudnn_report(const Napi::CallbackInfo& info);

@@ -54,6 +54,7 @@ export type {
   CheckpointFailedEvent,
   ChoosingEvent,
   EpochEvent,
+  NumericsChangedEvent,
   ResumeEvent,
   SampleEvent,
   SamplingEvent,
@@ -67,6 +68,7 @@ export type {
   WaitingForDiskEvent,
   WarningEvent,
 } from './train/events.js';
+export type { Numerics } from './train/numerics.js';
 export type { TrainOptions } from './train/options.js';
 export { type Preset, type PresetName, presets } from './train/presets.js';
 export type { ProgressEvent } from './train/progress-event.js';

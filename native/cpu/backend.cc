@@ -40,7 +40,7 @@ class CpuBackend final : public Backend {
  public:
   CpuBackend(const Kernels& kernels, int threads)
       : f32_(kernels), bf16_(bf16_kernels(kernels)), pool_(std::make_unique<ThreadPool>(threads)) {
-    info_ = {"cpu", processor_name(), kernels.isa, threads, ""};
+    info_ = {"cpu", processor_name(), kernels.isa, threads, "", kSumsVersion};
   }
   ~CpuBackend() override { std::free(workspace_); }
 

@@ -9,6 +9,13 @@
 
 namespace pixelcnn::cpu {
 
+// The version of the last bits of these kernels. Raise it with every change after which an op may give other
+// bits from the same inputs: another order of sums, another place where a result is rounded, other tiles of
+// Winograd, or another algorithm where kAuto chooses. Checkpoints record it, and a run that is resumed under
+// another version says so (src/train/numerics.ts).
+// 1: releases that did not record it. 2: other tiles of Winograd, and other parts of its weight gradient.
+constexpr int kSumsVersion = 2;
+
 class ThreadPool;
 
 // What a kernel uses besides its operands: the threads, and scratch memory of the size that its

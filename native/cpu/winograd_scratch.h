@@ -44,12 +44,12 @@ class WinogradWeights {
   int64_t floats_;
 };
 
-// Returns how many rows of tiles, `row_floats` each, a thread transforms at a time: as many as stay in the L2
-// cache of its core beside the weights that stream through it, but so few that a small batch still occupies
-// 16 threads. The number does not depend on the threads, so a machine with more of them computes the same.
-inline int rows_at_a_time(int64_t row_floats, int64_t cache_bytes, int64_t all_rows) {
-  const int64_t fitting = cache_bytes / (row_floats * int64_t{sizeof(float)});
-  return static_cast<int>(larger<int64_t>(1, smaller(fitting, all_rows / 16)));
+// Returns how many rows of tiles, of `row_floats` each, a thread transforms at a time. They should stay in
+// the L2 cache of its core; but the transformed weights, or the sums of a gradient, are read once for all of
+// these rows, so that large weights need more rows. A small batch is cut so finely that 16 threads have work.
+// The number changes no bit.
+inline int rows_at_a_time(int64_t row_floats, int64_t cache_floats, int64_t all_rows) {
+  return static_cast<int>(larger<int64_t>(1, smaller(cache_floats / row_floats, all_rows / 16)));
 }
 
 // Holds one thread's transformed inputs and products for a strip of a few rows of tiles.
@@ -67,8 +67,10 @@ struct WinogradStrip {
         tiles_in(tiles + Tiles::kChunks - 1) {
     const int64_t row_in = int64_t{tiles_in} * columns_in, row_out = int64_t{tiles} * columns_out;
     const int image_rows = Tiles::tile_rows(shape.h);
-    rows = smaller(image_rows, rows_at_a_time(Tiles::kPlanes * (row_in + row_out), kCacheBytes,
-                                              int64_t{shape.n} * image_rows));
+    const int64_t weights = int64_t{Tiles::kPlanes} * Tiles::kChunks * columns_in * columns_out;
+    rows = smaller(image_rows,
+                   rows_at_a_time(Tiles::kPlanes * (row_in + row_out),
+                                  larger<int64_t>(kCacheFloats, weights / 4), int64_t{shape.n} * image_rows));
     PlaneAllocator allocator(data);
     input = allocator.planes(Tiles::kPlanes, rows * row_in);
     output = allocator.planes(Tiles::kPlanes, rows * row_out);
@@ -77,7 +79,7 @@ struct WinogradStrip {
   }
 
  private:
-  static constexpr int64_t kCacheBytes = 400 << 10;
+  static constexpr int64_t kCacheFloats = 100 << 10;
 };
 
 // Holds, for the weight gradient, one thread's transformed operands of a few rows of tiles, and the sums of a
@@ -95,7 +97,8 @@ struct WinogradGradient {
         tiles(Tiles::tiles_across(shape.w)),
         tiles_x(tiles + Tiles::kChunks - 1) {
     const int64_t row_x = int64_t{tiles_x} * columns_x, row_y = int64_t{tiles} * columns_y;
-    rows = rows_at_a_time(Tiles::kPlanes * (row_x + row_y), kCacheBytes,
+    const int64_t sum_floats = int64_t{Tiles::kPlanes} * Tiles::kChunks * shape.c * columns_y;
+    rows = rows_at_a_time(Tiles::kPlanes * (row_x + row_y), larger<int64_t>(kCacheFloats, sum_floats / 2),
                           int64_t{shape.n} * Tiles::tile_rows(shape.h));
     PlaneAllocator allocator(data);
     x = allocator.planes(Tiles::kPlanes, rows * row_x);
@@ -107,7 +110,7 @@ struct WinogradGradient {
 
  private:
   // More than for a convolution, because the sums stream through the cache once for all of these rows.
-  static constexpr int64_t kCacheBytes = 768 << 10;
+  static constexpr int64_t kCacheFloats = 192 << 10;
 };
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA

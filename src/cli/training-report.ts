@@ -2,7 +2,8 @@
 import { join, relative } from 'node:path';
 import type { FullDiskError } from '../checkpoint/full-disk.js';
 import { bestFile } from '../train/checkpoint-folder.js';
-import type { CheckpointEvent, TrainEvent } from '../train/events.js';
+import type { CheckpointEvent, NumericsChangedEvent, TrainEvent } from '../train/events.js';
+import { numericsChangeText } from '../train/numerics.js';
 import type { StepRange } from './metrics.js';
 import { stderr, stdout } from './output-stream.js';
 import { countedProgress, epochsOf, TrainingProgress } from './progress.js';
@@ -72,6 +73,9 @@ export class TrainingReport {
         this.#step = event.step;
         this.#saved = event.step;
         terminal.note(`resumed at step ${event.step} from ${event.path}`);
+        break;
+      case 'numericsChanged':
+        terminal.note(numericsLine(event), 'yellow');
         break;
       case 'checkpointFailed':
         // The best checkpoint may hold this step already.
@@ -172,6 +176,14 @@ export class TrainingReport {
   #nameOf({ epoch }: { epoch: number }): string {
     return this.#epochs === undefined ? `epoch ${epoch + 1}` : `epoch ${epoch + 1}/${this.#epochs}`;
   }
+}
+
+function numericsLine({ from, to }: NumericsChangedEvent): string {
+  const what =
+    from === null
+      ? 'the checkpoint does not say with which kernels, precision and algorithm it was computed'
+      : `computed otherwise than before: ${numericsChangeText(from, to)}`;
+  return `${what}; the run goes on correctly, but perhaps not to the same bits`;
 }
 
 function lossText({ nats, bitsPerDim }: { nats: number; bitsPerDim: number }): string {

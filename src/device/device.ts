@@ -73,6 +73,8 @@ export class Device {
   readonly calls: CallQueue;
   /** @internal Whether one packing of a filter serves both the forward and the backward convolution. */
   readonly packsOnce: boolean;
+  /** @internal The version of the last bits of the kernels: kSumsVersion in native/cpu/kernels.h and cuda/launch.h. */
+  readonly sums: number;
   readonly #handle: NativeDevice;
   readonly #info: DeviceInfo;
   readonly #steps = new StepsInFlight();
@@ -88,8 +90,9 @@ export class Device {
     this.#handle = handle;
     this.calls = new CallQueue(limits);
     const about = callNative(() => native().deviceInfo(handle));
-    const { precisions: supported, cudnn, recording: _, packsOnce, ...info } = about;
+    const { precisions: supported, cudnn, recording: _, packsOnce, sums, ...info } = about;
     this.packsOnce = packsOnce;
+    this.sums = sums;
     this.#info = {
       ...info,
       precision: choosePrecision(

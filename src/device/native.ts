@@ -35,6 +35,8 @@ export interface Native {
     precisions: number[];
     /** Whether a packed filter is the same for both directions (native/backend.h). */
     packsOnce: boolean;
+    /** The version of the last bits of the kernels (kSumsVersion in native/cpu/kernels.h and cuda/launch.h). */
+    sums: number;
   };
   /** Describes the cuDNN of this machine. `message` is empty if it can be used. */
   cudnnReport(): Record<'version' | 'path' | 'code' | 'message' | 'remedy' | 'attempts', string>;
@@ -61,7 +63,7 @@ export interface Native {
 }
 
 /** The version of the addon's interface that this code needs: kAbi of native/addon.cc. */
-const abi = 8;
+const abi = 9;
 let loaded: Native | undefined;
 
 /**

@@ -1,6 +1,7 @@
 // Defines the events and the summary of a training run.
 import type { Weights } from '../models/weights.js';
 import type { SampledImages } from '../sample/draw.js';
+import type { Numerics } from './numerics.js';
 import type { Protocol } from './protocol.js';
 
 /** A training loss, with the split, the weights and the protocol that it belongs to. */
@@ -97,6 +98,21 @@ export interface ResumeEvent {
   readonly skipped: readonly SkippedCheckpoint[];
 }
 
+/**
+ * Reports, once and before the first step, that a resumed run computes otherwise than the run before: with other kernels,
+ * another precision or another algorithm. It goes on correctly from the checkpoint, but it need not come to the bits that
+ * it would have come to without the change.
+ */
+export interface NumericsChangedEvent {
+  readonly type: 'numericsChanged';
+  /** Steps done. */
+  readonly step: number;
+  /** The numerics in the checkpoint; null in one of an earlier release, which did not record them. */
+  readonly from: Numerics | null;
+  /** The numerics from now on. */
+  readonly to: Numerics;
+}
+
 /** Brings the images that were drawn after an epoch. */
 export interface SampleEvent {
   readonly type: 'sample';
@@ -176,6 +192,7 @@ export type TrainEvent =
   | CheckpointEvent
   | CheckpointFailedEvent
   | ResumeEvent
+  | NumericsChangedEvent
   | SampleEvent
   | ChoosingEvent
   | ValidatingEvent

@@ -2,7 +2,8 @@
 import type { ImageBatch } from '../data/image-batch.js';
 import type { PixelCnnConfig } from '../models/config.js';
 import { type CheckpointFolder, type NewestCheckpoint, readTrainingCheckpoint } from './checkpoint-folder.js';
-import type { ResumeEvent } from './events.js';
+import type { NumericsChangedEvent, ResumeEvent } from './events.js';
+import { type Numerics, sameNumerics } from './numerics.js';
 import type { TrainSettings } from './options.js';
 import { digestOf, fromCheckpoint, type RunPosition } from './training-state.js';
 import type { TrainingStep } from './training-step.js';
@@ -13,6 +14,8 @@ export interface RunStart {
   readonly skipped: number;
   /** The checkpoint that was restored; undefined for a new run. */
   readonly resumed: ResumeEvent | undefined;
+  /** Says that the checkpoint was computed otherwise than the run will be; undefined if not, and for a new run. */
+  readonly numericsChanged: NumericsChangedEvent | undefined;
 }
 
 /**
@@ -33,13 +36,22 @@ export async function startRun(
   const digest = folder === undefined && resume === false ? '' : await digestOf(dataset, 'dataset.data');
   if (found === undefined) {
     if (resume === false) await folder?.continueFrom(0, []);
-    return { position: { ...firstPosition, digest }, skipped: 0, resumed: undefined };
+    const position = { ...firstPosition, digest };
+    return { position, skipped: 0, resumed: undefined, numericsChanged: undefined };
   }
-  const { position, snapshot } = fromCheckpoint(found.file, found.path, config, settings, digest);
+  const { file, path } = found;
+  const { position, snapshot, numerics } = fromCheckpoint(file, path, config, settings, digest);
   await folder?.continueFrom(position.step, skipped);
   await step.restore(snapshot);
-  const resumed: ResumeEvent = { type: 'resume', step: position.step, path: found.path, skipped };
-  return { position, skipped: snapshot.counters[2]!, resumed };
+  const resumed: ResumeEvent = { type: 'resume', step: position.step, path, skipped };
+  const numericsChanged = changeOf(position.step, numerics, step.numerics);
+  return { position, skipped: snapshot.counters[2]!, resumed, numericsChanged };
+}
+
+/** Returns the event that says so if the numerics differ, or if those of the checkpoint are not known. */
+function changeOf(step: number, from: Numerics | null, to: Numerics): NumericsChangedEvent | undefined {
+  if (from !== null && sameNumerics(from, to)) return undefined;
+  return { type: 'numericsChanged', step, from, to };
 }
 
 const firstPosition = { step: 0, epochNats: 0, epochImages: 0, bestNats: null, bestOf: undefined };

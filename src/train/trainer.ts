@@ -99,15 +99,16 @@ async function runTraining(
   try {
     if (checkpointFolder !== undefined) folder = await CheckpointFolder.open(checkpointFolder, keepLast);
     const start = await startRun(step, folder, model.config, dataset, settings);
-    const { position, resumed } = start;
+    const { position, resumed, numericsChanged } = start;
     if (resumed !== undefined) {
       trained.isAt(position.step);
       run.emit(resumed);
+      if (numericsChanged !== undefined) run.emit(numericsChanged);
     }
     const progress = new RunProgress(start, images, settings, (event) => run.emit(event));
     const encode = async () => {
       const snapshot = await step.snapshot();
-      return encodeModel(toCheckpoint(model.config, position, snapshot, settings, dataset));
+      return encodeModel(toCheckpoint(model.config, position, snapshot, settings, dataset, step.numerics));
     };
     const saver = folder && new RunSaver(run, folder, position, resumed?.path, encode);
     const epochEnd = new EpochEnd(model, images, settings, { run, progress, saver, signal });

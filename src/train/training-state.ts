@@ -9,6 +9,7 @@ import { checkParameters } from '../models/check-parameters.js';
 import { optionNames, optionOf, type PixelCnnConfig } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
 import { z } from '../options.js';
+import { type Numerics, numericsSchema } from './numerics.js';
 import type { TrainSettings } from './options.js';
 import type { OptimizerSnapshot } from './training-step.js';
 
@@ -46,6 +47,8 @@ const stateSchema = z.strictObject({
   protocol: z.string(),
   validation: z.number(),
   dataset: z.string(),
+  /** What decided the bits of the steps. Undefined in checkpoints of earlier releases. */
+  numerics: numericsSchema.optional(),
 });
 
 /** Returns the settings that decide which images a step sees. A resumed run must have the same. */
@@ -79,6 +82,7 @@ export function toCheckpoint(
   snapshot: OptimizerSnapshot,
   settings: TrainSettings,
   dataset: ImageBatch,
+  numerics: Numerics,
 ): ModelFile {
   const { digest, ...where } = position;
   const arrays: NamedArrays = new Map();
@@ -88,7 +92,7 @@ export function toCheckpoint(
   // The norm is an output of a step and no state. After a skipped step it is not finite, which JSON cannot
   // express.
   const counters = [0, ...snapshot.counters.slice(1)];
-  const state = { ...where, counters, ...identity(settings, digest) };
+  const state = { ...where, counters, ...identity(settings, digest), numerics };
   checkState(state, `the run at step ${position.step}`);
   return {
     config,
@@ -144,7 +148,8 @@ export function trainingState(file: ModelFile, path: string) {
 }
 
 /**
- * Reads from a checkpoint where its run was and the state of its optimizer. `digest` is that of the dataset.
+ * Reads from a checkpoint where its run was, the state of its optimizer, and the numerics of its steps, which
+ * are null if it does not say them. `digest` is that of the dataset.
  * @throws PixelCnnError CKPT_MISMATCH if the checkpoint is of another model, dataset or run.
  */
 export function fromCheckpoint(
@@ -153,7 +158,7 @@ export function fromCheckpoint(
   config: PixelCnnConfig,
   settings: TrainSettings,
   digest: string,
-): { position: RunPosition; snapshot: OptimizerSnapshot } {
+): { position: RunPosition; snapshot: OptimizerSnapshot; numerics: Numerics | null } {
   const { state, snapshot } = trainingState(file, path);
   for (const name of optionNames) {
     const [stored, value] = [optionOf(file.config, name), optionOf(config, name)];
@@ -172,6 +177,6 @@ export function fromCheckpoint(
       return `${path} is of a run with \`${name}\` ${stored}, this one has ${value}`;
     });
   }
-  const { step, epochNats, epochImages, bestNats, bestOf } = state;
-  return { position: { step, epochNats, epochImages, bestNats, bestOf, digest }, snapshot };
+  const { step, epochNats, epochImages, bestNats, bestOf, numerics = null } = state;
+  return { position: { step, epochNats, epochImages, bestNats, bestOf, digest }, snapshot, numerics };
 }

@@ -10,6 +10,7 @@ import { PackList } from '../program/pack-list.js';
 import { type Choices, Program } from '../program/program.js';
 import { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
+import { type Numerics, numericsOf } from './numerics.js';
 
 /** The hyperparameters of one step. */
 export interface Hyper {
@@ -124,6 +125,11 @@ export class TrainingStep {
   /** The device's progress in choosing the convolution algorithms of the latest step. */
   get choices(): Choices | undefined {
     return this.#program?.choices;
+  }
+
+  /** What decides the bits of these steps. */
+  get numerics(): Numerics {
+    return numericsOf(this.#model.device, this.#options.algorithm);
   }
 
   /** Runs one step op by op, which counts as a step, and resolves with time, shape and non-finite values of each op. */

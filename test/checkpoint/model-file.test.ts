@@ -29,6 +29,14 @@ const state = {
   validation: 0.1,
   dataset: '0123456789abcdef',
 };
+const numerics = {
+  sums: 2,
+  backend: 'cpu',
+  instructionSet: 'avx512',
+  precision: 'f32',
+  algorithm: 'auto',
+  plans: 'none',
+};
 
 async function arrays(seed: number, prefix = ''): Promise<NamedArrays> {
   const parameters = await initialParameters(networkOf(config).parameters, seed);
@@ -100,6 +108,13 @@ describe('a checkpoint', () => {
   it('that names the architecture plain is that of one which names none', () => {
     const named = decodeModel(edited(withConfig({ architecture: 'plain' })));
     expect(named.config).toEqual(config);
+  });
+
+  it('says what decided its bits, in names of today or of a later release', () => {
+    for (const instructionSet of ['avx512', 'sve2'])
+      expect(codeOf(() => read(edited(withState({ numerics: { ...numerics, instructionSet } }))))).toBe(
+        'accept',
+      );
   });
 
   it('of an earlier release, which does not say its step, is read', () => {
@@ -200,6 +215,28 @@ describe('a checkpoint', () => {
     ['three counters', withState({ counters: [0, 7, 0] }), 'CKPT_TRAINING_STATE'],
     ['counter of half a step', withState({ counters: [0, 6.5, 0.5, 0] }), 'CKPT_TRAINING_STATE'],
     ['state with another key', withState({ speed: 1 }), 'CKPT_TRAINING_STATE'],
+    ...(
+      [
+        ['null', null],
+        ['a text', 'avx512'],
+        ['a list', []],
+        ['empty', {}],
+        ['with another key', { ...numerics, speed: 1 }],
+        ['of sums 0', { ...numerics, sums: 0 }],
+        ['of sums 1.5', { ...numerics, sums: 1.5 }],
+        ['of sums 2^53', { ...numerics, sums: 2 ** 53 }],
+        ['of sums in a text', { ...numerics, sums: '2' }],
+        ['without an instruction set', { ...numerics, instructionSet: undefined }],
+        ['with an empty instruction set', { ...numerics, instructionSet: '' }],
+        ['with a control character', { ...numerics, plans: '\u001b[2J' }],
+        ['with a line end', { ...numerics, plans: 'none\n' }],
+        ['with a long text', { ...numerics, backend: 'c'.repeat(201) }],
+        ['with a nested precision', { ...numerics, precision: { f32: true } }],
+      ] as const
+    ).map(([what, value]): [string, Edit, string] => {
+      return [`numerics ${what}`, withState({ numerics: value }), 'CKPT_TRAINING_STATE'];
+    }),
+    ['numerics twice', withText('pixelcnn.training', '{"numerics":1,"numerics":2}'), 'CKPT_CONFIG'],
     ['dataset a number', withState({ dataset: 3 }), 'CKPT_TRAINING_STATE'],
   ])('%s', (_, edit, code) => {
     expect(codeOf(() => read(edited(edit)))).toBe(code);

@@ -201,6 +201,8 @@ describe('inspect', () => {
     const checkpoint = 'run/checkpoints/step-00000004.safetensors';
     const { stdout } = await run(['inspect', checkpoint]);
     expect(stdout).toMatch(/training +step 4, /);
+    expect(stdout).not.toContain('[object');
+    expect(stdout).toMatch(/numerics +sums version \d+, backend cpu, instruction set \w+, precision f32, /);
     expect(stdout).toMatch(/net\.2\.weight +F32 +\[8, 8, 5, 5\] +1,600 +832/);
     const header = Buffer.from('{"w":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}}');
     const length = Buffer.alloc(8);

@@ -6,6 +6,7 @@ import { PixelCnnError } from '../../errors.js';
 import type { Weights } from '../../models/weights.js';
 import { liveParameters, totalParameters } from '../../ops/declarations.js';
 import { z } from '../../options.js';
+import { numericsSchema, numericsText } from '../../train/numerics.js';
 import type { Command } from '../command.js';
 import { outputOptions } from '../common.js';
 import { findModelFile } from '../model-source.js';
@@ -54,6 +55,7 @@ export const inspectCommand: Command<typeof schema> = {
       ...(parameters ? [['parameters', countText(parameters)]] : []),
       ...(weights ? [['weights', weightsText(weights, metadata[weightsKey] !== undefined)]] : []),
       ...(training ? [['training', settings(training.state)]] : []),
+      ...(training ? [['numerics', numericsOf(training.state)]] : []),
     ];
     const text = [table(rows)];
     if (options.tensors) {
@@ -90,6 +92,12 @@ function weightsText(weights: readonly Weights[], recorded: boolean): string {
   return recorded ? text : `${text}: the file does not say which, so that its weights count as raw`;
 }
 
+function numericsOf({ numerics }: Readonly<Record<string, unknown>>): string {
+  if (numerics === undefined) return 'the file does not say what decided the bits of its steps';
+  const { data } = numericsSchema.safeParse(numerics);
+  return data === undefined ? 'malformed' : numericsText(data);
+}
+
 /** Returns the model in the file, or the reason why pixelcnn cannot read one from it. */
 function modelIn(bytes: Uint8Array, file: string): { model?: DecodedModel; reason?: string } {
   try {
@@ -118,6 +126,6 @@ function countText({ total, live }: { total: number; live: number }): string {
 }
 
 function settings(values: object): string {
-  const shown = Object.entries(values).filter(([, value]) => !Array.isArray(value));
+  const shown = Object.entries(values).filter(([, value]) => typeof value !== 'object' || value === null);
   return shown.map(([key, value]) => `${key} ${value}`).join(', ');
 }
