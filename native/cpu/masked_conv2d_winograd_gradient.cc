@@ -64,14 +64,12 @@ void write_partial(const WinogradGradient<Tiles>& s, int channels, float* partia
     for (int c = 0; c < channels; ++c) {
       for (int lane = 0; lane < width; lane += kLanes) {
         const float* sums = s.sums.data + int64_t{panel} * channels + int64_t{c} * width + lane;
-        Vector taps[Tiles::kTaps];
+        float* out = partial + (int64_t{panel + lane} * channels + int64_t{c} * kLanes) * Tiles::kTaps;
         Tiles::transform_weight_gradient(
             [&](int chunk, int plane) {
               return load(sums + plane * s.sums.stride + int64_t{chunk} * channels * s.columns_y);
             },
-            taps);
-        float* out = partial + (int64_t{panel + lane} * channels + int64_t{c} * kLanes) * Tiles::kTaps;
-        for (int tap = 0; tap < Tiles::kTaps; ++tap) store(out + tap * kLanes, taps[tap]);
+            [&](int tap, Vector value) { store(out + tap * kLanes, value); });
       }
     }
   }
