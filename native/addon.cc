@@ -12,7 +12,7 @@
 namespace pixelcnn {
 
 // Raise it whenever the meaning of a function or of a command buffer changes.
-constexpr int kAbi = 8;
+constexpr int kAbi = 9;
 
 namespace {
 
@@ -76,6 +76,7 @@ class Addon : public Napi::Addon<Addon> {
     function("runProgram", run_program);
     function("traceProgram", trace_program);
     function("programChoices", program_choices);
+    function("programWorkspace", program_workspace);
   }
 };
 
