@@ -11,7 +11,7 @@ import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { fail, outputOf, root, step } from '../steps.mjs';
 import { bf16, layouts, measureInTurns, ownVariants, peerVariants, ratios, side } from './comparison.mjs';
-import { machineLines, measureMachine } from './machine.mjs';
+import { latencyLine, machineLines, measureMachine, medianLatency } from './machine.mjs';
 import { rateTable, traceOps } from './op-rates.mjs';
 import { checkSameNetwork, startPeer } from './peer.mjs';
 import { measureScaling } from './scaling.mjs';
@@ -144,14 +144,16 @@ async function measureModel(model, devices, peer) {
   const fast = defaults[architecture].forward;
   const own = ownVariants(library, devices, { model, batch, fast });
   const variants = [...own, ...(peer === undefined ? [] : peerVariants(peer, batch))];
+  const coreToCoreNs = [];
   const medianMs = await measureInTurns(variants, repeats, (round) => {
     process.stderr.write(`${model.levels} levels: ${round}\n`);
     measurePeak();
+    coreToCoreNs.push(medianLatency());
   });
   const how = { batch, side, repeats };
   const ops = await traceOps(library, device, model, how);
   const speedups = threads > 1 ? await measureSpeedups(library, device, model, how, ops.training) : undefined;
-  return { ...model, medianMs, ratios: ratios(medianMs, { batch, fast }), ops, speedups };
+  return { ...model, medianMs, coreToCoreNs, ratios: ratios(medianMs, { batch, fast }), ops, speedups };
 }
 
 /**
@@ -163,11 +165,11 @@ function measurePeak() {
   if (line !== undefined) report.peakGflops = Math.max(report.peakGflops ?? 0, Number(line));
 }
 
-function print({ levels, medianMs, ratios: table, ops, speedups }) {
+function print({ levels, medianMs, coreToCoreNs, ratios: table, ops, speedups }) {
   const rows = Object.entries(medianMs).map(
     ([name, ms]) => `${name.padEnd(52)} ${ms.toFixed(2).padStart(9)} ms`,
   );
-  process.stdout.write(`\n${levels} levels\n${rows.join('\n')}\n`);
+  process.stdout.write(`\n${levels} levels\n${latencyLine(coreToCoreNs)}\n${rows.join('\n')}\n`);
   for (const [name, ratio] of Object.entries(table)) {
     process.stdout.write(`${name.padEnd(52)} ${ratio.toFixed(2).padStart(9)} x\n`);
   }

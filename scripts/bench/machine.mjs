@@ -16,6 +16,23 @@ export function measureMachine() {
   };
 }
 
+/**
+ * Returns the median time from core to core in ns, or undefined if it cannot be measured. A virtual machine may be moved to
+ * other cores while it runs, so benchmarks measure it again and again.
+ */
+export function medianLatency() {
+  const times = (measureLatency().pairs ?? []).map(({ ns }) => ns).sort((a, b) => a - b);
+  return times[Math.floor(times.length / 2)];
+}
+
+/** Returns a line of text about the times that {@link medianLatency} returned during a benchmark. */
+export function latencyLine(times) {
+  const known = times.filter((ns) => ns !== undefined);
+  if (known.length === 0) return 'core to core while measuring: not measured';
+  const [least, most] = [Math.min(...known), Math.max(...known)].map((ns) => ns.toFixed(0));
+  return `core to core while measuring: ${least === most ? least : `${least} to ${most}`} ns`;
+}
+
 function measureLatency() {
   const text = outputOf(`${root}build/core_latency`, [], { seconds: 60 });
   if (text === undefined) return { reason: 'build/core_latency, which measures it, is not built or failed' };
@@ -102,17 +119,18 @@ function latencyText(caches, { reason, pairs }) {
   const kinds = new Map();
   for (const { processors, ns } of pairs) {
     const name = sharedCache(caches, processors);
-    const kind = {
-      null: 'caches unknown',
-      '': 'with no shared cache, as the system tells',
-    }[name] ?? `that share ${name}, as the system tells`;
+    const kind =
+      {
+        null: ', caches unknown',
+        '': ' with no shared cache, as the system tells',
+      }[name] ?? ` that share ${name}, as the system tells`;
     kinds.set(kind, [...(kinds.get(kind) ?? []), ns]);
   }
   return [...kinds]
     .map(([kind, times]) => {
       const [least, most] = [Math.min(...times), Math.max(...times)].map((ns) => ns.toFixed(0));
       const count = `${times.length} pair${times.length === 1 ? '' : 's'}`;
-      return `${least === most ? least : `${least} to ${most}`} ns (${count} ${kind})`;
+      return `${least === most ? least : `${least} to ${most}`} ns (${count}${kind})`;
     })
     .join(', ');
 }

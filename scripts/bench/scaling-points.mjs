@@ -67,6 +67,9 @@ function threadCounts(most) {
  * Adds to each measurement { milliseconds, gflop } of measured points its `rate`, GF/s per thread, and `times`, its time per
  * operation and thread as a multiple of the best of the same architecture and measure. A measured point is a point with its
  * measurements by name in `measures`, and with `memory`.
+ *
+ * Weights whose tap lies outside the image count as operations, but the algorithm `direct` skips them. Small images therefore
+ * seem faster than they are, and the best is that of images of at least the common side.
  */
 export function withTimes(points) {
   const best = new Map();
@@ -75,7 +78,7 @@ export function withTimes(points) {
       const { milliseconds, gflop } = measurement;
       const rate = (1000 * gflop) / milliseconds / point.threads;
       const kind = `${point.architecture} ${name}`;
-      best.set(kind, Math.max(rate, best.get(kind) ?? 0));
+      if (point.side >= common.side) best.set(kind, Math.max(rate, best.get(kind) ?? 0));
       return [name, { ...measurement, rate }];
     });
     return { ...point, measures };

@@ -1,11 +1,13 @@
 // Formats the measured points of the scaling benchmark as a table, for a terminal and in Markdown.
+import { latencyLine } from './machine.mjs';
 import { mostTimes } from './scaling-points.mjs';
 
-const measures = ['training step', 'forward', 'sampling'];
+/** What is measured of each point, in the order of the columns. */
+export const measures = ['training step', 'forward', 'sampling'];
 export const factorTitles = {
   batch: 'batch size',
   channels: 'channels',
-  side: 'image side (pixels)',
+  side: 'image side',
   levels: 'levels',
   threads: 'threads',
 };
@@ -39,12 +41,20 @@ export function scalingText({ points, failures, excused, seconds }) {
   const tables = Object.keys(factorTitles).map((factor) => {
     const rows = tableOf(points, factor);
     const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-    return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column])).join('  ').trimEnd()).join('\n');
+    return rows
+      .map((row) =>
+        row
+          .map((cell, column) => cell.padEnd(widths[column]))
+          .join('  ')
+          .trimEnd(),
+      )
+      .join('\n');
   });
   const list = (title, texts) => (texts.length === 0 ? [] : [`${title}:\n${texts.join('\n')}`]);
   return [
     'times, then live GF/s a thread; resident memory of a training step, then as a multiple of what must live at once',
     ...tables,
+    latencyLine(points.map(({ coreToCoreNs }) => coreToCoreNs)),
     ...list('excused', excused),
     ...list('too slow or too large', failures),
     `${failures.length === 0 ? 'all within the bounds' : 'FAILED'}, after ${seconds.toFixed(0)} s`,

@@ -1,4 +1,6 @@
 // Measures how time and memory grow with one size of the model, the images or the machine at a time.
+
+import { medianLatency } from './machine.mjs';
 import { measureMemory } from './memory.mjs';
 import { gflopsOfLayers } from './op-rates.mjs';
 import { checkScaling, scalingPoints, withTimes } from './scaling-points.mjs';
@@ -17,7 +19,12 @@ const defaultLimits = {
  * {@link checkScaling}. A point that fails is measured a second time, and the less of both times counts, because whatever
  * else runs on a machine only adds to it.
  */
-export async function measureScaling(library, device, points = scalingPoints(device.info.threads), limits = defaultLimits) {
+export async function measureScaling(
+  library,
+  device,
+  points = scalingPoints(device.info.threads),
+  limits = defaultLimits,
+) {
   const start = performance.now();
   const elapsed = () => (performance.now() - start) / 1000;
   const say = (text) => process.stderr.write(`${elapsed().toFixed(0).padStart(4)} s  ${text}\n`);
@@ -140,7 +147,11 @@ async function measurePoint(library, device, point, { secondsOfMeasure }) {
       return [name, { milliseconds, repeats, gflop: gflops[name] }];
     }),
   );
-  return { measures, memory: await measureMemory(library, device, model, { batch, side }) };
+  return {
+    measures,
+    coreToCoreNs: medianLatency(),
+    memory: await measureMemory(library, device, model, { batch, side }),
+  };
 }
 
 /** Keeps the less of two times of each measure. */

@@ -48,7 +48,12 @@ export function speedupTable(rows, threads) {
       `${one.toFixed(2)} -> ${all.toFixed(2)} ms`.padStart(20),
       `${speedup.toFixed(2)} x`.padStart(8),
       ok ? '' : `  below ${bound.toFixed(2)} x`,
-    ].join(' ').trimEnd(),
+    ]
+      .join(' ')
+      .trimEnd(),
   );
-  return [`\ntraining step, 1 -> ${threads} threads, ops above ${100 * leastShare}% of the step`, ...lines].join('\n');
+  return [
+    `\ntraining step, 1 -> ${threads} threads, ops above ${100 * leastShare}% of the step`,
+    ...lines,
+  ].join('\n');
 }
