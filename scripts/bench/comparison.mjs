@@ -64,14 +64,16 @@ export function ratios(ms, { batch, fast }) {
   const f32 = (op, n) => {
     return Math.min(...layouts.map((layout) => ms[peerName({ op, precision: 'f32', layout, n })]));
   };
-  const half = ms[peerName({ op: 'train', ...bf16, n: batch })];
+  const half = (op) => ms[peerName({ op, ...bf16, n: batch })];
   const perPixel = (n) => side * side * f32('forward', n);
   const all = {
     'training step / pytorch f32': f32('train', batch) / ms['pixelcnn training step'],
-    'training step / pytorch bf16': half / ms['pixelcnn training step'],
-    'training step bf16 / pytorch bf16': half / ms['pixelcnn training step, bf16'],
+    'training step / pytorch bf16': half('train') / ms['pixelcnn training step'],
+    'training step bf16 / pytorch bf16': half('train') / ms['pixelcnn training step, bf16'],
     'training step direct / pytorch f32': f32('train', batch) / ms['pixelcnn training step, direct'],
     [`forward ${fast} / pytorch f32`]: f32('forward', batch) / ms[`pixelcnn forward, ${fast}`],
+    [`forward ${fast} / pytorch bf16`]: half('forward') / ms[`pixelcnn forward, ${fast}`],
+    'forward direct bf16 / pytorch bf16': half('forward') / ms['pixelcnn forward direct, bf16'],
     'forward direct / pytorch f32': f32('forward', batch) / ms['pixelcnn forward, direct'],
     'forward direct bf16 / forward direct f32':
       ms['pixelcnn forward, direct'] / ms['pixelcnn forward direct, bf16'],

@@ -175,6 +175,8 @@ describe('ratios', () => {
       'training step bf16 / pytorch bf16': 5,
       'training step direct / pytorch f32': 2.5,
       'forward winograd / pytorch f32': 4,
+      'forward winograd / pytorch bf16': 2.2,
+      'forward direct bf16 / pytorch bf16': 110 / 52,
       'forward direct / pytorch f32': 2,
       'forward direct bf16 / forward direct f32': 100 / 52,
       'sampling 1 / pytorch one forward per pixel': (784 * 8) / 5,
