@@ -34,7 +34,53 @@ const values = {
  * The points that may be slower than {@link mostTimes}, with the factor that each may reach and the reason. An entry is for
  * the points of a `factor` whose `values` it lists, and for the `measures` that it lists.
  */
-export const exceptions = [];
+export const exceptions = [
+  {
+    factor: 'side',
+    values: [8, 12],
+    measures: ['sampling'],
+    times: 3.5,
+    reason:
+      'a front has 3 pixels of an image or fewer, so the fixed time of every op and of waiting for threads weighs more',
+  },
+  {
+    factor: 'side',
+    values: [8],
+    measures: ['training step'],
+    times: 2,
+    reason: 'a row has 2 tiles of Winograd, whose inputs are transformed as 3',
+  },
+  {
+    factor: 'batch',
+    values: [1, 2],
+    measures: ['sampling'],
+    times: 3,
+    reason:
+      'a front of so few images has few pixels, so the fixed time of every op and of waiting for threads weighs more',
+  },
+  {
+    factor: 'batch',
+    values: [1],
+    measures: ['training step'],
+    times: 2.2,
+    reason: 'packing the weights and the optimizer take as long as for a large batch',
+  },
+  {
+    factor: 'channels',
+    values: [16],
+    measures: ['sampling'],
+    times: 3.5,
+    reason:
+      'the softmax over 256 levels, no part of which counts, and the fixed time of every op are as long as with 64 channels',
+  },
+  {
+    factor: 'channels',
+    values: [16],
+    measures: ['training step'],
+    times: 2.5,
+    reason: 'the softmax over 256 levels, no part of which counts, takes as long as with 64 channels',
+  },
+];
 
 /**
  * Returns the points { architecture, factor, value, batch, images, channels, side, levels, threads } in the order in which

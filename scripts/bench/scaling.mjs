@@ -94,10 +94,13 @@ function operationsOf(library, point) {
   return { 'training step': batch * training, forward: batch * forward, sampling: images * forward };
 }
 
-/** Returns how long a point takes at the rates (GF/s a thread) that are known so far, which are 0 s without any. */
+/**
+ * Returns how many seconds a point takes at the rates (GF/s a thread) that are known so far. Those of the plain network stand
+ * for unknown ones; without any it is 0.
+ */
 function expectedSeconds({ architecture, gflops, threads }, rates, { secondsOfMeasure }) {
   return Object.entries(gflops).reduce((sum, [measure, gflop]) => {
-    const rate = rates.get(`${architecture} ${measure}`);
+    const rate = rates.get(`${architecture} ${measure}`) ?? rates.get(`plain ${measure}`);
     if (rate === undefined || gflop === 0) return sum;
     const once = gflop / rate / threads;
     // Each is run once before it is measured, and one more training step tells the memory.

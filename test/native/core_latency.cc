@@ -26,7 +26,7 @@ std::vector<int> choose_processors(size_t most) {
   cpu_set_t set;
   CPU_ZERO(&set);
   std::vector<int> usable;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return usable;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return usable;  // a set of that many does not fit
   for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
     if (CPU_ISSET(processor, &set)) usable.push_back(processor);
   }
@@ -96,7 +96,9 @@ double one_way(int first, int second) {
 int measure_pairs(size_t most) {
   const std::vector<int> processors = choose_processors(most);
   if (processors.size() < 2) {
-    std::printf("{\"reason\": \"this process may use one processor only\"}\n");
+    std::printf("{\"reason\": \"%s\"}\n",
+                processors.empty() ? "the system does not tell which processors this process may use"
+                                   : "this process may use one processor only");
     return 0;
   }
   std::printf("{\"processors\": [");
