@@ -1,5 +1,4 @@
 // Measures how time and memory grow with one size of the model, the images or the machine at a time.
-
 import { medianLatency } from './machine.mjs';
 import { measureMemory } from './memory.mjs';
 import { gflopsOfLayers } from './op-rates.mjs';
