@@ -158,7 +158,7 @@ describe('the memory of a step', () => {
   it.each(['plain', 'gated'])('is at most 1.2 times what must live at once: %s', async (architecture) => {
     for (const [batch, side, hiddenChannels] of [
       [1, 28, 32],
-      [8, 12, 16],
+      [32, 20, 16],
       [3, 9, 5],
     ]) {
       const { resident, needed, ratio, parts } = await measureMemory(
