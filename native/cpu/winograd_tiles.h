@@ -119,8 +119,8 @@ struct WinogradTiles {
     }
   }
 
-  // Applies the transpose of transform_weights: turns products(chunk, plane) into store(tap, gradient) for all taps,
-  // also for the masked ones. Forward only.
+  // Applies the transpose of transform_weights: turns products(chunk, plane) into store(tap, gradient) for
+  // all taps, also for the masked ones. Forward only.
   template <class Products, class Store>
   static void transform_weight_gradient(const Products& products, const Store& store) {
     for (int chunk = 0; chunk < kChunks; ++chunk) {
