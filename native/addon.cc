@@ -76,6 +76,7 @@ class Addon : public Napi::Addon<Addon> {
     function("runProgram", run_program);
     function("traceProgram", trace_program);
     function("programChoices", program_choices);
+    function("programWorkspace", program_workspace);
   }
 };
 

@@ -210,7 +210,7 @@ void Program::prepare() {
     preparing_ = true;
     try {
       for_each_op([this](const auto& op) {
-        workspace_bytes_ = std::max(workspace_bytes_, backend_->workspace(op));
+        workspace_bytes_ = std::max(workspace_bytes_.load(), backend_->workspace(op));
         if (has_choice(op)) ++chosen_;
       });
     } catch (...) {

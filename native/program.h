@@ -60,6 +60,9 @@ class Program {
   // Any thread may call this.
   Choices choices() const { return preparing_ ? Choices{chosen_, convolutions_} : Choices{0, 0}; }
 
+  // The scratch memory that the largest op needs, in bytes; 0 before the first run. Any thread may call this.
+  int64_t workspace_bytes() const { return workspace_bytes_; }
+
   // The following are called on the executor thread.
   void prepare();
   void run();
@@ -83,7 +86,7 @@ class Program {
   std::vector<Op> ops_;
   std::vector<ArenaRange> inputs_;
   std::vector<ArenaRange> outputs_;
-  int64_t workspace_bytes_ = 0;
+  std::atomic<int64_t> workspace_bytes_ = 0;
   int32_t convolutions_ = 0;
   std::atomic<int32_t> chosen_ = 0;
   std::atomic<bool> preparing_ = false;

@@ -186,4 +186,11 @@ Napi::Value program_choices(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value program_workspace(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const auto handle = handle_of<ProgramHandle>(info[0], "program");
+    return Napi::Number::New(info.Env(), static_cast<double>(live_program(*handle)->workspace_bytes()));
+  });
+}
+
 }  // namespace pixelcnn

@@ -15,5 +15,7 @@ Napi::Value run_program(const Napi::CallbackInfo& info);
 Napi::Value trace_program(const Napi::CallbackInfo& info);
 // (program) -> { made, of }: the Choices of program.h
 Napi::Value program_choices(const Napi::CallbackInfo& info);
+// (program) -> the bytes of scratch memory that its largest op needs, 0 before its first run
+Napi::Value program_workspace(const Napi::CallbackInfo& info);
 
 }  // namespace pixelcnn

@@ -15,14 +15,16 @@ namespace {
 
 constexpr int kTileWidth = kBlockVectors * kLanes;
 
-// With fewer tiles in a part, its sums take too much time compared with its products.
-constexpr int kLeastPartTiles = 192;
-constexpr int kMostParts = 32;
-
+// A part's sums cost as much as about 20 tiles, so a large batch has parts of at least 192 tiles. A small
+// batch has up to 8 parts of at least 24 tiles, or most threads would have none. Powers of two suit the usual
+// numbers of threads.
 template <class Tiles>
 int gradient_parts(const MaskedConv2dShape& shape) {
   const int64_t tiles = int64_t{shape.n} * Tiles::tile_rows(shape.h) * Tiles::tiles_across(shape.w);
-  return static_cast<int>(larger<int64_t>(1, smaller<int64_t>(kMostParts, tiles / kLeastPartTiles)));
+  const int64_t most = smaller<int64_t>(32, larger(tiles / 192, smaller<int64_t>(8, tiles / 24)));
+  int parts = 1;
+  while (2 * parts <= most) parts *= 2;
+  return parts;
 }
 
 // A partial gradient is [vector of output channels][input channel][tap][lane], and then a bias for each
@@ -64,14 +66,12 @@ void write_partial(const WinogradGradient<Tiles>& s, int channels, float* partia
     for (int c = 0; c < channels; ++c) {
       for (int lane = 0; lane < width; lane += kLanes) {
         const float* sums = s.sums.data + int64_t{panel} * channels + int64_t{c} * width + lane;
-        Vector taps[Tiles::kTaps];
+        float* out = partial + (int64_t{panel + lane} * channels + int64_t{c} * kLanes) * Tiles::kTaps;
         Tiles::transform_weight_gradient(
             [&](int chunk, int plane) {
               return load(sums + plane * s.sums.stride + int64_t{chunk} * channels * s.columns_y);
             },
-            taps);
-        float* out = partial + (int64_t{panel + lane} * channels + int64_t{c} * kLanes) * Tiles::kTaps;
-        for (int tap = 0; tap < Tiles::kTaps; ++tap) store(out + tap * kLanes, taps[tap]);
+            [&](int tap, Vector value) { store(out + tap * kLanes, value); });
       }
     }
   }

@@ -119,10 +119,10 @@ struct WinogradTiles {
     }
   }
 
-  // Applies the transpose of transform_weights: turns products(chunk, plane) into the gradients of all taps,
-  // also of the masked ones. Forward only.
-  template <class Products>
-  static void transform_weight_gradient(const Products& products, Vector (&taps)[kTaps]) {
+  // Applies the transpose of transform_weights: turns products(chunk, plane) into store(tap, gradient) for
+  // all taps, also for the masked ones. Forward only.
+  template <class Products, class Store>
+  static void transform_weight_gradient(const Products& products, const Store& store) {
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       Vector columns[H::r][V::n];
       PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i) {
@@ -131,10 +131,11 @@ struct WinogradTiles {
         multiply_transposed<H::G>(in, out);
         PIXELCNN_UNROLL for (int b = 0; b < H::r; ++b) columns[b][i] = out[b];
       }
-      for (int b = 0; b < H::r && chunk * H::r + b < kKernel; ++b) {
+      PIXELCNN_UNROLL for (int b = 0; b < H::r; ++b) {
+        if (chunk * H::r + b >= kKernel) break;
         Vector out[V::r];
         multiply_transposed<V::G>(columns[b], out);
-        for (int a = 0; a < V::r; ++a) taps[a * kKernel + chunk * H::r + b] = out[a];
+        PIXELCNN_UNROLL for (int a = 0; a < V::r; ++a) store(a * kKernel + chunk * H::r + b, out[a]);
       }
     }
   }

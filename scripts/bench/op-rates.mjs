@@ -76,7 +76,7 @@ export function groupOps(ops) {
 }
 
 /** Returns [layer, GFLOP of one direction] for each layer, the head last. */
-function gflopsOfLayers({ networkOf, countLiveWeights }, config, pixels) {
+export function gflopsOfLayers({ networkOf, countLiveWeights }, config, pixels) {
   return [...networkOf(config).parameters].flatMap(({ filter }) => {
     return filter === null ? [] : [[filter.name, (2 * pixels * countLiveWeights(filter)) / 1e9]];
   });

@@ -60,6 +60,8 @@ export interface Native {
   ): Promise<{ values: Float64Array; opByOp: string }>;
   /** Counts, while a program is prepared, its convolutions (`of`) and those whose algorithm is chosen (`made`). */
   programChoices(program: NativeProgram): { made: number; of: number };
+  /** Returns the bytes of scratch memory that the largest op of a program needs; 0 before its first run. */
+  programWorkspace(program: NativeProgram): number;
 }
 
 /** The version of the addon's interface that this code needs: kAbi of native/addon.cc. */

@@ -14,15 +14,17 @@ import {
 export class Arena implements TensorMemory {
   readonly device: Device;
   readonly handle: NativeArena;
+  readonly bytes: number;
 
-  private constructor(device: Device, handle: NativeArena) {
+  private constructor(device: Device, handle: NativeArena, bytes: number) {
     this.device = device;
     this.handle = handle;
+    this.bytes = bytes;
   }
 
   /** Allocates zeroed memory. @throws PixelCnnError ERR_OUT_OF_MEMORY. */
   static async allocate(device: Device, bytes: number): Promise<Arena> {
-    return new Arena(device, await device.allocate(bytes));
+    return new Arena(device, await device.allocate(bytes), bytes);
   }
 
   /** Writes `data` to a tensor of this arena. It is copied before the call returns. */

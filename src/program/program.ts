@@ -32,6 +32,14 @@ export interface Choices {
   readonly of: number;
 }
 
+/** The memory of a program in bytes, besides the arenas of parameters that it uses. */
+export interface ProgramMemory {
+  /** Holds the tensors that its memory plan places. */
+  readonly arena: number;
+  /** The scratch memory of its largest op. The programs of a device share it. */
+  readonly workspace: number;
+}
+
 /** A compiled list of ops, with the memory that they need, which a device can run many times. */
 export class Program {
   readonly device: Device;
@@ -134,6 +142,12 @@ export class Program {
   /** The progress of the device's {@link Choices}, which take seconds to minutes on a GPU with cuDNN. */
   get choices(): Choices {
     return callNative(() => native().programChoices(this.step([]).program));
+  }
+
+  /** The memory that the program takes, in bytes. Its workspace is known after the first run. */
+  get memory(): ProgramMemory {
+    const workspace = callNative(() => native().programWorkspace(this.step([]).program));
+    return { arena: this.#arena.bytes, workspace };
   }
 
   /** Frees the program and its arena once work in progress has ended. A second call does nothing. */

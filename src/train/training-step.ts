@@ -7,7 +7,7 @@ import { heldAfterTraining, type Weights, weightSets } from '../models/weights.j
 import type { Algorithm } from '../program/algorithm.js';
 import { type Arena, ArenaLayout } from '../program/arena.js';
 import { PackList } from '../program/pack-list.js';
-import { type Choices, Program } from '../program/program.js';
+import { type Choices, Program, type ProgramMemory } from '../program/program.js';
 import { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
 import { type Numerics, numericsOf } from './numerics.js';
@@ -130,6 +130,14 @@ export class TrainingStep {
   /** What decides the bits of these steps. */
   get numerics(): Numerics {
     return numericsOf(this.#model.device, this.#options.algorithm);
+  }
+
+  /**
+   * The memory of training in bytes: `state` for gradients and the optimizer's moments, beside the model's own arena; the
+   * others for the program of the latest step.
+   */
+  get memory(): (ProgramMemory & { readonly state: number }) | undefined {
+    return this.#program && { state: this.#arena.bytes, ...this.#program.memory };
   }
 
   /** Runs one step op by op, which counts as a step, and resolves with time, shape and non-finite values of each op. */

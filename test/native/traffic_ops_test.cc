@@ -6,9 +6,10 @@ namespace pixelcnn::test {
 
 namespace {
 
-// The most partial sums of each gradient that an op adds up, however many tasks it has. Winograd's parts have
-// this many tiles at least, of 2 x 4 pixels or more.
-constexpr int64_t kGradientParts = 32, kHeadGradientParts = 16, kLeastPartTiles = 192;
+// The most partial sums of each gradient that an op adds up, however many tasks it has. Winograd has up to 8
+// parts with at least 24 tiles of 4 x 4 pixels, and more only if they have 192.
+constexpr int64_t kGradientParts = 32, kHeadGradientParts = 16;
+constexpr int64_t kSmallParts = 8, kLeastSmallTiles = 24, kLeastTiles = 192;
 constexpr int64_t kMostLanes = 16;  // of a vector: a row of partial sums is padded to a multiple of them
 
 constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -23,9 +24,9 @@ int64_t partial_gradient_bytes(const FilterShape& shape) {
 
 // A part of the direct algorithm has one image at least.
 int64_t gradient_bound(const MaskedConv2dShape& shape) {
-  const int64_t tiles = shape.n * divide_up(shape.h, 2) * divide_up(shape.w, 4);
-  const int64_t most =
-      shape.algorithm == Algorithm::kDirect ? shape.n : std::max(int64_t{1}, tiles / kLeastPartTiles);
+  const int64_t tiles = shape.n * divide_up(shape.h, 4) * divide_up(shape.w, 4);
+  const int64_t winograd = std::max(tiles / kLeastTiles, std::min(kSmallParts, tiles / kLeastSmallTiles));
+  const int64_t most = shape.algorithm == Algorithm::kDirect ? shape.n : std::max(int64_t{1}, winograd);
   return std::min(kGradientParts, most) * partial_gradient_bytes(shape);
 }
 

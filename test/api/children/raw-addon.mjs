@@ -188,6 +188,7 @@ const table = {
   },
   traceProgram: { kinds: ['program', 'inputList'], valid: () => [program, [new Uint8Array(8)]] },
   programChoices: { kinds: ['program'], valid: () => [program] },
+  programWorkspace: { kinds: ['program'], valid: () => [program] },
 };
 
 const result = { calls: 0, codes: {}, wrong: [], functions: Object.keys(table).length };
