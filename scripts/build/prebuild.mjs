@@ -52,13 +52,18 @@ function prebuild(arch) {
   if (cross) {
     const emulator = `qemu-${triplet.split('-')[0]}-static`;
     const libraries = sysroot.folder ?? `/usr/${triplet}`;
-    step(`native tests of ${arch} under qemu`, emulator, [
-      '-L',
-      libraries,
-      `${work}/build/kernels_test`,
-      '4',
-      '7',
-    ]);
+    for (const isa of ['neon', 'neon_bf16']) {
+      step(`native tests of ${arch}, ${isa}, under qemu`, emulator, [
+        '-cpu',
+        'max',
+        '-L',
+        libraries,
+        `${work}/build/kernels_test`,
+        '4',
+        '7',
+        isa,
+      ]);
+    }
   }
 }
 
