@@ -1,19 +1,16 @@
 // Defines `Element`, the type in which a kernel table stores activations and the weights of direct
 // convolutions, and `Factor`, what one lane of a vector multiplies at a time.
 //
-// In the tables of float32 both are float. In those of bf16 an element is the upper half of a float, and a
-// factor is a pair of elements, because the processor's dot product adds two products to each lane. All
-// arithmetic between a load and a store is float32 in every table.
+// In the tables of float32 both are float. In those of bf16, which are compiled with PIXELCNN_BF16, an element
+// is the upper half of a float, and a factor is a pair of elements, because the processor's dot product adds
+// two products to each lane. All arithmetic between a load and a store is float32 in every table.
 #pragma once
 #include <cstring>
 
 #include "simd.h"
 
-#if defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
-#define PIXELCNN_BF16
-#if defined(__aarch64__)
+#if defined(PIXELCNN_BF16) && defined(__aarch64__)
 #include <arm_neon.h>
-#endif
 #endif
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
@@ -27,8 +24,10 @@ using Element = float;
 template <class T>
 using Factor = T;
 template <class T>
-inline constexpr int kPerFactor = 1;
+inline constexpr int kPerFactor = 1;  // elements in a factor
 
+// A float is an element and a factor as it is, so these have nothing to convert or to pair. Those of bf16 are
+// described below.
 inline float to_element(float value) { return value; }
 inline const float* to_elements(const float* values, int64_t, float*) { return values; }
 inline void gather_factors(const float* a, const float*, int64_t count, float* out) {
@@ -64,7 +63,7 @@ struct FactorOf<Bfloat16> {
 template <class T>
 using Factor = typename FactorOf<T>::Type;
 template <class T>
-inline constexpr int kPerFactor = sizeof(Factor<T>) / sizeof(T);
+inline constexpr int kPerFactor = sizeof(Factor<T>) / sizeof(T);  // elements in a factor
 
 // Conversions to bf16 round to nearest even. NaN stays NaN, and values that are denormal as float32 become 0.
 inline Vector widen(HalfVector bits) {
