@@ -106,7 +106,19 @@ if (loaded) {
 async function describe(backend: 'cpu' | 'cuda', index = 0): Promise<string> {
   await using device = await openDevice({ backend, index });
   const { name, instructionSet, threads, precision } = device.info;
-  return `${name}, ${instructionSet}, ${backend === 'cpu' ? `${threads} threads` : precision}`;
+  const rest = backend === 'cpu' ? `${threads} threads${await bf16OnCpu()}` : precision;
+  return `${name}, ${instructionSet}, ${rest}`;
+}
+
+/** Says that the CPU also computes in bf16, if it does. */
+async function bf16OnCpu(): Promise<string> {
+  try {
+    await using _ = await openDevice({ backend: 'cpu', precision: 'bf16' });
+    return ', bf16 if asked for';
+  } catch (error) {
+    if (error instanceof PixelCnnError && error.code === 'ERR_PRECISION') return '';
+    throw error;
+  }
 }
 
 /** Checks every GPU, cuDNN, and a convolution on the first GPU. A machine without them works on its CPU. */

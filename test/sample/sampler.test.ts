@@ -10,11 +10,18 @@ import type { SampleOptions } from '../../src/sample/options.js';
 import { passesOf } from '../../src/sample/passes.js';
 import { expectSameBits } from '../helpers/close.js';
 import { drawWithLogits } from '../helpers/draw.mjs';
-import { imagesOf, imagesOfLevels, randomModel, testDevice } from '../helpers/models.js';
+import { bf16Missing, imagesOf, imagesOfLevels, randomModel, testDevice } from '../helpers/models.js';
 import { withSeed } from '../helpers/random.js';
+import { skipAloud } from '../helpers/skip.js';
 import { drawLevel } from '../oracle/network.js';
 
 const device = testDevice();
+const devices = {
+  f32: device,
+  ...(!skipAloud('the sampler in bf16 on the CPU', await bf16Missing()) && {
+    bf16: testDevice({ precision: 'bf16' }),
+  }),
+};
 const library = { buildSampler, passesOf, frontSteps };
 const grey = { channels: 1, hiddenChannels: 12, layers: 4, levels: 8, kernelSize: 5 };
 const gated = {
@@ -27,7 +34,7 @@ const gated = {
 } as const;
 const rgb = { channels: 3, hiddenChannels: 10, layers: 4, levels: 4, kernelSize: 3 };
 
-describe('logits of the sampler', () => {
+describe.each(Object.entries(devices))('logits of the sampler in %s', (_, device) => {
   it('are those of the direct forward pass, bit for bit, 28 networks', async () => {
     await withSeed(81, async (random, at) => {
       for (let index = 0; index < 28; index += 1) {
