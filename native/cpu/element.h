@@ -1,9 +1,10 @@
 // Defines `Element`, the type in which a kernel table stores activations and the weights of direct
 // convolutions, and `Factor`, what one lane of a vector multiplies at a time.
 //
-// In the tables of float32 both are float. In those of bf16, which are compiled with PIXELCNN_BF16, an element
-// is the upper half of a float, and a factor is a pair of elements, because the processor's dot product adds
-// two products to each lane. All arithmetic between a load and a store is float32 in every table.
+// In the tables of float32 both are float. In those of bf16, which are compiled with PIXELCNN_BF16, an
+// element is the upper half of a float, and a factor is a pair of elements, because the processor's dot
+// product adds two products to each lane. All arithmetic between a load and a store is float32 in every
+// table.
 #pragma once
 #include <cstring>
 

@@ -120,9 +120,8 @@ void convolve(const Convolution<Out>& conv, Context& context) {
     }
     const int first = begin * Tiles::kRows, last = smaller(shape.h, first + rows * Tiles::kRows);
     const int64_t at = (image * shape.h + first) * shape.w, pixels = int64_t{last - first} * shape.w;
-    // The next task of this thread is probably the one that follows those of all threads.
-    const int64_t next =
-        smaller<int64_t>(at + context.pool.threads() * pixels, shape.n * shape.h * shape.w - pixels);
+    // The next task of this thread is most probably the next one.
+    const int64_t next = smaller(at + pixels, int64_t{shape.n} * shape.h * shape.w - pixels);
     const Ahead ahead[] = {{conv.x + next * inputs, pixels * inputs},
                            {conv.y + at * outputs, pixels * outputs},
                            {conv.relu_output ? conv.relu_output + at * outputs : nullptr, pixels * outputs},

@@ -14,8 +14,13 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 // for each. Empty for a t that has no pixels in the image.
 class RegionPixels {
  public:
-  RegionPixels(const Region& region, int n, int h, int w, int t)
-      : pad_(region.pad), h_(h), w_(w), images_(n), is_row_(region.pixels == Region::Pixels::kRow) {
+  RegionPixels(const Region& region, int n, int h, int w, int t, int first_image = 0)
+      : pad_(region.pad),
+        h_(h),
+        w_(w),
+        images_(n),
+        first_image_(first_image),
+        is_row_(region.pixels == Region::Pixels::kRow) {
     const int slope = region.slope;
     const int64_t last = is_row_ ? int64_t{slope} * (h - 1) : int64_t{w} - 1 + int64_t{slope} * (h - 1);
     if (t < 0 || t > last || (is_row_ && t % slope != 0)) return;
@@ -57,12 +62,12 @@ class RegionPixels {
     int row, column;
   };
   Place place(int64_t series, int index) const {
-    const int64_t image = across_images_ ? index : series;
+    const int64_t image = first_image_ + (across_images_ ? index : series);
     const int i = across_images_ ? static_cast<int>(series) : index;
     return {image, is_row_ ? first_row_ : first_row_ + i, first_column_ + column_step_ * i};
   }
 
-  int pad_, h_, w_, images_;
+  int pad_, h_, w_, images_, first_image_;
   bool is_row_, across_images_ = false;
   int first_row_ = 0, first_column_ = 0, column_step_ = 1, per_image_ = 0;
 };

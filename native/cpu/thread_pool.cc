@@ -28,7 +28,7 @@ void relax() {
 }
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : shares_(std::make_unique<Share[]>(static_cast<size_t>(threads))) {
   try {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   } catch (const std::system_error& error) {
@@ -54,10 +54,12 @@ void ThreadPool::join() {
 }
 
 void ThreadPool::drain(int thread) {
-  for (;;) {
-    const int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
-    if (task >= tasks_) return;
-    function_(object_, task, thread);
+  for (int i = 0; i < threads(); ++i) {
+    Share& share = shares_[(thread + i) % threads()];
+    while (share.next.load(std::memory_order_relaxed) < share.end) {
+      const int64_t task = share.next.fetch_add(1, std::memory_order_relaxed);
+      if (task < share.end) function_(object_, task, thread);
+    }
   }
 }
 
@@ -92,10 +94,12 @@ void ThreadPool::run_erased(int64_t tasks, const void* object, Function function
     for (int64_t task = 0; task < tasks; ++task) function(object, task, 0);
     return;
   }
-  tasks_ = tasks;
   object_ = object;
   function_ = function;
-  next_.store(0, std::memory_order_relaxed);
+  for (int i = 0; i < threads(); ++i) {
+    shares_[i].next.store(tasks * i / threads(), std::memory_order_relaxed);
+    shares_[i].end = tasks * (i + 1) / threads();
+  }
   {
     // Without the lock, a worker could decide to sleep just before the new epoch and miss it.
     std::lock_guard lock(mutex_);

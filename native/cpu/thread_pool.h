@@ -1,6 +1,9 @@
-// Runs tasks on the threads of one device. The calling thread takes part, and a counter hands out the
-// tasks. A task's result must not depend on the thread that runs it; then results have the same bits for
-// any number of threads.
+// Runs tasks on the threads of one device. The calling thread takes part. A task's result must not depend on
+// the thread that runs it; then results have the same bits for any number of threads.
+//
+// Each thread has its share of the tasks, a contiguous range, and helps others when it is done. Ops count
+// their tasks in the order of the images, so a thread mostly reads activations that it wrote itself, from the
+// caches of its core.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -32,6 +35,11 @@ class ThreadPool {
 
  private:
   using Function = void (*)(const void* object, int64_t task, int thread);
+  // The tasks of one thread that are not handed out yet. Each share has a cache line to itself.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
   void run_erased(int64_t tasks, const void* object, Function function);
   void work(int thread);
   void drain(int thread);
@@ -45,9 +53,8 @@ class ThreadPool {
   // all, so that no worker joins a run that has just ended.
   std::atomic<uint64_t> state_{0};
   std::atomic<int> sleepers_{0};  // workers that wait on wake_ instead of spinning
-  std::atomic<int64_t> next_{0};  // the task that is handed out next
   std::atomic<bool> stop_{false};
-  int64_t tasks_ = 0;
+  std::unique_ptr<Share[]> shares_;  // of each thread
   const void* object_ = nullptr;
   Function function_ = nullptr;
 };
