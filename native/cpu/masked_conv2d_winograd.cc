@@ -115,7 +115,7 @@ void convolve(const Convolution<Out>& conv, Context& context) {
     const ImageView view = {conv.x + image * shape.h * shape.w * inputs, shape.h, shape.w, inputs};
     for (int row = 0; row < rows; ++row) {
       Tiles::transform_input(
-          view, conv.direction, begin + row, scratch.tiles, scratch.columns,
+          view, shape.window, conv.direction, begin + row, scratch.tiles, scratch.columns,
           {scratch.input.data + int64_t{row} * scratch.tiles_in * scratch.columns_in, scratch.input.stride});
     }
     const int first = begin * Tiles::kRows, last = smaller(shape.h, first + rows * Tiles::kRows);

@@ -11,8 +11,14 @@ constexpr bool is_upper_half(const Window& window) {
          window.above == window.left && window.rows == window.above + 1;
 }
 
+// Whether this is the left half of an odd row, with the output pixel as its last.
+constexpr bool is_left_half(const Window& window) {
+  return window.has_grouped_centre() && window.rows == 1 && window.right() == 0;
+}
+
 // Whether Winograd supports this window. The functions below require that it does.
 constexpr bool has_winograd(const Window& window) {
+  if (is_left_half(window)) return window.columns >= 2 && window.columns <= 4;
   return (window.is_masked_square() || is_upper_half(window)) &&
          (window.columns == 3 || window.columns == 5 || window.columns == 7);
 }

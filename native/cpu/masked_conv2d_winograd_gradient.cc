@@ -123,7 +123,7 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
         const ImageView grad_y = {static_cast<const Element*>(op.grad_y) + image * pixels * shape.k, shape.h,
                                   shape.w, shape.k};
         Tiles::transform_input(
-            x, Direction::kForward, tile_row, scratch.tiles, scratch.columns,
+            x, shape.window, Direction::kForward, tile_row, scratch.tiles, scratch.columns,
             {scratch.x.data + int64_t{row} * scratch.tiles_x * scratch.columns_x, scratch.x.stride});
         Tiles::transform_gradient(
             grad_y, tile_row, scratch.tiles, scratch.columns,

@@ -35,15 +35,15 @@ constexpr int64_t plane_stride(int64_t floats) {
   return (lines + (lines % 2 == 0)) * 16;
 }
 
-template <class V, class H, int kKernelSize, int kChunkCount>
+template <class V, class H, int kFilterColumns, int kChunkCount>
 struct WinogradTiles {
   using Vertical = V;
   using Horizontal = H;
-  static constexpr int kKernel = kKernelSize, kChunks = kChunkCount, kRadius = kKernel / 2;
+  static constexpr int kKernel = kFilterColumns, kChunks = kChunkCount;
   static constexpr int kRows = V::m, kColumns = H::m;  // outputs of a tile
   static constexpr int kPlanes = V::n * H::n;
   static constexpr int kTaps = V::r * kKernel;
-  static_assert(V::r == kRadius + 1 && H::r * kChunks >= kKernel);
+  static_assert(H::r * kChunks >= kKernel);
   static_assert(kChunks == 1 || H::m == H::r);
 
   static int tiles_across(int w) { return static_cast<int>(divide_up(w, kColumns)); }
@@ -55,12 +55,14 @@ struct WinogradTiles {
   // Transforms one row of tiles: `out` receives tiles + kChunks - 1 tiles. Channels are padded to whole
   // vectors. Neighbouring tiles overlap, so all columns of pixels are transformed first, and then the rows of
   // each tile.
-  static void transform_input(const ImageView& image, Direction direction, int tile_row, int tiles,
-                              float* columns, Planes out) {
+  static void transform_input(const ImageView& image, const Window& window, Direction direction, int tile_row,
+                              int tiles, float* columns, Planes out) {
     const int padded = static_cast<int>(round_up(image.channels, kLanes)), count = input_columns(tiles);
-    const int y = tile_row * kRows - (direction == Direction::kForward ? kRadius : 0);
+    const bool forward = direction == Direction::kForward;
+    const int y = tile_row * kRows - (forward ? window.above : 0),
+              x = forward ? -window.left : -window.right();
     for (int c = 0; c < padded; c += kLanes) {
-      transform_columns<V::n>(image, y, -kRadius, count, c, columns,
+      transform_columns<V::n>(image, y, x, count, c, columns,
                               [](const Vector* in, Vector* result) { multiply<V::BT>(in, result); });
       transform_rows<H::n>(columns, count, tiles + kChunks - 1, out.data + c, padded, out.stride,
                            [](const Vector* in, Vector* result) { multiply<H::BT>(in, result); });
@@ -183,6 +185,11 @@ struct WinogradTiles {
 // Calls body with the WinogradTiles of a window that has_winograd() accepts.
 template <class Body>
 inline auto with_winograd(const Window& window, const Body& body) {
+  if (window.above == 0) {
+    if (window.columns == 4) return body(WinogradTiles<F11, F44, 4, 1>());
+    if (window.columns == 3) return body(WinogradTiles<F11, F43, 3, 1>());
+    return body(WinogradTiles<F11, F42, 2, 1>());
+  }
   if (window.columns == 7) return body(WinogradTiles<F44, F44, 7, 2>());
   if (window.columns == 5) return body(WinogradTiles<F43, F45, 5, 1>());
   return body(WinogradTiles<F42, F43, 3, 1>());

@@ -79,6 +79,14 @@ struct F45 {
                                      {0, -0.25f, 0, 1.3125f, 0, -1.3125f, 0, 0.25f}};
 };
 
+// One output of one tap, for the rows of a filter that has only one.
+struct F11 {
+  static constexpr int m = 1, r = 1, n = 1;
+  static constexpr float AT[1][1] = {{1}};
+  static constexpr float G[1][1] = {{1}};
+  static constexpr float BT[1][1] = {{1}};
+};
+
 // Computes out = initial + M in, without the products with zeros of M.
 template <const auto& kMatrix>
 __attribute__((always_inline)) inline void multiply(const Vector* in, Vector* out,
