@@ -22,6 +22,7 @@ inline Vector multiply_add(Vector sum, Vector a, Vector b) { return sum + a * b;
 #if !defined(PIXELCNN_BF16)
 
 using Element = float;
+inline constexpr bool kIsBf16 = false;
 template <class T>
 using Factor = T;
 template <class T>
@@ -53,6 +54,7 @@ struct PairVector {
 };
 
 using Element = Bfloat16;
+inline constexpr bool kIsBf16 = true;
 template <class T>
 struct FactorOf {
   using Type = T;

@@ -14,13 +14,12 @@ namespace {
 
 // Whether Winograd is used. With Algorithm::kAuto it is where it is faster: with fewer channels its vectors
 // would be mostly padding. It multiplies float32 in every table, so in bf16, where direct products take half
-// the time, it must save more of them than a masked square of 3 x 3 allows.
+// the time, it must save more of them.
 bool uses_winograd(const FilterShape& shape) {
-  constexpr int kLeastChannels = 16;
-  constexpr bool kIsBf16 = kPerFactor < Element >> 1;
+  constexpr int kLeastChannels = 16, kLeastSavingInBf16 = 3;
   if (shape.algorithm == Algorithm::kDirect || !has_winograd(shape.window)) return false;
   if (shape.algorithm == Algorithm::kWinograd) return true;
-  if (kIsBf16 && shape.window.is_masked_square() && shape.window.columns == 3) return false;
+  if (kIsBf16 && winograd_saving(shape.window) < kLeastSavingInBf16) return false;
   return shape.c >= kLeastChannels && shape.k >= kLeastChannels;
 }
 

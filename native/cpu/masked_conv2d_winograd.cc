@@ -143,6 +143,14 @@ void convolve(const Convolution<Out>& conv, Context& context) {
 
 }  // namespace
 
+double winograd_saving(const Window& window) {
+  return with_winograd(window, [&](auto tiles) {
+    using Tiles = decltype(tiles);
+    const double direct = window.taps() * Tiles::kRows * Tiles::kColumns;
+    return direct / (Tiles::kPlanes * Tiles::kChunks);
+  });
+}
+
 int64_t winograd_packed_bytes(const FilterShape& shape, Direction direction) {
   const bool forward = direction == Direction::kForward;
   return with_winograd(shape.window, [&](auto tiles) {

@@ -23,6 +23,9 @@ constexpr bool has_winograd(const Window& window) {
          (window.columns == 3 || window.columns == 5 || window.columns == 7);
 }
 
+// How many products of the direct algorithm one product of Winograd replaces.
+double winograd_saving(const Window& window);
+
 int64_t winograd_packed_bytes(const FilterShape& shape, Direction direction);
 void winograd_pack(const FilterPack& filter, Context& context);
 

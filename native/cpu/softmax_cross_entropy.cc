@@ -38,7 +38,6 @@ struct HeadPlan {
 // One thread's copies of a block. The gradients replace the logits. In float32 they are multiplied where
 // they are; in bf16 they are rounded to `grad_logits`, and both operands of the weight gradient are paired.
 struct HeadScratch {
-  static constexpr bool kCopies = kPerFactor<Element> > 1;
   float* logits;
   Element* grad_logits;
   Factor<Element>*x_factors, *grad_factors;
@@ -52,9 +51,9 @@ struct HeadScratch {
       bytes += round_up(count * int64_t{sizeof(T)}, 64);
     };
     take(logits, values);
-    take(grad_logits, kCopies ? values : 0);
-    take(x_factors, kCopies ? pairs * shape.c : 0);
-    take(grad_factors, kCopies ? pairs * plan.logits : 0);
+    take(grad_logits, kIsBf16 ? values : 0);
+    take(x_factors, kIsBf16 ? pairs * shape.c : 0);
+    take(grad_factors, kIsBf16 ? pairs * plan.logits : 0);
   }
 };
 
