@@ -16,6 +16,7 @@ const nativeTests = [
   'test/sample',
   'test/models/likelihood',
   'test/train/trainer',
+  'test/device/bf16',
   'test/device/dispose',
   'test/api/errors',
   'test/program/program',
