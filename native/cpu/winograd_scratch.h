@@ -109,7 +109,8 @@ struct WinogradGradient {
   }
 
  private:
-  // More than fits beside the sums: a larger part of the time goes into reading and writing those, once for these rows.
+  // More than fits beside the sums: a larger part of the time goes into reading and writing those, once for
+  // these rows.
   static constexpr int64_t kCacheFloats = 352 << 10;
 };
 
