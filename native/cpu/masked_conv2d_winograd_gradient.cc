@@ -34,7 +34,7 @@ int64_t partial_floats(const MaskedConv2dShape& shape) {
   return round_up(shape.k, kLanes) * (int64_t{shape.c} * Tiles::kTaps + 1);
 }
 
-// Adds the products of `rows` rows of tiles to the sums of all planes.
+// Adds the products of `rows` rows of tiles to the sums of all planes, and asks for what is transformed next.
 template <class Tiles>
 void multiply_gradient(const WinogradGradient<Tiles>& s, int c, int rows, const Ahead (&ahead)[2]) {
   for (int plane = 0; plane < Tiles::kPlanes; ++plane) {
@@ -105,6 +105,9 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
   const int64_t stride = partial_floats<Tiles>(shape);
   float* partials = reinterpret_cast<float*>(context.workspace);
   const WinogradGradient<Tiles> layout(nullptr, shape);
+  const auto first_pixel = [&](int64_t row) {
+    return (row / per_image * shape.h + row % per_image * Tiles::kRows) * shape.w;
+  };
 
   context.pool.run(parts, [&](int64_t part, int thread) {
     const WinogradGradient<Tiles> scratch(partials + parts * stride + thread * layout.floats, shape);
@@ -133,10 +136,10 @@ void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
           add_columns(grad_y.at(y, 0, 0), shape.k, int64_t{smaller(Tiles::kRows, shape.h - y)} * shape.w,
                       shape.k, bias);
       }
-      const int64_t at = smaller(begin + rows, all_rows - rows) * Tiles::kRows * shape.w,
-                    count = int64_t{rows} * Tiles::kRows * shape.w;
-      const Ahead ahead[] = {{static_cast<const Element*>(op.x) + at * shape.c, count * shape.c},
-                             {static_cast<const Element*>(op.grad_y) + at * shape.k, count * shape.k}};
+      const int64_t next = first_pixel(begin + rows);
+      const int64_t count = first_pixel(smaller(begin + rows + scratch.rows, all_rows)) - next;
+      const Ahead ahead[] = {{static_cast<const Element*>(op.x) + next * shape.c, count * shape.c},
+                             {static_cast<const Element*>(op.grad_y) + next * shape.k, count * shape.k}};
       multiply_gradient(scratch, shape.c, rows, ahead);
     }
     write_partial(scratch, shape.c, partial);

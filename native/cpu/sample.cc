@@ -13,27 +13,59 @@ namespace {
 // With fewer logits, waking a thread takes longer than it saves.
 constexpr int64_t kLeastShared = 1 << 9;
 
+constexpr int kLevelsInBlock = 16, kMostLevels = 256;
+
+// Returns the sum of `count` floats, at most a block of levels. The order does not depend on the instruction
+// set.
+double block_sum(const float* p, int count) {
+  if (count < kLevelsInBlock) {
+    double sum = 0;
+    for (int v = 0; v < count; ++v) sum += p[v];
+    return sum;
+  }
+  double sums[8];
+  for (int i = 0; i < 8; ++i) sums[i] = static_cast<double>(p[i]) + static_cast<double>(p[i + 8]);
+  return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+}
+
 // Returns the first level whose cumulative probability exceeds u. Overwrites the logits with unnormalised
-// probabilities.
+// probabilities. It adds up blocks of levels first, and then looks for the level in one block only.
 int draw_level(float* logits, int levels, float temperature, float u) {
-  int most = 0;
-  for (int v = 1; v < levels; ++v) most = logits[v] > logits[most] ? v : most;
-  if (temperature == 0) return most;
-  const Vector largest = splat(logits[most]), divisor = splat(temperature);
+  Vector most = splat(-__builtin_inff());
+  for (int v = 0; v < levels; v += kLanes) {
+    const Vector lanes = load_partial(logits + v, levels - v, -__builtin_inff());
+    most = lanes > most ? lanes : most;
+  }
+  const Vector largest = splat(largest_lane(most)), divisor = splat(temperature);
+  if (temperature == 0) {
+    int level = 0;
+    while (level < levels - 1 && logits[level] != largest[0]) ++level;
+    return level;
+  }
   for (int v = 0; v < levels; v += kLanes) {
     store_partial(logits + v, exp_negative((load_partial(logits + v, levels - v) - largest) / divisor),
                   levels - v);
   }
-  double total = 0, cumulative = 0;
-  for (int v = 0; v < levels; ++v) total += logits[v];
+  double sums[kMostLevels / kLevelsInBlock], total = 0, cumulative = 0;
+  int last_block = 0;  // with a level that can be drawn
+  for (int block = 0; block * kLevelsInBlock < levels; ++block) {
+    const int begin = block * kLevelsInBlock;
+    sums[block] = block_sum(logits + begin, smaller(kLevelsInBlock, levels - begin));
+    total += sums[block];
+    if (sums[block] > 0) last_block = block;
+  }
   const double threshold = u * total;
-  int last = most;
-  for (int v = 0; v < levels; ++v) {
+  int block = 0;
+  while (block < last_block && cumulative + sums[block] <= threshold) cumulative += sums[block++];
+  // If rounding makes all sums in the block too small, its last level that can be drawn is taken.
+  const int begin = block * kLevelsInBlock;
+  int last = begin;
+  for (int v = begin; v < smaller(levels, begin + kLevelsInBlock); ++v) {
     cumulative += logits[v];
     if (cumulative > threshold) return v;
     if (logits[v] > 0) last = v;
   }
-  return last;  // reached if rounding made u * total equal to the total
+  return last;
 }
 
 // Computes the logits of pixels [begin, begin + count) of one series of the front, and draws their levels.

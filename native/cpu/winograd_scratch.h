@@ -79,7 +79,7 @@ struct WinogradStrip {
   }
 
  private:
-  static constexpr int64_t kCacheFloats = 100 << 10;
+  static constexpr int64_t kCacheFloats = 192 << 10;
 };
 
 // Holds, for the weight gradient, one thread's transformed operands of a few rows of tiles, and the sums of a
@@ -109,8 +109,9 @@ struct WinogradGradient {
   }
 
  private:
-  // More than for a convolution, because the sums stream through the cache once for all of these rows.
-  static constexpr int64_t kCacheFloats = 192 << 10;
+  // More than fits beside the sums: a larger part of the time goes into reading and writing those, once for
+  // these rows.
+  static constexpr int64_t kCacheFloats = 352 << 10;
 };
 
 }  // namespace pixelcnn::cpu::PIXELCNN_ISA
