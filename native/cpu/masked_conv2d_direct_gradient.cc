@@ -151,8 +151,10 @@ void add_bias_gradient(const MaskedConv2dBackwardWeight& op, const Panel& panel,
   }
 }
 
-// Asks for `count` pixels of one image, which are read next.
-void prefetch_pixels(const MaskedConv2dBackwardWeight& op, const Panel& panel, int64_t first, int64_t count) {
+// Asks for `count` pixels of one image, which are read next. Without always_inline, GCC takes this for a
+// function without effect and leaves the call out.
+__attribute__((always_inline)) inline void prefetch_pixels(const MaskedConv2dBackwardWeight& op,
+                                                           const Panel& panel, int64_t first, int64_t count) {
   const int c = op.shape.c, k = op.shape.k;
   for (int64_t pixel = first; pixel < first + count; ++pixel) {
     prefetch(static_cast<const Element*>(op.x) + pixel * c, c);
@@ -194,8 +196,8 @@ void direct_gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
           if (kImages == 1) prefetch_pixels(op, panel, (group * h + row + count) * w, int64_t{next} * w);
           const auto add = runs_by_row(shape) ? add_gradient_by_row<Element> : add_gradient_by_tap<Element>;
           add(shape, panel, rows.from(row - begin, w), row, count, sums);
+          if (op.grad_bias) add_bias_gradient(op, panel, group, row, row + count, bias);
         }
-        if (op.grad_bias) add_bias_gradient(op, panel, group, begin, end, bias);
       }
     }
   });
