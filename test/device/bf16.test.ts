@@ -7,9 +7,12 @@ import { encodeSafetensors } from '../../src/checkpoint/safetensors.js';
 import { openDevice } from '../../src/device/device.js';
 import { PixelCnnError } from '../../src/errors.js';
 import { train } from '../../src/index.js';
+import { packedBytes } from '../../src/ops/masked-conv2d.js';
+import { squareWindow } from '../../src/ops/window.js';
 import { PixelCNN } from '../../src/pixelcnn.js';
 import type { Algorithm } from '../../src/program/algorithm.js';
 import { frontSteps } from '../../src/program/front.js';
+import { Recorder } from '../../src/program/recorder.js';
 import { buildSampler } from '../../src/sample/front-sampler.js';
 import { passesOf } from '../../src/sample/passes.js';
 import { findLeaks, valuesOf, withEachChanged } from '../helpers/causality.js';
@@ -61,6 +64,17 @@ describe('a CPU', () => {
     });
   });
 });
+
+it.each(['tf32', 'f16'] as const)(
+  'a filter in %s, which a CPU lacks, cannot be packed',
+  async (precision) => {
+    await using device = await openDevice({ backend: 'cpu' });
+    const filter = { c: 3, k: 4, window: squareWindow(3, 'B'), channelGroups: 1 };
+    expect(() => packedBytes(new Recorder(device, { precision }), filter, 'direct', 'forward')).toThrow(
+      expect.objectContaining({ code: 'ERR_PROGRAM', message: expect.stringContaining('does not compute') }),
+    );
+  },
+);
 
 const networks = [
   { channels: 1, hiddenChannels: 16, layers: 4, levels: 8, kernelSize: 5 },
