@@ -28,18 +28,49 @@ double block_sum(const float* p, int count) {
   return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
 }
 
+// Returns the largest logit, or NaN if one of them is not finite.
+float largest_logit(const float* logits, int levels) {
+  constexpr float kLowest = -3.402823466e+38f;
+  Vector most = splat(kLowest), not_finite = {};
+  for (int v = 0; v < levels; v += kLanes) {
+    const Vector lanes = load_partial(logits + v, levels - v, kLowest);
+    most = lanes > most ? lanes : most;
+    not_finite += lanes - lanes;
+  }
+  return largest_lane(most) + sum_of_lanes(not_finite);
+}
+
+// Does what draw_level does, level by level, for logits of which some are NaN or infinite. If the total is
+// NaN, the last level with a probability is drawn, as on a GPU.
+int draw_any_level(float* logits, int levels, float temperature, float u) {
+  int most = 0;
+  for (int v = 1; v < levels; ++v) most = logits[v] > logits[most] ? v : most;
+  if (temperature == 0) return most;
+  const Vector largest = splat(logits[most]), divisor = splat(temperature);
+  for (int v = 0; v < levels; v += kLanes) {
+    store_partial(logits + v, exp_negative((load_partial(logits + v, levels - v) - largest) / divisor),
+                  levels - v);
+  }
+  double total = 0, cumulative = 0;
+  for (int v = 0; v < levels; ++v) total += logits[v];
+  int last = most;
+  for (int v = 0; v < levels; ++v) {
+    cumulative += logits[v];
+    if (cumulative > u * total) return v;
+    if (logits[v] > 0) last = v;
+  }
+  return last;
+}
+
 // Returns the first level whose cumulative probability exceeds u. Overwrites the logits with unnormalised
 // probabilities. It adds up blocks of levels first, and then looks for the level in one block only.
 int draw_level(float* logits, int levels, float temperature, float u) {
-  Vector most = splat(-__builtin_inff());
-  for (int v = 0; v < levels; v += kLanes) {
-    const Vector lanes = load_partial(logits + v, levels - v, -__builtin_inff());
-    most = lanes > most ? lanes : most;
-  }
-  const Vector largest = splat(largest_lane(most)), divisor = splat(temperature);
+  const float most = largest_logit(logits, levels);
+  if (most != most) return draw_any_level(logits, levels, temperature, u);
+  const Vector largest = splat(most), divisor = splat(temperature);
   if (temperature == 0) {
     int level = 0;
-    while (level < levels - 1 && logits[level] != largest[0]) ++level;
+    while (logits[level] != most) ++level;
     return level;
   }
   for (int v = 0; v < levels; v += kLanes) {

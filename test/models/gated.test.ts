@@ -27,7 +27,9 @@ const binary = configOf({ hiddenChannels: 6, layers: 2, levels: 2, kernelSize: 5
 testNetwork({ name: 'gated, RGB', config: rgb, network: new GatedNetwork(rgb) }, devices);
 testNetwork({ name: 'gated, binary', config: binary, network: new GatedNetwork(binary) }, devices);
 
-it('12 networks of random sizes have the gradients of finite differences and sample with the bits of the full pass', async () => {
+it('12 networks of random sizes have the gradients of finite differences and sample with the bits of the full pass', {
+  timeout: 240_000,
+}, async () => {
   await withSeed(15, async (random, at) => {
     for (let index = 0; index < 12; index += 1) {
       const channels = random.pick([1, 2, 3]);

@@ -39,22 +39,28 @@ const named = (parameters: OracleParameters, layer: number, kind: 'weight' | 'bi
   return values;
 };
 
-/** Values this near to a ReLU's kink count as being on one side of it: float32 may put them on either. */
+/** Which values that lie nearly on a ReLU's kink fall on the other side, where rounding may put them. */
 export interface Kink {
+  /** How near they lie. */
   readonly within: number;
-  readonly side: 'on' | 'off';
+  /** Their numbers, in the order in which such values are computed. */
+  readonly flipped: readonly number[];
 }
 
-/** Inputs of every layer, then the logits (N, H, W, channels, levels); `nearestKink`: least |value before a ReLU|. */
+/**
+ * Inputs of every layer, then the logits (N, H, W, channels, levels); `nearestKink`: least |value before a ReLU|; `near`: how
+ * many values lie near a kink.
+ */
 function activationsOf(
   config: OracleConfig,
   parameters: OracleParameters,
   size: ImageSize,
   levels: ArrayLike<number>,
-  kink: Kink = { within: 0, side: 'off' },
-): { activations: Float64Array[]; nearestKink: number } {
+  kink: Kink = { within: 0, flipped: [] },
+): { activations: Float64Array[]; nearestKink: number; near: number } {
   const activations: Float64Array[] = [Float64Array.from(levels, (level) => level / (config.levels - 1))];
   let nearestKink = Number.POSITIVE_INFINITY;
+  let near = 0;
   for (let layer = 0; layer < config.layers; layer += 1) {
     const weight = named(parameters, layer, 'weight');
     const y = convForward(
@@ -66,14 +72,16 @@ function activationsOf(
     if (layer < config.layers - 1) {
       for (let i = 0; i < y.length; i += 1) {
         nearestKink = Math.min(nearestKink, Math.abs(y[i]!));
-        const near = Math.abs(y[i]!) < kink.within;
-        if (near) y[i] = kink.side === 'on' ? Math.abs(y[i]!) : 0;
+        if (Math.abs(y[i]!) < kink.within) {
+          if (kink.flipped.includes(near)) y[i] = -y[i]!;
+          near += 1;
+        }
         if (y[i]! < 0) y[i] = 0;
       }
     }
     activations.push(y);
   }
-  return { activations, nearestKink };
+  return { activations, nearestKink, near };
 }
 
 export function networkLogits(
@@ -121,8 +129,14 @@ export function networkGradients(
   size: ImageSize,
   levels: ArrayLike<number>,
   kink?: Kink,
-): { loss: number; nats: Float64Array; gradients: Map<string, Float64Array>; nearestKink: number } {
-  const { activations, nearestKink } = activationsOf(config, parameters, size, levels, kink);
+): {
+  loss: number;
+  nats: Float64Array;
+  gradients: Map<string, Float64Array>;
+  nearestKink: number;
+  near: number;
+} {
+  const { activations, nearestKink, near } = activationsOf(config, parameters, size, levels, kink);
   const logits = activations.at(-1)!;
   const count = levels.length;
   const nats = crossEntropy(logits, levels, size.n, config.levels);
@@ -142,7 +156,7 @@ export function networkGradients(
     gradient = back.gradInput.map((value, i) => (x[i]! > 0 ? value : 0));
   }
   const loss = nats.reduce((a, b) => a + b, 0) / count;
-  return { loss, nats, gradients, nearestKink };
+  return { loss, nats, gradients, nearestKink, near };
 }
 
 /** The first v with cumsum(softmax(logits / temperature))[v] > u; argmax at temperature 0. Also |cdf - u| at its least. */
