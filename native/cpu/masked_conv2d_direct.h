@@ -36,13 +36,18 @@ __attribute__((always_inline)) inline const Factor<In>* add_tap(Vector (&sum)[kP
   // for free.
   const In *x0 = x, *x4 = x + 4 * stride, *x8 = x + 8 * stride, *x12 = x + 12 * stride;
   const auto add_factor = [&](auto read) __attribute__((always_inline)) {
+    // The sums, the weights and one factor of x are in registers. If one is missing, the last weights stay in
+    // memory, or the compiler would keep a sum there.
+    constexpr int kLoaded = kPixels * kVectors + kVectors + 1 > kRegisters ? kVectors - 1 : kVectors;
     decltype(load(weight)) w[kVectors];
-    PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) w[v] = load(weight + v * kLanes);
+    PIXELCNN_UNROLL for (int v = 0; v < kLoaded; ++v) w[v] = load(weight + v * kLanes);
+    const Factor<In>* last = weight + kLoaded * kLanes;
     weight += kVectors * kLanes;
     PIXELCNN_UNROLL for (int p = kFirst; p < kPixels - kLast; ++p) {
       const In* base = p < 4 ? x0 : p < 8 ? x4 : p < 12 ? x8 : x12;
       const auto a = splat(read(base + (p & 3) * stride));
-      PIXELCNN_UNROLL for (int v = 0; v < kVectors; ++v) sum[p][v] = multiply_add(sum[p][v], a, w[v]);
+      PIXELCNN_UNROLL for (int v = 0; v < kLoaded; ++v) sum[p][v] = multiply_add(sum[p][v], a, w[v]);
+      if constexpr (kLoaded < kVectors) sum[p][kLoaded] = multiply_add_loaded(sum[p][kLoaded], a, last);
     }
   };
   constexpr int kStep = kPerFactor<In>;

@@ -19,19 +19,19 @@ namespace pixelcnn::cpu::PIXELCNN_ISA {
 
 // kBlock*: the pixels x vectors of outputs that a convolution keeps in registers. kGemm*: the same for the
 // matrix products of Winograd. kTileChannels: the input channels, times kBlockVectors, that a weight
-// gradient keeps in registers.
+// gradient keeps in registers. kRegisters: the vectors that the processor has.
 #if defined(__AVX512F__)
 inline constexpr int kLanes = 16, kBlockPixels = 14, kBlockVectors = 2, kGemmPixels = 7, kGemmVectors = 4;
-inline constexpr int kTileChannels = 8;
+inline constexpr int kTileChannels = 8, kRegisters = 32;
 #elif defined(__AVX2__)
 inline constexpr int kLanes = 8, kBlockPixels = 6, kBlockVectors = 2, kGemmPixels = 6, kGemmVectors = 2;
-inline constexpr int kTileChannels = 6;
+inline constexpr int kTileChannels = 6, kRegisters = 16;
 #elif defined(__aarch64__)
 inline constexpr int kLanes = 4, kBlockPixels = 6, kBlockVectors = 4, kGemmPixels = 6, kGemmVectors = 4;
-inline constexpr int kTileChannels = 6;
+inline constexpr int kTileChannels = 6, kRegisters = 32;
 #else
 inline constexpr int kLanes = 4, kBlockPixels = 4, kBlockVectors = 2, kGemmPixels = 4, kGemmVectors = 2;
-inline constexpr int kTileChannels = 4;
+inline constexpr int kTileChannels = 4, kRegisters = 16;
 #endif
 
 typedef float Vector __attribute__((vector_size(kLanes * 4)));
@@ -56,6 +56,16 @@ constexpr int64_t share_begin(int64_t total, int64_t index, int64_t shares) { re
 inline Vector load(const float* p) { return *reinterpret_cast<const UnalignedVector*>(p); }
 inline void store(float* p, Vector v) { *reinterpret_cast<UnalignedVector*>(p) = v; }
 inline Vector splat(float a) { return a - Vector{}; }
+
+// Returns sum + a * load(p), with p as an operand of the instruction, so that it occupies no register.
+inline Vector multiply_add_loaded(Vector sum, Vector a, const float* p) {
+#if defined(__AVX512F__)
+  asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "m"(*reinterpret_cast<const UnalignedVector*>(p)));
+  return sum;
+#else
+  return sum + a * load(p);
+#endif
+}
 
 // Loads the first `count` lanes, at most all of them. The other lanes are `fill`, and their memory is not
 // read.
