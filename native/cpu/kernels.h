@@ -13,7 +13,8 @@ namespace pixelcnn::cpu {
 // bits from the same inputs: another order of sums, another place where a result is rounded, other tiles of
 // Winograd, or another algorithm where kAuto chooses. Checkpoints record it, and a run that is resumed under
 // another version says so (src/train/numerics.ts).
-// 1: releases that did not record it. 2: other tiles of Winograd, and other parts of its weight gradient.
+// 1: releases that did not record it. 2: other tiles of Winograd, other parts of its weight gradient, and
+// draws that add up blocks of levels.
 constexpr int kSumsVersion = 2;
 
 class ThreadPool;

@@ -97,52 +97,62 @@ void write_gradient(const MaskedConv2dBackwardWeight& op, const float* partial, 
   }
 }
 
+// Transforms rows [begin, begin + rows) of the tiles of all images, and adds their bias gradients to `bias`.
 template <class Tiles>
-void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
+void transform_rows(const MaskedConv2dBackwardWeight& op, const WinogradGradient<Tiles>& s, int64_t begin,
+                    int rows, float* bias) {
   const MaskedConv2dShape& shape = op.shape;
-  const int parts = gradient_parts<Tiles>(shape), per_image = Tiles::tile_rows(shape.h);
-  const int64_t all_rows = int64_t{shape.n} * per_image, pixels = int64_t{shape.h} * shape.w;
-  const int64_t stride = partial_floats<Tiles>(shape);
-  float* partials = reinterpret_cast<float*>(context.workspace);
-  const WinogradGradient<Tiles> layout(nullptr, shape);
+  const int c = shape.c, k = shape.k, h = shape.h, w = shape.w, per_image = Tiles::tile_rows(h);
+  for (int row = 0; row < rows; ++row) {
+    const int64_t pixel = (begin + row) / per_image * h * w;
+    const int tile_row = static_cast<int>((begin + row) % per_image), y = tile_row * Tiles::kRows;
+    const ImageView x = {static_cast<const Element*>(op.x) + pixel * c, h, w, c};
+    const ImageView grad_y = {static_cast<const Element*>(op.grad_y) + pixel * k, h, w, k};
+    Tiles::transform_input(x, shape.window, Direction::kForward, tile_row, s.tiles, s.columns,
+                           {s.x.data + int64_t{row} * s.tiles_x * s.columns_x, s.x.stride});
+    Tiles::transform_gradient(grad_y, tile_row, s.tiles, s.columns,
+                              {s.y.data + int64_t{row} * s.tiles * s.columns_y, s.y.stride});
+    if (op.grad_bias) add_columns(grad_y.at(y, 0, 0), k, int64_t{smaller(Tiles::kRows, h - y)} * w, k, bias);
+  }
+}
+
+// Computes the partial gradient of rows [begin, end) of the tiles of all images.
+template <class Tiles>
+void gradient_of_part(const MaskedConv2dBackwardWeight& op, const WinogradGradient<Tiles>& scratch,
+                      int64_t begin, int64_t end, float* partial) {
+  const MaskedConv2dShape& shape = op.shape;
+  const int per_image = Tiles::tile_rows(shape.h);
   const auto first_pixel = [&](int64_t row) {
     return (row / per_image * shape.h + row % per_image * Tiles::kRows) * shape.w;
   };
+  float* bias = partial + partial_floats<Tiles>(shape) - scratch.columns_y;
+  std::memset(bias, 0, sizeof(float) * scratch.columns_y);
+  std::memset(scratch.sums.data, 0, sizeof(float) * Tiles::kPlanes * scratch.sums.stride);
+  for (; begin < end; begin += scratch.rows) {
+    const int rows = static_cast<int>(smaller<int64_t>(scratch.rows, end - begin));
+    transform_rows(op, scratch, begin, rows, bias);
+    const int64_t next = first_pixel(begin + rows);
+    const int64_t count = first_pixel(smaller(begin + rows + scratch.rows, end)) - next;
+    const Ahead ahead[] = {{static_cast<const Element*>(op.x) + next * shape.c, count * shape.c},
+                           {static_cast<const Element*>(op.grad_y) + next * shape.k, count * shape.k}};
+    multiply_gradient(scratch, shape.c, rows, ahead);
+  }
+  write_partial(scratch, shape.c, partial);
+}
+
+template <class Tiles>
+void gradient(const MaskedConv2dBackwardWeight& op, Context& context) {
+  const MaskedConv2dShape& shape = op.shape;
+  const int parts = gradient_parts<Tiles>(shape);
+  const int64_t all_rows = int64_t{shape.n} * Tiles::tile_rows(shape.h);
+  const int64_t stride = partial_floats<Tiles>(shape);
+  float* partials = reinterpret_cast<float*>(context.workspace);
+  const WinogradGradient<Tiles> layout(nullptr, shape);
 
   context.pool.run(parts, [&](int64_t part, int thread) {
     const WinogradGradient<Tiles> scratch(partials + parts * stride + thread * layout.floats, shape);
-    float* partial = partials + part * stride;
-    float* bias = partial + stride - scratch.columns_y;
-    std::memset(bias, 0, sizeof(float) * scratch.columns_y);
-    std::memset(scratch.sums.data, 0, sizeof(float) * Tiles::kPlanes * scratch.sums.stride);
-    const int64_t end = share_begin(all_rows, part + 1, parts);
-    for (int64_t begin = share_begin(all_rows, part, parts); begin < end; begin += scratch.rows) {
-      const int rows = static_cast<int>(smaller<int64_t>(scratch.rows, end - begin));
-      for (int row = 0; row < rows; ++row) {
-        const int64_t image = (begin + row) / per_image;
-        const int tile_row = static_cast<int>((begin + row) % per_image);
-        const ImageView x = {static_cast<const Element*>(op.x) + image * pixels * shape.c, shape.h, shape.w,
-                             shape.c};
-        const ImageView grad_y = {static_cast<const Element*>(op.grad_y) + image * pixels * shape.k, shape.h,
-                                  shape.w, shape.k};
-        Tiles::transform_input(
-            x, shape.window, Direction::kForward, tile_row, scratch.tiles, scratch.columns,
-            {scratch.x.data + int64_t{row} * scratch.tiles_x * scratch.columns_x, scratch.x.stride});
-        Tiles::transform_gradient(
-            grad_y, tile_row, scratch.tiles, scratch.columns,
-            {scratch.y.data + int64_t{row} * scratch.tiles * scratch.columns_y, scratch.y.stride});
-        const int y = tile_row * Tiles::kRows;
-        if (op.grad_bias)
-          add_columns(grad_y.at(y, 0, 0), shape.k, int64_t{smaller(Tiles::kRows, shape.h - y)} * shape.w,
-                      shape.k, bias);
-      }
-      const int64_t next = first_pixel(begin + rows);
-      const int64_t count = first_pixel(smaller(begin + rows + scratch.rows, all_rows)) - next;
-      const Ahead ahead[] = {{static_cast<const Element*>(op.x) + next * shape.c, count * shape.c},
-                             {static_cast<const Element*>(op.grad_y) + next * shape.k, count * shape.k}};
-      multiply_gradient(scratch, shape.c, rows, ahead);
-    }
-    write_partial(scratch, shape.c, partial);
+    gradient_of_part(op, scratch, share_begin(all_rows, part, parts), share_begin(all_rows, part + 1, parts),
+                     partials + part * stride);
   });
 
   constexpr int kChannels = 8;
