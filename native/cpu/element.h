@@ -68,7 +68,8 @@ using Factor = typename FactorOf<T>::Type;
 template <class T>
 inline constexpr int kPerFactor = sizeof(Factor<T>) / sizeof(T);  // elements in a factor
 
-// Conversions to bf16 round to nearest even. NaN stays NaN, and values that are denormal as float32 become 0.
+// Conversions to bf16 round to nearest even. NaN stays NaN. With AVX-512, values that are
+// denormal as float32 become 0.
 inline Vector widen(HalfVector bits) {
   return reinterpret_cast<Vector>(__builtin_convertvector(bits, UnsignedVector) << 16);
 }

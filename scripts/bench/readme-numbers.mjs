@@ -63,7 +63,8 @@ function modelsOf(report) {
 
 function machineTable(reports) {
   const lines = reports.map(([path, { date, device, peer, peakGflops, machine, ...report }]) => {
-    const times = modelsOf(report).flatMap(({ coreToCoreNs = [] }) => coreToCoreNs);
+    // The first time is of the warm-up, which no number is from.
+    const times = modelsOf(report).flatMap(({ coreToCoreNs = [] }) => coreToCoreNs.slice(-report.repeats));
     const atStart = (machine?.coreToCore.pairs ?? []).map(({ ns }) => ns);
     const cells = [
       `[${date.slice(0, 10)}](${path})`,

@@ -37,15 +37,6 @@ const values = {
 export const exceptions = [
   {
     factor: 'batch',
-    values: [1, 2],
-    measures: ['sampling'],
-    times: 2.5,
-    architecture: 'plain',
-    reason:
-      'a front of so few images has so few pixels that reading the weights takes longer than the products',
-  },
-  {
-    factor: 'batch',
     values: [1],
     measures: ['sampling'],
     times: 4.5,

@@ -19,13 +19,14 @@ const networks = [
 describe.each(networks)('%o', (options) => {
   it.each(['direct', 'winograd'] as const)('with %s', async (algorithm) => {
     const model = await randomModel(device(), options, 5);
-    const images = randomImages(new TestRandom(6), 3, 6, 5, options.channels);
+    const images = randomImages(new TestRandom(7), 3, 6, 5, options.channels);
     const { nats, gradients } = await measureGradients(model, images, algorithm);
 
     const parameters = new Map([...(await model.parameters())].map(([name, { data }]) => [name, data]));
     const levels = images.data.map((byte) => levelOfByte(byte, options.levels));
     const expected = networkGradients(options, parameters, { n: 3, h: 6, w: 5 }, levels);
-    // On a ReLU's kink the gradients of both sides would be right; these seeds have no value on one.
+    // On a ReLU's kink the gradients of both sides would be right; these seeds have no value on one. Nor do they have a
+    // gradient whose terms nearly cancel: with 2 levels the head's bias may be 0.001 of terms of 0.5.
     expect(expected.nearestKink, 'distance to the nearest kink').toBeGreaterThan(1e-5);
     expectClose('nats', nats, expected.nats);
     expect([...gradients.keys()].toSorted()).toEqual([...expected.gradients.keys()].toSorted());
