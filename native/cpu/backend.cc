@@ -109,8 +109,11 @@ class CpuBackend final : public Backend {
 #undef PIXELCNN_X
 
  private:
-  // The decoder accepts only precisions that `supports` names.
-  const Kernels& kernels(Precision precision) const { return precision == Precision::kBf16 ? *bf16_ : f32_; }
+  // The decoder runs no op in a precision that `supports` does not name, but packed_bytes may be asked about
+  // it.
+  const Kernels& kernels(Precision precision) const {
+    return precision == Precision::kBf16 && bf16_ != nullptr ? *bf16_ : f32_;
+  }
 
   const Kernels& f32_;
   const Kernels* bf16_;  // or null
