@@ -40,17 +40,22 @@ float largest_logit(const float* logits, int levels) {
   return largest_lane(most) + sum_of_lanes(not_finite);
 }
 
+// Replaces each logit by exp((logit - largest) / temperature).
+void exponentiate(float* logits, int levels, float largest, float temperature) {
+  const Vector most = splat(largest), divisor = splat(temperature);
+  for (int v = 0; v < levels; v += kLanes) {
+    store_partial(logits + v, exp_negative((load_partial(logits + v, levels - v) - most) / divisor),
+                  levels - v);
+  }
+}
+
 // Does what draw_level does, level by level, for logits of which some are NaN or infinite. If the total is
 // NaN, the last level with a probability is drawn, as on a GPU.
 int draw_any_level(float* logits, int levels, float temperature, float u) {
   int most = 0;
   for (int v = 1; v < levels; ++v) most = logits[v] > logits[most] ? v : most;
   if (temperature == 0) return most;
-  const Vector largest = splat(logits[most]), divisor = splat(temperature);
-  for (int v = 0; v < levels; v += kLanes) {
-    store_partial(logits + v, exp_negative((load_partial(logits + v, levels - v) - largest) / divisor),
-                  levels - v);
-  }
+  exponentiate(logits, levels, logits[most], temperature);
   double total = 0, cumulative = 0;
   for (int v = 0; v < levels; ++v) total += logits[v];
   int last = most;
@@ -67,16 +72,12 @@ int draw_any_level(float* logits, int levels, float temperature, float u) {
 int draw_level(float* logits, int levels, float temperature, float u) {
   const float most = largest_logit(logits, levels);
   if (most != most) return draw_any_level(logits, levels, temperature, u);
-  const Vector largest = splat(most), divisor = splat(temperature);
   if (temperature == 0) {
     int level = 0;
     while (logits[level] != most) ++level;
     return level;
   }
-  for (int v = 0; v < levels; v += kLanes) {
-    store_partial(logits + v, exp_negative((load_partial(logits + v, levels - v) - largest) / divisor),
-                  levels - v);
-  }
+  exponentiate(logits, levels, most, temperature);
   double sums[kMostLevels / kLevelsInBlock], total = 0, cumulative = 0;
   int last_block = 0;  // with a level that can be drawn
   for (int block = 0; block * kLevelsInBlock < levels; ++block) {

@@ -1,10 +1,9 @@
 // Transforms tiles of pixels into planes of products and back, and masked weights likewise.
 //
-// A tile is Vertical::m x Horizontal::m pixels. The live rows of a filter, the rows above and the pixel's
-// own, are Vertical::r rows of kKernel taps, where a masked tap of the own row is 0. They run as kChunks
-// filters of Horizontal::r columns side by side. Because Horizontal::m == Horizontal::r then, chunk i of tile
-// j reads the transformed input of tile j + i. The backward direction is mirrored: rows below, taps in
-// reverse order.
+// A tile is V::m x H::m pixels. The live rows of a filter, the rows above and the pixel's own, are V::r rows
+// of kFilterColumns taps, where a masked tap of the own row is 0. They run as kChunks filters of H::r columns
+// side by side. Because H::m == H::r then, chunk i of tile j reads the transformed input of tile j + i. The
+// backward direction is mirrored: rows below, taps in reverse order.
 #pragma once
 #include "../ops.h"
 #include "element.h"
@@ -37,13 +36,11 @@ constexpr int64_t plane_stride(int64_t floats) {
 
 template <class V, class H, int kFilterColumns, int kChunkCount>
 struct WinogradTiles {
-  using Vertical = V;
-  using Horizontal = H;
-  static constexpr int kKernel = kFilterColumns, kChunks = kChunkCount;
+  static constexpr int kChunks = kChunkCount;
   static constexpr int kRows = V::m, kColumns = H::m;  // outputs of a tile
   static constexpr int kPlanes = V::n * H::n;
-  static constexpr int kTaps = V::r * kKernel;
-  static_assert(H::r * kChunks >= kKernel);
+  static constexpr int kTaps = V::r * kFilterColumns;
+  static_assert(H::r * kChunks >= kFilterColumns);
   static_assert(kChunks == 1 || H::m == H::r);
 
   static int tiles_across(int w) { return static_cast<int>(divide_up(w, kColumns)); }
@@ -106,9 +103,9 @@ struct WinogradTiles {
       PIXELCNN_UNROLL for (int b = 0; b < H::r; ++b) {
         const int column = chunk * H::r + b;
         Vector in[V::r] = {}, out[V::n];
-        for (int a = 0; a < V::r && column < kKernel; ++a) {
-          in[a] =
-              forward ? taps[a * kKernel + column] : taps[(V::r - 1 - a) * kKernel + kKernel - 1 - column];
+        for (int a = 0; a < V::r && column < kFilterColumns; ++a) {
+          in[a] = forward ? taps[a * kFilterColumns + column]
+                          : taps[(V::r - 1 - a) * kFilterColumns + kFilterColumns - 1 - column];
         }
         multiply<V::G>(in, out);
         PIXELCNN_UNROLL for (int i = 0; i < V::n; ++i) columns[i][b] = out[i];
@@ -134,10 +131,10 @@ struct WinogradTiles {
         PIXELCNN_UNROLL for (int b = 0; b < H::r; ++b) columns[b][i] = out[b];
       }
       PIXELCNN_UNROLL for (int b = 0; b < H::r; ++b) {
-        if (chunk * H::r + b >= kKernel) break;
+        if (chunk * H::r + b >= kFilterColumns) break;
         Vector out[V::r];
         multiply_transposed<V::G>(columns[b], out);
-        PIXELCNN_UNROLL for (int a = 0; a < V::r; ++a) store(a * kKernel + chunk * H::r + b, out[a]);
+        PIXELCNN_UNROLL for (int a = 0; a < V::r; ++a) store(a * kFilterColumns + chunk * H::r + b, out[a]);
       }
     }
   }
