@@ -1,9 +1,27 @@
-// Finds the pixels of the sampler's regions at t = position + ahead, in tensors that include their own zero
-// border: the front, (i, j) with j + slope * i = t, and the row t / slope.
+// Finds the pixels of a region: those of whole images, or the sampler's at t = position + ahead, in tensors
+// that include their own zero border: the front, (i, j) with j + slope * i = t, and the row t / slope.
 #pragma once
+#include "divider.h"
 #include "masked_conv2d.h"
 
 namespace pixelcnn::cuda {
+
+// All pixels of images without a border, for kernels that have no window (ImagePixels is for those that do).
+class WholeImages {
+ public:
+  WholeImages(int n, int h, int w) : count_(n * h * w), by_size_(h * w) {}
+
+  int64_t most() const { return count_; }
+  __device__ void begin() {}
+  __device__ int count() const { return count_; }
+  __device__ int64_t pixel(int index) const { return index; }
+  __device__ int image(int index) const { return by_size_.quotient(index); }
+  __device__ int64_t dense(int index) const { return index; }
+
+ private:
+  int count_;
+  Divider by_size_;
+};
 
 // Places pixels in images that include their border, and reads the t of a region.
 class BorderedImages {
@@ -64,6 +82,7 @@ class FrontPixels : public BorderedImages {
     return index < count() ? Place{pixel(index), 0} : Place::nowhere();
   }
 
+  __device__ int image(int index) const { return index / rows_; }
   // The place of pixel `index` in tensors without a border.
   __device__ int64_t dense(int index) const {
     const int image = index / rows_, row = first_row_ + index - image * rows_;
@@ -95,10 +114,28 @@ class RowPixels : public BorderedImages {
   __device__ Place at(int64_t index) const {
     return index < count() ? Place{pixel(index), 0} : Place::nowhere();
   }
+  __device__ int image(int index) const { return index / w_; }
+  __device__ int64_t dense(int index) const {
+    const int image = index / w_;
+    return (int64_t{image} * h_ + row_) * w_ + index - image * w_;
+  }
 
  private:
   int row_ = 0;
   bool exists_ = false;
 };
+
+// Calls body(pixels) with the class of the region.
+template <class Body>
+void with_pixels(const Region& region, int n, int h, int w, const int32_t* position, const Body& body) {
+  switch (region.pixels) {
+    case Region::Pixels::kImage:
+      return body(WholeImages(n, h, w));
+    case Region::Pixels::kFront:
+      return body(FrontPixels(region, n, h, w, position));
+    case Region::Pixels::kRow:
+      return body(RowPixels(region, n, h, w, position));
+  }
+}
 
 }  // namespace pixelcnn::cuda

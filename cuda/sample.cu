@@ -64,6 +64,11 @@ __device__ inline int draw_level(const float* logits, int levels, float temperat
   return reached != 0 ? drawn : possible != 0 ? last : most;
 }
 
+// none + guidance * (logit - none), each operation rounded once as in native/cpu/sample.cc.
+__device__ inline float guided_logit(float logit, float none, float guidance) {
+  return __fadd_rn(none, __fmul_rn(guidance, __fadd_rn(logit, -none)));
+}
+
 template <Precision precision>
 using SampleProduct = BlockTile<precision, SampleTile, Lines::kAlongDepth, Lines::kAlongDepth>;
 
@@ -83,22 +88,32 @@ __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlo
   T* stages = reinterpret_cast<T*>(shared);
   float* logits = reinterpret_cast<float*>(shared + Tile::kSharedBytes);  // (kRows, kLogitsStride)
 
+  // With guidance, the pixels under no condition follow those of the N images.
   pixels.begin();
-  const int first = blockIdx.x * SampleTile::kRows, rows = min(SampleTile::kRows, pixels.count() - first);
+  const bool guided = op.guidance != nullptr;
+  const int count = guided ? pixels.count() / 2 : pixels.count();
+  const int first = blockIdx.x * SampleTile::kRows, rows = min(SampleTile::kRows, count - first);
   if (rows <= 0) return;  // true for all threads of a block
   const int levels = op.shape.levels, channels = op.shape.channels, channel = op.region.group;
-  for (int column = 0; column < levels; column += SampleTile::kColumns) {
-    ShiftedPixelsBy<copies, T, typename Tile::A, FrontPixels> a(conv, pixels, first);
-    FilterLines<T, typename Tile::B, copies> b(conv, conv.first_output + column);
-    Tile tile;
-    tile.multiply(stages, (conv.taps.count() + Tile::kDepth - 1) / Tile::kDepth, a, b);
-    tile.for_each_pair([&](int row, int across, float low, float high) {
-      const int v = column + across;
-      float* to = logits + row * kLogitsStride + v;
-      if (v < levels) to[0] = low + conv.bias[conv.first_output + v];
-      if (v + 1 < levels) to[1] = high + conv.bias[conv.first_output + v + 1];
-    });
-    __syncthreads();
+  for (int begin = first; begin < pixels.count(); begin += count) {
+    const bool none = begin != first;
+    for (int column = 0; column < levels; column += SampleTile::kColumns) {
+      ShiftedPixelsBy<copies, T, typename Tile::A, FrontPixels> a(conv, pixels, begin);
+      FilterLines<T, typename Tile::B, copies> b(conv, conv.first_output + column);
+      Tile tile;
+      tile.multiply(stages, (conv.taps.count() + Tile::kDepth - 1) / Tile::kDepth, a, b);
+      tile.for_each_pair([&](int row, int across, float low, float high) {
+        const auto set = [&](int v, float sum) {
+          if (v >= levels) return;
+          const float logit = sum + conv.bias[conv.first_output + v];
+          float& to = logits[row * kLogitsStride + v];  // of this thread in both rounds
+          to = none ? guided_logit(to, logit, *op.guidance) : logit;
+        };
+        set(column + across, low);
+        set(column + across + 1, high);
+      });
+      __syncthreads();
+    }
   }
 
   const int lane = threadIdx.x % 32;
@@ -116,8 +131,9 @@ __global__ void __launch_bounds__(SampleProduct<precision>::kThreads, kSampleBlo
       if (lane == 0) op.level[at] = static_cast<uint8_t>(level);
     }
     if (lane == 0) {
-      static_cast<T*>(op.image)[pixels.pixel(first + row) * channels + channel] =
-          from_float<T>(static_cast<float>(level) / static_cast<float>(levels - 1));
+      const T value = from_float<T>(static_cast<float>(level) / static_cast<float>(levels - 1));
+      for (int index = first + row; index < pixels.count(); index += count)
+        static_cast<T*>(op.image)[pixels.pixel(index) * channels + channel] = value;
     }
   }
 }
@@ -132,7 +148,8 @@ int64_t workspace(const SampleFront&, const Gpu&) { return 0; }
 
 void run(const SampleFront& op, const Launch& launch) {
   const MaskedConv2dShape head = op.shape.convolution();
-  const FrontPixels pixels(op.region, head.n, head.h, head.w, op.position);
+  const int copies_of_images = op.guidance != nullptr ? 2 : 1;
+  const FrontPixels pixels(op.region, copies_of_images * head.n, head.h, head.w, op.position);
   with_precision(head.precision, [&]<Precision precision>() {
     using T = Element<precision>;
     using Tile = SampleProduct<precision>;
@@ -147,7 +164,7 @@ void run(const SampleFront& op, const Launch& launch) {
                                        .c = head.c,
                                        .slots = filter_slots(head),
                                        .float_y = true};
-    const auto blocks = static_cast<unsigned>(blocks_of(pixels.most(), SampleTile::kRows));
+    const auto blocks = static_cast<unsigned>(blocks_of(pixels.most() / copies_of_images, SampleTile::kRows));
     with_copies(has_vectors<T>(head.c, head.c, pixels.all() * head.c), [&]<Copies copies>() {
       allow_shared_memory(sample_front_kernel<precision, copies>, kBytes);
       LAUNCH((sample_front_kernel<precision, copies>), blocks, Tile::kThreads, kBytes, launch.stream)

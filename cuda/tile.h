@@ -25,11 +25,14 @@ struct ElementOf<Precision::kF16> {
 template <Precision precision>
 using Element = typename ElementOf<precision>::Type;
 
+// Neighbours in memory, which are moved together.
+template <class T, int count>
+struct alignas(count * sizeof(T)) Neighbours {
+  T at[count];
+};
 // 16 bytes, the most that one access can move.
 template <class T>
-struct alignas(16) Vector {
-  T at[16 / sizeof(T)];
-};
+using Vector = Neighbours<T, 16 / sizeof(T)>;
 
 // Calls body.template operator()<precision>().
 template <class Body>

@@ -10,7 +10,7 @@
 namespace pixelcnn {
 
 // Raise it whenever the table of functions, the op table or a struct below changes.
-constexpr int32_t kCudaAbi = 7;
+constexpr int32_t kCudaAbi = 8;
 
 // Says whether a call succeeded: `code` is empty on success.
 struct CudaStatus {

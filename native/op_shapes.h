@@ -195,4 +195,9 @@ struct Region {
   }
 };
 
+// The rows of a condition that is added to activations: one for each image, or one for each pixel.
+constexpr int64_t condition_rows(int32_t per_pixel, int32_t n, int32_t h, int32_t w) {
+  return per_pixel ? int64_t{n} * h * w : n;
+}
+
 }  // namespace pixelcnn

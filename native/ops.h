@@ -74,6 +74,64 @@ struct RandomUniform {
   }
 };
 
+// A row of a table for each index: y[i, :] = table[index[i], :]. An index beyond the table takes the last
+// row.
+struct Embedding {
+  const float* table;     // (rows, size)
+  const uint32_t* index;  // (count)
+  void* y;                // (count, size)
+  int32_t count, rows, size;
+  Precision precision = Precision::kF32;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("count", count, 1, 1 << 20);
+    v.number("rows", rows, 1, 1 << 17);
+    v.number("size", size, 1, 1 << 14);
+    v.precision("precision", precision);
+    v.input("table", table, int64_t{rows} * size);
+    v.input("index", index, count);
+    v.activation_output("y", y, int64_t{count} * size, precision);
+  }
+};
+
+// grad_table[row, :] = the sum of grad_y[i, :] over the i with index[i] = row, in increasing order of i, and
+// 0 for rows without any. It is not scaled: the op divides by the gradient_scale of `count` pixels.
+struct EmbeddingBackward {
+  const uint32_t* index;  // (count)
+  const void* grad_y;     // (count, size)
+  float* grad_table;      // (rows, size)
+  int32_t count, rows, size;
+  Precision precision = Precision::kF32;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("count", count, 1, 1 << 20);
+    v.number("rows", rows, 1, 1 << 17);
+    v.number("size", size, 1, 1 << 14);
+    v.precision("precision", precision);
+    v.input("index", index, count);
+    v.activation_input("gradY", grad_y, int64_t{count} * size, precision);
+    v.output("gradTable", grad_table, int64_t{rows} * size);
+  }
+};
+
+// y = x in the element type of the precision: the activations of values that come from outside.
+struct Cast {
+  const float* x;  // (count)
+  void* y;         // (count)
+  int32_t count;
+  Precision precision = Precision::kF32;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("count", count, 1, INT32_MAX);
+    v.precision("precision", precision);
+    v.input("x", x, count);
+    v.activation_output("y", y, count, precision);
+  }
+};
+
 // One filter to pack. The layout of `packed` is up to the backend; Backend::packed_bytes returns its size.
 struct FilterPack {
   const float* weight;  // (K, C, R, S); masked entries are not read
@@ -219,15 +277,16 @@ struct Accumulate {
   }
 };
 
-// y[i] = tanh(x[2i]) * sigmoid(x[2i + 1]): the gate of van den Oord et al. 2016b, whose two halves are
-// neighbouring channels. It is computed at the pixels and for the channel group of `region`; other outputs
-// keep their values. The group of a channel of y is that of both halves. An output has the same bits in
-// every region.
-struct GatedActivation {
-  const void* x;            // (N, H, W, 2C), with border in a region
+// y = x + condition, followed by ReLU if `relu` is set, at the pixels and for the channel group of `region`;
+// other outputs keep their values. ReLU keeps NaN. The condition has one row for each image or, with
+// `per_pixel`, one for each pixel; it never has a border. An output has the same bits in every region.
+struct AddCondition {
+  const void* x;            // (N, H, W, C), with border in a region
+  const void* condition;    // (N, C) or (N, H, W, C)
   const int32_t* position;  // (1), null for whole images
   void* y;                  // (N, H, W, C), with border in a region
   int32_t n, h, w, c, channel_groups;
+  int32_t per_pixel, relu;
   Precision precision = Precision::kF32;
   Region region;
 
@@ -238,12 +297,75 @@ struct GatedActivation {
     v.number("w", w, 1, 1 << 14);
     v.number("c", c, 1, 1 << 14);
     v.number("channelGroups", channel_groups, 1, 256);
+    v.number("perPixel", per_pixel, 0, 1);
+    v.number("relu", relu, 0, 1);
+    v.precision("precision", precision);
+    region.describe(v, channel_groups);
+    v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
+    v.require(channel_groups <= c, "there must be a channel for every group");
+    const int64_t pixels = region.count(n, h, w);
+    v.activation_input("x", x, pixels * c, precision);
+    v.activation_input("condition", condition, condition_rows(per_pixel, n, h, w) * c, precision);
+    v.optional_input("position", position, 1);
+    v.require((position != nullptr) != region.is_image(),
+              "a region needs a position, whole images have none");
+    if (region.is_image())
+      v.activation_output("y", y, pixels * c, precision);
+    else
+      v.activation_in_out("y", y, pixels * c, precision);
+  }
+};
+
+// y[n, :] = the sum of x[n, pixel, :] over the pixels: the gradient of a vector that is added to every pixel
+// of an image. In kF16 y is multiplied by the gradient_scale of N pixels, and no longer by that of x's.
+struct SumPixels {
+  const void* x;  // (N, pixels, C)
+  void* y;        // (N, C)
+  int32_t n, pixels, c;
+  Precision precision = Precision::kF32;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("n", n, 1, 1 << 20);
+    v.number("pixels", pixels, 1, 1 << 28);
+    v.number("c", c, 1, 1 << 14);
+    v.precision("precision", precision);
+    v.require(int64_t{n} * pixels <= INT32_MAX, "n * pixels must be below 2^31");
+    v.activation_input("x", x, int64_t{n} * pixels * c, precision);
+    v.activation_output("y", y, int64_t{n} * c, precision);
+  }
+};
+
+// y[i] = tanh(a[2i]) * sigmoid(a[2i + 1]), where a = x + condition, or x if there is none: the gate of van
+// den Oord et al. 2016b, whose two halves are neighbouring channels. It is computed at the pixels and for the
+// channel group of `region`; other outputs keep their values. The group of a channel of y is that of both
+// halves. The condition is as in AddCondition. An output has the same bits in every region.
+struct GatedActivation {
+  const void* x;            // (N, H, W, 2C), with border in a region
+  const void* condition;    // (N, 2C) or (N, H, W, 2C), or null
+  const int32_t* position;  // (1), null for whole images
+  void* y;                  // (N, H, W, C), with border in a region
+  int32_t n, h, w, c, channel_groups;
+  int32_t per_pixel;  // 0 without a condition
+  Precision precision = Precision::kF32;
+  Region region;
+
+  template <class V>
+  void describe(V& v) {
+    v.number("n", n, 1, 1 << 20);
+    v.number("h", h, 1, 1 << 14);
+    v.number("w", w, 1, 1 << 14);
+    v.number("c", c, 1, 1 << 14);
+    v.number("channelGroups", channel_groups, 1, 256);
+    v.number("perPixel", per_pixel, 0, 1);
     v.precision("precision", precision);
     region.describe(v, channel_groups);
     v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
     v.require(channel_groups <= c, "there must be a channel for every group");
     const int64_t pixels = region.count(n, h, w);
     v.activation_input("x", x, pixels * 2 * c, precision);
+    v.optional_activation_input("condition", condition, condition_rows(per_pixel, n, h, w) * 2 * c,
+                                precision);
     v.optional_input("position", position, 1);
     v.require((position != nullptr) != region.is_image(),
               "a region needs a position, whole images have none");
@@ -255,21 +377,32 @@ struct GatedActivation {
 };
 
 // grad_x[2i] = grad_y[i] * s * (1 - t^2) and grad_x[2i + 1] = grad_y[i] * t * s * (1 - s), where t =
-// tanh(x[2i]) and s = sigmoid(x[2i + 1]).
+// tanh(a[2i]), s = sigmoid(a[2i + 1]) and a = x + condition as in GatedActivation. It is the gradient of x
+// and, pixel by pixel, that of the condition.
 struct GatedActivationBackward {
-  const void* x;       // (2 count)
-  const void* grad_y;  // (count)
-  void* grad_x;        // (2 count)
-  int32_t count;
+  const void* x;          // (N, H, W, 2C)
+  const void* condition;  // (N, 2C) or (N, H, W, 2C), or null
+  const void* grad_y;     // (N, H, W, C)
+  void* grad_x;           // (N, H, W, 2C)
+  int32_t n, h, w, c;
+  int32_t per_pixel;  // 0 without a condition
   Precision precision = Precision::kF32;
 
   template <class V>
   void describe(V& v) {
-    v.number("count", count, 1, INT32_MAX);
+    v.number("n", n, 1, 1 << 20);
+    v.number("h", h, 1, 1 << 14);
+    v.number("w", w, 1, 1 << 14);
+    v.number("c", c, 1, 1 << 14);
+    v.number("perPixel", per_pixel, 0, 1);
     v.precision("precision", precision);
-    v.activation_input("x", x, int64_t{2} * count, precision);
-    v.activation_input("gradY", grad_y, count, precision);
-    v.activation_output("gradX", grad_x, int64_t{2} * count, precision);
+    v.require(int64_t{n} * h * w <= INT32_MAX, "n * h * w must be below 2^31");
+    const int64_t gates = int64_t{n} * h * w * c;
+    v.activation_input("x", x, 2 * gates, precision);
+    v.optional_activation_input("condition", condition, condition_rows(per_pixel, n, h, w) * 2 * c,
+                                precision);
+    v.activation_input("gradY", grad_y, gates, precision);
+    v.activation_output("gradX", grad_x, 2 * gates, precision);
   }
 };
 
@@ -368,12 +501,16 @@ struct Zero {
 // cumsum(softmax(logits / temperature))[v] > u. Temperature 0 takes the argmax. Pixels marked in `known`
 // keep their level. The drawn level is written to `level` and, as level / (levels - 1), to the network's
 // input `image`.
+//
+// With `guidance`, x and `image` hold 2N images: image N + i is image i under no condition. The level is
+// drawn from the logits none + guidance * (logits - none), and written to both. `logits` holds these.
 struct SampleFront {
-  const void* x;             // with border, C channels: the features
+  const void* x;             // with border, C channels: the features of N images, or 2N
   const void* packed;        // forward
   const float* bias;         // (channels * levels)
   const float* uniforms;     // (N, H, W, channels)
   const float* temperature;  // (1)
+  const float* guidance;     // (1) or null
   const int32_t* position;   // (1)
   const uint8_t* known;      // (N, H, W), non-zero where the pixel is given; or null
   uint8_t* level;            // (N, H, W, channels)
@@ -388,7 +525,8 @@ struct SampleFront {
     region.describe(v, shape.channels);
     v.require(region.pixels == Region::Pixels::kFront && region.group != Region::kAllGroups,
               "levels are drawn on fronts, one channel at a time");
-    const int64_t bordered = region.count(shape.n, shape.h, shape.w);
+    v.optional_input("guidance", guidance, 1);
+    const int64_t bordered = (guidance ? 2 : 1) * region.count(shape.n, shape.h, shape.w);
     const int64_t values = shape.pixels() * shape.channels;
     v.activation_input("x", x, bordered * shape.c, shape.precision);
     v.packed_input("packed", packed, shape.convolution(), Direction::kForward);
@@ -419,11 +557,16 @@ struct NextFront {
   X(Binarise)                   \
   X(Quantise)                   \
   X(RandomUniform)              \
+  X(Embedding)                  \
+  X(EmbeddingBackward)          \
+  X(Cast)                       \
   X(MaskedConv2dPack)           \
   X(MaskedConv2d)               \
   X(MaskedConv2dBackwardInput)  \
   X(MaskedConv2dBackwardWeight) \
   X(Accumulate)                 \
+  X(AddCondition)               \
+  X(SumPixels)                  \
   X(GatedActivation)            \
   X(GatedActivationBackward)    \
   X(SoftmaxCrossEntropy)        \

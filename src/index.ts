@@ -16,6 +16,7 @@ export {
   type Split,
 } from './data/load-images.js';
 export { type DecodedPng, decodePng, encodePng, type PngLimits } from './data/png.js';
+export type { Protocol } from './data/protocol.js';
 export {
   type Device,
   type DeviceInfo,
@@ -32,13 +33,16 @@ export {
   maskedConv2d,
   maskedConv2dBackward,
 } from './functional.js';
+export type { Classification, ClassifyOptions } from './models/classify.js';
 export type {
+  Condition,
   GatedConfig,
   NetworkSizes,
   PixelCnnConfig,
   PixelCnnOptions,
   PlainConfig,
 } from './models/config.js';
+export type { Labels } from './models/given-condition.js';
 export type { Logits, LogLikelihood } from './models/likelihood.js';
 export type { CreateOptions, InferenceOptions } from './models/options.js';
 export type { Weights } from './models/weights.js';
@@ -46,9 +50,15 @@ export type { MaskType } from './ops/window.js';
 export { PixelCNN } from './pixelcnn.js';
 export type { Algorithm } from './program/algorithm.js';
 export type { OpTrace } from './program/program.js';
+export type { ProgressEvent } from './progress-event.js';
 export type { SampledImages, SampleFrame } from './sample/draw.js';
 export type { CompleteOptions, SampleOptions, SampleStreamOptions } from './sample/options.js';
-export { type EvaluateOptions, type Evaluation, evaluate } from './train/evaluate.js';
+export {
+  type ClassEvaluation,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+} from './train/evaluate.js';
 export type {
   CheckpointEvent,
   CheckpointFailedEvent,
@@ -71,7 +81,5 @@ export type {
 export type { Numerics } from './train/numerics.js';
 export type { TrainOptions } from './train/options.js';
 export { type Preset, type PresetName, presets } from './train/presets.js';
-export type { ProgressEvent } from './train/progress-event.js';
-export type { Protocol } from './train/protocol.js';
 export { train } from './train/trainer.js';
 export type { TrainingRun } from './train/training-run.js';

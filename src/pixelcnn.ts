@@ -1,27 +1,21 @@
 // Defines PixelCNN, the class through which users create, load, evaluate, sample and save models.
-import { writeFileAtomic } from './checkpoint/atomic-file.js';
-import { decodeModel, encodeModel, weightsIn } from './checkpoint/model-file.js';
+import { loadModel, saveModel } from './checkpoint/stored-model.js';
 import { checkCopy, copyMark, thisCopy } from './copies.js';
 import type { ImageBatch, ImageValues } from './data/image-batch.js';
-import { readFileBounded } from './data/read-file.js';
+import type { Protocol } from './data/protocol.js';
 import { checkDevice, type Device } from './device/device.js';
 import { allocating, check, PixelCnnError } from './errors.js';
 import { networkOf } from './models/architectures.js';
-import { checkImages, copyImages } from './models/check-images.js';
+import { callOnImages } from './models/call-on-images.js';
+import { type Classification, type ClassifyOptions, classifyImages } from './models/classify.js';
 import { expectedSchema, type PixelCnnConfig, type PixelCnnOptions } from './models/config.js';
 import { initialParameters } from './models/initial-values.js';
 import { type Logits, type LogLikelihood, runLogits, runNats, traceNats } from './models/likelihood.js';
 import { Model } from './models/model.js';
-import {
-  type CreateOptions,
-  createSchema,
-  type InferenceOptions,
-  inferenceSchema,
-  weightsSchema,
-} from './models/options.js';
+import { type CreateOptions, createSchema, type InferenceOptions, weightsSchema } from './models/options.js';
 import type { NamedArrays } from './models/parameters.js';
-import { parseConfig } from './models/parse-config.js';
-import { chooseWeights, type Weights, withWeights } from './models/weights.js';
+import { completedCondition, parseConfig } from './models/parse-config.js';
+import { chooseWeights, type Weights } from './models/weights.js';
 import { parseOptions } from './options.js';
 import type { OpTrace } from './program/program.js';
 import { isUint8Array } from './realm.js';
@@ -70,6 +64,22 @@ export class PixelCNN {
   }
 
   /**
+   * The names of the classes that the model is given, that of class 0 first. Training sets them from the images'
+   * `classNames`. Undefined for a model without classes, or whose classes have no names.
+   */
+  get classNames(): readonly string[] | undefined {
+    return this.#internals.classNames;
+  }
+
+  /**
+   * How the images that this model was trained on became levels: `'levels'`, `'threshold'` or `'dynamic'`. Undefined if
+   * that is not known.
+   */
+  get protocol(): Protocol | undefined {
+    return this.#internals.protocol;
+  }
+
+  /**
    * The weights that the model holds: `raw`, the trained ones, `ema`, their exponential moving average, or both. A new
    * model holds raw weights, and a loaded one those of its file. From the first step of a training run on, the model holds
    * raw weights, and both if the run's `emaDecay` is above 0. If it holds both, calls use the average by default.
@@ -110,19 +120,14 @@ export class PixelCNN {
   ): Promise<PixelCNN> {
     checkDevice('PixelCNN.load', device);
     const expected = parseOptions('PixelCNN.load', expectedSchema, options);
+    if (expected.condition !== undefined) completedCondition('PixelCNN.load', expected.condition);
     check(typeof source === 'string' || isUint8Array(source), 'ERR_INVALID_ARG_TYPE', () => {
       return `PixelCNN.load: expected a path or a Uint8Array, got ${show(source)}`;
     });
     return allocating('PixelCNN.load', async () => {
-      const bytes = typeof source === 'string' ? await readFileBounded(source) : source;
-      const file = decodeModel(bytes, expected, typeof source === 'string' ? source : undefined);
-      const { config, parameters, average } = file;
-      const model = await Model.create(device, config, { parameters, average, holds: weightsIn(file) });
-      model.imageSize = file.imageSize;
-      model.values = file.values;
-      model.step = file.step;
+      const { model, notes } = await loadModel(device, source, expected);
       const loaded = new PixelCNN(model);
-      loaded.#notes = file.notes;
+      loaded.#notes = notes;
       return loaded;
     });
   }
@@ -137,18 +142,8 @@ export class PixelCNN {
       return `save: path must be a file name, got ${show(path)}`;
     });
     const parsed = parseOptions('save', weightsSchema, options);
-    const weights = chooseWeights('save', this.internals(), parsed.weights);
-    await writeFileAtomic(
-      path,
-      encodeModel({
-        config: this.config,
-        imageSize: this.imageSize,
-        values: this.values,
-        step: this.#internals.step,
-        weights,
-        parameters: await this.parameters(weights),
-      }),
-    );
+    const model = this.internals();
+    await saveModel(model, path, chooseWeights('save', model, parsed.weights));
   }
 
   /**
@@ -162,36 +157,20 @@ export class PixelCNN {
   }
 
   /**
-   * Computes the logits of every pixel of `images` (N, H, W, channels), given the pixels before it.
+   * Computes the logits of every pixel of `images` (N, H, W, channels), given the pixels before it and the images'
+   * condition, if the model has one.
    * @throws PixelCnnError ERR_LIMIT also for an image whose logits take 2 GiB or more.
    */
   async logits(images: ImageBatch, options: InferenceOptions = {}): Promise<Logits> {
-    const model = this.internals();
-    const parsed = parseOptions('logits', inferenceSchema, options);
-    // Refuses weights that the model lacks at once. withWeights chooses again when it is the call's turn.
-    chooseWeights('logits', model, parsed.weights);
-    const given = checkImages('logits: images', images, model);
-    return this.device.calls.run('logits', given, parsed.signal, (signal) => {
-      const copy = copyImages(given);
-      return withWeights('logits', model, parsed.weights, signal, (weights) =>
-        runLogits(model, copy, { ...parsed, weights, signal }),
-      );
-    });
+    return callOnImages('logits', this.internals(), images, options, runLogits);
   }
 
   /** Computes the exact negative log-likelihood of each image, in nats and bits per dimension. */
   async logLikelihood(images: ImageBatch, options: InferenceOptions = {}): Promise<LogLikelihood> {
-    const model = this.internals();
-    const parsed = parseOptions('logLikelihood', inferenceSchema, options);
-    chooseWeights('logLikelihood', model, parsed.weights);
-    const given = checkImages('logLikelihood: images', images, model);
-    const scale = 1 / (given.height * given.width * given.channels * Math.LN2);
-    return this.device.calls.run('logLikelihood', given, parsed.signal, (signal) => {
-      const copy = copyImages(given);
-      return withWeights('logLikelihood', model, parsed.weights, signal, async (weights) => {
-        const nats = await runNats(model, copy, { ...parsed, weights, signal });
-        return { nats, bitsPerDim: nats.map((value) => value * scale), weights };
-      });
+    return callOnImages('logLikelihood', this.internals(), images, options, async (model, given, forward) => {
+      const nats = await runNats(model, given, forward);
+      const scale = 1 / (given.height * given.width * given.channels * Math.LN2);
+      return { nats, bitsPerDim: nats.map((value) => value * scale), weights: forward.weights };
     });
   }
 
@@ -201,16 +180,17 @@ export class PixelCNN {
    * @throws PixelCnnError ERR_LIMIT also for images of 2 GiB or more, which it takes all at once.
    */
   async trace(images: ImageBatch, options: InferenceOptions = {}): Promise<OpTrace[]> {
-    const model = this.internals();
-    const parsed = parseOptions('trace', inferenceSchema, options);
-    chooseWeights('trace', model, parsed.weights);
-    const given = checkImages('trace: images', images, model);
-    return this.device.calls.run('trace', given, parsed.signal, (signal) => {
-      const copy = copyImages(given);
-      return withWeights('trace', model, parsed.weights, signal, (weights) =>
-        traceNats(model, copy, { ...parsed, weights, signal }),
-      );
-    });
+    return callOnImages('trace', this.internals(), images, options, traceNats);
+  }
+
+  /**
+   * Computes, for a model with classes, the probability of each class given each image, if all classes are equally
+   * frequent: p(class | x) is proportional to p(x | class). It takes a likelihood pass for every class.
+   * @throws PixelCnnError ERR_CONDITION for a model without classes; ERR_LIMIT also for images times classes beyond the
+   * device's `maxPixels`.
+   */
+  async classify(images: ImageBatch, options: ClassifyOptions = {}): Promise<Classification> {
+    return classifyImages(this.internals(), images, options);
   }
 
   /**

@@ -17,7 +17,7 @@ export function errorCode(error: unknown): string | undefined {
   return isError(error) && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
-export const { isUint8Array, isFloat32Array, isSharedArrayBuffer, isPromise } = types;
+export const { isUint8Array, isUint16Array, isFloat32Array, isSharedArrayBuffer, isPromise } = types;
 
 /** Whether `value` is an AbortSignal of any realm. */
 export function isAbortSignal(value: unknown): value is AbortSignal {

@@ -75,6 +75,8 @@ describe('the functions of the package', () => {
     'PixelCNN.load': 'a model',
     'model.weights': 'labels themselves',
     'model.values': 'labels themselves',
+    'model.protocol': 'labels themselves',
+    'model.classNames': 'labels themselves',
     'model.notes': 'sentences',
     'model.imageSize': 'a size',
     'model.dispose': 'nothing',
@@ -84,6 +86,7 @@ describe('the functions of the package', () => {
     'PixelCNN',
     'evaluate',
     'train',
+    'model.classify',
     ...['logits', 'logLikelihood', 'trace', 'sample', 'complete', 'sampleStream', 'save', 'parameters'].map(
       (name) => `model.${name}`,
     ),
@@ -179,6 +182,21 @@ describe('the functions of the package', () => {
     for (const model of alone.values()) await model.dispose();
   });
 
+  it('classify tells the weights and the protocol of its probabilities', async () => {
+    await using both = await PixelCNN.create(device(), { ...config, condition: { classes: 2 } });
+    const labelled = { ...images, labels: Uint8Array.from({ length: 20 }, (_, i) => i % 2) };
+    await train(both, labelled, { steps: 12, batchSize: 4, learningRate: 0.05, emaDecay: 0.5 });
+    const told = new Map<string, string>();
+    for (const weights of ['raw', 'ema'] as const) {
+      const result = await both.classify(images, { weights });
+      expect(result).toMatchObject({ weights, protocol: 'levels', classes: 2 });
+      told.set(weights, result.logProbabilities.join());
+    }
+    expect(told.get('raw')).not.toBe(told.get('ema'));
+    const byDefault = await both.classify(images);
+    expect([byDefault.weights, byDefault.logProbabilities.join()]).toEqual(['ema', told.get('ema')]);
+  });
+
   it.each([0, 0.5])(
     'train: every loss has weights, split and protocol, and is theirs (EMA %d)',
     async (emaDecay) => {
@@ -230,7 +248,7 @@ describe('the commands', () => {
     const [, list] = /Commands\n([\s\S]*?)\n\n/.exec(stdout)!;
     const names = list!.split('\n').map((line) => line.trim().split(' ')[0]);
     const others = { doctor: 'facts of the machine', bench: 'times of a new model', build: 'nothing' };
-    const here = ['train', 'sample', 'complete', 'evaluate', 'inspect', ...Object.keys(others)];
+    const here = ['train', 'sample', 'complete', 'evaluate', 'classify', 'inspect', ...Object.keys(others)];
     expect(names.sort()).toEqual(here.sort());
   });
 

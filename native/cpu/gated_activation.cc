@@ -1,10 +1,7 @@
 // Computes the gate tanh(a) * sigmoid(b) of neighbouring channels (a, b), and its gradient.
 #include <utility>
 
-#include "element.h"
-#include "kernels.h"
-#include "region.h"
-#include "thread_pool.h"
+#include "condition.h"
 
 namespace pixelcnn::cpu::PIXELCNN_ISA {
 
@@ -31,9 +28,16 @@ Halves interleave(Vector a, Vector b, std::index_sequence<lane...>) {
 
 using Lanes = std::make_index_sequence<kLanes>;
 
-Halves load_halves(const Element* x, int gates) {
-  return separate(load_partial(x, smaller(2 * gates, kLanes)),
-                  load_partial(x + kLanes, larger(0, 2 * gates - kLanes)), Lanes());
+// Loads x, and adds the condition if there is one.
+template <bool kConditional>
+Halves load_halves(const Element* x, const Element* condition, int gates) {
+  const int low_lanes = smaller(2 * gates, kLanes), high_lanes = larger(0, 2 * gates - kLanes);
+  Vector low = load_partial(x, low_lanes), high = load_partial(x + kLanes, high_lanes);
+  if constexpr (kConditional) {
+    low += load_partial(condition, low_lanes);
+    high += load_partial(condition + kLanes, high_lanes);
+  }
+  return separate(low, high, Lanes());
 }
 
 void store_halves(Element* x, Halves halves, int gates) {
@@ -70,40 +74,49 @@ struct Gate {
   }
 };
 
-// One function serves whole images and regions, so that both have the same bits.
-__attribute__((noinline)) void gate_range(const Element* x, Element* y, int64_t gates) {
+// Calls body(first gate, gates, halves) for vectors of gates. The halves are those of x + condition.
+template <bool kConditional, class Body>
+__attribute__((always_inline)) inline void for_each_vector(const Element* x, const Condition& condition,
+                                                           int64_t gates, const Body& body) {
+  int64_t at = 0;  // in the condition
   for (int64_t i = 0; i < gates; i += kLanes) {
     const int lanes = static_cast<int>(smaller<int64_t>(kLanes, gates - i));
-    const Gate gate(load_halves(x + 2 * i, lanes));
-    store_partial(y + i, gate.tanh * gate.sigmoid, lanes);
+    body(i, lanes, load_halves<kConditional>(x + 2 * i, condition.values + at, lanes));
+    if constexpr (kConditional) {
+      at += 2 * kLanes;
+      if (at == condition.period) at = 0;
+    }
   }
 }
 
-void gate_region(const GatedActivation& op, Context& context) {
-  const RegionPixels region(op.region, op.n, op.h, op.w, add_fronts(*op.position, op.region.ahead));
-  const bool all = op.region.group == Region::kAllGroups;
-  const int first = all ? 0 : group_begin(op.region.group, op.c, op.channel_groups);
-  const int end = all ? op.c : group_begin(op.region.group + 1, op.c, op.channel_groups);
-  const int64_t pixels = region.count();
-  const int64_t pixels_per_task = divide_up(kChunk, end - first);
-  context.pool.run(divide_up(pixels, pixels_per_task), [&](int64_t task, int) {
-    for (int64_t i = task * pixels_per_task; i < smaller(pixels, (task + 1) * pixels_per_task); ++i) {
-      const int64_t pixel = region.padded_pixel(i / region.length(), static_cast<int>(i % region.length()));
-      const int64_t at = pixel * op.c + first;
-      gate_range(static_cast<const Element*>(op.x) + 2 * at, static_cast<Element*>(op.y) + at, end - first);
-    }
+// One function serves whole images and regions, so that both have the same bits.
+template <bool kConditional>
+__attribute__((noinline)) void gate_range(const Element* x, const Condition& condition, Element* y,
+                                          int64_t gates) {
+  for_each_vector<kConditional>(x, condition, gates, [&](int64_t i, int lanes, Halves halves) {
+    const Gate gate(halves);
+    store_partial(y + i, gate.tanh * gate.sigmoid, lanes);
   });
 }
 
-void gate_gradient_range(const GatedActivationBackward& op, int64_t begin, int64_t end) {
-  const auto *x = static_cast<const Element*>(op.x), *grad_y = static_cast<const Element*>(op.grad_y);
-  for (int64_t i = begin; i < end; i += kLanes) {
-    const int lanes = static_cast<int>(smaller<int64_t>(kLanes, end - i));
-    const Gate gate(load_halves(x + 2 * i, lanes));
+template <bool kConditional>
+void gate_gradient_range(const Element* x, const Condition& condition, const Element* grad_y, Element* grad_x,
+                         int64_t gates) {
+  for_each_vector<kConditional>(x, condition, gates, [&](int64_t i, int lanes, Halves halves) {
+    const Gate gate(halves);
     const Vector g = load_partial(grad_y + i, lanes);
-    store_halves(static_cast<Element*>(op.grad_x) + 2 * i,
-                 {g * gate.sigmoid * gate.tanh_slope, g * gate.tanh * gate.sigmoid_slope}, lanes);
-  }
+    store_halves(grad_x + 2 * i, {g * gate.sigmoid * gate.tanh_slope, g * gate.tanh * gate.sigmoid_slope},
+                 lanes);
+  });
+}
+
+// Calls body(first gate, gates, condition) for ranges of whole images.
+template <class Op, class Body>
+void for_each_gate_range(const Op& op, Context& context, const Body& body) {
+  for_each_range(context, op.n, int64_t{op.h} * op.w, int64_t{2} * op.c, op.condition, op.per_pixel,
+                 2 * kLanes, 2 * kChunk, [&](int64_t begin, int64_t count, const Condition& condition) {
+                   body(begin / 2, count / 2, condition);
+                 });
 }
 
 }  // namespace
@@ -111,20 +124,29 @@ void gate_gradient_range(const GatedActivationBackward& op, int64_t begin, int64
 int64_t workspace(const GatedActivation&, int) { return 0; }
 
 void run(const GatedActivation& op, Context& context) {
-  if (!op.region.is_image()) return gate_region(op, context);
-  const int64_t gates = int64_t{op.n} * op.h * op.w * op.c;
-  context.pool.run(divide_up(gates, kChunk), [&](int64_t task, int) {
-    const int64_t begin = task * kChunk;
-    gate_range(static_cast<const Element*>(op.x) + 2 * begin, static_cast<Element*>(op.y) + begin,
-               smaller(kChunk, gates - begin));
+  const auto* x = static_cast<const Element*>(op.x);
+  const auto* condition = static_cast<const Element*>(op.condition);
+  auto* y = static_cast<Element*>(op.y);
+  const auto range = condition ? gate_range<true> : gate_range<false>;
+  if (!op.region.is_image()) {
+    for_each_region_pixel(op, context, kChunk, [&](int64_t first, int64_t in_condition, int64_t gates) {
+      range(x + 2 * first, {condition ? condition + 2 * in_condition : nullptr, 2 * gates}, y + first, gates);
+    });
+    return;
+  }
+  for_each_gate_range(op, context, [&](int64_t begin, int64_t gates, const Condition& part) {
+    range(x + 2 * begin, part, y + begin, gates);
   });
 }
 
 int64_t workspace(const GatedActivationBackward&, int) { return 0; }
 
 void run(const GatedActivationBackward& op, Context& context) {
-  context.pool.run(divide_up(op.count, kChunk), [&](int64_t task, int) {
-    gate_gradient_range(op, task * kChunk, smaller<int64_t>(op.count, (task + 1) * kChunk));
+  const auto *x = static_cast<const Element*>(op.x), *grad_y = static_cast<const Element*>(op.grad_y);
+  auto* grad_x = static_cast<Element*>(op.grad_x);
+  const auto range = op.condition ? gate_gradient_range<true> : gate_gradient_range<false>;
+  for_each_gate_range(op, context, [&](int64_t begin, int64_t gates, const Condition& condition) {
+    range(x + 2 * begin, condition, grad_y + begin, grad_x + 2 * begin, gates);
   });
 }
 

@@ -100,12 +100,14 @@ int draw_level(float* logits, int levels, float temperature, float u) {
   return last;
 }
 
-// Computes the logits of pixels [begin, begin + count) of one series of the front, and draws their levels.
-void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t series, int begin, int count,
-                   float* logits) {
+// The logits of a block of pixels, in whole cache lines.
+int64_t block_logits(const HeadShape& shape) { return round_up(int64_t{kBlockPixels} * shape.levels, 16); }
+
+// Computes the logits of `count` pixels of one series of the front, from `x` on.
+void compute_logits(const SampleFront& op, const Element* x, int64_t stride, int count, float* logits) {
   const MaskedConv2dShape head = op.shape.convolution();
   const PanelLayout layout(head, Direction::kForward);
-  const int c = head.c, channels = op.shape.channels, levels = op.shape.levels, channel = op.region.group;
+  const int levels = op.shape.levels, channel = op.region.group;
   for (int index = layout.first_panel(channel); index < layout.first_panel(channel + 1); ++index) {
     const Panel panel = layout.panel(index);
     const TapList taps(layout, panel, 0);
@@ -116,9 +118,35 @@ void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t ser
                                     nullptr,
                                     panel.channels,
                                     false};
-    taps.run(ConvolveBlocks<float>::get(count, panel.vectors),
-             static_cast<const Element*>(op.x) + front.padded_pixel(series, begin) * c, front.stride() * c,
+    taps.run(ConvolveBlocks<float>::get(count, panel.vectors), x, stride,
              static_cast<const Factor<Element>*>(op.packed) + layout.packed_offset(panel), 0, out);
+  }
+}
+
+// Replaces logits by none + guidance * (logits - none), where `none` are those under no condition.
+void guide(float* logits, const float* none, int64_t count, float guidance) {
+  const Vector factor = splat(guidance);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int lanes = static_cast<int>(smaller<int64_t>(kLanes, count - i));
+    const Vector base = load_partial(none + i, lanes);
+    store_partial(logits + i, base + factor * (load_partial(logits + i, lanes) - base), lanes);
+  }
+}
+
+// Computes the logits of pixels [begin, begin + count) of one series of the front, and draws their levels.
+// With guidance, `logits` has room for those of two blocks.
+void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t series, int begin, int count,
+                   float* logits) {
+  const int channels = op.shape.channels, levels = op.shape.levels, channel = op.region.group;
+  const int64_t first = front.padded_pixel(series, begin), stride = front.stride() * op.shape.c;
+  // From an image to the same image under no condition.
+  const int64_t to_none = op.region.count(op.shape.n, op.shape.h, op.shape.w);
+  const auto* x = static_cast<const Element*>(op.x);
+  compute_logits(op, x + first * op.shape.c, stride, count, logits);
+  if (op.guidance) {
+    float* none = logits + block_logits(op.shape);
+    compute_logits(op, x + (first + to_none) * op.shape.c, stride, count, none);
+    guide(logits, none, int64_t{count} * levels, *op.guidance);
   }
   for (int index = begin; index < begin + count; ++index, logits += levels) {
     const int64_t pixel = front.pixel(series, index), at = pixel * channels + channel;
@@ -126,24 +154,30 @@ void sample_pixels(const SampleFront& op, const RegionPixels& front, int64_t ser
     if (!(op.known && op.known[pixel])) {
       op.level[at] = static_cast<uint8_t>(draw_level(logits, levels, *op.temperature, op.uniforms[at]));
     }
-    static_cast<Element*>(op.image)[front.padded_pixel(series, index) * channels + channel] =
-        to_element(static_cast<float>(op.level[at]) / static_cast<float>(levels - 1));
+    const Element value = to_element(static_cast<float>(op.level[at]) / static_cast<float>(levels - 1));
+    const int64_t padded = front.padded_pixel(series, index);
+    auto* image = static_cast<Element*>(op.image) + channel;
+    image[padded * channels] = value;
+    if (op.guidance) image[(padded + to_none) * channels] = value;
   }
 }
+
+// The networks that a draw combines.
+int networks(const SampleFront& op) { return op.guidance ? 2 : 1; }
 
 }  // namespace
 
 int64_t workspace(const SampleFront& op, int threads) {
-  return threads * round_up(int64_t{kBlockPixels} * op.shape.levels, 16) * int64_t{sizeof(float)};
+  return threads * networks(op) * block_logits(op.shape) * int64_t{sizeof(float)};
 }
 
 void run(const SampleFront& op, Context& context) {
   const RegionPixels front(op.region, op.shape.n, op.shape.h, op.shape.w,
                            add_fronts(*op.position, op.region.ahead));
   if (front.empty()) return;
-  const int64_t scratch = round_up(int64_t{kBlockPixels} * op.shape.levels, 16);
+  const int64_t scratch = networks(op) * block_logits(op.shape);
   // What takes less time than to wake a thread is not shared.
-  const int64_t values = front.count() * op.shape.levels;
+  const int64_t values = networks(op) * front.count() * op.shape.levels;
   const int64_t shares = values < kLeastShared ? 1 : context.pool.threads();
   // With fewer series than threads, a series is split as well, into blocks as even as possible.
   const int64_t series = front.series(), length = front.length();

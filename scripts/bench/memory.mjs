@@ -53,7 +53,7 @@ async function stepTensors(library, device, model, { batch, side }) {
     gradients: places.byName,
   });
   const given = r.input('bytes', [batch, side, side, model.config.channels], 'uint8');
-  recordNats(r, model, given);
+  recordNats(r, model, { bytes: given, condition: null });
   recordGradients(r);
   // The op of the head is the last of the forward pass, and computes the first gradients.
   const head = r.ops.findIndex(({ op }) => op === 'softmaxCrossEntropy');

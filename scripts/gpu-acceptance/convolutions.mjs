@@ -145,7 +145,7 @@ export async function runGate(device, { shape, x, gradY }, precision) {
   const halves = r.input('x', [n, h, w, 2 * c], dtype);
   const gradOutput = r.input('gradY', shape, dtype);
   r.output(gatedActivation(r, 'gate', halves, 1));
-  r.output(gatedActivationBackward(r, 'gate gradient', halves, gradOutput));
+  r.output(gatedActivationBackward(r, 'gate gradient', { x: halves, condition: null, gradY: gradOutput }));
   const program = await Program.compile(r);
   try {
     const [y, gradX] = await program.run([encode(x, dtype), encode(gradY, dtype)]);

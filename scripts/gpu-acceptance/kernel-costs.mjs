@@ -14,6 +14,11 @@ export const sizes = {
   kHeld: 8, // logits of a lane
   kCrossEntropyThreads: 256,
   kFlatThreads: 256,
+  kPartPixels: 1024, // of an image, whose sum is a part
+  kAcross: 8, // threads of a block across the channels, when it sums up pixels
+  kDown: 32,
+  kIndices: 256, // of a table's rows, that a warp looks at before it waits
+  kLoads: 8, // of the gradients of such a row
   kLogitsStride: 256 + 4, // of the sampler's logits in shared memory
   kTileSide: 32, // taps and channels of a tile of weights
   kMultiprocessors: 132, // that the parts of a gradient are made for
@@ -111,25 +116,100 @@ export function accumulate({ count, operands }) {
   };
 }
 
-/** Computes `count` gates: two halves in, one value out. A thread reads the halves of its gates with one access. */
-export function gatedActivation({ count }) {
-  return gates({ count, tensors: 2 + 1, instructions: gateInstructions.forward });
+/** Adds a condition, which has `rows` rows, to the activations of `pixels` pixels. */
+export function addCondition({ pixels, channels, rows }) {
+  const vectors = blocksOf(channels, vectorElements);
+  return {
+    blocks: blocksOf(pixels * vectors, flatThreads),
+    threads: flatThreads,
+    hbmBytes: (2 * pixels + rows) * channels * elementBytes,
+    l2Bytes: pixels * channels * elementBytes,
+    hbmTrips: 1,
+  };
+}
+
+/** Adds up the pixels of every image, in two rounds if an image has several parts. A thread reads 4 before it waits. */
+export function sumPixels({ n, pixels, c }) {
+  const { kPartPixels, kAcross, kDown } = sizes;
+  const parts = blocksOf(pixels, kPartPixels);
+  const grid = (images, bytes) => ({
+    blocks: images * blocksOf(c * bytes, kAcross * 16),
+    threads: kAcross * kDown,
+  });
+  const trips = (of) => blocksOf(blocksOf(of, kDown), 4);
+  const first = {
+    ...grid(n * parts, elementBytes),
+    hbmBytes: n * pixels * c * elementBytes,
+    hbmTrips: trips(Math.min(pixels, kPartPixels)),
+  };
+  const second = { ...grid(n, floatBytes), l2Bytes: n * parts * c * floatBytes, l2Trips: trips(parts) };
+  return parts === 1 ? [first] : [first, second];
+}
+
+/** Looks up a row of a table for each index. */
+export function embedding({ count, size }) {
+  return {
+    blocks: blocksOf(count * blocksOf(size, vectorElements), flatThreads),
+    threads: flatThreads,
+    l2Bytes: count * size * (floatBytes + elementBytes),
+    l2Trips: 2, // the index, then the row
+  };
+}
+
+/**
+ * Adds up the gradients of each row of a table. A warp finds the row among all indices, some at a time, and then reads the
+ * gradients of the row, fewer at a time. Indices are taken to be even.
+ */
+export function embeddingBackward({ count, rows, size }) {
+  const { kIndices, kLoads } = sizes;
+  const warps = rows * blocksOf(size, 32);
+  const rounds = blocksOf(count, kIndices);
+  return {
+    blocks: blocksOf(warps, flatThreads / 32),
+    threads: flatThreads,
+    l2Bytes: warps * count * floatBytes + count * size * elementBytes,
+    l2Trips: rounds * (1 + blocksOf(Math.min(count, kIndices) / rows, kLoads)),
+  };
+}
+
+/** Rounds `count` values to the element type. */
+export function cast({ count }) {
+  return {
+    blocks: blocksOf(count, vectorElements * flatThreads),
+    threads: flatThreads,
+    hbmBytes: count * (floatBytes + elementBytes),
+    hbmTrips: 1,
+  };
+}
+
+/**
+ * Computes `count` gates: two halves in, one value out. A thread reads the halves of its gates with one access. A condition
+ * has halves for `conditions` gates, or there is none.
+ */
+export function gatedActivation({ count, conditions = 0 }) {
+  const instructions = gateInstructions[conditions > 0 ? 'conditional' : 'plain'].forward;
+  return gates({ count, conditions, tensors: 2 + 1, instructions });
 }
 
 /** Computes the gradients of both halves of `count` gates from these and the gradient of the result. */
-export function gatedActivationBackward({ count }) {
-  return gates({ count, tensors: 2 + 1 + 2, instructions: gateInstructions.backward });
+export function gatedActivationBackward({ count, conditions = 0 }) {
+  const instructions = gateInstructions[conditions > 0 ? 'conditional' : 'plain'].backward;
+  return gates({ count, conditions, tensors: 2 + 1 + 2, instructions });
 }
 
 /** Instructions of a thread, counted in the machine code of cuda/gated_activation.cu (sm_90, nvcc 13.0, bf16). */
-const gateInstructions = { forward: 192, backward: 238, region: 160, roundOfRegion: 181 };
+const gateInstructions = {
+  plain: { forward: 192, backward: 238, region: 160, roundOfRegion: 181 },
+  conditional: { forward: 205, backward: 249, region: 336 },
+};
 
-function gates({ count, tensors, instructions }) {
+function gates({ count, conditions, tensors, instructions }) {
   return {
     blocks: blocksOf(count, (vectorElements / 2) * flatThreads),
     threads: flatThreads,
     instructions,
-    hbmBytes: tensors * count * elementBytes,
+    hbmBytes: (tensors * count + 2 * conditions) * elementBytes,
+    l2Bytes: conditions > 0 ? 2 * count * elementBytes : 0,
     hbmTrips: 1,
   };
 }
@@ -137,12 +217,34 @@ function gates({ count, tensors, instructions }) {
 /** Computes the gates of the pixels of one of the sampler's regions, one warp for each pixel. */
 export function gatedRegion({ pixels, channels }) {
   const rounds = blocksOf(channels, 32 * (vectorElements / 2));
+  const { region, roundOfRegion } = gateInstructions.plain;
   return {
     blocks: blocksOf(pixels, flatThreads / 32),
     threads: flatThreads,
-    instructions: gateInstructions.region + rounds * gateInstructions.roundOfRegion,
+    instructions: region + rounds * roundOfRegion,
     l2Bytes: 3 * pixels * channels * elementBytes,
     l2Trips: 1 + rounds, // the position first
+  };
+}
+
+/** Computes the gates of sums of activations and a condition in such a region, one thread for each vector. */
+export function conditionalRegion({ pixels, channels }) {
+  return {
+    blocks: blocksOf(pixels * blocksOf(channels, vectorElements / 2), flatThreads),
+    threads: flatThreads,
+    instructions: gateInstructions.conditional.region,
+    l2Bytes: 5 * pixels * channels * elementBytes,
+    l2Trips: 2, // the position first
+  };
+}
+
+/** Adds a condition to the activations of such a region. */
+export function addConditionRegion({ pixels, channels }) {
+  return {
+    blocks: blocksOf(pixels * blocksOf(channels, vectorElements), flatThreads),
+    threads: flatThreads,
+    l2Bytes: 3 * pixels * channels * elementBytes,
+    l2Trips: 2, // the position first
   };
 }
 

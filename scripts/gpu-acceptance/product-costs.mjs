@@ -31,7 +31,7 @@ export const instructions = {
       LargeTile: { vectors: 166, elements: 745 },
       SmallTile: { vectors: 110, elements: 590 },
     },
-    sample: { SampleTile: { vectors: 131, elements: 860 } },
+    sample: { SampleTile: { vectors: 121, elements: 847 } },
   },
 };
 
@@ -157,11 +157,14 @@ export function weightGradient({ pixels, taps, slots, c, k }) {
   };
 }
 
-/** Describes the sampler's head (cuda/sample.cu): logits of 16 pixels at a time in shared memory, a draw by a warp each. */
-export function sampleFront({ pixels, c, levels }) {
+/**
+ * Describes the sampler's head (cuda/sample.cu): logits of 16 pixels at a time in shared memory, a draw by a warp each. With
+ * guidance a draw combines the logits of two networks.
+ */
+export function sampleFront({ pixels, c, levels, networks }) {
   const tile = tiles.SampleTile;
   const blocks = blocksOf(pixels, tile.rows);
-  const passes = blocksOf(levels, tile.columns);
+  const passes = networks * blocksOf(levels, tile.columns);
   const steps = blocksOf(c, depthOf(tile));
   const warps = threadsOf(tile) / 32;
   const draws = blocksOf(Math.min(pixels, tile.rows), warps); // of a warp
@@ -176,7 +179,7 @@ export function sampleFront({ pixels, c, levels }) {
     ...demand,
     sharedBytes: demand.sharedBytes + tile.rows * sizes.kLogitsStride * floatBytes,
     instructions: demand.instructions + draws * 600, // of a draw, its shuffles and sums in double
-    l2Bytes: (pixels * passes + blocks * levels) * c * elementBytes,
+    l2Bytes: (pixels * passes + networks * blocks * levels) * c * elementBytes,
     l2Trips: demand.l2Trips + draws * 2, // of a draw: is the pixel known, and its random number
   };
 }

@@ -1,6 +1,7 @@
 // Records training steps and fronts of the sampler as the library records them, without a device: predictions are made
 // from these ops, so the order of a network's layers is described only once.
 import { networkOf } from '../../dist/models/architectures.js';
+import { conditionInput } from '../../dist/models/condition.js';
 import { recordTrainingStep } from '../../dist/models/network.js';
 import { parseConfig } from '../../dist/models/parse-config.js';
 import { totalParameters } from '../../dist/ops/declarations.js';
@@ -8,7 +9,7 @@ import { PackList } from '../../dist/program/pack-list.js';
 import { Recorder } from '../../dist/program/recorder.js';
 import { describeTensor } from '../../dist/program/tensor.js';
 import { imagesPerBatch } from '../../dist/sample/front-sampler.js';
-import { canvasOf, passesOf, recordFirstRow, recordFront } from '../../dist/sample/passes.js';
+import { drawingOf, passesOf, recordBeginning, recordFront } from '../../dist/sample/passes.js';
 
 /** Most pixels of a batch of the sampler, and of a forward pass (src/device/device.ts). */
 export const pixelsPerSampledBatch = 4096 * 28 * 28;
@@ -52,13 +53,14 @@ export function recordedTrainingStep({ model: options, batch, height, width }) {
     state: r.tensor('state', [4], 'float64'),
   };
   const bytes = r.input('bytes', [batch, height, width, config.channels], 'uint8');
-  recordTrainingStep(r, { network, config }, bytes, optimizer);
+  const condition = conditionInput(r, config, { n: batch, h: height, w: width });
+  recordTrainingStep(r, { network, config }, { bytes, condition }, optimizer);
   return { config, ops: r.ops };
 }
 
 /** Returns how many images of this size the sampler draws as one batch. */
 export function imagesPerSampledBatch({ model: options, height, width }) {
-  return imagesPerBatch(modelOf(options), height, width);
+  return imagesPerBatch(modelOf(options), height, width, false);
 }
 
 /**
@@ -69,19 +71,20 @@ export function recordedFront({ model: options, batch, height, width }) {
   const model = modelOf(options);
   const { config } = model;
   const passes = passesOf(model, width);
-  const canvas = canvasOf(model, passes, { n: batch, h: height, w: width });
+  const drawing = drawingOf(model, passes, { n: batch, h: height, w: width });
   const recorder = () => new Recorder(device, { parameters: model.raw.byName, packs: new PackList() });
   const [r, begin] = [recorder(), recorder()];
   const size = [batch, height, width, config.channels];
   const operands = {
     uniforms: r.tensor('uniforms', size),
     temperature: r.tensor('temperature', [1]),
+    guidance: null,
     known: null,
     level: r.tensor('level', size, 'uint8'),
-    image: canvas.image,
+    image: drawing.canvas.image,
     logits: null,
   };
-  recordFront(r, model, passes, canvas, 0, operands);
-  recordFirstRow(begin, model, passes, canvas);
+  recordFront(r, model, passes, drawing, 0, operands);
+  recordBeginning(begin, model, passes, drawing);
   return { config, passes, ops: r.ops, firstRow: begin.ops };
 }

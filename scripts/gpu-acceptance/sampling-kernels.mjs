@@ -68,9 +68,18 @@ function demandOf({ op, label, fields }, { pixels, most }, gpu) {
       return products.convolve(shape, gpu);
     }
     case 'gatedActivation':
-      return costs.gatedRegion({ pixels, channels: blocksOf(fields.c, groups) });
+      return fields.condition === null
+        ? costs.gatedRegion({ pixels, channels: blocksOf(fields.c, groups) })
+        : costs.conditionalRegion({ pixels, channels: blocksOf(fields.c, groups) });
+    case 'addCondition':
+      return costs.addConditionRegion({ pixels, channels: blocksOf(fields.c, groups) });
     case 'sampleFront':
-      return products.sampleFront({ pixels, c: fields.c, levels: fields.levels });
+      return products.sampleFront({
+        pixels,
+        c: fields.c,
+        levels: fields.levels,
+        networks: fields.guidance === null ? 1 : 2,
+      });
     default:
       throw new Error(`${label}: the cost of the op '${op}' is not known`);
   }

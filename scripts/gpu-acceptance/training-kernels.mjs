@@ -13,6 +13,17 @@ export const chunkBytes = 256 * 2 ** 20;
 
 const kernel = (name, demand) => ({ name, demand });
 
+/** The rows of a condition: one for each image or for each pixel. */
+const conditionRows = ({ n, h, w, perPixel }) => (perPixel === 1 ? n * h * w : n);
+
+/** Describes gates or their gradients: with a condition they are other kernels. */
+function gateKernel(name, fields, costOf) {
+  const { n, h, w, c, condition } = fields;
+  const count = n * h * w * c;
+  if (condition === null) return kernel(name, costOf({ count }));
+  return kernel(`conditional ${name}`, costOf({ count, conditions: conditionRows(fields) * c }));
+}
+
 /** Lists the ops of a training step in the order in which they are recorded: label and kernels of each. */
 export function trainingOps(shape, gpu) {
   const { ops } = recordedTrainingStep(shape);
@@ -56,9 +67,24 @@ class StepKernels {
       case 'maskedConv2dBackwardWeight':
         return this.#weightGradient({ ...layer(), pixels, bias: fields.gradBias !== null });
       case 'gatedActivation':
-        return [kernel('gate', costs.gatedActivation({ count: pixels * fields.c }))];
+        return [gateKernel('gate', fields, costs.gatedActivation)];
       case 'gatedActivationBackward':
-        return [kernel('gate gradient', costs.gatedActivationBackward(fields))];
+        return [gateKernel('gate gradient', fields, costs.gatedActivationBackward)];
+      case 'addCondition':
+        return [
+          kernel(
+            'add condition',
+            costs.addCondition({ pixels, channels: fields.c, rows: conditionRows(fields) }),
+          ),
+        ];
+      case 'sumPixels':
+        return rounds('sum of pixels', costs.sumPixels(fields));
+      case 'embedding':
+        return [kernel('embedding', costs.embedding(fields))];
+      case 'embeddingBackward':
+        return [kernel('embedding gradient', costs.embeddingBackward(fields))];
+      case 'cast':
+        return [kernel('cast', costs.cast(fields))];
       case 'accumulate': {
         const operands = [fields.a, fields.b, fields.reluOutput].filter((tensor) => tensor !== null).length;
         return [kernel('sum of gradients', costs.accumulate({ count: fields.count, operands }))];

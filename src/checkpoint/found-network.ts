@@ -1,6 +1,6 @@
 // Defines what the readers of PyTorch state dicts find, and the parts of it that both architectures share.
 import { check, PixelCnnError } from '../errors.js';
-import type { PixelCnnConfig } from '../models/config.js';
+import type { PixelCnnConfig, PixelCnnOptions } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
 import { parseConfig } from '../models/parse-config.js';
 import type { Declaration } from '../ops/declarations.js';
@@ -40,7 +40,7 @@ export function levelsOf(layer: string, outputs: number, channels: number, where
 }
 
 /** Parses a configuration that was derived from shapes. @throws PixelCnnError CKPT_CONFIG if it makes no network. */
-export function parseDerivedConfig(config: PixelCnnConfig, where: string): PixelCnnConfig {
+export function parseDerivedConfig(config: PixelCnnOptions, where: string): PixelCnnConfig {
   try {
     return parseConfig(where, config);
   } catch (cause) {

@@ -46,7 +46,7 @@ export function readGatedNetwork(
   expected: PixelCnnOptions,
   where: string,
 ): FoundNetwork {
-  const config = configOf(tensors, prefix, where);
+  const config = configOf(tensors, prefix, expected, where);
   checkExpected(config, expected, 'shapes', where);
   const declared = [...networkOf(config).parameters];
   const declarations = declared.map((one) => ({ ...one, name: prefix + one.name }));
@@ -74,16 +74,30 @@ export function readGatedNetwork(
     declarations,
     notes: [
       `a PyTorch state dict of a gated network: ${layersNote(layers, prefix, weights, hasBiases)}`,
+      ...conditionNote(config, expected),
       `assumed: gates are interleaved, that is, output 2i of a vertical or horizontal convolution goes through tanh and output 2i + 1 through a sigmoid (halves made by chunk have the same shapes: docs/gated.md shows how to interleave them); ${pixelsNote(config)}`,
       ...maskNotes,
     ],
   };
 }
 
+/** Says what was assumed about the condition. */
+function conditionNote({ condition }: PixelCnnConfig, expected: PixelCnnOptions): string[] {
+  if (condition === undefined || expected.condition !== undefined) return [];
+  return [
+    `assumed: each of the ${condition.classes} rows of a condition is a class; say \`condition\`: { classes: ${condition.classes! - 1}, none: true } if the last is that of no class`,
+  ];
+}
+
 const layerOf = (weight: string) => weight.replace(/\.weight$/, '');
 
 /** Derives the configuration from the shapes of the weights that decide it. All others are checked against it later. */
-function configOf(tensors: Tensors, prefix: string, where: string): PixelCnnConfig {
+function configOf(
+  tensors: Tensors,
+  prefix: string,
+  expected: PixelCnnOptions,
+  where: string,
+): PixelCnnConfig {
   const shapeOf = (name: string) => {
     const tensor = tensors.get(prefix + name);
     check(tensor !== undefined, 'CKPT_MISSING_TENSOR', () => {
@@ -115,7 +129,31 @@ function configOf(tensors: Tensors, prefix: string, where: string): PixelCnnConf
     firstKernelSize,
     headChannels,
   };
-  return parseDerivedConfig(config, where);
+  const condition = conditionFrom(tensors, prefix, pairs, expected, where);
+  return parseDerivedConfig({ ...config, ...(condition !== undefined && { condition }) }, where);
+}
+
+/**
+ * Finds the condition by the shape of its first projection: (classes, 2p) is a table of classes. A matrix (2p, d) may be
+ * for features or for a map, which only the caller can know.
+ */
+function conditionFrom(
+  tensors: Tensors,
+  prefix: string,
+  pairs: number,
+  { condition }: PixelCnnOptions,
+  where: string,
+): PixelCnnOptions['condition'] {
+  const name = `${prefix}layers.0.condition_horizontal.weight`;
+  const tensor = tensors.get(name);
+  if (tensor === undefined || condition !== undefined) return tensor && condition;
+  const [rows, columns] = tensor.shape;
+  if (tensor.shape.length === 2 && columns === pairs && rows !== pairs) return { classes: rows };
+  throw new PixelCnnError(
+    'CKPT_CONFIG',
+    `${where}: tensor '${name}' is [${tensor.shape.join(', ')}], which does not say what the condition is`,
+    { remedy: 'pass it as `condition`: { classes: n }, { features: d } or { map: d }' },
+  );
 }
 
 /** Throws if the file has a tensor that is neither a parameter nor the mask buffer of one. */

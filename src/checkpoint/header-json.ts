@@ -42,10 +42,12 @@ class HeaderParser {
   #at = 0;
   #depth = 0;
   #values = 0;
+  readonly #maximumItems: number;
 
-  constructor(text: string, where: string) {
+  constructor(text: string, where: string, maximumItems: number) {
     this.text = text;
     this.where = where;
+    this.#maximumItems = maximumItems;
   }
 
   /** Parses an object that must take the whole text, and passes its fields to `read` one by one. */
@@ -135,7 +137,7 @@ class HeaderParser {
     if (this.#take(']')) return { kind: 'array', items };
     do {
       items.push(this.#value());
-      this.#checkLimit(items.length, MAXIMUM_ITEMS, 'items in one array');
+      this.#checkLimit(items.length, this.#maximumItems, 'items in one array');
     } while (this.#take(','));
     if (!this.#take(']')) this.#fail('expected "," or "]"');
     return { kind: 'array', items };
@@ -229,13 +231,16 @@ export function parseHeaderJson(bytes: Uint8Array, where: string, read: FieldRea
   check(countObjects(text) <= MAXIMUM_FIELDS + 1, 'CKPT_LIMIT', () => {
     return `header has more than ${MAXIMUM_FIELDS} tensors and metadata${where}`;
   });
-  new HeaderParser(text, where).parse(read);
+  new HeaderParser(text, where, MAXIMUM_ITEMS).parse(read);
 }
 
-/** Parses a JSON object in the metadata by the same rules, into plain JavaScript values. */
+/**
+ * Parses a JSON object in the metadata by the same rules, into plain JavaScript values. Its arrays may be longer, because
+ * a model has a name for each of its classes.
+ */
 export function parseJsonObject(text: string, where: string): Record<string, unknown> {
   const fields = new Map<string, unknown>();
-  new HeaderParser(text, where).parse((key, value) => fields.set(key, plainValue(value)));
+  new HeaderParser(text, where, MAXIMUM_VALUES).parse((key, value) => fields.set(key, plainValue(value)));
   return Object.fromEntries(fields); // makes even `__proto__` an own property
 }
 

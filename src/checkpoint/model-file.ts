@@ -3,16 +3,14 @@
 // The weights have the names that they have in PyTorch, and the metadata contain the configuration. The
 // moving average of the weights and the state of a training run are in the same file, under names with a
 // prefix.
-import { type ImageValues, imageValues } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
 import { networkOf } from '../models/architectures.js';
 import { checkParameters, isFinite32 } from '../models/check-parameters.js';
-import { checkExpected, maxImageSide, type PixelCnnConfig, type PixelCnnOptions } from '../models/config.js';
+import { checkExpected, type PixelCnnConfig, type PixelCnnOptions } from '../models/config.js';
 import type { NamedArrays } from '../models/parameters.js';
 import { parseConfig } from '../models/parse-config.js';
 import type { Weights } from '../models/weights.js';
 import type { Declaration } from '../ops/declarations.js';
-import { parseJsonObject } from './header-json.js';
 import {
   CHECKSUM_KEY,
   encodeSafetensors,
@@ -21,28 +19,20 @@ import {
   type SafetensorsTensor,
 } from './safetensors.js';
 import { readStateDict } from './state-dict.js';
+import { metadataObject, readFacts, type TrainingFacts, writeFacts } from './training-facts.js';
 
 const formatVersion = '1';
-const maxObjectLength = 4096;
 const versionKey = 'pixelcnn.version';
 const configKey = 'pixelcnn.config';
-const imageSizeKey = 'pixelcnn.imageSize';
-const valuesKey = 'pixelcnn.values';
 /** The key in the metadata that says which weights the file holds. */
 export const weightsKey = 'pixelcnn.weights';
-const stepKey = 'pixelcnn.step';
 const trainingKey = 'pixelcnn.training';
 /** The prefixes of tensors that are not weights of the network itself. */
 const averagePrefix = 'ema.';
 const trainingPrefix = 'training.';
 
-export interface ModelFile {
+export interface ModelFile extends TrainingFacts {
   readonly config: PixelCnnConfig;
-  readonly imageSize: { readonly height: number; readonly width: number } | undefined;
-  /** What the numbers of the training images are: bytes or levels. Undefined if that is not known. */
-  readonly values?: ImageValues | undefined;
-  /** The number of steps that the weights were trained for. Undefined if that is not known. */
-  readonly step?: number | undefined;
   /** What `parameters` are: the trained weights, or their moving average if the file holds only that. */
   readonly weights: Weights;
   readonly parameters: NamedArrays;
@@ -94,10 +84,8 @@ export function encodeModel(file: ModelFile): Uint8Array {
     [versionKey]: formatVersion,
     [configKey]: JSON.stringify(file.config),
     [weightsKey]: weightsText(file),
+    ...writeFacts(file),
   };
-  if (file.imageSize) metadata[imageSizeKey] = JSON.stringify(imageSizeOf({ ...file.imageSize }, 'model'));
-  if (file.values) metadata[valuesKey] = file.values;
-  if (file.step !== undefined) metadata[stepKey] = String(file.step);
   if (file.training) metadata[trainingKey] = JSON.stringify(file.training.state);
   return encodeSafetensors(tensors, metadata, { checksum: true });
 }
@@ -128,7 +116,6 @@ export function decodeModel(bytes: Uint8Array, expected: PixelCnnOptions = {}, f
   const config = configOf(object(configKey, metadata[configKey]!), where);
   checkExpected(config, expected, 'metadata', where);
   const { parameters, average, arrays } = arraysOf(tensors, where);
-  const size = metadata[imageSizeKey];
   const state = metadata[trainingKey];
   check(state !== undefined || arrays.size === 0, 'CKPT_UNKNOWN_TENSOR', () => {
     return `${where}: tensors of a training run ('${trainingPrefix}…') but no '${trainingKey}' in the metadata`;
@@ -139,9 +126,7 @@ export function decodeModel(bytes: Uint8Array, expected: PixelCnnOptions = {}, f
   const weights = weightsOf(metadata[weightsKey], average.size > 0, where);
   return {
     config,
-    imageSize: size === undefined ? undefined : imageSizeOf(object(imageSizeKey, size), where),
-    values: valuesOf(metadata[valuesKey], where),
-    step: stepOf(metadata[stepKey], where),
+    ...readFacts(metadata, config, where),
     weights,
     parameters,
     average: average.size > 0 ? average : undefined,
@@ -205,55 +190,10 @@ function arraysOf(tensors: ReadonlyMap<string, SafetensorsTensor>, where: string
   return { parameters: parameters!, average: average!, arrays: arrays! };
 }
 
-function metadataObject(text: string, key: string, where: string): Record<string, unknown> {
-  check(text.length <= maxObjectLength, 'CKPT_CONFIG', () => {
-    return `${where}: metadata '${key}' has ${text.length} characters, limit ${maxObjectLength}`;
-  });
-  try {
-    return parseJsonObject(text, '');
-  } catch (cause) {
-    throw new PixelCnnError('CKPT_CONFIG', `${where}: metadata '${key}': ${(cause as Error).message}`, {
-      cause,
-    });
-  }
-}
-
 function configOf(options: unknown, where: string): PixelCnnConfig {
   try {
     return parseConfig(where, options);
   } catch (cause) {
     throw new PixelCnnError('CKPT_CONFIG', `${where}: ${(cause as Error).message}`, { cause });
   }
-}
-
-function imageSizeOf(
-  { height, width }: Readonly<Record<string, unknown>>,
-  where: string,
-): { height: number; width: number } {
-  const valid = [height, width].every(
-    (side) => Number.isInteger(side) && Number(side) >= 1 && Number(side) <= maxImageSide,
-  );
-  check(
-    valid,
-    'CKPT_CONFIG',
-    () => `${where}: image size ${String(height)}x${String(width)} is out of range`,
-  );
-  return { height: Number(height), width: Number(width) };
-}
-
-function valuesOf(text: string | undefined, where: string): ImageValues | undefined {
-  const values = imageValues.find((known) => known === text);
-  check(text === undefined || values !== undefined, 'CKPT_CONFIG', () => {
-    return `${where}: metadata '${valuesKey}' must be 'bytes' or 'levels', got ${JSON.stringify(text)}`;
-  });
-  return values;
-}
-
-function stepOf(text: string | undefined, where: string): number | undefined {
-  const step = Number(text);
-  const valid = text === undefined || (/^\d{1,16}$/.test(text) && Number.isSafeInteger(step));
-  check(valid, 'CKPT_CONFIG', () => {
-    return `${where}: metadata '${stepKey}' must be a number of steps, got ${JSON.stringify(text?.slice(0, 40))}`;
-  });
-  return text === undefined ? undefined : step;
 }

@@ -62,7 +62,7 @@ export async function measureForward(
   const compiled = await PackedPrograms.compile(internals, 'raw', algorithm, (recording) => {
     const r = new Recorder(device, recording);
     const bytes = r.input('bytes', [batch, height, width, model.config.channels], 'uint8');
-    recordLogits(r, internals, bytes);
+    recordLogits(r, internals, { bytes, condition: null });
     return [r] as const;
   });
   const [forward] = compiled.programs;

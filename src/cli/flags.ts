@@ -15,12 +15,16 @@ export interface Flag {
   readonly default: unknown;
   readonly description: string;
   readonly required: boolean;
+  /** Whether the flag may be repeated: its values are collected in an array, in their order. */
+  readonly repeatable: boolean;
 }
 
 interface Property {
   readonly type?: string;
   readonly anyOf?: readonly Property[];
   readonly enum?: readonly string[];
+  /** The elements of an array. */
+  readonly items?: Property;
   readonly default?: unknown;
   readonly description?: string;
 }
@@ -43,14 +47,17 @@ export function flagsOf(schema: z.ZodObject): Flag[] {
   const { properties = {}, required = [] } = z.toJSONSchema(schema, { io: 'input' });
   return Object.entries(properties).map(([key, value]) => {
     const property = value as Property;
+    // The values of a repeatable flag are read one by one, each as an element of the array.
+    const one = property.items ?? property;
     return {
       key,
       name: kebab(key),
-      types: (property.anyOf ?? [property]).map(({ type }) => type ?? 'string'),
-      choices: property.enum,
+      types: (one.anyOf ?? [one]).map(({ type }) => type ?? 'string'),
+      choices: one.enum,
       default: property.default,
       description: property.description ?? '',
       required: required.includes(key),
+      repeatable: property.items !== undefined,
     };
   });
 }
@@ -122,7 +129,10 @@ export function parseFlags(
     const missing = value === undefined || (!token.inlineValue && value.startsWith('--'));
     if (missing) throw new UsageError(`${caller}: --${name} needs a value`, caller);
     if (flag === undefined) configFile = value;
-    else values[flag.key] = readValue(caller, flag, value);
+    else if (flag.repeatable) {
+      const earlier = (values[flag.key] ?? []) as readonly unknown[];
+      values[flag.key] = [...earlier, readValue(caller, flag, value)];
+    } else values[flag.key] = readValue(caller, flag, value);
   }
   return { values, configFile, help };
 }

@@ -69,6 +69,7 @@ function usageOf(flag: Flag): string {
 function describe(flag: Flag): string {
   const choices = flag.choices !== undefined && !flag.choices.every((c) => flag.description.includes(c));
   const parts = [flag.description + (choices ? `: ${flag.choices?.join(', ')}` : '')];
+  if (flag.repeatable) parts.push('(may be repeated)');
   if (flag.required) parts.push('(required)');
   else if (flag.default !== undefined && typeof flag.default !== 'boolean')
     parts.push(`(default ${flag.default})`);

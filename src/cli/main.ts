@@ -6,6 +6,7 @@ import { packageVersion } from '../version.js';
 import { type Command, runCommand } from './command.js';
 import { benchCommand } from './commands/bench.js';
 import { buildCommand } from './commands/build.js';
+import { classifyCommand } from './commands/classify.js';
 import { completeCommand } from './commands/complete.js';
 import { doctorCommand } from './commands/doctor.js';
 import { evaluateCommand } from './commands/evaluate.js';
@@ -22,6 +23,7 @@ const commands = [
   sampleCommand,
   completeCommand,
   evaluateCommand,
+  classifyCommand,
   inspectCommand,
   doctorCommand,
   benchCommand,

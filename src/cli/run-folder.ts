@@ -5,6 +5,7 @@ import { makeFolder, removeTemporaries } from '../checkpoint/atomic-file.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { PixelCnnError } from '../errors.js';
 import type { Weights } from '../models/weights.js';
+import { columnsInTurn } from './conditions.js';
 import { UsageError } from './failure.js';
 import { LearningCurve } from './learning-curve.js';
 import { MetricsFile, type MetricsLine, type StepRange } from './metrics.js';
@@ -76,12 +77,18 @@ export class RunFolder {
   }
 
   /**
-   * Writes a grid of images of a model of `levels`, named after `epoch`, which counts from 1. Returns its
-   * path.
+   * Writes a grid of images of a model of `levels`, named after `epoch`, which counts from 1. Of images whose classes
+   * follow each other in turn, each column is of one class. Returns its path.
    */
-  async writeSamples(epoch: number, images: ImageBatch, levels: number): Promise<string> {
+  async writeSamples(
+    epoch: number,
+    images: ImageBatch,
+    { levels, classes }: { readonly levels: number; readonly classes: number | false | undefined },
+  ): Promise<string> {
     const path = join(this.#samples, `epoch-${String(epoch).padStart(3, '0')}.png`);
-    await writeGrid(path, images, { levels, scale: images.width <= 64 ? 2 : 1 });
+    const columns = classes ? columnsInTurn(classes, images.count) : undefined;
+    const scale = images.width <= 64 ? 2 : 1;
+    await writeGrid(path, images, { levels, scale, ...(columns !== undefined && { columns }) });
     return path;
   }
 

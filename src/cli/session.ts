@@ -9,12 +9,12 @@ import { type RunFolder, readSummary } from './run-folder.js';
 import type { StopRequest } from './stop-request.js';
 import { summaryOf } from './summary.js';
 import { duration, type Terminal, thousands } from './terminal.js';
-import type { TrainFlags } from './train-flags.js';
+import type { ResolvedFlags } from './train-flags.js';
 import { TrainingReport } from './training-report.js';
 
 export class Session {
   readonly report: TrainingReport;
-  readonly #options: TrainFlags;
+  readonly #options: ResolvedFlags;
   readonly #folder: RunFolder;
   readonly #terminal: Terminal;
   /** Resolves when all events so far are handled, one after the other, in the order in which they came. */
@@ -26,7 +26,12 @@ export class Session {
   #news = false;
 
   /** `reword` replaces the library's names of options by flags. */
-  constructor(options: TrainFlags, folder: RunFolder, terminal: Terminal, reword: (text: string) => string) {
+  constructor(
+    options: ResolvedFlags,
+    folder: RunFolder,
+    terminal: Terminal,
+    reword: (text: string) => string,
+  ) {
     this.#options = options;
     this.#folder = folder;
     this.#terminal = terminal;
@@ -87,7 +92,7 @@ export class Session {
       case 'sample': {
         const { type, step, epoch, images } = event;
         const path = await this.#attempt('samples', () =>
-          this.#folder.writeSamples(epoch + 1, images, this.#options.levels),
+          this.#folder.writeSamples(epoch + 1, images, this.#options),
         );
         const { weights, seed } = images;
         return { type, step, epoch, path: path === undefined ? null : this.#within(path), weights, seed };
@@ -211,7 +216,7 @@ export class Session {
 }
 
 /** Returns the options that config.json holds: all that decide the result of the run, in the form that --config reads. */
-function storedConfig(options: TrainFlags): object {
+function storedConfig(options: ResolvedFlags): object {
   const { out: _out, resume: _resume, json: _json, quiet: _quiet, ...config } = options;
   return config;
 }

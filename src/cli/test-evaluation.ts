@@ -1,14 +1,17 @@
 // Reads the test images of `pixelcnn train` and evaluates the model on them at the end of the run.
 import { type ImageBatch, sliceImages } from '../data/image-batch.js';
 import type { Split } from '../data/image-spec.js';
+import { checkImages } from '../models/check-images.js';
+import { givenCondition } from '../models/given-condition.js';
 import type { PixelCNN } from '../pixelcnn.js';
+import type { ProgressEvent } from '../progress-event.js';
 import { evaluate } from '../train/evaluate.js';
-import type { ProgressEvent } from '../train/progress-event.js';
+import { checkLabelled } from './conditions.js';
 import { UsageError } from './failure.js';
 import { checkNamedSplit, countText, readImages, unitOf } from './image-options.js';
 import { countedProgress, ProgressLine } from './progress.js';
 import { type Terminal, thousands } from './terminal.js';
-import type { TrainFlags } from './train-flags.js';
+import type { ResolvedFlags } from './train-flags.js';
 
 export interface TestImages {
   /** The text of the flag. */
@@ -24,7 +27,7 @@ export interface TestImages {
 
 /** Reads the images of --test; undefined without that flag. */
 export async function readTestImages(
-  options: TrainFlags,
+  options: ResolvedFlags,
   terminal: Terminal,
 ): Promise<TestImages | undefined> {
   const { test, testLimit, crops = 1 } = options;
@@ -39,11 +42,22 @@ export async function readTestImages(
   return { data: test, images: sliceImages(images, 0, count), split, of: images.count, notes };
 }
 
+/** Checks that the images fit the model, so that they are refused now rather than after hours of training. */
+export function checkTestImages(
+  { data, images }: TestImages,
+  { config }: PixelCNN,
+  { values = 'bytes', classNames }: ImageBatch,
+): void {
+  const checked = checkImages('train: --test', images, { config, values });
+  checkLabelled('train', `--test ${data}`, { config, classNames }, checked);
+  givenCondition('train: --test', { config, classNames }, {}, checked, checked);
+}
+
 /** Evaluates the images, notes the result with their number, and returns what the summary says about it. */
 export async function evaluateTest(
   model: PixelCNN,
   test: TestImages,
-  options: Pick<TrainFlags, 'protocol' | 'seed' | 'crops'>,
+  options: Pick<ResolvedFlags, 'protocol' | 'seed' | 'crops'>,
   context: { terminal: Terminal; signal: AbortSignal },
 ): Promise<object> {
   const { terminal, signal } = context;
@@ -55,9 +69,10 @@ export async function evaluateTest(
     terminal.record({ type: 'testing', done, of });
   };
   const result = await evaluate(model, test.images, { protocol, seed, signal, onEvent });
-  const { nats, bitsPerDim, images, weights } = result;
+  const { nats, bitsPerDim, images, weights, given } = result;
   const first = images < test.of ? `first ${thousands(images)} of ` : '';
   const loss = `${bitsPerDim.toFixed(4)} bits/dim (${nats.toFixed(2)} nats)`;
-  terminal.note(`test ${loss}, ${first}${countText(test.of, options)}, ${weights} weights`);
+  const givenText = given === null ? '' : `, given ${given}`;
+  terminal.note(`test ${loss}, ${first}${countText(test.of, options)}, ${weights} weights${givenText}`);
   return { data: test.data, split: test.split ?? null, ...result, of: test.of, crops: crops ?? null };
 }

@@ -36,6 +36,20 @@ export const modelOptions = {
     'gated only: channels between the last two 1x1 convolutions (default: the hidden channels)',
   ),
 };
+/** What images are drawn given. The command line knows classes only, because no file that it reads has more than labels. */
+export const conditionFlags = {
+  classes: z
+    .union([
+      z.literal('auto', 'expected auto, or a number of classes'),
+      z.int().min(1).max(65_535),
+      z.literal(false),
+    ])
+    .optional()
+    .describe(
+      'give the model the class of each image: auto takes the classes of the training images, N says how many there are; ' +
+        '--no-classes leaves out those of a preset',
+    ),
+};
 const modelFlags = z.strictObject(modelOptions);
 type ModelFlags = z.output<typeof modelFlags>;
 
@@ -62,8 +76,11 @@ export const trainFlags = z.strictObject({
   ...runOptions,
   ...dataOptions,
   ...modelOptions,
+  ...conditionFlags,
   ...hyperparameters,
   ...deviceOptions,
   ...outputOptions,
 });
 export type TrainFlags = z.output<typeof trainFlags>;
+/** The flags when the images are read, which say how many classes there are. */
+export type ResolvedFlags = Omit<TrainFlags, 'classes'> & { readonly classes: number | false | undefined };

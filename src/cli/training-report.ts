@@ -62,8 +62,9 @@ export class TrainingReport {
         break;
       case 'validation': {
         const best = event.best ? ', best so far' : '';
+        const given = event.given === null ? '' : `, given ${event.given}`;
         terminal.note(
-          `${this.#nameOf(event)}  validation ${lossText(event)}, ${event.weights} weights${best}`,
+          `${this.#nameOf(event)}  validation ${lossText(event)}, ${event.weights} weights${given}${best}`,
         );
         break;
       }

@@ -2,7 +2,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemError } from '../errors.js';
-import { checkImages } from '../models/check-images.js';
+import { type Condition, conditionText } from '../models/config.js';
 import { weightSets } from '../models/weights.js';
 import { totalParameters } from '../ops/declarations.js';
 import { PixelCNN } from '../pixelcnn.js';
@@ -10,25 +10,29 @@ import { hyperparameters } from '../train/options.js';
 import { train } from '../train/trainer.js';
 import { checkNoRun, checkResumable } from './begun-run.js';
 import { Interrupted, openNamedDevice } from './common.js';
+import { checkLabelled, classesOf } from './conditions.js';
+import { UsageError } from './failure.js';
 import { checkNamedSplit, countText, readImages, sizeOf } from './image-options.js';
 import { modelFiles, newRunPath, RunFolder, stemOf } from './run-folder.js';
 import { Session } from './session.js';
 import { StopRequest } from './stop-request.js';
 import { Terminal, thousands } from './terminal.js';
-import { evaluateTest, readTestImages } from './test-evaluation.js';
-import { modelOptionsOf, type TrainFlags } from './train-flags.js';
+import { checkTestImages, evaluateTest, readTestImages } from './test-evaluation.js';
+import { modelOptionsOf, type ResolvedFlags, type TrainFlags } from './train-flags.js';
 
 /**
  * Trains as the options say and returns the exit code. All images are read and checked before the run begins. A
  * test evaluation that fails is reported only after the summary is written. `reword` replaces the library's names
  * of options by flags.
  */
-export async function runTraining(options: TrainFlags, reword: (text: string) => string): Promise<number> {
-  const path = options.out ?? newRunPath(options.preset ?? stemOf(options.data));
-  const terminal = new Terminal(options);
-  if (options.resume) await checkResumable(path, terminal);
+export async function runTraining(flags: TrainFlags, reword: (text: string) => string): Promise<number> {
+  const path = flags.out ?? newRunPath(flags.preset ?? stemOf(flags.data));
+  const terminal = new Terminal(flags);
+  if (flags.resume) await checkResumable(path, terminal);
   else await checkNoRun(path);
-  const images = await readImages(options.data, options, terminal);
+  const images = await readImages(flags.data, flags, terminal);
+  const options = { ...flags, classes: flags.classes && classesOf(flags.classes, flags.data, images) };
+  const condition = conditionOfFlags(options);
   const { validation } = options;
   const whole = { ...options, limit: undefined };
   const held = typeof validation === 'string' ? await readImages(validation, whole, terminal) : validation;
@@ -50,15 +54,12 @@ export async function runTraining(options: TrainFlags, reword: (text: string) =>
     const { architecture, layers, levels } = options;
     const model = await PixelCNN.create(device, {
       ...modelOptionsOf(options),
+      condition,
       channels: images.channels,
       seed: options.seed,
     });
-    // Images that do not fit are refused now rather than after hours of training.
-    if (test !== undefined)
-      checkImages('train: --test', test.images, {
-        config: model.config,
-        values: images.values ?? 'bytes',
-      });
+    if (typeof held === 'object') checkLabelled('train', `--validation ${validation}`, model, held);
+    if (test !== undefined) checkTestImages(test, model, images);
     const parameters = totalParameters(model.internals().network.parameters);
     terminal.note(`${options.data}: ${countText(images.count, options, sizeOf(images))}`, 'dim');
     const heldOut =
@@ -66,8 +67,9 @@ export async function runTraining(options: TrainFlags, reword: (text: string) =>
         ? heldOutText(images.count, held, options)
         : `${countText(held.count, options)} of ${validation}`;
     terminal.note(`validation: ${heldOut}`, 'dim');
+    const given = condition === undefined ? '' : `, given ${conditionText(condition)}`;
     terminal.note(
-      `model: ${architecture}, ${layers} layers, ${thousands(parameters)} parameters, ${levels} levels`,
+      `model: ${architecture}, ${layers} layers, ${thousands(parameters)} parameters, ${levels} levels${given}`,
       'dim',
     );
     const { batchSize, learningRate, schedule, protocol } = options;
@@ -83,7 +85,7 @@ export async function runTraining(options: TrainFlags, reword: (text: string) =>
     const session = new Session(options, folder, terminal, reword);
     const stop = new StopRequest();
     try {
-      const settings = Object.keys(hyperparameters).map((key) => [key, options[key as keyof TrainFlags]]);
+      const settings = Object.keys(hyperparameters).map((key) => [key, options[key as keyof ResolvedFlags]]);
       const run = train(model, images, {
         ...Object.fromEntries(settings),
         validation: held,
@@ -160,7 +162,19 @@ function heldOutText(count: number, share: number, options: Pick<TrainFlags, 'cr
   return held === 0 ? `none, ${percent} is less than one` : `${thousands(held)} held out, ${percent}`;
 }
 
-function lengthOf({ epochs, steps }: TrainFlags): string {
+/**
+ * Returns the condition of the model. It may be left out if the run leaves it out for some images.
+ * @throws UsageError for a condition to leave out in a model that has none.
+ */
+function conditionOfFlags({ classes, conditionDropout }: ResolvedFlags): Condition | undefined {
+  if (classes) return { classes, ...(conditionDropout > 0 && { none: true }) };
+  if (conditionDropout === 0) return undefined;
+  throw new UsageError(`train: --condition-dropout ${conditionDropout} needs --classes`, 'train', {
+    remedy: 'add --classes auto, or leave --condition-dropout out',
+  });
+}
+
+function lengthOf({ epochs, steps }: Pick<TrainFlags, 'epochs' | 'steps'>): string {
   if (steps === undefined) return `${epochs ?? 1} epochs`;
   return epochs === undefined ? `${steps} steps` : `${epochs} epochs or ${steps} steps`;
 }

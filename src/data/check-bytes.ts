@@ -1,7 +1,20 @@
-// Checks byte arrays that callers pass in: their class, and whether their memory is detached or shared.
+// Checks arrays of numbers that callers pass in: their class, and whether their memory is detached or shared.
 import { check } from '../errors.js';
-import { isSharedArrayBuffer, isUint8Array } from '../realm.js';
+import { isFloat32Array, isSharedArrayBuffer, isUint8Array, isUint16Array } from '../realm.js';
 import { show } from '../show.js';
+
+/** The classes of arrays that callers may pass in. */
+interface ArrayClasses {
+  Uint8Array: Uint8Array;
+  Uint16Array: Uint16Array;
+  Float32Array: Float32Array;
+}
+
+const isOfClass: Readonly<Record<keyof ArrayClasses, (value: unknown) => boolean>> = {
+  Uint8Array: isUint8Array,
+  Uint16Array: isUint16Array,
+  Float32Array: isFloat32Array,
+};
 
 /**
  * Whether the buffer of `view` was transferred away. Also works on Node 20, which has no
@@ -17,21 +30,33 @@ export function isDetached(view: ArrayBufferView): boolean {
 }
 
 /**
- * Throws unless `value` is a Uint8Array (a Buffer is one) whose memory is neither detached nor shared with
- * other threads.
+ * Throws unless `value` is an array of one of `classes`, of any realm, whose memory is neither detached nor
+ * shared with other threads. A Buffer is a Uint8Array.
  */
-export function checkBytes(value: unknown, name: string): asserts value is Uint8Array {
-  check(isUint8Array(value), 'ERR_INVALID_ARG_TYPE', () => {
-    return `${name} must be a Uint8Array, got ${show(value)}`;
-  });
-  check(!isSharedArrayBuffer(value.buffer), 'ERR_INVALID_ARG_TYPE', () => {
-    return `${name} must not lie in a SharedArrayBuffer (${value.byteLength} bytes): another thread could change it`;
+export function checkArray<Class extends keyof ArrayClasses>(
+  value: unknown,
+  name: string,
+  classes: readonly Class[],
+): asserts value is ArrayClasses[Class] {
+  check(
+    classes.some((one) => isOfClass[one](value)),
+    'ERR_INVALID_ARG_TYPE',
+    () => `${name} must be a ${classes.join(' or ')}, got ${show(value)}`,
+  );
+  const array = value as ArrayClasses[Class];
+  check(!isSharedArrayBuffer(array.buffer), 'ERR_INVALID_ARG_TYPE', () => {
+    return `${name} must not lie in a SharedArrayBuffer (${array.byteLength} bytes): another thread could change it`;
   });
   check(
-    !isDetached(value),
+    !isDetached(array),
     'ERR_DETACHED',
     () => `the buffer of ${name} is detached: it was transferred elsewhere`,
   );
+}
+
+/** Throws unless `value` is a Uint8Array that {@link checkArray} accepts. */
+export function checkBytes(value: unknown, name: string): asserts value is Uint8Array {
+  checkArray(value, name, ['Uint8Array']);
 }
 
 /**

@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PixelCnnError, systemError } from '../errors.js';
-import { fileKind, foreignKind, START_BYTES } from './file-kind.js';
+import { type FileKind, fileKind, foreignKind, START_BYTES } from './file-kind.js';
 import { firstNames, type ImageNotes } from './image-notes.js';
 import type { CheckedImageSpec } from './image-spec.js';
 import { readFileStart } from './read-file.js';
@@ -41,6 +41,12 @@ async function isFolder(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** Returns the kind of a file by its first bytes, or undefined if it is of none or is no regular file. */
+export async function kindOfFile(file: string): Promise<FileKind | undefined> {
+  const read = await readFileStart(file, START_BYTES);
+  return read && fileKind(read.start, read.size, file);
 }
 
 /** Collects image files up to the wanted number and remembers the files among them that are no images. */

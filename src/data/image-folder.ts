@@ -1,24 +1,18 @@
 // Finds out what a folder contains: IDX files, CIFAR-10 batches, or image files in splits and classes.
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { PixelCnnError } from '../errors.js';
-import { type FileKind, fileKind, START_BYTES } from './file-kind.js';
-import { hasImages, ImageSearch, type Listing, listImages } from './folder-search.js';
-import { labelsFileNames } from './idx-file.js';
+import { cifarClassNamesFile } from './cifar-files.js';
+import { hasImages, ImageSearch, kindOfFile, type Listing, listImages } from './folder-search.js';
+import { findIdxFiles } from './idx-folder.js';
 import { firstNames, type ImageNotes } from './image-notes.js';
 import type { CheckedImageSpec, Split } from './image-spec.js';
-import { readFileBounded, readFileStart } from './read-file.js';
 
 /**
  * The files to read from a folder: IDX images, CIFAR-10 batches, or image files with their classes, if any.
  */
 export type FolderContent =
   | { readonly kind: 'idx'; readonly split: Split; readonly file: string }
-  | {
-      readonly kind: 'cifar';
-      readonly split: Split;
-      readonly files: readonly string[];
-      readonly classNames: string[] | undefined;
-    }
+  | { readonly kind: 'cifar'; readonly split: Split; readonly files: readonly string[] }
   | {
       readonly kind: 'images';
       /** Undefined if the folder has no splits. */
@@ -37,14 +31,7 @@ const SPLIT_FOLDERS: Readonly<Record<Split, RegExp>> = {
   test: /^test(ing)?$/i,
   validation: /^(val|valid|validation)$/i,
 };
-/** The file, next to the batches of CIFAR-10, that contains the names of the classes. */
-const classNamesFile = 'batches.meta.txt';
 const SPLITS = Object.keys(SPLIT_FOLDERS) as Split[];
-
-async function kindOf(file: string): Promise<FileKind | undefined> {
-  const read = await readFileStart(file, START_BYTES);
-  return read && fileKind(read.start, read.size, file);
-}
 
 /**
  * Creates the error for a missing split. It lists `splits`, those that exist, or says what was `found`
@@ -107,27 +94,12 @@ async function findIdx(
   wanted: Wanted,
   notes: ImageNotes,
 ): Promise<FolderContent | undefined> {
-  const { path, files } = listing;
-  const found = new Map<Split, string>();
-  for (const [split, stem] of [
-    ['train', /^train-images/],
-    ['test', /^(t10k|test)-images/],
-  ] as const) {
-    for (const name of files) {
-      const file = join(path, name);
-      if (!found.has(split) && stem.test(name) && (await isIdxFile(file))) found.set(split, file);
-    }
-  }
-  if (found.size === 0) return undefined;
-  const split = chooseSplit(path, wanted.split, [...found.keys()], notes);
-  const images = [...found.values()].map((file) => basename(file));
-  noteOthers(
-    'the IDX files',
-    listing,
-    new Set(images.flatMap((name) => [name, ...labelsFileNames(name)])),
-    notes,
-  );
-  return { kind: 'idx', split, file: found.get(split) as string };
+  const found = await findIdxFiles(listing);
+  if (found === undefined) return undefined;
+  const splits = SPLITS.filter((split) => found.images.has(split));
+  const split = chooseSplit(listing.path, wanted.split, splits, notes);
+  noteOthers('the IDX files', listing, found.names, notes);
+  return { kind: 'idx', split, file: join(listing.path, found.images.get(split) as string) };
 }
 
 /**
@@ -143,15 +115,6 @@ function noteOthers(
   if (beside.length > 0) notes.add(`left out beside ${source} of ${path}: ${firstNames(beside)}`);
 }
 
-/**
- * Whether the IDX reader should read the file. A file of no known kind counts too if it has the name of an
- * IDX file, so that the reader reports how it is damaged.
- */
-async function isIdxFile(file: string): Promise<boolean> {
-  const kind = await kindOf(file);
-  return kind === 'idx' || (kind === undefined && /(idx\d|ubyte|\.gz)[^.]*(\.gz)?$/.test(file));
-}
-
 async function findCifar(
   listing: Listing,
   wanted: Wanted,
@@ -160,7 +123,7 @@ async function findCifar(
   const batches: string[] = [];
   for (const name of listing.files) {
     if (!/\.bin$/i.test(name)) continue;
-    const kind = await kindOf(join(listing.path, name));
+    const kind = await kindOfFile(join(listing.path, name));
     // A .bin file named "batch" that is no valid batch is probably a damaged one, which the CIFAR-10 reader
     // reports. Any other .bin file has nothing to do with CIFAR-10.
     if (kind === 'cifar' || (kind === undefined && /batch/i.test(name))) batches.push(name);
@@ -169,24 +132,8 @@ async function findCifar(
   const ofSplit = (split: Split) => batches.filter((name) => /test/.test(name) === (split === 'test'));
   const splits = (['train', 'test'] as const).filter((split) => ofSplit(split).length > 0);
   const split = chooseSplit(listing.path, wanted.split, splits, notes);
-  noteOthers('the CIFAR-10 batches', listing, new Set([...batches, classNamesFile]), notes);
-  return {
-    kind: 'cifar',
-    split,
-    files: ofSplit(split).map((name) => join(listing.path, name)),
-    classNames: await cifarClassNames(listing),
-  };
-}
-
-/**
- * Reads the names of the ten classes, one a line, if the file that comes with CIFAR-10 is next to the
- * batches.
- */
-async function cifarClassNames({ path, files }: Listing): Promise<string[] | undefined> {
-  if (!files.includes(classNamesFile)) return undefined;
-  const text = Buffer.from(await readFileBounded(join(path, classNamesFile), 4096)).toString('utf8');
-  const names = text.split(/\r?\n/).filter((line) => line !== '');
-  return names.length === 10 ? names : undefined;
+  noteOthers('the CIFAR-10 batches', listing, new Set([...batches, cifarClassNamesFile]), notes);
+  return { kind: 'cifar', split, files: ofSplit(split).map((name) => join(listing.path, name)) };
 }
 
 async function findImages(listing: Listing, wanted: Wanted, notes: ImageNotes): Promise<FolderContent> {
@@ -281,10 +228,22 @@ async function collect(
   if (others.length > 0)
     notes.add(`left out folders that are no classes, without images directly in them: ${firstNames(others)}`);
   if (deeper.length > 0) notes.add(`left out folders inside of classes: ${firstNames(deeper)}`);
-  const present = new Set(classes.slice(wanted.offset));
-  if (present.size < classNames.length) {
-    const absent = classNames.filter((_, label) => !present.has(label));
-    notes.add(`no images of ${absent.length} of ${classNames.length} classes: ${firstNames(absent)}`);
-  }
+  noteAbsent(classNames, classes.slice(wanted.offset), wanted, notes);
   return { kind: 'images', files, classes, classNames };
+}
+
+/** Adds a note that names the classes without an image among those that are read, of the classes `labels`. */
+function noteAbsent(
+  classNames: readonly string[],
+  labels: readonly number[],
+  { offset, limit }: Wanted,
+  notes: ImageNotes,
+): void {
+  const present = new Set(labels);
+  const absent = classNames.filter((_, label) => !present.has(label));
+  if (absent.length === 0) return;
+  // Images are read class by class, so a part of them has all images of some classes and none of others.
+  const part = offset > 0 || labels.length === limit;
+  const why = part ? '; `offset` and `limit` count the images class by class, not some of each class' : '';
+  notes.add(`no images of ${absent.length} of ${classNames.length} classes: ${firstNames(absent)}${why}`);
 }

@@ -1,7 +1,7 @@
 // Reads images one after another into a batch, so that only one is in memory at full size.
 import { check, PixelCnnError } from '../errors.js';
 import { fileKind, START_BYTES } from './file-kind.js';
-import type { ImageBatch, RasterImage } from './image-batch.js';
+import { arrayLike, type ImageBatch, type RasterImage } from './image-batch.js';
 import type { ImageNotes } from './image-notes.js';
 import { prepareImage } from './image-preparation.js';
 import type { CheckedImageSpec } from './image-spec.js';
@@ -9,15 +9,15 @@ import { decodeFile } from './raster-file.js';
 import { readFileBounded } from './read-file.js';
 
 const MAXIMUM_BYTES = 2 ** 32 - 1;
-/** Labels are bytes, so there can be at most 256 classes. */
-const MAXIMUM_CLASSES = 256;
+/** The most classes that the labels of image files can tell apart. */
+const MAXIMUM_CLASSES = 65_535;
 
 /** A sequence of images that are read only when they are needed. */
 export interface ImageSource {
   readonly count: number;
   nameOf(index: number): string;
   read(index: number): Promise<RasterImage>;
-  readonly labels: Uint8Array | undefined;
+  readonly labels: ImageBatch['labels'];
   readonly classNames: string[] | undefined;
   /** The number of the first image in the whole data set. */
   readonly offset: number;
@@ -49,9 +49,8 @@ export function sourceOfFiles(
   checkNoLabelsFile(spec, 'image files, whose folders are their classes');
   checkOffset(offset, all.files.length);
   const files = all.files.slice(offset, offset + limit);
-  const labelled = all.classes !== undefined && all.classNames !== undefined;
-  const tooMany = labelled && (all.classNames as string[]).length > MAXIMUM_CLASSES;
-  if (tooMany) notes.add(`labels are left out: more than ${MAXIMUM_CLASSES} classes`);
+  const classes = all.classes?.slice(offset, offset + limit);
+  const labelled = classes !== undefined && all.classNames !== undefined && canLabel(all.classNames, notes);
   return {
     count: files.length,
     nameOf: (index) => files[index] as string,
@@ -62,13 +61,24 @@ export function sourceOfFiles(
       check(kind === 'png' || kind === 'sharp', 'IMAGE_FORMAT', () => `${file} is no image any more`);
       return decodeFile(bytes, kind, file, spec, notes);
     },
-    labels:
-      labelled && !tooMany
-        ? Uint8Array.from(all.classes as number[]).slice(offset, offset + limit)
-        : undefined,
-    classNames: labelled && !tooMany ? all.classNames : undefined,
+    labels: labelled ? labelsOf(classes, all.classNames.length) : undefined,
+    classNames: labelled ? all.classNames : undefined,
     offset,
   };
+}
+
+/** Whether labels can tell the classes apart. A note says so if they cannot. */
+function canLabel(classNames: readonly string[], notes: ImageNotes): boolean {
+  if (classNames.length <= MAXIMUM_CLASSES) return true;
+  notes.add(
+    `labels are left out: ${classNames.length} classes, and labels can tell ${MAXIMUM_CLASSES} apart`,
+  );
+  return false;
+}
+
+/** Returns labels of the smallest type that has a number for each class. */
+function labelsOf(classes: readonly number[], count: number): Uint8Array | Uint16Array {
+  return count > 256 ? Uint16Array.from(classes) : Uint8Array.from(classes);
 }
 
 /** Creates a source of images that are in memory already. Errors call one `image 3 of NAME`. */
@@ -119,8 +129,7 @@ export async function collectImages(
   }
   const { height, width, channels } = first as RasterImage;
   const { labels, classNames } = source;
-  const repeated =
-    labels && Uint8Array.from({ length: count }, (_, i) => labels[Math.floor(i / crops)] as number);
+  const repeated = labels && arrayLike(labels, count).map((_, i) => labels[Math.floor(i / crops)] as number);
   return {
     data,
     count,

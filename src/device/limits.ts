@@ -35,6 +35,8 @@ interface Extent {
   readonly count: number;
   readonly height: number;
   readonly width: number;
+  /** How often the call works on each image. Default 1. */
+  readonly passes?: number;
 }
 
 /** A call that is under way. `signal` aborts with the caller's signal or at the deadline; `end` makes room for another call. */
@@ -53,10 +55,12 @@ export class CallQueue {
   }
 
   /** Begins a call. @throws PixelCnnError ERR_LIMIT, ERR_QUEUE_FULL; the reason of a `signal` that is aborted already. */
-  admit(caller: string, { count, height, width }: Extent, signal: AbortSignal | undefined): AdmittedCall {
+  admit(caller: string, extent: Extent, signal: AbortSignal | undefined): AdmittedCall {
     const { maxQueue, maxBatch, maxPixels, timeoutMs } = this.limits;
-    const pixels = count * height * width;
-    const asked = `${caller}: ${count} images of ${height}x${width}, ${pixels} pixels`;
+    const { count, height, width, passes = 1 } = extent;
+    const pixels = count * height * width * passes;
+    const often = passes === 1 ? '' : ` ${passes} times`;
+    const asked = `${caller}: ${count} images of ${height}x${width}${often}, ${pixels} pixels`;
     checkLimit(count <= maxBatch, 'ERR_LIMIT', `${asked}: the device takes`, 'maxBatch', maxBatch, 'images');
     checkLimit(
       pixels <= maxPixels,

@@ -65,7 +65,7 @@ export interface Native {
 }
 
 /** The version of the addon's interface that this code needs: kAbi of native/addon.cc. */
-const abi = 9;
+const abi = 10;
 let loaded: Native | undefined;
 
 /**

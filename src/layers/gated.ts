@@ -4,6 +4,7 @@ import { gatedActivation } from '../ops/gated-activation.js';
 import { pixelWindow, rowSoFarWindow, rowsAboveWindow, type Window } from '../ops/window.js';
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
+import { ConditionProjection, type ConditionShape } from './condition.js';
 import { Conv2d, type Conv2dOptions } from './conv2d.js';
 
 /**
@@ -27,14 +28,18 @@ export interface GatedLayerOptions {
   readonly isFirst: boolean;
   /** The last layer returns only the sum of skip connections: it has no residual and no vertical gate. */
   readonly isLast: boolean;
+  /** The condition that the gates of both stacks are given, if the network has one. */
+  readonly condition: ConditionShape | undefined;
 }
 
 /**
  * A vertical and a horizontal convolution, each followed by a gate:
  *
- *     a = vertical * v                    v' = gate(a)
- *     g = gate(horizontal * h + link a)   h' = residual g + h
- *                                         skip' = skip g + skip
+ *     a = vertical * v                          v' = gate(a + U c)
+ *     g = gate(horizontal * h + link a + U c)   h' = residual g + h
+ *                                               skip' = skip g + skip
+ *
+ * c is the condition, if there is one. Each stack has its own U.
  */
 export class GatedLayer {
   readonly #name: string;
@@ -45,10 +50,13 @@ export class GatedLayer {
   readonly #link: Conv2d;
   readonly #residual: Conv2d | null;
   readonly #skip: Conv2d;
+  readonly #conditionVertical: ConditionProjection | null;
+  readonly #conditionHorizontal: ConditionProjection | null;
 
   /**
    * Declares the convolutions `NAME.vertical`, `NAME.horizontal`, `NAME.link`, `NAME.residual` (not in the last layer) and
-   * `NAME.skip`. `inputs` is the number of channels of both stacks, `kernelSize` the odd width of the vertical filter.
+   * `NAME.skip`, and with a condition its projections `NAME.condition_vertical` (not in the last layer) and
+   * `NAME.condition_horizontal`. `inputs` is the number of channels of both stacks, `kernelSize` the odd width of the vertical filter.
    */
   constructor(
     declarations: Declarations,
@@ -57,7 +65,7 @@ export class GatedLayer {
     kernelSize: number,
     options: GatedLayerOptions,
   ) {
-    const { channelGroups, hiddenChannels: p, isFirst, isLast } = options;
+    const { channelGroups, hiddenChannels: p, isFirst, isLast, condition } = options;
     this.#name = name;
     this.#isFirst = isFirst;
     this.#channelGroups = channelGroups;
@@ -74,19 +82,29 @@ export class GatedLayer {
     });
     // The vertical stack has seen rows above only, so all of its channels may be seen.
     this.#link = conv('link', 2 * p, 2 * p, pixelWindow, { bias: false, before: 'sum' });
+    const projection = (stack: string) =>
+      condition
+        ? new ConditionProjection(declarations, `${name}.condition_${stack}`, condition, 2 * p)
+        : null;
+    this.#conditionVertical = isLast ? null : projection('vertical');
+    this.#conditionHorizontal = projection('horizontal');
     this.#residual = isLast ? null : conv('residual', p, p, pixelWindow, { channelGroups, before: 'sum' });
     this.#skip = conv('skip', p, p, pixelWindow, { channelGroups, before: 'sum' });
   }
 
-  /** Records the layer. The sum of the skip connections goes through a ReLU after the last layer. */
-  forward(r: Recorder, { vertical, horizontal, skip }: Stacks): Stacks {
+  /** Records the layer, given the condition if it has one. The sum of the skip connections goes through a ReLU at the end. */
+  forward(r: Recorder, { vertical, horizontal, skip }: Stacks, condition: Tensor | null): Stacks {
+    const gate = (stack: string, x: Tensor, groups: number, projection: ConditionProjection | null) => {
+      const projected = condition === null || projection === null ? null : projection.forward(r, condition);
+      return gatedActivation(r, `${this.#name}.${stack} gate`, x, groups, projected);
+    };
     const above = this.#vertical.forward(r, vertical);
     const row = this.#horizontal.forward(r, horizontal, { add: this.#link.forward(r, above) });
-    const gated = gatedActivation(r, `${this.#name}.horizontal gate`, row, this.#channelGroups);
+    const gated = gate('horizontal', row, this.#channelGroups, this.#conditionHorizontal);
     const sum = this.#skip.forward(r, gated, { add: skip, relu: this.#residual === null });
     if (this.#residual === null) return { vertical, horizontal, skip: sum };
     return {
-      vertical: gatedActivation(r, `${this.#name}.vertical gate`, above, 1),
+      vertical: gate('vertical', above, 1, this.#conditionVertical),
       horizontal: this.#residual.forward(r, gated, { add: this.#isFirst ? null : horizontal }),
       skip: sum,
     };

@@ -50,7 +50,10 @@ export class SoftmaxHead {
     r.pass!.noteOperand(x);
     const packed = packedFilter(r, this.#filter, 'direct', 'forward');
     const head = { x, packed, bias: r.parameter(`${this.#filter.name}.bias`), position: canvas.position };
-    sampleFront(r, `draw channel ${region.group}`, this.#shape(r, x), region, head, operands);
+    const shape = this.#shape(r, x);
+    // With guidance the network runs on two images for each that is drawn.
+    const n = operands.guidance === null ? shape.n : shape.n / 2;
+    sampleFront(r, `draw channel ${region.group}`, { ...shape, n }, region, head, operands);
   }
 
   #shape(r: Recorder, x: Tensor): HeadShape {

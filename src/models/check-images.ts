@@ -87,7 +87,8 @@ function largestOf(data: Uint8Array): number {
 function readOnce(name: string, images: unknown): unknown {
   if (typeof images !== 'object' || images === null) return images;
   try {
-    const { data, count, height, width, channels, labels, values } = images as Partial<ImageBatch>;
+    const { data, count, height, width, channels, values, ...rest } = images as Partial<ImageBatch>;
+    const { labels, classNames, features, map } = rest;
     return {
       data,
       count,
@@ -95,6 +96,9 @@ function readOnce(name: string, images: unknown): unknown {
       width,
       channels,
       ...(labels !== undefined && { labels }),
+      ...(classNames !== undefined && { classNames }),
+      ...(features !== undefined && { features }),
+      ...(map !== undefined && { map }),
       ...(values !== undefined && { values }),
     };
   } catch (cause) {

@@ -5,6 +5,30 @@ import { z } from '../options.js';
 /** The kinds of network; each has a file in src/models. */
 const architectures = ['plain', 'gated'] as const;
 
+/** What a model is given besides the pixels before: a class, a vector of features, or a map over the pixels. */
+export const conditionKinds = ['classes', 'features', 'map'] as const;
+/** The kinds of condition, see {@link conditionKinds}. */
+export type ConditionKind = (typeof conditionKinds)[number];
+
+const conditionSchema = z.strictObject({
+  /** The number of classes; images then have `labels`, 0 to classes - 1. */
+  classes: z.int().min(1).max(65_535).optional(),
+  /** The length of the vector that each image has as its `features`. */
+  features: z
+    .int()
+    .min(1)
+    .max(2 ** 14)
+    .optional(),
+  /** The channels of the map over the pixels that each image has as its `map`. */
+  map: z
+    .int()
+    .min(1)
+    .max(2 ** 14)
+    .optional(),
+  /** Whether the model also learns images without a condition (`conditionDropout`), which `guidance` needs. */
+  none: z.boolean().optional(),
+});
+
 export const configSchema = z.strictObject({
   /**
    * `plain` (default): a stack of masked convolutions with ReLU. `gated`: the Gated PixelCNN, which has no blind spot;
@@ -25,6 +49,11 @@ export const configSchema = z.strictObject({
   firstKernelSize: z.int().min(3).max(31).optional(),
   /** gated only: channels of the layer before the logits; at least `channels`. Default `hiddenChannels`. */
   headChannels: z.int().min(1).max(2048).optional(),
+  /**
+   * What images are drawn given: `{ classes: n }`, `{ features: d }` or `{ map: d }`, each with `none: true` if it may be
+   * left out. Default: nothing. docs/conditions.md explains conditions.
+   */
+  condition: conditionSchema.optional(),
 });
 
 /**
@@ -41,6 +70,15 @@ export interface NetworkSizes {
   readonly layers: number;
   readonly levels: number;
   readonly kernelSize: number;
+  /** Absent for a model without a condition, also in files. */
+  readonly condition?: Condition | undefined;
+}
+/** A condition: one of the kinds with its size, and `none` if it may be left out. */
+export interface Condition {
+  readonly classes?: number;
+  readonly features?: number;
+  readonly map?: number;
+  readonly none?: true;
 }
 /** The complete configuration of a plain network. */
 export interface PlainConfig extends NetworkSizes {
@@ -67,14 +105,30 @@ export const expectedSchema = z.strictObject({
   kernelSize: shape.kernelSize,
   firstKernelSize: shape.firstKernelSize,
   headChannels: shape.headChannels,
+  condition: shape.condition,
 });
 
 /** The names of the options of a configuration. */
 export const optionNames = Object.keys(shape) as (keyof typeof shape)[];
 
-/** Returns the value of an option; undefined for one that only networks of another architecture have. */
+/** Returns the value of an option, a condition as a text; undefined for one that only other networks have. */
 export function optionOf(config: PixelCnnConfig, name: keyof typeof shape): string | number | undefined {
-  return name === 'architecture' ? (config.architecture ?? 'plain') : (config as Partial<GatedConfig>)[name];
+  if (name === 'architecture') return config.architecture ?? 'plain';
+  if (name === 'condition') return conditionText(config.condition);
+  return (config as Partial<GatedConfig>)[name];
+}
+
+/** Writes a condition as in `10 classes or nothing`, and undefined as `nothing`. */
+export function conditionText(condition: z.input<typeof conditionSchema> | undefined): string {
+  const kind = conditionKinds.find((name) => condition?.[name] !== undefined);
+  if (condition === undefined || kind === undefined) return 'nothing';
+  const size = condition[kind];
+  const text = {
+    classes: `${size} ${size === 1 ? 'class' : 'classes'}`,
+    features: `${size} features`,
+    map: `a map of ${size} channels`,
+  }[kind];
+  return condition.none ? `${text} or nothing` : text;
 }
 
 /** The largest height and width, in pixels, that native/ops.h allows. */
@@ -93,15 +147,14 @@ export function checkExpected(
 ): void {
   for (const name of optionNames) {
     const value = optionOf(config, name);
-    if (expected[name] === undefined || expected[name] === value) continue;
+    const wanted = name === 'condition' ? conditionText(expected.condition) : expected[name];
+    if (expected[name] === undefined || wanted === value) continue;
     const found =
       value === undefined
         ? `the model is ${optionOf(config, 'architecture')} and has no ${name}`
         : `${name} is ${value}`;
-    throw new PixelCnnError(
-      'CKPT_CONFIG',
-      `${where}: ${found} by its ${source}, the options say ${expected[name]}`,
-      { remedy: `leave ${name} out of the options, or give another file` },
-    );
+    throw new PixelCnnError('CKPT_CONFIG', `${where}: ${found} by its ${source}, the options say ${wanted}`, {
+      remedy: `leave ${name} out of the options, or give another file`,
+    });
   }
 }

@@ -6,6 +6,7 @@ import { Declarations } from '../ops/declarations.js';
 import { pixelWindow } from '../ops/window.js';
 import type { Recorder } from '../program/recorder.js';
 import type { Tensor } from '../program/tensor.js';
+import { shapeOfCondition } from './condition.js';
 import type { GatedConfig } from './config.js';
 import type { Network } from './network.js';
 
@@ -24,7 +25,7 @@ export class GatedNetwork implements Network {
     const grouped = { channelGroups: channels };
     this.#layers = Array.from({ length: layers }, (_, l) => {
       const [inputs, size] = l === 0 ? [channels, firstKernelSize] : [hiddenChannels, kernelSize];
-      const place = { isFirst: l === 0, isLast: l === layers - 1 };
+      const place = { isFirst: l === 0, isLast: l === layers - 1, condition: shapeOfCondition(config) };
       return new GatedLayer(this.parameters, `layers.${l}`, inputs, size, {
         ...grouped,
         hiddenChannels,
@@ -35,9 +36,9 @@ export class GatedNetwork implements Network {
     this.head = new SoftmaxHead(this.parameters, 'head.1', headChannels, channels, levels);
   }
 
-  features(r: Recorder, image: Tensor): Tensor {
+  features(r: Recorder, image: Tensor, condition: Tensor | null): Tensor {
     const start: Stacks = { vertical: image, horizontal: image, skip: null };
-    const { skip } = this.#layers.reduce((stacks, layer) => layer.forward(r, stacks), start);
+    const { skip } = this.#layers.reduce((stacks, layer) => layer.forward(r, stacks, condition), start);
     return this.#merge.forward(r, skip!, { relu: true });
   }
 }

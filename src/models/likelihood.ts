@@ -5,6 +5,8 @@ import type { Algorithm } from '../program/algorithm.js';
 import type { OpTrace, Program } from '../program/program.js';
 import { Recorder } from '../program/recorder.js';
 import { type Binarisation, binarisationInputs, recordBinarisation } from './binarisation.js';
+import { conditionInput } from './condition.js';
+import { conditionSlice, type GivenCondition } from './given-condition.js';
 import type { Model } from './model.js';
 import { recordLogits, recordNats } from './network.js';
 import { PackedPrograms } from './packed-programs.js';
@@ -33,6 +35,8 @@ export interface ForwardOptions {
   readonly algorithm: Algorithm;
   readonly weights: Weights;
   readonly signal?: AbortSignal | undefined;
+  /** For a model with a condition: those of the images. */
+  readonly condition: GivenCondition | undefined;
   /** For protocol `dynamic`: the images are binarised before the network. An image's index is its place in the batch. */
   readonly binarisation?: Omit<Binarisation, 'index'> | undefined;
   /** Called with the number of images that are done. */
@@ -60,8 +64,9 @@ function buildForward(model: Model, options: ForwardProgramOptions): Promise<For
     const r = new Recorder(model.device, recording);
     const given = r.input('bytes', [n, height, width, model.config.channels], 'uint8');
     const bytes = dynamic ? recordBinarisation(r, given) : given;
+    const condition = conditionInput(r, model.config, { n, h: height, w: width });
     const record = output === 'logits' ? recordLogits : recordNats;
-    r.output(record(r, model, bytes));
+    r.output(record(r, model, { bytes, condition }));
     return [r] as const;
   });
 }
@@ -98,6 +103,7 @@ async function runChunks(
       const index = Uint32Array.from({ length: n }, (_, i) => first + i);
       inputs.push(...binarisationInputs({ ...binarisation, index }));
     }
+    if (options.condition !== undefined) inputs.push(conditionSlice(options.condition, first, n));
     const dynamic = binarisation !== undefined;
     const programOptions = { output, n, height, width, algorithm, weights, dynamic };
     const [result] = await model.programs.use(buildForward, programOptions, (forward) => {
@@ -139,15 +145,16 @@ export async function runNats(
 export async function traceNats(
   model: Model,
   images: ImageBatch,
-  options: Pick<ForwardOptions, 'algorithm' | 'weights' | 'signal'>,
+  options: Pick<ForwardOptions, 'algorithm' | 'weights' | 'signal' | 'condition'>,
 ): Promise<OpTrace[]> {
   const { count: n, height, width } = images;
-  const { algorithm, weights, signal } = options;
+  const { algorithm, weights, signal, condition } = options;
   const programOptions = { output: 'nats', n, height, width, algorithm, weights, dynamic: false } as const;
   const forward = await buildForward(model, programOptions);
   try {
     const bytes = asBytes(images.data, images.values, model.config.levels);
-    return await forward.trace(forward.programs[0], [bytes], signal);
+    const inputs = [bytes, ...(condition === undefined ? [] : [condition.values])];
+    return await forward.trace(forward.programs[0], inputs, signal);
   } finally {
     forward.dispose();
   }

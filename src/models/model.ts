@@ -1,5 +1,6 @@
 // Holds the parts of a model on a device: its parameters, its network, and the programs that are compiled for it.
 import type { ImageValues } from '../data/image-batch.js';
+import type { Protocol } from '../data/protocol.js';
 import type { Device } from '../device/device.js';
 import { type Arena, ArenaLayout } from '../program/arena.js';
 import { networkOf } from './architectures.js';
@@ -37,6 +38,10 @@ export class Model {
   imageSize: { height: number; width: number } | undefined;
   /** Whether the images that it was trained on hold bytes or levels; undefined until it is trained. */
   values: ImageValues | undefined;
+  /** The names of the classes that it is given, if they are known. */
+  classNames: readonly string[] | undefined;
+  /** How the images that it was trained on became levels; undefined until it is trained. */
+  protocol: Protocol | undefined;
   /** The steps of the run that trained it; undefined if unknown, and while a run trains it. */
   step: number | undefined;
   /** Whether a run is training it. */

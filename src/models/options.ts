@@ -3,6 +3,7 @@
 import { seedOption, signalOption, z } from '../options.js';
 import { algorithms } from '../program/algorithm.js';
 import { configSchema } from './config.js';
+import { conditionOptions } from './given-condition.js';
 import { weightsOption } from './weights.js';
 
 export const createSchema = configSchema.extend({
@@ -24,11 +25,12 @@ export const inferenceSchema = z.strictObject({
   algorithm: z.enum(algorithms).default('direct'),
   /** Default: the EMA weights if the model holds both; see {@link PixelCNN.weights}. */
   weights: weightsOption,
+  ...conditionOptions,
   signal: signalOption.optional(),
 });
 
 /**
- * The options of {@link PixelCNN.logits} and {@link PixelCNN.logLikelihood}.
+ * The options of {@link PixelCNN.logits}, {@link PixelCNN.logLikelihood} and {@link PixelCNN.trace}.
  *
  * @interface
  */

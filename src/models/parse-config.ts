@@ -3,7 +3,14 @@ import { check, PixelCnnError } from '../errors.js';
 import { totalParameters } from '../ops/declarations.js';
 import { parseOptions } from '../options.js';
 import { networkOf } from './architectures.js';
-import { configSchema, optionOf, type PixelCnnConfig } from './config.js';
+import {
+  type Condition,
+  conditionKinds,
+  configSchema,
+  optionOf,
+  type PixelCnnConfig,
+  type PixelCnnOptions,
+} from './config.js';
 
 const maxParameters = 2 ** 28;
 
@@ -37,11 +44,15 @@ export function parseConfig(caller: string, options: unknown): PixelCnnConfig {
  * model files of plain networks are the same as before there were others.
  */
 function completed(caller: string, options: unknown): PixelCnnConfig {
-  const { architecture, kernelSize, firstKernelSize, headChannels, ...sizes } = parseOptions(
+  const { architecture, kernelSize, firstKernelSize, headChannels, condition, ...rest } = parseOptions(
     caller,
     configSchema,
     options,
   );
+  const sizes = {
+    ...rest,
+    ...(condition !== undefined && { condition: completedCondition(caller, condition) }),
+  };
   if (architecture === 'gated') {
     return {
       architecture,
@@ -62,4 +73,17 @@ function completed(caller: string, options: unknown): PixelCnnConfig {
     );
   }
   return { ...sizes, kernelSize: kernelSize ?? 7 };
+}
+
+/** Checks that a condition is of one kind, and leaves out what it does not say. */
+export function completedCondition(
+  caller: string,
+  { none, ...sizes }: NonNullable<PixelCnnOptions['condition']>,
+): Condition {
+  const given = conditionKinds.filter((kind) => sizes[kind] !== undefined);
+  check(given.length === 1, 'ERR_INVALID_ARG_VALUE', () => {
+    const found = given.length === 0 ? 'none of them' : given.join(' and ');
+    return `${caller}: condition must have one of ${conditionKinds.join(', ')}, got ${found}`;
+  });
+  return { [given[0]!]: sizes[given[0]!], ...(none && { none }) };
 }

@@ -216,7 +216,10 @@ export function maskedConv2dBackwardInput(
   return gradX;
 }
 
-/** Records gradWeight (K, C, R, S), which is exactly 0 under the mask, and gradBias (K) unless that is null. */
+/**
+ * Records gradWeight, (K, C, R, S) or as a matrix (K, C * R * S), which is exactly 0 under the mask, and gradBias (K) unless
+ * that is null.
+ */
 export function maskedConv2dBackwardWeight(
   r: Recorder,
   label: string,
@@ -227,7 +230,9 @@ export function maskedConv2dBackwardWeight(
   const { n, h, w, c, k } = shape;
   checkShape(label, 'x', x, [n, h, w, c]);
   checkShape(label, 'gradY', gradY, [n, h, w, k]);
-  checkShape(label, 'gradWeight', gradWeight, weightShape(filter));
+  const asMatrix = gradWeight.shape.length === 2;
+  const { rows, columns } = filter.window;
+  checkShape(label, 'gradWeight', gradWeight, asMatrix ? [k, c * rows * columns] : weightShape(filter));
   r.emit({
     op: 'maskedConv2dBackwardWeight',
     label,

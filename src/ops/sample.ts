@@ -10,6 +10,11 @@ export interface DrawOperands {
   readonly uniforms: Tensor;
   /** (1) */
   readonly temperature: Tensor;
+  /**
+   * (1), or null. With it, the network runs on twice as many images: images N to 2N - 1 are images 0 to N - 1 under no
+   * condition, and levels are drawn from logits none + guidance * (logits - none) (Ho & Salimans 2022).
+   */
+  readonly guidance: Tensor | null;
   /** (N, H, W, uint8), non-zero where a pixel keeps its level; null if no pixel does. */
   readonly known: Tensor | null;
   /** (N, H, W, channels, uint8) */
@@ -33,7 +38,7 @@ export function sampleFront(
   operands: DrawOperands,
 ): void {
   const { x, packed, bias, position } = head;
-  const { uniforms, temperature, known, level, image, logits } = operands;
+  const { uniforms, temperature, guidance, known, level, image, logits } = operands;
   r.emit({
     op: 'sampleFront',
     label,
@@ -46,6 +51,7 @@ export function sampleFront(
       bias,
       uniforms,
       temperature,
+      guidance,
       position,
       known,
       level,

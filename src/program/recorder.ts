@@ -125,17 +125,17 @@ export class Recorder {
     return neighbourhood?.x === x ? neighbourhood.reach.right : 0;
   }
 
-  /** Returns n, h and w of the images that a tensor of activations belongs to. */
+  /** Returns n, h and w of the images that a tensor of activations belongs to. Those of a condition may be one pixel each. */
   imagesOf(x: Tensor): { n: number; h: number; w: number } {
-    if (this.pass !== undefined) return this.pass.canvas.images;
+    if (this.pass !== undefined && this.sights.of(x) !== 'condition') return this.pass.canvas.images;
     const [n, h, w] = x.shape as [number, number, number];
     return { n, h, w };
   }
 
   /**
    * Records an op that computes every pixel of its result by itself, and returns the result. `describe` gives the op for
-   * the region that it is to compute. In a sampler the result is one tensor for all passes, with a border of zeros, and
-   * only the pass that computes what sees so much records the op.
+   * the region that it is to compute. In a sampler the result is one tensor for all passes, and only the pass that computes
+   * what sees so much records the op. The result has a border of zeros, unless it follows from the condition alone.
    */
   pixelwise(
     { name, images, channels, sees, dtype = activationType[this.precision], reads }: PixelwiseResult,
@@ -149,10 +149,11 @@ export class Recorder {
       this.emit(describe(result, wholeImages, null));
       return result;
     }
-    const result = pass.result(name, channels, dtype, sees);
+    const result = pass.result(name, images, channels, dtype, sees);
     if (reads !== undefined) pass.noteNeighbourhood(reads.x, reads.reach);
     if (pass.computes(sees)) {
-      const op = describe(result, pass.regionOf(result), pass.canvas.position);
+      const position = sees === 'condition' ? null : pass.canvas.position;
+      const op = describe(result, pass.regionOf(result), position);
       for (const operand of operandsOf(op)) pass.noteOperand(operand, result);
       this.emit(op);
     }

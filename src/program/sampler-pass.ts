@@ -1,7 +1,8 @@
 // Defines the passes in which the sampler computes a network: which ops belong to a pass, and at which pixels they
 // run.
 //
-// A network is recorded once for each pass. The ops whose results see the rows above (sight.ts) run when a new row
+// A network is recorded once for each pass. The ops whose results see only the condition (sight.ts) run once, before
+// the first pixel. Those that see the rows above run when a new row
 // begins, for the whole row, or some columns ahead of the pixels that are next. Those that see the past run at the
 // pixels that are next, for one channel group at a time, before that channel is drawn. Those that see the present
 // pixel run after it is drawn.
@@ -37,9 +38,16 @@ export const wholeImages: Region = {
 /** How many columns ahead of the pixels that are next an op runs, by the name of its result. Others run at these pixels. */
 export type Leads = ReadonlyMap<string, number>;
 
+/** The number of images and their size in pixels. */
+export interface Images {
+  readonly n: number;
+  readonly h: number;
+  readonly w: number;
+}
+
 /** The canvas of the sampler: the images as far as they are drawn, and the network's activations for them. */
 export class SamplerCanvas {
-  readonly images: { readonly n: number; readonly h: number; readonly w: number };
+  readonly images: Images;
   readonly front: Front;
   /** (1, int32) the position t of the wavefront. */
   readonly position = describeTensor('position', [1], 'int32');
@@ -52,12 +60,7 @@ export class SamplerCanvas {
   readonly #kept = new Set<Tensor>();
   readonly #tensors = new Map<string, Tensor>();
 
-  constructor(
-    images: { n: number; h: number; w: number },
-    front: Front,
-    image: Tensor,
-    channelGroups: number,
-  ) {
+  constructor(images: Images, front: Front, image: Tensor, channelGroups: number) {
     this.images = images;
     this.front = front;
     this.image = image;
@@ -70,12 +73,15 @@ export class SamplerCanvas {
     return [this.image, ...this.#kept, this.position];
   }
 
-  /** Returns the activations of this name, (N, pad + H, pad + W + pad, channels). The first call describes them. */
-  tensor(name: string, channels: number, dtype: DType, sees: Sight): Tensor {
+  /**
+   * Returns the activations of this name for `images`. They have the border of the canvas, unless they follow from the
+   * condition alone: (N, H, W, channels). The first call describes them.
+   */
+  tensor(name: string, { n, h, w }: Images, channels: number, dtype: DType, sees: Sight): Tensor {
     const known = this.#tensors.get(name);
     if (known !== undefined) return known;
-    const { n, h, w } = this.images;
-    const tensor = describeTensor(name, paddedShape(this.front, n, h, w, channels), dtype);
+    const shape = sees === 'condition' ? [n, h, w, channels] : paddedShape(this.front, n, h, w, channels);
+    const tensor = describeTensor(name, shape, dtype);
     this.#tensors.set(name, tensor);
     this.sights.set(tensor, sees);
     // Ops for one group may read the channels of all groups, with weights of 0 for those that are not drawn yet.
@@ -108,12 +114,7 @@ export class SamplerPass {
   readonly #names = new Set<string>();
 
   /** With `leads`, results are computed that many columns to the right of the region. */
-  constructor(
-    canvas: SamplerCanvas,
-    sees: Exclude<Sight, 'condition'>,
-    region: Region,
-    leads: Leads = new Map(),
-  ) {
+  constructor(canvas: SamplerCanvas, sees: Sight, region: Region, leads: Leads = new Map()) {
     this.canvas = canvas;
     this.sees = sees;
     this.region = region;
@@ -136,22 +137,16 @@ export class SamplerPass {
 
   /**
    * Returns the tensor for the result of an op, in whichever pass the op is computed.
-   * @throws PixelCnnError ERR_PROGRAM for a second op of one name, whose result would overwrite the first, and for a result
-   * that sees no pixel, which no pass computes.
+   * @throws PixelCnnError ERR_PROGRAM for a second op of one name, whose result would overwrite the first.
    */
-  result(name: string, channels: number, dtype: DType, sees: Sight): Tensor {
+  result(name: string, images: Images, channels: number, dtype: DType, sees: Sight): Tensor {
     check(
       !this.#names.has(name),
       'ERR_PROGRAM',
       () => `'${name}' is computed twice: a layer may be used once`,
     );
-    check(
-      sees !== 'condition',
-      'ERR_PROGRAM',
-      () => `'${name}' does not depend on the image, which the sampler cannot draw from`,
-    );
     this.#names.add(name);
-    return this.canvas.tensor(name, channels, dtype, sees);
+    return this.canvas.tensor(name, images, channels, dtype, sees);
   }
 
   /** Notes that an op reads x as far as `reach` around each pixel, so that x is kept for later fronts. */

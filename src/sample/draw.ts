@@ -3,6 +3,13 @@
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { writeBytesOfLevels } from '../data/levels.js';
 import { allEnded } from '../errors.js';
+import { conditionOf } from '../models/condition.js';
+import {
+  conditionSlice,
+  type GivenCondition,
+  type ImageConditions,
+  noCondition,
+} from '../models/given-condition.js';
 import type { Model } from '../models/model.js';
 import type { ProgramLease } from '../models/program-cache.js';
 import { checkUnchanged, type Weights } from '../models/weights.js';
@@ -46,6 +53,9 @@ export interface Job {
   width: number;
   seed: number | bigint;
   temperature: number;
+  /** For a model with a condition: those of the images, or none for all if `guidance` is 0. */
+  condition: GivenCondition | undefined;
+  guidance: number;
   firstIndex: number;
   weights: Weights;
   /** The weights that the caller asked for, if any. */
@@ -53,6 +63,8 @@ export interface Job {
   signal: AbortSignal | undefined;
   /** Whether the result holds bytes or levels. */
   values: ImageValues;
+  /** The condition as the result names it. */
+  given: ImageConditions;
   uniforms?: Float32Array;
   /** (count, H, W), non-zero where a pixel is known, and (count, H, W, channels) levels of those that are. */
   known?: { readonly pixels: Uint8Array; readonly level: Uint8Array };
@@ -88,7 +100,7 @@ export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame,
   const { count, height, width, signal } = job;
   const { channels, levels } = model.config;
   const perImage = height * width * channels;
-  const perBatch = Math.min(count, imagesPerBatch(model, height, width));
+  const perBatch = Math.min(count, imagesPerBatch(model, height, width, isGuided(job)));
   const { front, rows } = passesOf(model, width);
   const wavefront = new Wavefront(front, height, width, rows === 'whole');
   const steps = wavefront.steps * Math.ceil(count / perBatch);
@@ -103,6 +115,7 @@ export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame,
     values: job.values,
     seed: job.seed,
     weights: job.weights,
+    ...job.given,
   });
   const checkWeights = checkUnchanged(model, job.weights);
   const samplers = new Samplers(model, job);
@@ -128,7 +141,7 @@ export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame,
       if (inFlight.length > 0 && milliseconds > inFlightMilliseconds) return;
       signal?.throwIfAborted();
       checkWeights();
-      const batch = from === 0 ? batchOf(job, first, n, perImage, height * width) : undefined;
+      const batch = from === 0 ? batchOf(job, model, first, n) : undefined;
       const behind = inFlight.length > 0;
       // The time is taken before the call, because on a busy machine this thread may be paused right after it.
       const submitted = performance.now();
@@ -211,7 +224,8 @@ class Samplers {
   async get(n: number): Promise<FrontSampler> {
     const { height, width, weights } = this.#job;
     const [known, given] = [this.#job.known !== undefined, this.#job.uniforms !== undefined];
-    const options: SamplerOptions = { n, height, width, weights, known, given };
+    const guided = isGuided(this.#job);
+    const options: SamplerOptions = { n, height, width, weights, known, given, guided };
     const lease = this.#leases.get(n) ?? (await this.#model.programs.lease(buildSampler, options));
     this.#leases.set(n, lease);
     return lease.program;
@@ -230,13 +244,35 @@ class Samplers {
   }
 }
 
-/** Returns the inputs of the batch that begins with image `first`. */
-function batchOf(job: Job, first: number, n: number, perImage: number, pixels: number): SamplerBatch {
+/** Whether levels are drawn from two distributions, with and without the condition. */
+function isGuided({ condition, guidance }: Job): boolean {
+  return condition !== undefined && guidance !== 0 && guidance !== 1;
+}
+
+/** Returns the conditions of a batch, in a guided job followed by no condition for as many images. */
+function conditionsOf(job: Job, model: Model, first: number, n: number): SamplerBatch['condition'] {
+  const { condition } = job;
+  if (condition === undefined) return undefined;
+  const own = conditionSlice(condition, first, n);
+  if (!isGuided(job)) return own;
+  const none = noCondition(conditionOf(model.config)!, n, job).values;
+  const both = new (condition.kind === 'classes' ? Uint32Array : Float32Array)(2 * own.length);
+  both.set(own);
+  both.set(none, own.length);
+  return both;
+}
+
+/** Returns the inputs of the batch of n images that begins with image `first`. */
+function batchOf(job: Job, model: Model, first: number, n: number): SamplerBatch {
   const [key0, key1] = seedKey(job.seed);
+  const pixels = job.height * job.width;
+  const perImage = pixels * model.config.channels;
   return {
     index: Uint32Array.from({ length: n }, (_, i) => job.firstIndex + first + i),
     random: Uint32Array.of(key0, key1, 0, 0),
     temperature: Float32Array.of(job.temperature),
+    guidance: isGuided(job) ? Float32Array.of(job.guidance) : undefined,
+    condition: conditionsOf(job, model, first, n),
     known: job.known && {
       pixels: job.known.pixels.subarray(first * pixels, (first + n) * pixels),
       level: job.known.level.subarray(first * perImage, (first + n) * perImage),

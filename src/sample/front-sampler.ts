@@ -10,7 +10,7 @@ import type { Program } from '../program/program.js';
 import { Recorder } from '../program/recorder.js';
 import { activationType, type DType, dtypeBytes, elements, type Tensor } from '../program/tensor.js';
 import type { Chunk, TimedFronts } from './chunks.js';
-import { canvasOf, passesOf, recordFirstRow, recordFront } from './passes.js';
+import { drawingOf, passesOf, recordBeginning, recordFront } from './passes.js';
 
 /** The inputs that a batch of n images is drawn from. */
 export interface SamplerBatch {
@@ -20,6 +20,13 @@ export interface SamplerBatch {
   readonly random: Uint32Array;
   /** (1) */
   readonly temperature: Float32Array;
+  /** (1), for a sampler built with `guided`. */
+  readonly guidance?: Float32Array | undefined;
+  /**
+   * For a model with a condition: labels or values of the n images and, in a guided sampler, then those of no condition for
+   * as many.
+   */
+  readonly condition?: Uint32Array | Float32Array | undefined;
   /** For a sampler built with `known`: (n, H, W), non-zero where a pixel is known, and (n, H, W, channels) levels. */
   readonly known?: { readonly pixels: Uint8Array; readonly level: Uint8Array } | undefined;
   /** (n, H, W, channels), for a sampler built with `given`. */
@@ -39,14 +46,16 @@ export interface Drawn {
  * a forward pass to be busy. The sampler keeps the activations of all pixels, so it takes these additional images only as
  * long as the activations fit into 4 GiB.
  */
-export function imagesPerBatch(model: Model, h: number, w: number): number {
+export function imagesPerBatch(model: Model, h: number, w: number, guided: boolean): number {
   const { device } = model;
   const { front, channels } = passesOf(model, w);
   const bytes =
     elements(paddedShape(front, 1, h, w, channels)) * dtypeBytes[activationType[device.info.precision]];
   const always = Math.floor(device.pixelsPerForward / (h * w));
   const most = Math.floor(device.pixelsPerSampledBatch / (h * w));
-  return Math.max(1, Math.min(most, Math.max(always, Math.floor(2 ** 32 / bytes))));
+  const images = Math.min(most, Math.max(always, Math.floor(2 ** 32 / bytes)));
+  // A guided sampler has two images for each that it draws.
+  return Math.max(1, guided ? Math.floor(images / 2) : images);
 }
 
 /** The most ops of a block. Longer blocks would gain nothing, because the GPU does not wait between two runs anyway. */
@@ -86,10 +95,12 @@ export class FrontSampler {
     const fronts = program === 'block' ? this.#block! : this.#front;
     const runs = [fronts.step([], repeat)];
     if (batch !== undefined) {
-      const { index, random, temperature, known, uniforms } = batch;
+      const { index, random, temperature, guidance, condition, known, uniforms } = batch;
       const inputs: ArrayBufferView[] = [temperature];
+      if (guidance !== undefined) inputs.push(guidance);
       if (known !== undefined) inputs.push(known.pixels, known.level);
       inputs.push(...(uniforms === undefined ? [index, random] : [uniforms]));
+      if (condition !== undefined) inputs.push(condition);
       runs.unshift(this.#begin.step(inputs));
     }
     const [level, logits] = await this.#compiled.submit(runs, signal);
@@ -116,6 +127,8 @@ export interface SamplerOptions {
   readonly given?: boolean;
   /** Whether the logits are kept and returned. */
   readonly logits?: boolean;
+  /** Whether levels are drawn from logits with and without the condition, weighed by a guidance. */
+  readonly guided?: boolean;
 }
 
 /**
@@ -123,9 +136,11 @@ export interface SamplerOptions {
  * fronts; they exchange values through states, which keep their memory between runs.
  */
 export async function buildSampler(model: Model, options: SamplerOptions): Promise<FrontSampler> {
-  const { n, height: h, width: w } = options;
+  const { height: h, width: w } = options;
+  const n = options.guided ? 2 * options.n : options.n;
   const passes = passesOf(model, w);
-  const canvas = canvasOf(model, passes, { n, h, w });
+  const drawing = drawingOf(model, passes, { n, h, w });
+  const { canvas, condition } = drawing;
   let block = 0;
   const compiled = await PackedPrograms.compile(model, options.weights, 'direct', (recording) => {
     const begin = new Recorder(model.device, recording);
@@ -133,7 +148,7 @@ export async function buildSampler(model: Model, options: SamplerOptions): Promi
     const { level, logits } = operands;
     const recordFronts = (fronts: number): Recorder => {
       const r = new Recorder(model.device, recording);
-      for (let ahead = 0; ahead < fronts; ahead += 1) recordFront(r, model, passes, canvas, ahead, operands);
+      for (let ahead = 0; ahead < fronts; ahead += 1) recordFront(r, model, passes, drawing, ahead, operands);
       nextFront(r, 'next front', fronts, canvas.position);
       r.output(level);
       if (logits !== null) r.output(logits);
@@ -151,7 +166,8 @@ export async function buildSampler(model: Model, options: SamplerOptions): Promi
       begin.states.add(tensor);
       zero(begin, `clear ${tensor.name}`, tensor);
     }
-    recordFirstRow(begin, model, passes, canvas);
+    if (condition !== null) begin.fill(condition);
+    recordBeginning(begin, model, passes, drawing);
     return [begin, ...programs];
   });
   return new FrontSampler(compiled, block);
@@ -162,6 +178,7 @@ function recordInputs(r: Recorder, { config }: Model, options: SamplerOptions, i
   const { n, height: h, width: w, given } = options;
   const { channels, levels } = config;
   const temperature = inputState(r, 'temperature', [1]);
+  const guidance = options.guided ? inputState(r, 'guidance', [1]) : null;
   const known = options.known ? inputState(r, 'known', [n, h, w], 'uint8') : null;
   const level = r.state('level', [n, h, w, channels], 'uint8');
   if (options.known) r.fill(level);
@@ -175,7 +192,7 @@ function recordInputs(r: Recorder, { config }: Model, options: SamplerOptions, i
     randomUniform(r, 'uniforms', { index, random, u: uniforms });
   }
   const logits = options.logits ? r.state('logits', [n, h, w, channels, levels]) : null;
-  return { uniforms, temperature, known, level, image, logits };
+  return { uniforms, temperature, guidance, known, level, image, logits };
 }
 
 /** Describes a state that a run of the program fills, for the runs of the other programs to read. */

@@ -1,5 +1,6 @@
 // Defines the options of sampling, streaming and completing images.
 import type { ImageBatch } from '../data/image-batch.js';
+import { conditionOptions } from '../models/given-condition.js';
 import { weightsOption } from '../models/weights.js';
 import { seedOption, signalOption, z } from '../options.js';
 import { isFloat32Array, isUint8Array } from '../realm.js';
@@ -19,11 +20,18 @@ const common = {
   weights: weightsOption,
   /** Sampling computes a few pixels at a time, which only the direct algorithm can. */
   algorithm: z.literal('direct').default('direct'),
+  ...conditionOptions,
+  /**
+   * How strongly the condition counts: levels are drawn from logits none + guidance * (logits - none), where `none` are
+   * those without a condition. Default 1, which takes the logits as they are; 0 draws without a condition; more than 1
+   * exaggerates it. Other values than 1 are for a model that was trained with `conditionDropout`.
+   */
+  guidance: z.number().min(0).max(1000).default(1),
   signal: signalOption.optional(),
 };
 const sizes = {
-  /** Number of images. Default 1. */
-  count: z.int().min(1).max(65536).default(1),
+  /** Number of images. Default: that of the condition, if it is given for each image, otherwise 1. */
+  count: z.int().min(1).max(65536).optional(),
   /** Default: that of the training images. */
   height: z.int().min(1).max(4096).optional(),
   width: z.int().min(1).max(4096).optional(),

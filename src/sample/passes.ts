@@ -1,15 +1,19 @@
 // Records a network for the sampler: pass by pass, at the pixels that are next.
+import { describeCondition, recordCondition } from '../models/condition.js';
 import type { Model } from '../models/model.js';
 import type { Network } from '../models/network.js';
 import type { DrawOperands } from '../ops/sample.js';
 import { type Front, paddedShape } from '../program/front.js';
 import type { Reach } from '../program/reach.js';
 import { Recorder } from '../program/recorder.js';
-import { type Leads, SamplerCanvas, SamplerPass } from '../program/sampler-pass.js';
-import { activationType, describeTensor } from '../program/tensor.js';
+import { type Images, type Leads, SamplerCanvas, SamplerPass, wholeImages } from '../program/sampler-pass.js';
+import { activationType, describeTensor, type Tensor } from '../program/tensor.js';
 import { type SideBySide, sideBySide } from './leads.js';
 
-/** Says which pixels a front has and which passes over a network draw it. There always is a pass for the past. */
+/**
+ * Says which pixels a front has and which passes over a network draw it. There always is a pass for the condition, which may
+ * have nothing to do, and one for the past.
+ */
 export interface Passes {
   readonly front: Front;
   /**
@@ -19,7 +23,7 @@ export interface Passes {
   readonly rows: 'none' | 'whole' | Leads;
   /** Whether a pass computes tensors that see the present pixel, after its draw. */
   readonly present: boolean;
-  /** The channels of the image and of all activations together. */
+  /** The channels of the image and of all activations together, which are kept for every pixel. */
   readonly channels: number;
 }
 
@@ -54,13 +58,17 @@ export function passesOf(model: Model, width: number): Passes {
     : { front: { pad, slope: Math.max(width, reach.right + 1) }, rows: 'whole', present, channels };
 }
 
-/** Records a network over an image of one pixel, and keeps what that shows. */
+/** Records a network over an image of two pixels, and keeps what that shows. */
 function recordOnce({ device, network, config, raw }: Model): Recorded {
   const r = new Recorder(device, { parameters: raw.byName });
-  const image = r.activation('image', [1, 1, 1, config.channels]);
+  const images = { n: 1, h: 1, w: 2 };
+  const image = r.activation('image', [1, 1, 2, config.channels]);
   r.sights.setImage(image, config.channels);
-  network.features(r, image);
-  const activations = r.ops.flatMap(({ result }) => (result && r.sights.has(result) ? [result] : []));
+  network.features(r, image, recordCondition(r, describeCondition(config, images)));
+  // A vector for each image is no activation of every pixel: it has one pixel here, and the others have two.
+  const activations = r.ops.flatMap(({ result }) =>
+    result && r.sights.has(result) && result.shape[2] === images.w ? [result] : [],
+  );
   const found = {
     ...sideBySide(r),
     reach: r.reach,
@@ -72,32 +80,43 @@ function recordOnce({ device, network, config, raw }: Model): Recorded {
   return found;
 }
 
-/** Describes the canvas for n images of h x w pixels. */
-export function canvasOf(
-  { config, device }: Model,
-  { front }: Passes,
-  images: { readonly n: number; readonly h: number; readonly w: number },
-): SamplerCanvas {
+/** What the programs of a sampler have in common: the canvas, and the condition that its images are drawn given. */
+export interface Drawing {
+  readonly canvas: SamplerCanvas;
+  /** As {@link describeCondition} describes it. */
+  readonly condition: Tensor | null;
+}
+
+/** Describes the canvas and the condition of n images of h x w pixels. */
+export function drawingOf({ config, device }: Model, { front }: Passes, images: Images): Drawing {
   const { n, h, w } = images;
   const dtype = activationType[device.info.precision];
   const image = describeTensor('image', paddedShape(front, n, h, w, config.channels), dtype);
-  return new SamplerCanvas(images, front, image, config.channels);
+  const canvas = new SamplerCanvas(images, front, image, config.channels);
+  return { canvas, condition: describeCondition(config, images) };
+}
+
+/** Returns a function that records a network's features in whichever pass is being recorded. */
+function featuresOf(r: Recorder, { network }: Model, { canvas, condition }: Drawing): () => Tensor {
+  return () => network.features(r, canvas.image, recordCondition(r, condition));
 }
 
 /** Records the front that is `ahead` fronts after the position: what the network computes there, and the draws. */
 export function recordFront(
   r: Recorder,
-  { network, config }: Model,
+  model: Model,
   passes: Passes,
-  canvas: SamplerCanvas,
+  drawing: Drawing,
   ahead: number,
   operands: DrawOperands,
 ): void {
-  const features = () => network.features(r, canvas.image);
+  const features = featuresOf(r, model, drawing);
+  const { canvas } = drawing;
   const { rows } = passes;
   if (rows === 'whole') r.inPass(new SamplerPass(canvas, 'rows', canvas.rowRegion(ahead)), features);
   else if (rows !== 'none')
     r.inPass(new SamplerPass(canvas, 'rows', canvas.frontRegion(ahead), rows), features);
+  const { network, config } = model;
   for (let channel = 0; channel < config.channels; channel += 1) {
     const region = canvas.frontRegion(ahead, channel);
     r.inPass(new SamplerPass(canvas, 'past', region), () => network.head.draw(r, features(), operands));
@@ -106,15 +125,13 @@ export function recordFront(
 }
 
 /**
- * Records what a batch begins with, before its first front: with leads, ops run only at columns that far ahead, so they
- * compute row 0, which sees no pixel, as a whole here.
+ * Records what a batch begins with, before its first front: what follows from the condition alone and, with leads, row 0 of
+ * what sees the rows above, because those ops run only at columns that far ahead.
  */
-export function recordFirstRow(
-  r: Recorder,
-  { network }: Model,
-  { rows }: Passes,
-  canvas: SamplerCanvas,
-): void {
+export function recordBeginning(r: Recorder, model: Model, { rows }: Passes, drawing: Drawing): void {
+  const features = featuresOf(r, model, drawing);
+  const { canvas } = drawing;
+  r.inPass(new SamplerPass(canvas, 'condition', wholeImages), features);
   if (rows === 'none' || rows === 'whole') return;
-  r.inPass(new SamplerPass(canvas, 'rows', canvas.rowRegion(0)), () => network.features(r, canvas.image));
+  r.inPass(new SamplerPass(canvas, 'rows', canvas.rowRegion(0)), features);
 }

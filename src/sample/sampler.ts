@@ -1,10 +1,19 @@
 // Checks the options of sampling, streaming and completing images, and makes them into a job that draw.ts draws.
 import { randomBytes } from 'node:crypto';
 import { checkBytes, plainBytes } from '../data/check-bytes.js';
-import type { ImageValues } from '../data/image-batch.js';
+import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';
 import { checkImages, copyImages } from '../models/check-images.js';
+import { conditionOf } from '../models/condition.js';
+import { conditionText } from '../models/config.js';
+import {
+  conditionField,
+  type GivenCondition,
+  givenCondition,
+  type ImageConditions,
+  noCondition,
+} from '../models/given-condition.js';
 import type { Model } from '../models/model.js';
 import { chooseWeights, withWeights } from '../models/weights.js';
 import { parseOptions, type z } from '../options.js';
@@ -98,7 +107,7 @@ export async function completeImages(model: Model, options: CompleteOptions): Pr
   check(parsed.known.length === count * height * width, 'ERR_BUFFER_SIZE', () => {
     return `complete: known must have count*height*width = ${count * height * width} values, got ${parsed.known.length}`;
   });
-  const job = newJob(model, 'complete', { ...parsed, count, height, width });
+  const job = newJob(model, 'complete', { ...parsed, count, height, width }, given);
   return model.device.calls.run('complete', job, job.signal, async (signal) => {
     const isLevel = given.values === 'levels';
     const levelOf = Uint8Array.from({ length: 256 }, (_, value) =>
@@ -123,7 +132,13 @@ export async function completeImages(model: Model, options: CompleteOptions): Pr
   });
 }
 
-function newJob(model: Model, caller: string, options: z.output<typeof streamSchema>): Job {
+/** Makes a job of checked options. `images` may bring the condition. */
+function newJob(
+  model: Model,
+  caller: string,
+  options: z.output<typeof streamSchema>,
+  images?: ImageBatch,
+): Job {
   const height = options.height ?? model.imageSize?.height;
   const width = options.width ?? model.imageSize?.width;
   if (height === undefined || width === undefined) {
@@ -139,8 +154,14 @@ function newJob(model: Model, caller: string, options: z.output<typeof streamSch
     return `${caller}: images of ${height}x${width} exceed the limit of ${2 ** 22} values per image`;
   });
   options.signal?.throwIfAborted();
+  const condition = conditionOfJob(model, caller, options, images, { height, width });
+  const { guidance } = options;
+  const count = options.count ?? (condition === undefined ? 1 : condition.values.length / condition.perImage);
   return {
-    count: options.count,
+    count,
+    condition,
+    guidance,
+    given: conditionFields(model, condition),
     height,
     width,
     seed: options.seed ?? randomSeed(),
@@ -151,6 +172,39 @@ function newJob(model: Model, caller: string, options: z.output<typeof streamSch
     signal: options.signal,
     values: model.values ?? 'bytes',
   };
+}
+
+/**
+ * Returns the condition of a job's images, which is none for all of them with a guidance of 0.
+ * @throws PixelCnnError ERR_CONDITION also for a guidance that needs images of no condition in a model without them.
+ */
+function conditionOfJob(
+  model: Model,
+  caller: string,
+  options: z.output<typeof streamSchema>,
+  images: ImageBatch | undefined,
+  size: { readonly height: number; readonly width: number },
+): GivenCondition | undefined {
+  const { guidance, count } = options;
+  const condition = conditionOf(model.config);
+  check(guidance === 1 || condition?.none === true, 'ERR_CONDITION', () => {
+    const has = `this one is given ${conditionText(model.config.condition)}`;
+    return `${caller}: \`guidance\` ${guidance} needs a model that has learnt to go without its condition (\`none\`), ${has}`;
+  });
+  const field = condition && conditionField[condition.kind];
+  const isGiven = field !== undefined && (options[field] ?? images?.[field]) !== undefined;
+  if (condition !== undefined && guidance === 0 && !isGiven) return noCondition(condition, count ?? 1, size);
+  const given = givenCondition(caller, model, options, images, { count, ...size });
+  if (condition === undefined || given === undefined || guidance !== 0) return given;
+  return noCondition(condition, given.values.length / given.perImage, size);
+}
+
+/** Returns a condition as the fields of an {@link ImageBatch}. Images of no condition have none. */
+function conditionFields({ config, classNames }: Model, given: GivenCondition | undefined): ImageConditions {
+  if (given === undefined || given.none) return {};
+  if (given.kind !== 'classes') return { [conditionField[given.kind]]: given.values };
+  const labels = (config.condition!.classes! > 256 ? Uint16Array : Uint8Array).from(given.values);
+  return { labels, ...(classNames !== undefined && { classNames: [...classNames] }) };
 }
 
 /** Returns a random integer below 2^53, the largest that JSON and JavaScript's numbers represent exactly. */

@@ -2,7 +2,10 @@
 import { checkBytes } from '../data/check-bytes.js';
 import { type ImageBatch, selectImages } from '../data/image-batch.js';
 import { asBytes } from '../data/levels.js';
+import type { PixelCnnConfig } from '../models/config.js';
+import { type GivenCondition, selectConditions } from '../models/given-condition.js';
 import { permutation, seedKey } from '../random/philox.js';
+import { TrainingConditions } from './conditions.js';
 import type { TrainSettings } from './options.js';
 import type { Batch } from './training-step.js';
 
@@ -30,28 +33,33 @@ export class TrainingImages {
   readonly dataset: ImageBatch;
   /** Undefined in a run without validation. */
   readonly validation: ImageBatch | undefined;
+  /** The condition of the validation images, for a model with one. */
+  readonly validationCondition: GivenCondition | undefined;
   readonly stepsPerEpoch: number;
   /** Indices into the dataset. */
   readonly #training: Uint32Array;
   readonly #batchSize: number;
   readonly #seed: number;
   readonly #levels: number;
+  readonly #conditions: TrainingConditions | undefined;
   /** The training indices in the order of the epoch `#shuffledEpoch`. */
   #shuffled: Uint32Array = new Uint32Array(0);
   #shuffledEpoch = -1;
 
-  /** `levels` is the model's number of levels. */
-  constructor(dataset: ImageBatch, levels: number, settings: TrainSettings) {
-    const { batchSize, seed, validation } = settings;
+  constructor(dataset: ImageBatch, config: PixelCnnConfig, settings: TrainSettings) {
+    const { batchSize, seed, validation, condition } = settings;
     const split = splitIndices(dataset.count, validation.share, seed);
     const heldOut = split.validation.length > 0 ? selectImages(dataset, split.validation) : undefined;
     this.dataset = dataset;
     this.validation = validation.images ?? heldOut;
+    this.validationCondition =
+      validation.condition ?? (heldOut && condition && selectConditions(condition, split.validation));
+    this.#conditions = condition && new TrainingConditions(condition, config, dataset, settings);
     this.stepsPerEpoch = Math.ceil(split.training.length / batchSize);
     this.#training = split.training;
     this.#batchSize = batchSize;
     this.#seed = seed;
-    this.#levels = levels;
+    this.#levels = config.levels;
   }
 
   /** Returns the epoch that a step belongs to; both count from 0. */
@@ -71,7 +79,8 @@ export class TrainingImages {
     // The dataset is too large to copy, so the caller may have transferred it to another thread meanwhile.
     checkBytes(this.dataset.data, 'train: dataset.data');
     const bytes = asBytes(gatherValues(this.dataset, index), this.dataset.values, this.#levels);
-    return { bytes, count: index.length, binarisation: { key: seedKey(this.#seed), epoch, index } };
+    const binarisation = { key: seedKey(this.#seed), epoch, index };
+    return { bytes, count: index.length, binarisation, condition: this.#conditions?.of(index, epoch) };
   }
 }
 

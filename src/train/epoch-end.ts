@@ -1,20 +1,25 @@
 // Ends an epoch: validates, draws samples, and records both.
 import { checkBytes } from '../data/check-bytes.js';
 import type { ImageBatch } from '../data/image-batch.js';
+import { type ConditionOptions, conditionField, selectConditions } from '../models/given-condition.js';
 import type { Model } from '../models/model.js';
+import { type ProgressEvent, twiceASecond } from '../progress-event.js';
 import type { SampledImages } from '../sample/draw.js';
 import { drawImages } from '../sample/sampler.js';
+import type { TrainingImages } from './batches.js';
 import { type Evaluation, evaluateImages } from './evaluate.js';
 import type { TrainSettings } from './options.js';
-import { type ProgressEvent, twiceASecond } from './progress-event.js';
 import type { RunProgress } from './run-progress.js';
 import type { RunSaver } from './run-saver.js';
 import type { TrainingRun } from './training-run.js';
 import { digestOf } from './training-state.js';
 
+/** The images of a run. */
+type EpochImages = Pick<TrainingImages, 'dataset' | 'validation' | 'validationCondition'>;
+
 export class EpochEnd {
   readonly #model: Model;
-  readonly #images: { readonly dataset: ImageBatch; readonly validation: ImageBatch | undefined };
+  readonly #images: EpochImages;
   readonly #settings: TrainSettings;
   readonly #run: TrainingRun;
   readonly #progress: RunProgress;
@@ -26,7 +31,7 @@ export class EpochEnd {
   /** `signal` is the caller's; a run that it aborts ends with its reason. */
   constructor(
     model: Model,
-    images: { readonly dataset: ImageBatch; readonly validation: ImageBatch | undefined },
+    images: EpochImages,
     settings: TrainSettings,
     context: { run: TrainingRun; progress: RunProgress; saver: RunSaver | undefined; signal: AbortSignal },
   ) {
@@ -72,7 +77,8 @@ export class EpochEnd {
     const onEvent = ({ done, of }: ProgressEvent) => {
       if (done < of) this.#run.emit({ type: 'validating', step, done, of });
     };
-    const options = { protocol, weights, draws: 1, seed, algorithm, signal, onEvent } as const;
+    const condition = this.#images.validationCondition;
+    const options = { protocol, weights, draws: 1, seed, algorithm, condition, signal, onEvent } as const;
     return evaluateImages(this.#model, images, options);
   }
 
@@ -81,7 +87,19 @@ export class EpochEnd {
     const { step } = this.#progress;
     const { height, width } = this.#images.dataset;
     const report = (done: number, of: number) => this.#run.emit({ type: 'sampling', step, done, of });
-    return drawImages(this.#model, { count, height, width, seed, weights, signal }, twiceASecond(report));
+    const options = { count, height, width, seed, weights, signal, ...this.#conditionsOf(count) };
+    return drawImages(this.#model, options, twiceASecond(report));
+  }
+
+  /** Returns the conditions to draw with: the classes in turn, or those of the images to validate with. */
+  #conditionsOf(count: number): ConditionOptions {
+    const given = this.#images.validationCondition ?? this.#settings.condition;
+    if (given === undefined) return {};
+    const { kind, values, perImage } = given;
+    const { classes } = this.#model.config.condition!;
+    if (kind === 'classes') return { labels: Array.from({ length: count }, (_, i) => i % classes!) };
+    const indices = Array.from({ length: count }, (_, i) => i % (values.length / perImage));
+    return { [conditionField[kind]]: selectConditions(given, indices).values };
   }
 
   /**
@@ -90,7 +108,7 @@ export class EpochEnd {
    */
   async #compareWith(images: ImageBatch, measure: string): Promise<void> {
     const { position } = this.#progress;
-    this.#validationDigest ??= await digestOf(images, 'validation.data');
+    this.#validationDigest ??= await digestOf(images, 'validation.data', this.#images.validationCondition);
     const bestOf = `${this.#validationDigest} ${measure}`;
     const other = position.bestOf !== undefined && position.bestOf !== bestOf;
     position.bestOf = bestOf;

@@ -1,16 +1,23 @@
 // Evaluates the likelihood of a whole dataset, without dropping an image, under a named protocol.
-import type { ImageBatch, ImageValues } from '../data/image-batch.js';
-import { check } from '../errors.js';
+import type { ImageBatch } from '../data/image-batch.js';
+import { type Protocol, protocols } from '../data/protocol.js';
 import { checkImages, copyImages } from '../models/check-images.js';
+import { checkProtocol } from '../models/check-protocol.js';
+import {
+  type ConditionField,
+  conditionField,
+  conditionOptions,
+  type GivenCondition,
+  givenCondition,
+} from '../models/given-condition.js';
 import { runNats } from '../models/likelihood.js';
 import type { Model } from '../models/model.js';
 import { chooseWeights, type Weights, weightsOption, withWeights } from '../models/weights.js';
 import { parseOptions, signalOption, z } from '../options.js';
 import { checkModel, type PixelCNN } from '../pixelcnn.js';
 import { algorithms } from '../program/algorithm.js';
+import { type ProgressEvent, twiceASecond } from '../progress-event.js';
 import { seedKey } from '../random/philox.js';
-import { type ProgressEvent, twiceASecond } from './progress-event.js';
-import { type Protocol, protocols } from './protocol.js';
 
 export const evaluateSchema = z.strictObject({
   protocol: z
@@ -26,6 +33,7 @@ export const evaluateSchema = z.strictObject({
     .enum(algorithms)
     .default('direct')
     .describe('masked convolution: auto, winograd, or direct, which is exactly causal'),
+  ...conditionOptions,
   signal: signalOption.optional(),
   /** Called with `progress` events, at most twice a second, and once when all images are done. */
   onEvent: z
@@ -49,6 +57,23 @@ export interface Evaluation {
   readonly weights: Weights;
   /** Mean nats per image of each draw; protocols that draw nothing have one value. */
   readonly natsPerDraw: readonly number[];
+  /**
+   * What the likelihood is given: the images' `labels`, `features` or `map`, or `none`, if a model with a condition was asked
+   * to go without. Null for a model without a condition.
+   */
+  readonly given: ConditionField | 'none' | null;
+  /** The mean of each class that images have, in the order of classes. Null unless `given` is `labels`. */
+  readonly perClass: readonly ClassEvaluation[] | null;
+}
+
+/** The likelihood of the images of one class, given that class. */
+export interface ClassEvaluation {
+  readonly label: number;
+  /** The name of the class, if the model knows it. */
+  readonly name: string | null;
+  readonly images: number;
+  readonly nats: number;
+  readonly bitsPerDim: number;
 }
 
 /**
@@ -70,29 +95,12 @@ export async function evaluate(
   // Refuses at once; the choice is made again when the call's turn comes.
   chooseWeights('evaluate', internals, parsed.weights);
   const given = checkImages('evaluate: images', dataset, internals);
+  const condition = givenCondition('evaluate', internals, parsed, given, given);
   return model.device.calls.run('evaluate', given, parsed.signal, (signal) => {
     const copy = copyImages(given);
     return withWeights('evaluate', internals, parsed.weights, signal, (weights) =>
-      evaluateImages(internals, copy, { ...parsed, weights, signal }),
+      evaluateImages(internals, copy, { ...parsed, weights, condition, signal }),
     );
-  });
-}
-
-/**
- * @internal Refuses to binarise images for a model of more than 2 levels, and images that hold levels
- * already.
- */
-export function checkProtocol(
-  caller: string,
-  protocol: Protocol,
-  levels: number,
-  values: ImageValues | undefined,
-): void {
-  check(protocol === 'levels' || values !== 'levels', 'ERR_INVALID_ARG_VALUE', () => {
-    return `${caller}: protocol '${protocol}' turns bytes into levels, these images hold levels already: use protocol 'levels'`;
-  });
-  check(protocol === 'levels' || levels === 2, 'ERR_INVALID_ARG_VALUE', () => {
-    return `${caller}: protocol '${protocol}' needs a model of 2 levels, this one has ${levels}`;
   });
 }
 
@@ -100,11 +108,15 @@ export function checkProtocol(
 export async function evaluateImages(
   model: Model,
   images: ImageBatch,
-  options: z.output<typeof evaluateSchema> & { readonly weights: Weights },
+  options: Omit<z.output<typeof evaluateSchema>, keyof typeof conditionOptions> & {
+    readonly weights: Weights;
+    readonly condition: GivenCondition | undefined;
+  },
 ): Promise<Evaluation> {
-  const { protocol, weights, draws, seed } = options;
+  const { protocol, weights, draws, seed, condition } = options;
   checkProtocol('evaluate', protocol, model.config.levels, images.values);
   const natsPerDraw: number[] = [];
+  const natsPerImage = new Float64Array(images.count);
   const passes = protocol === 'dynamic' ? draws : 1;
   const of = passes * images.count;
   const report = (done: number) => options.onEvent?.({ type: 'progress', done, of });
@@ -114,9 +126,40 @@ export async function evaluateImages(
     const binarisation = protocol === 'dynamic' ? { key: seedKey(seed), epoch: draw } : undefined;
     const nats = await runNats(model, images, { ...options, binarisation, onImages });
     natsPerDraw.push(nats.reduce((sum, value) => sum + value, 0) / images.count);
+    for (const [n, value] of nats.entries()) natsPerImage[n]! += value / passes;
   }
   report(of);
   const nats = natsPerDraw.reduce((sum, value) => sum + value, 0) / natsPerDraw.length;
-  const bitsPerDim = nats / (images.height * images.width * images.channels * Math.LN2);
-  return { nats, bitsPerDim, images: images.count, protocol, weights, natsPerDraw };
+  const perDim = 1 / (images.height * images.width * images.channels * Math.LN2);
+  const bitsPerDim = nats * perDim;
+  const given = givenOf(condition);
+  const perClass = given === 'labels' ? perClassOf(model, condition!, natsPerImage, perDim) : null;
+  const about = { images: images.count, protocol, weights, natsPerDraw, given };
+  return { nats, bitsPerDim, ...about, perClass };
+}
+
+function givenOf(condition: GivenCondition | undefined): Evaluation['given'] {
+  if (condition === undefined) return null;
+  return condition.none ? 'none' : conditionField[condition.kind];
+}
+
+/** Returns the mean of each class that has images. */
+function perClassOf(
+  { classNames, config }: Model,
+  { values }: GivenCondition,
+  nats: Float64Array,
+  perDim: number,
+): ClassEvaluation[] {
+  const classes = config.condition!.classes!;
+  const sums = new Float64Array(classes);
+  const counts = new Uint32Array(classes);
+  for (const [n, label] of values.entries()) {
+    sums[label]! += nats[n]!;
+    counts[label]! += 1;
+  }
+  return [...counts].flatMap((images, label) => {
+    if (images === 0) return [];
+    const mean = sums[label]! / images;
+    return { label, name: classNames?.[label] ?? null, images, nats: mean, bitsPerDim: mean * perDim };
+  });
 }

@@ -1,14 +1,16 @@
 // Defines the events and the summary of a training run.
+
+import type { Protocol } from '../data/protocol.js';
 import type { Weights } from '../models/weights.js';
 import type { SampledImages } from '../sample/draw.js';
+import type { Evaluation } from './evaluate.js';
 import type { Numerics } from './numerics.js';
-import type { Protocol } from './protocol.js';
 
 /** A training loss, with the split, the weights and the protocol that it belongs to. */
 export interface TrainingLoss {
   /**
-   * Mean of -log p per image, in nats, each image with the weights before its step. NaN if every step was
-   * skipped.
+   * Mean of -log p per image, in nats, each image with the weights before its step and given its condition, if the model
+   * has one; those that `conditionDropout` picks are given none. NaN if every step was skipped.
    */
   readonly nats: number;
   /** nats / (H * W * channels * ln 2). */
@@ -57,6 +59,8 @@ export interface ValidationEvent {
   /** `ema` in a run with an `emaDecay` above 0, otherwise `raw`. */
   readonly weights: Weights;
   readonly protocol: Protocol;
+  /** What the likelihood is given, as in {@link Evaluation}. Null for a model without a condition. */
+  readonly given: Evaluation['given'];
   /** Whether this is the best validation so far with these images, weights and protocol. */
   readonly best: boolean;
 }
@@ -143,7 +147,7 @@ export interface WarningEvent {
    * WARMUP_LONGER_THAN_RUN: the run ends before its learning rate is reached. OTHER_VALIDATION: a resumed run
    * validates with other images or weights than before, so that the search for the best starts anew.
    */
-  readonly code: 'WARMUP_LONGER_THAN_RUN' | 'OTHER_VALIDATION';
+  readonly code: 'WARMUP_LONGER_THAN_RUN' | 'OTHER_VALIDATION' | 'NONE_UNTRAINED';
   readonly message: string;
 }
 

@@ -1,9 +1,10 @@
 // Defines the options of train() as one schema, from which the TypeScript type, CLI flags and config file follow.
 import type { ImageBatch } from '../data/image-batch.js';
+import { protocols } from '../data/protocol.js';
+import type { GivenCondition } from '../models/given-condition.js';
 import { signalOption, z } from '../options.js';
 import { algorithms } from '../program/algorithm.js';
 import type { TrainEvent } from './events.js';
-import { protocols } from './protocol.js';
 
 export const hyperparameters = {
   epochs: z
@@ -48,6 +49,14 @@ export const hyperparameters = {
     .default('levels')
     .describe(
       'levels: bytes as they are; threshold or dynamic: binarised, at 128 or with probability byte / 255',
+    ),
+  conditionDropout: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe(
+      'share of the images that are trained without their condition, drawn anew every epoch; for a model with `none`, e.g. 0.1',
     ),
   seed: z
     .int()
@@ -109,9 +118,15 @@ export interface ValidationSource {
   /** Share of the dataset to hold out; 0 where `images` were given. Part of a checkpoint. */
   readonly share: number;
   readonly images: ImageBatch | undefined;
+  /** The condition of these images, for a model with one. */
+  readonly condition: GivenCondition | undefined;
 }
 
-/** The options of a run after train() has checked them. */
+/** The options of a run after train() has checked them, and what else follows from its images. */
 export type TrainSettings = Omit<z.output<typeof trainSchema>, 'validation'> & {
   readonly validation: ValidationSource;
+  /** The condition of the dataset's images, for a model with one. */
+  readonly condition: GivenCondition | undefined;
+  /** The names of the classes, for a model with classes: its own or, if it knows none, those of the dataset. */
+  readonly classNames: readonly string[] | undefined;
 };

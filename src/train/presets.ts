@@ -65,6 +65,30 @@ export const presets = {
     },
     validation: 0.01,
   },
+  'mnist-digits': {
+    description:
+      'draws the digit that is asked for: a Gated PixelCNN on MNIST in black and white, given the digit',
+    data: 'mnist',
+    test: 'mnist:test',
+    model: {
+      architecture: 'gated',
+      hiddenChannels: 32,
+      layers: 7,
+      kernelSize: 5,
+      levels: 2,
+      condition: { classes: 10, none: true },
+    },
+    training: {
+      ...adam,
+      protocol: 'threshold',
+      steps: 8000,
+      batchSize: 16,
+      learningRate: 2e-3,
+      maxGradientNorm: 1,
+      conditionDropout: 0.1,
+    },
+    validation: 0.01,
+  },
   mnist: {
     description: 'MNIST as 8-bit images, the baseline of the paper',
     data: 'mnist',

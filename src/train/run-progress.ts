@@ -106,7 +106,8 @@ export class RunProgress {
       validation !== undefined && (position.bestNats === null || validation.nats < position.bestNats);
     if (validation !== undefined) {
       if (best) position.bestNats = validation.nats;
-      const { natsPerDraw: _, ...labelled } = validation;
+      // There may be very many classes, and every event is a line of the metrics.
+      const { natsPerDraw: _, perClass: __, ...labelled } = validation;
       this.#lastValidation = { type: 'validation', epoch, step, ...labelled, split: 'validation', best };
       this.#emit(this.#lastValidation);
     }

@@ -33,7 +33,10 @@ export async function startRun(
   // The checkpoint comes first, so that one that cannot be read is refused before a large dataset is hashed.
   const { found, skipped } = await checkpointToResume(resume, folder);
   // Computed now, because the caller may have transferred the images when the last checkpoint is written.
-  const digest = folder === undefined && resume === false ? '' : await digestOf(dataset, 'dataset.data');
+  const digest =
+    folder === undefined && resume === false
+      ? ''
+      : await digestOf(dataset, 'dataset.data', settings.condition);
   if (found === undefined) {
     if (resume === false) await folder?.continueFrom(0, []);
     const position = { ...firstPosition, digest };

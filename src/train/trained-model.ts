@@ -1,18 +1,21 @@
-// Keeps what a model says about its training (image size, values, step) true to its weights while a run trains it.
+// Keeps what a model says about its training (image size, values, classes, protocol, step) true to its weights while a run trains it.
 import type { ImageBatch } from '../data/image-batch.js';
 import type { Model } from '../models/model.js';
+import type { TrainSettings } from './options.js';
 
 /** A model while a run trains it. Its `step` is undefined until the run ends, because each step makes it outdated. */
 export class TrainedModel {
   readonly #model: Model;
   readonly #dataset: ImageBatch;
+  readonly #settings: Pick<TrainSettings, 'classNames' | 'protocol'>;
   #described = false;
   /** The last version of the weights whose number of training steps is known, and that number. */
   #known: { version: number; step: number | undefined };
 
-  constructor(model: Model, dataset: ImageBatch) {
+  constructor(model: Model, dataset: ImageBatch, settings: Pick<TrainSettings, 'classNames' | 'protocol'>) {
     this.#model = model;
     this.#dataset = dataset;
+    this.#settings = settings;
     this.#known = { version: model.version, step: model.step };
   }
 
@@ -28,6 +31,8 @@ export class TrainedModel {
     const { height, width, values = 'bytes' } = this.#dataset;
     this.#model.imageSize = { height, width };
     this.#model.values = values;
+    this.#model.classNames = this.#settings.classNames;
+    this.#model.protocol = this.#settings.protocol;
   }
 
   /** Notes that the weights are those after `step` steps, and that no further step has been submitted. */

@@ -3,13 +3,16 @@ import { encodeModel } from '../checkpoint/model-file.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { allocating, check, PixelCnnError } from '../errors.js';
 import { checkImages } from '../models/check-images.js';
+import { checkProtocol } from '../models/check-protocol.js';
+import { conditionOf } from '../models/condition.js';
+import { conditionText, type PixelCnnConfig } from '../models/config.js';
+import { givenCondition } from '../models/given-condition.js';
 import type { Model } from '../models/model.js';
 import { parseOptions } from '../options.js';
 import { checkModel, type PixelCNN } from '../pixelcnn.js';
 import { TrainingImages } from './batches.js';
 import { CheckpointFolder } from './checkpoint-folder.js';
 import { EpochEnd } from './epoch-end.js';
-import { checkProtocol } from './evaluate.js';
 import type { TrainSummary } from './events.js';
 import { learningRateAt, warmupStepsOf } from './learning-rate.js';
 import { type TrainOptions, type TrainSettings, trainSchema, type ValidationSource } from './options.js';
@@ -41,8 +44,12 @@ export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOption
   const internals = checkModel('train', model);
   const parsed = parseOptions('train', trainSchema, options);
   const images = checkImages('train: dataset', dataset, internals);
-  const validation = validationSource(parsed.validation, images, model);
-  const settings = { ...parsed, validation };
+  const classNames = classNamesOf(internals, images);
+  const classified = { config: internals.config, classNames };
+  const condition = givenCondition('train', classified, {}, images, images);
+  checkConditionDropout(internals.config, parsed.conditionDropout);
+  const validation = validationSource(parsed.validation, images, classified);
+  const settings = { ...parsed, validation, condition, classNames };
   checkProtocol('train', settings.protocol, model.config.levels, images.values);
   check(settings.resume !== true || settings.checkpointFolder !== undefined, 'ERR_INVALID_ARG_VALUE', () => {
     return 'train: `resume`: true needs a `checkpointFolder` to resume from, got none';
@@ -71,10 +78,42 @@ export function train(model: PixelCNN, dataset: ImageBatch, options: TrainOption
 function validationSource(
   given: number | ImageBatch,
   { values = 'bytes' }: ImageBatch,
-  { config }: PixelCNN,
+  model: Pick<Model, 'config' | 'classNames'>,
 ): ValidationSource {
-  if (typeof given === 'number') return { share: given, images: undefined };
-  return { share: 0, images: checkImages('train: validation', given, { config, values }) };
+  if (typeof given === 'number') return { share: given, images: undefined, condition: undefined };
+  const images = checkImages('train: validation', given, { config: model.config, values });
+  return { share: 0, images, condition: givenCondition('train: validation', model, {}, images, images) };
+}
+
+/**
+ * Returns the names of the model's classes: those that it knows or else those of its images.
+ * @throws PixelCnnError ERR_CONDITION for images with more named classes than the model has.
+ */
+function classNamesOf(
+  { config, classNames }: Model,
+  { classNames: theirs }: ImageBatch,
+): readonly string[] | undefined {
+  const condition = conditionOf(config);
+  if (condition?.kind !== 'classes') return undefined;
+  if (classNames !== undefined || theirs === undefined) return classNames;
+  const { size, none } = condition;
+  check(!none || !theirs.includes('none'), 'ERR_CONDITION', () => {
+    return "train: the images have a class 'none', which stands for no class in a model with `none`: rename it";
+  });
+  check(theirs.length <= size, 'ERR_CONDITION', () => {
+    return `train: the images have ${theirs.length} classes, and the model is given ${size}`;
+  });
+  return [...theirs];
+}
+
+/** Refuses to leave out the condition in training a model that has no place for none. */
+function checkConditionDropout({ condition }: PixelCnnConfig, conditionDropout: number): void {
+  if (conditionDropout === 0 || condition?.none) return;
+  throw new PixelCnnError(
+    'ERR_CONDITION',
+    `train: \`conditionDropout\` ${conditionDropout} leaves out conditions, and the model is given ${conditionText(condition)}, without \`none\``,
+    { remedy: 'create the model with `condition: { …, none: true }`, or leave conditionDropout out' },
+  );
 }
 
 /** Creates the objects that the loop works with, runs it, and releases them. */
@@ -87,11 +126,11 @@ async function runTraining(
   const began = performance.now();
   const signals = [settings.signal, run.thrownSignal].filter((signal) => signal !== undefined);
   const signal = AbortSignal.any(signals);
-  const images = new TrainingImages(dataset, model.config.levels, settings);
+  const images = new TrainingImages(dataset, model.config, settings);
   const { algorithm, protocol, checkpointFolder, keepLast } = settings;
   const { height, width } = dataset;
   const dynamic = protocol === 'dynamic';
-  const trained = new TrainedModel(model, dataset);
+  const trained = new TrainedModel(model, dataset, settings);
   const onChange = () => trained.describe();
   const step = await TrainingStep.create(model, { height, width, dynamic, algorithm, onChange });
   trained.begin();
@@ -113,6 +152,7 @@ async function runTraining(
     const saver = folder && new RunSaver(run, folder, position, resumed?.path, encode);
     const epochEnd = new EpochEnd(model, images, settings, { run, progress, saver, signal });
     warnOfWarmup(run, settings, progress);
+    warnOfNone(run, model.config, settings, progress);
     const parts = { run, settings, images, step, progress, epochEnd, saver, signal };
     await new TrainingLoop(parts).run();
     if (progress.step > 0) trained.isAt(progress.step);
@@ -140,5 +180,23 @@ function warnOfWarmup(run: TrainingRun, settings: TrainSettings, { step, totalSt
     message:
       `the warm-up of ${warmup} steps takes up the whole run of ${totalSteps}: the learning rate still rises in ` +
       `its last step, to ${reached} of ${settings.learningRate} (\`warmupSteps\`)`,
+  });
+}
+
+/** Warns if the model has a place for no condition, and the run never trains it: `guidance` would then draw nonsense. */
+function warnOfNone(
+  run: TrainingRun,
+  { condition }: PixelCnnConfig,
+  { conditionDropout }: TrainSettings,
+  { step }: RunProgress,
+): void {
+  if (!condition?.none || conditionDropout > 0) return;
+  run.emit({
+    type: 'warning',
+    step,
+    code: 'NONE_UNTRAINED',
+    message:
+      'the model has `none`, and this run trains no image without its condition (`conditionDropout` is 0): ' +
+      'guidance and images of no condition need it',
   });
 }

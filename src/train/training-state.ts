@@ -6,7 +6,9 @@ import type { ImageBatch } from '../data/image-batch.js';
 import { check } from '../errors.js';
 import { networkOf } from '../models/architectures.js';
 import { checkParameters } from '../models/check-parameters.js';
+import { listOf } from '../models/class-labels.js';
 import { optionNames, optionOf, type PixelCnnConfig } from '../models/config.js';
+import type { GivenCondition } from '../models/given-condition.js';
 import type { NamedArrays } from '../models/parameters.js';
 import { z } from '../options.js';
 import { type Numerics, numericsSchema } from './numerics.js';
@@ -47,28 +49,39 @@ const stateSchema = z.strictObject({
   protocol: z.string(),
   validation: z.number(),
   dataset: z.string(),
+  /** Undefined where it is 0. */
+  conditionDropout: z.number().gt(0).max(1).optional(),
   /** What decided the bits of the steps. Undefined in checkpoints of earlier releases. */
   numerics: numericsSchema.optional(),
 });
 
 /** Returns the settings that decide which images a step sees. A resumed run must have the same. */
 function identity(settings: TrainSettings, dataset: string) {
-  const { seed, batchSize, protocol, validation } = settings;
-  return { seed, batchSize, protocol, validation: validation.share, dataset };
+  const { seed, batchSize, protocol, validation, conditionDropout } = settings;
+  const dropout = conditionDropout > 0 ? conditionDropout : undefined;
+  return { seed, batchSize, protocol, validation: validation.share, dataset, conditionDropout: dropout };
 }
 
 /**
- * Computes the SHA-256 (its first 32 hexadecimal digits) of the images' shape, whether they hold levels, and their
- * values. It works in pieces, so that the event loop goes on meanwhile.
+ * Computes the SHA-256 (its first 32 hexadecimal digits) of the images' shape, whether they hold levels, their values, and
+ * their condition if the model has one. It works in pieces, so that the event loop goes on meanwhile.
  */
-export async function digestOf(dataset: ImageBatch, name: string): Promise<string> {
+export async function digestOf(
+  dataset: ImageBatch,
+  name: string,
+  condition: GivenCondition | undefined,
+): Promise<string> {
   const hash = createHash('sha256');
   hash.update([dataset.count, dataset.height, dataset.width, dataset.channels].join('x'));
   if (dataset.values === 'levels') hash.update(' levels');
-  const piece = 1 << 20;
-  for (let start = 0; start < dataset.data.length; start += piece) {
-    hash.update(dataset.data.subarray(start, start + piece));
-    await new Promise(setImmediate);
+  if (condition !== undefined) hash.update(` ${condition.kind}`);
+  for (const values of [dataset.data, condition?.values]) {
+    const piece = 1 << 20;
+    for (let start = 0; values !== undefined && start < values.length; start += piece) {
+      const part = values.subarray(start, start + piece);
+      hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+      await new Promise(setImmediate);
+    }
   }
   // If the caller transferred the images to another thread meanwhile, only a part of them was hashed.
   checkBytes(dataset.data, `train: ${name}`);
@@ -98,6 +111,8 @@ export function toCheckpoint(
     config,
     imageSize: { height: dataset.height, width: dataset.width },
     values: dataset.values ?? 'bytes',
+    classNames: settings.classNames,
+    protocol: settings.protocol,
     step: position.step,
     weights: 'raw',
     parameters: snapshot.parameters,
@@ -168,13 +183,18 @@ export function fromCheckpoint(
       () => `${path} is of a model with \`${name}\` ${stored}, this one has ${value}`,
     );
   }
+  const { classNames: before } = file;
+  const { classNames: now } = settings;
+  check(before === undefined || now === undefined || before.join() === now.join(), 'CKPT_MISMATCH', () => {
+    return `${path} is of a run whose classes are ${listOf(before!)}, those of the images are ${listOf(now!)}`;
+  });
   check(state.dataset === digest, 'CKPT_MISMATCH', () => {
     return `${path} is of a run on other images, or on these prepared otherwise: their number, size or content has changed`;
   });
   for (const [name, value] of Object.entries(identity(settings, digest))) {
     const stored = state[name as keyof typeof state];
     check(stored === value, 'CKPT_MISMATCH', () => {
-      return `${path} is of a run with \`${name}\` ${stored}, this one has ${value}`;
+      return `${path} is of a run with \`${name}\` ${stored ?? 0}, this one has ${value ?? 0}`;
     });
   }
   const { step, epochNats, epochImages, bestNats, bestOf, numerics = null } = state;

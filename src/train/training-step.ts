@@ -1,5 +1,6 @@
 // Runs training steps on a device: it holds gradients and optimizer state, and compiles a program for each batch size.
 import { type Binarisation, binarisationInputs, recordBinarisation } from '../models/binarisation.js';
+import { conditionInput } from '../models/condition.js';
 import type { Model } from '../models/model.js';
 import { recordTrainingStep } from '../models/network.js';
 import { type NamedArrays, ParameterSet } from '../models/parameters.js';
@@ -30,6 +31,8 @@ export interface Batch {
   readonly count: number;
   /** Needed by a step that was created with `dynamic`. */
   readonly binarisation?: Binarisation | undefined;
+  /** Needed by a model with a condition: class numbers (N) or values. */
+  readonly condition?: Uint32Array | Float32Array | undefined;
 }
 
 export interface StepResult {
@@ -209,8 +212,13 @@ export class TrainingStep {
   }
 
   /** Returns the inputs of a run in the order in which #compile records them. */
-  #inputs({ bytes, binarisation }: Batch, hyper: Hyper): ArrayBufferView[] {
-    return [bytes, hyperArray(hyper), ...(this.#options.dynamic ? binarisationInputs(binarisation!) : [])];
+  #inputs({ bytes, binarisation, condition }: Batch, hyper: Hyper): ArrayBufferView[] {
+    return [
+      bytes,
+      hyperArray(hyper),
+      ...(this.#options.dynamic ? binarisationInputs(binarisation!) : []),
+      ...(condition === undefined ? [] : [condition]),
+    ];
   }
 
   async #compile(count: number): Promise<Program> {
@@ -225,6 +233,7 @@ export class TrainingStep {
     const given = r.input('bytes', [count, height, width, config.channels], 'uint8');
     r.fill(this.#hyper);
     const bytes = dynamic ? recordBinarisation(r, given) : given;
+    const condition = conditionInput(r, config, { n: count, h: height, w: width });
     const optimizer = {
       gradients: this.#gradients.flat,
       hyper: this.#hyper,
@@ -234,7 +243,7 @@ export class TrainingStep {
       moment2: this.#moment2.flat,
       average: ema.flat,
     };
-    r.output(recordTrainingStep(r, this.#model, bytes, optimizer));
+    r.output(recordTrainingStep(r, this.#model, { bytes, condition }, optimizer));
     r.output(this.#state);
     return Program.compile(r);
   }

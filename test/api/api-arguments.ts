@@ -41,8 +41,11 @@ const stateDict = encodeSafetensors(
   ]),
 );
 
-/** Every argument of every function of the public API that runs on this device and model (1 channel, 4 levels). */
-export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
+/**
+ * Every argument of every function of the public API that runs on this device and model (1 channel, 4 levels). The
+ * classifier differs only by its classes.
+ */
+export function publicCalls(device: api.Device, model: api.PixelCNN, classifier: api.PixelCNN): Call[] {
   const random = new TestRandom(1);
   const images: api.ImageBatch = { data: random.bytes(16), count: 1, height: 4, width: 4, channels: 1 };
   const raster = { data: random.bytes(16), width: 4, height: 4, channels: 1 as const };
@@ -63,6 +66,7 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
     maxGradientNorm: { kind: 'number', allowed: [1e300, 2 ** 53] },
     emaDecay: { kind: 'number', more: [1] },
     protocol: { kind: 'choice', more: ['threshold', 'dynamic'] },
+    conditionDropout: { kind: 'number', more: [1.1, 0.1] },
     seed: { kind: 'count' },
     algorithm: 'choice',
     maxSkippedSteps: 'integer',
@@ -75,8 +79,16 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
     signal: 'signal',
   };
   const inference: Keys = { algorithm: 'choice', weights: 'choice', signal: 'signal' };
+  // The model has no condition, so that every condition is refused.
+  const conditions: Keys = {
+    labels: { kind: 'labels', more: [0, [0], 'none', Uint8Array.of(0)] },
+    features: { kind: 'floats', more: ['none', new Float32Array(1)] },
+    map: { kind: 'floats', more: ['none', new Float32Array(16)] },
+  };
   const drawing: Keys = {
     ...inference,
+    ...conditions,
+    guidance: { kind: 'number', more: [1001, 2, 0] },
     seed: 'seed',
     temperature: { kind: 'number', more: [1e7] },
     firstIndex: 'count',
@@ -156,6 +168,7 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
         architecture: 'choice',
         firstKernelSize: { kind: 'integer', more: [2, 8, 33] },
         headChannels: { kind: 'integer', more: [2049] },
+        condition: 'condition',
         seed: 'seed',
       },
     ),
@@ -175,15 +188,43 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
         architecture: 'choice',
         firstKernelSize: { kind: 'integer', more: [32, 33] },
         headChannels: { kind: 'integer', more: [2049] },
+        condition: { kind: 'condition', more: [{ classes: 2 }] },
       },
     ),
     position('save path', 'path', (value) => model.save(value)),
     ...optionsOf('save', (options) => model.save('/no/such/folder/x', options), {}, { weights: 'choice' }),
     position('parameters weights', 'choice', (value) => model.parameters(value)),
     position('logits images', 'images', (value) => model.logits(value)),
-    ...optionsOf('logits', (options) => model.logits(images, options), {}, inference),
+    ...optionsOf(
+      'logits',
+      (options) => model.logits(images, options),
+      {},
+      {
+        ...inference,
+        ...conditions,
+      },
+    ),
     position('logLikelihood images', 'images', (value) => model.logLikelihood(value)),
-    ...optionsOf('logLikelihood', (options) => model.logLikelihood(images, options), {}, inference),
+    ...optionsOf(
+      'logLikelihood',
+      (options) => model.logLikelihood(images, options),
+      {},
+      {
+        ...inference,
+        ...conditions,
+      },
+    ),
+    position('classify images', 'images', (value) => classifier.classify(value)),
+    ...optionsOf(
+      'classify',
+      (options) => classifier.classify(images, options),
+      {},
+      {
+        ...inference,
+        protocol: { kind: 'choice', more: ['threshold', 'dynamic'] },
+        seed: { kind: 'count' },
+      },
+    ),
     ...optionsOf('sample', (options) => model.sample(options), draw, {
       ...drawing,
       ...sizes,
@@ -219,13 +260,14 @@ export function publicCalls(device: api.Device, model: api.PixelCNN): Call[] {
       {},
       {
         ...inference,
+        ...conditions,
         protocol: { kind: 'choice', more: ['threshold', 'dynamic'] },
         draws: 'integer',
         seed: { kind: 'count' },
       },
     ),
     position('trace images', 'images', (value) => model.trace(value)),
-    ...optionsOf('trace', (options) => model.trace(images, options), {}, inference),
+    ...optionsOf('trace', (options) => model.trace(images, options), {}, { ...inference, ...conditions }),
     position('train model', 'device', async (value) => api.train(value, images)),
     position('train dataset', 'images', async (value) => api.train(model, value, { steps: 1 })),
     ...optionsOf('train', async (options) => api.train(model, images, options), { steps: 1 }, training),

@@ -140,6 +140,22 @@ describe('a checkpoint', () => {
     }
   });
 
+  it('keeps the names of its classes, however many', async () => {
+    const conditional = parseConfig('test', { ...config, condition: { classes: 300 } });
+    const parameters = await initialParameters(networkOf(conditional).parameters, 1);
+    const classNames = Array.from({ length: 300 }, (_, label) => `class "${label}"`);
+    const file: ModelFile = {
+      config: conditional,
+      imageSize: undefined,
+      weights: 'raw',
+      parameters,
+      classNames,
+    };
+    expect(decodeModel(encodeModel(file)).classNames).toEqual(classNames);
+    const tooMany = encodeModel({ ...file, classNames: [...classNames, 'one more'] });
+    expect(codeOf(() => decodeModel(tooMany))).toBe('CKPT_CONFIG');
+  });
+
   it.each<[string, Edit, string]>([
     ['tensor missing', (tensors) => tensors.delete('net.2.bias'), 'CKPT_MISSING_TENSOR'],
     ['average incomplete', (tensors) => tensors.delete('ema.net.0.weight'), 'CKPT_MISSING_TENSOR'],

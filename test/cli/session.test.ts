@@ -24,7 +24,7 @@ afterAll(() => device.dispose());
 
 async function sessionIn(name: string): Promise<{ session: Session; folder: RunFolder }> {
   const folder = await RunFolder.create(join(temporary, name));
-  const options = trainFlags.parse({ data: 'none', ...config, samples: 1 });
+  const options = { ...trainFlags.parse({ data: 'none', ...config, samples: 1 }), classes: undefined };
   return { session: new Session(options, folder, new Terminal({ quiet: true }), (text) => text), folder };
 }
 

@@ -4,7 +4,17 @@ import { describe, expect, it } from 'vitest';
 import { testFolder, tiny } from './run-cli.js';
 
 const { run, path, read } = testFolder();
-const commands = ['train', 'sample', 'complete', 'evaluate', 'inspect', 'doctor', 'bench', 'build'];
+const commands = [
+  'train',
+  'sample',
+  'complete',
+  'evaluate',
+  'classify',
+  'inspect',
+  'doctor',
+  'bench',
+  'build',
+];
 
 describe('help', () => {
   it('lists the commands', async () => {

@@ -46,6 +46,13 @@ const kernelOf: readonly (readonly [RegExp, string])[] = [
   [/unpack$/, 'unpack_filters'],
   [/^gate$/, 'gate_images'],
   [/^gate gradient$/, 'gate_gradient'],
+  [/^conditional gate$/, 'conditional_gate'],
+  [/^conditional gate gradient$/, 'conditional_gate_gradient'],
+  [/^add condition$/, 'add_condition_kernel'],
+  [/^sum of pixels$/, 'sum_pixels_kernel'],
+  [/^embedding$/, 'embedding_kernel'],
+  [/^embedding gradient$/, 'embedding_gradient_kernel'],
+  [/^cast$/, 'cast_kernel'],
   [/^sum of gradients$/, 'accumulate_kernel'],
 ];
 
@@ -63,9 +70,16 @@ function predictedOfSampling(model: object): Map<string, number> {
   const kernels: Record<string, string> = {
     maskedConv2d: 'convolve',
     gatedActivation: 'gate_region',
+    addCondition: 'add_condition_kernel',
+    embedding: 'embedding_kernel',
+    cast: 'cast_kernel',
     sampleFront: 'sample_front_kernel',
   };
-  const namesOf = (recorded: { op: string }[]) => recorded.map(({ op }) => kernels[op] ?? op);
+  const namesOf = (recorded: { op: string; fields: { condition?: object | null } }[]) =>
+    recorded.map(({ op, fields }) => {
+      const conditional = op === 'gatedActivation' && fields.condition !== null;
+      return conditional ? 'conditional_gate' : (kernels[op] ?? op);
+    });
   const fronts = Array.from({ length: frontSteps(passes.front, side, side) }, () => namesOf(ops));
   return counts([...fronts.flat(), ...namesOf(firstRow)]);
 }
@@ -96,6 +110,9 @@ describe.skipIf(skipAloud('launches of programs', reason))('a training step and 
     { architecture: 'gated', hiddenChannels: 8, layers: 2, levels: 2, kernelSize: 3, firstKernelSize: 3 },
     // This one sees 2 pixels to the right, so that rows of 5 are drawn side by side. The others compute whole rows.
     sideBySide,
+    { hiddenChannels: 8, layers: 3, levels: 4, kernelSize: 3, condition: { classes: 3 } },
+    { architecture: 'gated', hiddenChannels: 8, layers: 3, levels: 4, condition: { features: 2 } },
+    { ...sideBySide, condition: { map: 2 } },
   ])('of %o launch what is predicted', async (model) => {
     const { training, sampling } = await launched(model);
     const expected = predicted(model);

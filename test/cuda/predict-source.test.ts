@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Device } from '../../src/device/device.js';
 import { networkOf } from '../../src/models/architectures.js';
+import { conditionInput } from '../../src/models/condition.js';
 import { recordTrainingStep } from '../../src/models/network.js';
 import { parseConfig } from '../../src/models/parse-config.js';
 import { PackList } from '../../src/program/pack-list.js';
@@ -75,6 +76,11 @@ describe('the constants of the kernels', () => {
       kHeld: 'cuda/cross_entropy.h',
       kCrossEntropyThreads: 'cuda/cross_entropy.h',
       kFlatThreads: 'cuda/grid.h',
+      kPartPixels: 'cuda/sum_pixels.cu',
+      kAcross: 'cuda/sum_pixels.cu',
+      kDown: 'cuda/sum_pixels.cu',
+      kIndices: 'cuda/embedding.cu',
+      kLoads: 'cuda/embedding.cu',
       kLogitsStride: 'cuda/sample.cu',
       kTileSide: 'cuda/masked_conv2d_pack.cu',
       kMultiprocessors: 'cuda/gradient_parts.h',
@@ -147,6 +153,9 @@ it.each([
   { architecture: 'gated' },
   { architecture: 'gated', layers: 2, headChannels: 5 },
   { architecture: 'gated', channels: 3, hiddenChannels: 7, layers: 3, kernelSize: 5, firstKernelSize: 3 },
+  { condition: { classes: 10 } },
+  { architecture: 'gated', condition: { features: 5, none: true } },
+  { architecture: 'gated', condition: { map: 3 } },
 ] as const)('the ops are those that a training step of %j records, and each has a time', (options) => {
   const config = parseConfig('test', options);
   // Recording asks the device for nothing but sizes of packed weights.
@@ -179,7 +188,8 @@ it.each([
     average: flat,
   };
   const bytes = r.input('bytes', [2, 5, 6, config.channels], 'uint8');
-  recordTrainingStep(r, { network, config }, bytes, optimizer);
+  const condition = conditionInput(r, config, { n: 2, h: 5, w: 6 });
+  recordTrainingStep(r, { network, config }, { bytes, condition }, optimizer);
 
   const shape = { model: options, batch: 2, height: 5, width: 6, convolutions: 'own' } as const;
   const predicted = training.trainingOps(shape, model.h100);

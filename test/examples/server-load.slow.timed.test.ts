@@ -6,19 +6,23 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { type LoadOptions, runLoad, violations } from '../../examples/server/src/check/load-run.js';
 import { ServerProcess } from '../../examples/server/src/check/server-process.js';
 import { besideIdleLoop } from '../helpers/idle-loop.mjs';
-import { modelFile } from './model-file.js';
+import { classModelFile, modelFile } from './model-file.js';
 
 const planted = fileURLToPath(new URL('planted-server.mjs', import.meta.url));
 /** More than twice what the long run allows, because the clients share the two cores with the server. */
 const limits = { delay: 60, memory: 64 };
+/** A short load, under which a fault shows. */
+const short = { clients: 50, warmUp: 1, seconds: 3, patience: 2000 };
 let file = '';
+let classFile = '';
 
 beforeAll(async () => {
   file = await modelFile();
+  classFile = await classModelFile(['cat', 'dog', 'shoe']);
 });
 
-async function loadOf(fault: string, options: Partial<LoadOptions>): Promise<string[]> {
-  await using server = await ServerProcess.start([fault, file], planted);
+async function loadOf(fault: string, options: Partial<LoadOptions>, model = file): Promise<string[]> {
+  await using server = await ServerProcess.start([fault, model], planted);
   const load = {
     clients: 200,
     warmUp: 4,
@@ -48,6 +52,11 @@ describe('under load', () => {
     expect(found).toEqual([]);
   }, 180_000);
 
+  it('clients that ask for classes get the same answer to the same request', async () => {
+    const found = await loadOf('none', { ...short, clients: 200, patience: 30_000 }, classFile);
+    expect(found.filter((text) => !text.startsWith('event loop delay'))).toEqual([]);
+  }, 60_000);
+
   it('ends in order when asked to', async () => {
     const server = await ServerProcess.start(['--model', file, '--port', '0']);
     expect(await server.stop()).toBe('the server ended (exit code 0): ');
@@ -72,9 +81,14 @@ describe('a planted fault is seen', () => {
   ])(
     '%s',
     async (fault, expected) => {
-      const found = await loadOf(fault, { clients: 50, warmUp: 1, seconds: 3, patience: 2000 });
+      const found = await loadOf(fault, short);
       expect(found.join('\n')).toMatch(expected);
     },
     60_000,
   );
+
+  it('label', async () => {
+    const found = await loadOf('label', short, classFile);
+    expect(found.join('\n')).toMatch(/another answer than before.*"labels"/);
+  }, 60_000);
 });

@@ -2,17 +2,20 @@
 /// <reference lib="dom" />
 
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hasChromium, launchChromium } from '../../examples/server/src/check/chromium.js';
 import { ModelHost } from '../../examples/server/src/model-host.js';
 import { buildServer } from '../../examples/server/src/server.js';
-import { modelFile } from './model-file.js';
+import { classModelFile, modelFile } from './model-file.js';
 
 const host = new ModelHost();
 const app = buildServer(host);
+const classHost = new ModelHost();
+const classApp = buildServer(classHost);
 let browser: Browser;
 let page: Page;
 let address = '';
+let classAddress = '';
 /** The errors that the page reported. */
 const errors: string[] = [];
 /** The origins of all its requests. */
@@ -20,7 +23,9 @@ const hosts = new Set<string>();
 
 beforeAll(async () => {
   expect(hasChromium(), 'Chromium is missing: npm run test:slow installs it on Debian').toBe(true);
-  address = await app.listen({ port: 0, host: '127.0.0.1' });
+  [address, classAddress] = (await Promise.all(
+    [app, classApp].map((server) => server.listen({ port: 0, host: '127.0.0.1' })),
+  )) as [string, string];
   browser = await launchChromium();
   page = await browser.newPage({ viewport: { width: 1180, height: 860 } });
   page.on('pageerror', (error) => errors.push(String(error)));
@@ -29,8 +34,8 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await browser?.close();
-  await app.close();
-  await host[Symbol.asyncDispose]();
+  for (const server of [app, classApp]) await server.close();
+  for (const one of [host, classHost]) await one[Symbol.asyncDispose]();
 });
 
 const status = (text: string) => page.locator('#status[data-state=done]', { hasText: text });
@@ -52,6 +57,11 @@ it('waits for the model and tells that it does', async () => {
   expect(await page.locator('#draw').isDisabled()).toBe(true);
   await host.start(await modelFile());
   await page.locator('#waiting').waitFor({ state: 'hidden' });
+});
+
+it('offers neither classes nor guidance for a model without', async () => {
+  expect(await page.locator('#draw').textContent()).toBe('Draw a digit');
+  for (const hidden of ['#label', '#guidance']) expect(await page.locator(hidden).isVisible()).toBe(false);
 });
 
 it('draws a digit step by step as it is streamed', async () => {
@@ -126,7 +136,61 @@ it('tells of a failure amid a stream, and goes on telling', async () => {
   expect(await failure.count()).toBe(1);
 });
 
+describe('with a model of classes', () => {
+  const names = ['cat', 'dog', 'shoe'];
+  const captions = (list: string) => page.locator(`${list} li > p`).allTextContents();
+  const asked = async (path: string, button: string) => {
+    const request = page.waitForRequest(`${classAddress}/${path}`);
+    await page.click(button);
+    return (await request).postDataJSON();
+  };
+
+  it('draws one of each at first, each in a tile', async () => {
+    await classHost.start(await classModelFile(names));
+    await page.unroute('**/sample');
+    await page.goto(classAddress);
+    await status('drawn from seed').waitFor();
+    expect(await page.locator('#label option').allTextContents()).toEqual(['one of each', ...names, 'any']);
+    expect(await captions('#drawn')).toEqual(names);
+  });
+
+  it('draws the class that is chosen, guided', async () => {
+    await page.selectOption('#label', 'shoe');
+    expect(await page.locator('#draw').textContent()).toBe('Draw a');
+    await page.fill('#speed', '240');
+    await page.fill('#guidance', '2');
+    await page.fill('#seed', '5');
+    expect(await asked('sample', '#draw')).toMatchObject({ labels: 2, guidance: 2, seed: 5 });
+    await status('drawn from seed 5').waitFor();
+    const options = { labels: 2, guidance: 2, temperature: 0.85, seed: 5 };
+    const { data } = await classHost.model.sample(options);
+    const shown = (await colours()).flat();
+    const [ink, paper] = [shown[data.indexOf(255)], shown[data.indexOf(0)]];
+    expect(shown).toEqual(Array.from(data, (byte) => (byte === 255 ? ink : paper)));
+    expect((await captions('#drawn')).slice(0, 2)).toEqual(['shoe', 'cat']);
+  });
+
+  it('completes as the class that is chosen, as each, and as any', async () => {
+    for (const [option, labels, text] of [
+      ['dog', 1, 'Complete it as dog'],
+      ['one of each', [0, 1, 2], 'Complete it as each'],
+      ['any', 'none', 'Complete it'],
+    ] as const) {
+      await page.selectOption('#label', option);
+      expect(await page.locator('#complete').textContent()).toBe(text);
+      await page.click('#erase-lower');
+      const likelihood = page.waitForRequest(`${classAddress}/log-likelihood`);
+      expect(await asked('complete', '#complete')).toMatchObject({ labels });
+      expect((await likelihood).postDataJSON()).toMatchObject({ labels });
+      await status('completed from seed 5').waitFor();
+      const found = (await captions('#completions')).map((caption) => caption.split(':')[0]);
+      expect(found.length).toBe(Array.isArray(labels) ? 3 : 8);
+      if (Array.isArray(labels)) expect(found.toSorted()).toEqual(names);
+    }
+  });
+});
+
 it('ran without an error and asked nothing of another host', () => {
   expect(errors).toEqual([]);
-  expect([...hosts]).toEqual([address]);
+  expect([...hosts]).toEqual([address, classAddress]);
 });

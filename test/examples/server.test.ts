@@ -97,7 +97,7 @@ describe('answers', () => {
   });
 
   it('serves the page and lets it load nothing from elsewhere', async () => {
-    for (const url of ['/', '/style.css', '/page.js', '/picture.js', '/requests.js']) {
+    for (const url of ['/', '/style.css', '/page.js', '/picture.js', '/classes.js', '/requests.js']) {
       const answer = await app.inject({ url });
       expect(answer.statusCode, url).toBe(200);
       expect(answer.headers['content-security-policy']).toMatch(/^default-src 'self'/);

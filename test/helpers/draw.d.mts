@@ -24,5 +24,7 @@ export function drawWithLogits(
     readonly index?: Uint32Array;
     readonly random?: Uint32Array;
     readonly temperature?: Float32Array;
+    readonly condition?: Uint32Array | Float32Array;
+    readonly guidance?: Float32Array;
   },
 ): Promise<{ readonly level: Uint8Array; readonly logits: Float32Array }>;

@@ -4,12 +4,13 @@
 /**
  * Draws `count` images of height x width in one run of the sampler: by `program`, or by blocks where it has them.
  * `library` has `buildSampler`, `passesOf` and `frontSteps`; `given` replaces what the sampler begins with: `index`,
- * `random`, `temperature`.
+ * `random`, `temperature`, and adds `condition` and `guidance`.
  * Returns `level` (N, H, W, channels) and `logits` (N, H, W, channels, levels), those that the levels were drawn from.
  */
 export async function drawWithLogits(library, model, { count, height, width, program }, given = {}) {
   const internals = model.internals();
-  const options = { n: count, height, width, weights: 'raw', logits: true };
+  const guided = given.guidance !== undefined;
+  const options = { n: count, height, width, weights: 'raw', logits: true, guided };
   const sampler = await library.buildSampler(internals, options);
   try {
     const batch = {

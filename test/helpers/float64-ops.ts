@@ -3,6 +3,7 @@
 import type { RecordedOp } from '../../src/program/recorded-op.js';
 import { ownRows } from '../../src/program/sight.js';
 import type { Tensor } from '../../src/program/tensor.js';
+import { plusCondition, rowsAt } from '../oracle/condition.js';
 import { gateForward } from '../oracle/gate.js';
 import { convForward } from '../oracle/masked-conv2d.js';
 import { crossEntropy } from '../oracle/network.js';
@@ -56,7 +57,19 @@ export function runInFloat64(ops: readonly RecordedOp[], memory: Memory): void {
         y.map((value, i) => Math.max(value + (add?.[i] ?? 0), least)),
       );
     } else if (op === 'gatedActivation' && fields.pixels === 0) {
-      memory.set(tensor('y'), gateForward(values(tensor('x'))));
+      const sums = plusCondition(values(tensor('x')), optional('condition'), number('n'));
+      memory.set(tensor('y'), gateForward(sums));
+    } else if (op === 'addCondition' && fields.pixels === 0) {
+      const sums = plusCondition(values(tensor('x')), values(tensor('condition')), number('n'));
+      const least = number('relu') === 1 ? 0 : -Infinity;
+      memory.set(
+        tensor('y'),
+        sums.map((value) => Math.max(value, least)),
+      );
+    } else if (op === 'embedding') {
+      memory.set(tensor('y'), rowsAt(values(tensor('table')), values(tensor('index')), number('size')));
+    } else if (op === 'cast') {
+      memory.set(tensor('y'), values(tensor('x')));
     } else if (op === 'softmaxCrossEntropy') {
       const { n, h, w, c, channels, levels } = numbers('n', 'h', 'w', 'c', 'channels', 'levels');
       const shape = { n, h, w, c, k: channels * levels, groups: channels, size: 1, mask: 'B' as const };

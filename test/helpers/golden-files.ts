@@ -38,7 +38,12 @@ export class GoldenFile {
   /** Values as float32, in the order of the file. */
   values(name: string): Float32Array {
     const tensor = this.#tensor(name);
-    return tensor.dtype === 'U8' ? Float32Array.from(tensor.data) : float32Of(tensor);
+    if (tensor.dtype === 'U8') return Float32Array.from(tensor.data);
+    if (tensor.dtype === 'I32') {
+      const { buffer, byteOffset, byteLength } = tensor.data;
+      return Float32Array.from(new Int32Array(buffer.slice(byteOffset, byteOffset + byteLength)));
+    }
+    return float32Of(tensor);
   }
 
   /** A rank 4 tensor, NCHW in the file, as NHWC. */

@@ -1,5 +1,7 @@
 // Measures the gradients of a whole model, through one recorded training step with rate 0.
 import type { ImageBatch } from '../../src/data/image-batch.js';
+import { conditionInput } from '../../src/models/condition.js';
+import { givenCondition } from '../../src/models/given-condition.js';
 import { recordTrainingStep } from '../../src/models/network.js';
 import { type NamedArrays, ParameterSet } from '../../src/models/parameters.js';
 import type { PixelCNN } from '../../src/pixelcnn.js';
@@ -33,6 +35,7 @@ export async function measureGradients(
   await arena.write(optimizer.hyper, Float32Array.of(0, 0.9, 0.999, 1e-8, 0, 0, 0, 0));
 
   const { count, height, width, channels, data } = images;
+  const given = givenCondition('measureGradients', model.internals(), {}, images, images);
   const r = new Recorder(device, {
     algorithm,
     parameters: raw.byName,
@@ -40,9 +43,10 @@ export async function measureGradients(
     ...(device.packsOnce && { packs: new PackList() }),
   });
   const bytes = r.input('bytes', [count, height, width, channels], 'uint8');
-  r.output(recordTrainingStep(r, { network, config }, bytes, optimizer));
+  const condition = conditionInput(r, config, { n: count, h: height, w: width });
+  r.output(recordTrainingStep(r, { network, config }, { bytes, condition }, optimizer));
   const program = await Program.compile(r);
-  const [nats] = await program.run([data]);
+  const [nats] = await program.run(given === undefined ? [data] : [data, given.values]);
   const measured = await gradients.read(arena);
   program.dispose();
   arena.release();

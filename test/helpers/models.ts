@@ -6,7 +6,9 @@ import { bytesOfLevels } from '../../src/data/levels.js';
 import { type Device, type DeviceOptions, openDevice } from '../../src/device/device.js';
 import { PixelCnnError } from '../../src/errors.js';
 import { networkOf } from '../../src/models/architectures.js';
-import type { PixelCnnOptions } from '../../src/models/config.js';
+import { conditionOf } from '../../src/models/condition.js';
+import type { PixelCnnConfig, PixelCnnOptions } from '../../src/models/config.js';
+import type { ImageConditions } from '../../src/models/given-condition.js';
 import { initialParameters } from '../../src/models/initial-values.js';
 import { parseConfig } from '../../src/models/parse-config.js';
 import { PixelCNN } from '../../src/pixelcnn.js';
@@ -58,6 +60,9 @@ export async function openCpu(instructionSet: string, threads: number): Promise<
   }
 }
 
+/** Whether the initial values of a parameter are drawn, and not 0 as those of biases and of projections of conditions. */
+const isDrawn = (name: string) => !/\.bias$|condition/.test(name);
+
 /** A model whose weights and biases are all random: initial weights times `gain`, biases normal times 0.1. */
 export async function randomModel(
   device: Device,
@@ -70,7 +75,7 @@ export async function randomModel(
   const parameters = await initialParameters(networkOf(config).parameters, seed);
   for (const [name, { data }] of parameters) {
     for (let i = 0; i < data.length; i += 1)
-      data[i] = name.endsWith('.bias') ? random.normal() * 0.1 : data[i]! * gain;
+      data[i] = isDrawn(name) ? data[i]! * gain : random.normal() * 0.1;
   }
   return PixelCNN.load(device, encodeModel({ config, imageSize: undefined, weights: 'raw', parameters }));
 }
@@ -83,6 +88,20 @@ export function randomImages(
   channels: number,
 ): ImageBatch {
   return { data: random.bytes(count * height * width * channels), count, height, width, channels };
+}
+
+/** Random conditions of the kind that a model of this configuration is given; nothing for one without a condition. */
+export function randomConditions(
+  random: TestRandom,
+  config: Pick<PixelCnnConfig, 'condition'>,
+  { count, height, width }: { readonly count: number; readonly height: number; readonly width: number },
+): ImageConditions {
+  const condition = conditionOf(config);
+  if (condition === undefined) return {};
+  const { kind, size } = condition;
+  if (kind === 'classes')
+    return { labels: Uint8Array.from({ length: count }, () => random.int(0, size - 1)) };
+  return { [kind]: random.normals(count * size * (kind === 'map' ? height * width : 1)) };
 }
 
 /** The images [first, first + count) as a batch of their own. */

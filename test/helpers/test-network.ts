@@ -1,7 +1,10 @@
 // Tests an architecture by its model function alone: causality, gradients, training, and the bits of its sampler.
 import { describe, expect, it } from 'vitest';
+import type { ImageBatch } from '../../src/data/image-batch.js';
 import type { Device } from '../../src/device/device.js';
+import { conditionInput } from '../../src/models/condition.js';
 import type { PixelCnnConfig } from '../../src/models/config.js';
+import { givenCondition } from '../../src/models/given-condition.js';
 import { initialParameters } from '../../src/models/initial-values.js';
 import { Model } from '../../src/models/model.js';
 import { type Network, recordNats } from '../../src/models/network.js';
@@ -16,7 +19,7 @@ import { expectClose, expectSameBits, firstBitDifference } from './close.js';
 import { drawWithLogits } from './draw.mjs';
 import { type Memory, runInFloat64 } from './float64-ops.js';
 import { measureGradients } from './gradients.js';
-import { randomImages } from './models.js';
+import { randomConditions, randomImages } from './models.js';
 import { withoutRounding } from './op-checks.js';
 import { TestRandom } from './random.js';
 
@@ -27,6 +30,12 @@ export interface NetworkCase {
 }
 
 const [height, width] = [5, 6] as const;
+
+/** Random images for a model of this configuration, with random conditions if it has one. */
+function randomImagesOf(random: TestRandom, count: number, config: PixelCnnConfig): ImageBatch {
+  const images = randomImages(random, count, height, width, config.channels);
+  return { ...images, ...randomConditions(random, config, images) };
+}
 
 /** A model of the network with random weights and biases. */
 export async function modelOf(device: Device, { config, network }: NetworkCase): Promise<PixelCNN> {
@@ -45,7 +54,7 @@ export async function checkCausality(device: Device, tested: NetworkCase): Promi
   const { channels, levels } = tested.config;
   const random = new TestRandom(11);
   const model = await modelOf(device, tested);
-  const images = randomImages(random, 1, height, width, channels);
+  const images = randomImagesOf(random, 1, tested.config);
   const before = await model.logits(images);
   let changedLater = 0;
   for (let value = 0; value < height * width * channels; value += 1) {
@@ -67,14 +76,19 @@ export async function checkGradients(device: Device, tested: NetworkCase, limit:
   const { channels } = tested.config;
   const random = new TestRandom(5);
   const model = await modelOf(device, tested);
-  const images = randomImages(random, 2, height, width, channels);
+  const images = randomImagesOf(random, 2, tested.config);
   const { gradients, nats } = await measureGradients(model, images, 'direct');
 
   const { raw, network, config } = model.internals();
   const r = new Recorder(device, { precision: 'f32', parameters: raw.byName });
   const bytes = r.input('bytes', [2, height, width, channels], 'uint8');
-  const loss = recordNats(r, { network, config }, bytes);
+  const condition = conditionInput(r, config, { n: 2, h: height, w: width });
+  const loss = recordNats(r, { network, config }, { bytes, condition });
   const memory: Memory = new Map([[bytes, Float64Array.from(images.data)]]);
+  if (condition !== null) {
+    const { values } = givenCondition('test', model.internals(), {}, images, images)!;
+    memory.set(condition, Float64Array.from(values));
+  }
   for (const [name, { data }] of await model.parameters())
     memory.set(raw.byName.get(name)!, Float64Array.from(data));
   const total = () => {
@@ -112,9 +126,14 @@ export async function checkSampler(
   const model = await modelOf(device, tested);
   const { channels, levels } = tested.config;
   const library = { buildSampler, passesOf, frontSteps };
-  const { level, logits } = await drawWithLogits(library, model, { count: 3, ...size });
+  const images = { count: 3, ...size };
+  const conditions = randomConditions(new TestRandom(4), tested.config, images);
+  const given = givenCondition('test', model.internals(), conditions, undefined, images);
+  const { level, logits } = await drawWithLogits(library, model, images, {
+    ...(given !== undefined && { condition: given.values }),
+  });
   const data = level.map((value) => Math.ceil((value * 256) / levels));
-  const full = await model.logits({ data, count: 3, ...size, channels });
+  const full = await model.logits({ data, ...images, channels, ...conditions });
   expectSameBits('logits', logits, full.data);
   expect(new Set(level).size, 'levels that were drawn').toBe(levels);
   model.dispose();
@@ -131,9 +150,8 @@ export function testNetwork(tested: NetworkCase, devices: { cpu: () => Device; g
 
     it('trains', async () => {
       const model = await modelOf(devices.cpu(), tested);
-      const { channels } = tested.config;
       // Two images, which it learns by heart.
-      const images = randomImages(new TestRandom(2), 2, height, width, channels);
+      const images = randomImagesOf(new TestRandom(2), 2, tested.config);
       const before = (await model.logLikelihood(images)).nats;
       const options = { steps: 150, batchSize: 2, learningRate: 0.01, emaDecay: 0, validation: 0, seed: 1 };
       for await (const event of train(model, images, { ...options, protocol: 'levels' })) void event;

@@ -92,11 +92,6 @@ void CudaOpsTest::accumulate() {
   run_on_device(Accumulate{device_a, with_b ? device_b : none, with_relu_output ? device_relu_output : none,
                            device_y, count, precision},
                 gpu_);
-  // All NaN are alike.
-  const auto without_nan = [&](std::vector<float> values) {
-    for (float& value : values) value = value == value ? value : NAN;
-    return values;
-  };
   report.check(same_bits(without_nan(from_storage(device_y.read(), precision)),
                          without_nan(from_storage(to_storage(y, precision), precision))),
                "accumulate count=" + std::to_string(count) + (with_b ? " b" : "") +
@@ -209,6 +204,11 @@ constexpr NamedTest kTests[] = {
     {"random_uniform", &CudaOpsTest::random_uniform},
     {"zero_and_next_front", &CudaOpsTest::zero_and_next_front},
     {"accumulate", &CudaOpsTest::accumulate},
+    {"embedding", &CudaOpsTest::embedding},
+    {"embedding_gradient", &CudaOpsTest::embedding_gradient},
+    {"cast", &CudaOpsTest::cast},
+    {"condition", &CudaOpsTest::condition},
+    {"sum_pixels", &CudaOpsTest::sum_pixels},
     {"gate", &CudaOpsTest::gate},
     {"gate_gradient", &CudaOpsTest::gate_gradient},
     {"gradient_norm", &CudaOpsTest::gradient_norm},

@@ -53,38 +53,55 @@ void CudaOpsTest::sample() {
   for (uint8_t& value : known) value = random_.chance(0.3);
   const bool with_known = random_.chance(0.5), with_logits = random_.chance(0.7);
   for (uint8_t& value : head.level) value = static_cast<uint8_t>(value % levels);
+  // With guidance, each image has a second one under no condition. Products with these factors are exact.
+  const float guidances[] = {0, 0.5f, 1, 1.5f, 3};
+  const float guidance = guidances[random_.integer(0, 4)];
+  const bool guided = random_.chance(0.5);
+  const int copies = guided ? 2 : 1;
+  std::vector<float> features = head.x;
+  if (guided) {
+    for (const float value : head.x)
+      features.push_back(exact ? static_cast<float>(random_.integer(0, 2))
+                               : rounded(std::fabs(value + 0.3f * random_.normal()), head.precision));
+  }
   const std::string name = head.name("sample") + (exact ? " exact" : "") + (finite ? "" : " not finite") +
-                           " temperature=" + std::to_string(temperature);
+                           " temperature=" + std::to_string(temperature) +
+                           (guided ? " guidance=" + std::to_string(guidance) : "");
 
   // The CPU's levels.
   const std::vector<std::byte> cpu_packed = pack_on_cpu(head.cpu_shape(), Direction::kForward, head.weight);
-  const std::vector<float> padded = pad_images(head.x, front, n, h, w, head.c);
+  const std::vector<float> padded = pad_images(features, front, copies * n, h, w, head.c);
   std::vector<uint8_t> expected = head.level;
-  std::vector<float> image(front.count(n, h, w) * channels), cpu_logits(head.shape().y_count());
+  std::vector<float> image(front.count(copies * n, h, w) * channels), cpu_logits(head.shape().y_count());
   const int32_t last = w + front.slope * (h - 1);  // one beyond the last front
   for (int32_t t = 0; t <= last; ++t) {
     for (int channel = 0; channel < channels; ++channel) {
       run_on_cpu(SampleFront{padded.data(), cpu_packed.data(), head.bias.data(), uniforms.data(),
-                             &temperature, &t, with_known ? known.data() : nullptr, expected.data(),
-                             image.data(), cpu_logits.data(), head.cpu_head(), front_of(channel, 0)});
+                             &temperature, guided ? &guidance : nullptr, &t,
+                             with_known ? known.data() : nullptr, expected.data(), image.data(),
+                             cpu_logits.data(), head.cpu_head(), front_of(channel, 0)});
     }
   }
 
   const DeviceBuffer<std::byte> packed(pack_on_device(head, Direction::kForward, gpu_)),
-      x(to_storage(head.x, head.precision)), x_padded(to_storage(padded, head.precision)),
+      x(to_storage(features, head.precision)), x_padded(to_storage(padded, head.precision)),
       device_image(to_storage(std::vector<float>(image.size()), head.precision));
-  const DeviceBuffer<float> bias(head.bias), device_uniforms(uniforms), y(head.shape().y_count()),
-      logits(std::vector<float>(head.shape().y_count())), device_temperature(std::vector<float>{temperature});
+  const DeviceBuffer<float> bias(head.bias), device_uniforms(uniforms), y(copies * head.shape().y_count()),
+      device_guidance(std::vector<float>{guidance}), logits(std::vector<float>(head.shape().y_count())),
+      device_temperature(std::vector<float>{temperature});
   const DeviceBuffer<uint8_t> device_known(known), level(head.level);
   const uint8_t* known_or_null = with_known ? device_known : static_cast<uint8_t*>(nullptr);
+  const float* guidance_or_null = guided ? device_guidance : static_cast<float*>(nullptr);
   float* logits_or_null = with_logits ? logits : static_cast<float*>(nullptr);
+  MaskedConv2dShape all_images = head.shape();
+  all_images.n *= copies;
   run_on_device(MaskedConv2d{.x = x,
                              .packed = packed,
                              .bias = bias,
                              .add = nullptr,
                              .position = nullptr,
                              .y = y,
-                             .shape = head.shape(),
+                             .shape = all_images,
                              .region = {},
                              .relu = 0,
                              .float_y = 1},
@@ -95,17 +112,25 @@ void CudaOpsTest::sample() {
     const int fronts = random_.chance(0.3) ? 1 : random_.integer(1, last + 2);
     for (int ahead = 0; ahead < fronts; ++ahead) {
       for (int channel = 0; channel < channels; ++channel) {
-        run_on_device(
-            SampleFront{x_padded, packed, bias, device_uniforms, device_temperature, position, known_or_null,
-                        level, device_image, logits_or_null, head.head(), front_of(channel, ahead)},
-            gpu_);
+        run_on_device(SampleFront{x_padded, packed, bias, device_uniforms, device_temperature,
+                                  guidance_or_null, position, known_or_null, level, device_image,
+                                  logits_or_null, head.head(), front_of(channel, ahead)},
+                      gpu_);
       }
     }
     run_on_device(NextFront{position, fronts}, gpu_);
     t += fronts;
   }
 
-  const std::vector<float> forward = y.read();
+  std::vector<float> forward = y.read();
+  if (guided) {
+    const int64_t count = static_cast<int64_t>(forward.size()) / 2;
+    for (int64_t i = 0; i < count; ++i) {
+      const float none = forward[count + i], product = guidance * (forward[i] - none);
+      forward[i] = none + product;
+    }
+    forward.resize(count);
+  }
   if (with_logits && finite)
     report.check(same_bits(logits.read(), forward), name + ": logits have forward's bits");
   const std::vector<uint8_t> drawn = level.read();
@@ -131,9 +156,11 @@ void CudaOpsTest::sample() {
   }
   report.check(levels_ok, name + ": levels fit their logits");
   report.check(equal, name + ": the CPU's levels");
-  report.check(same_bits(device_image.read(),
-                         to_storage(pad_images(expected_image, front, n, h, w, channels), head.precision)),
-               name + ": image");
+  if (guided) expected_image.insert(expected_image.end(), expected_image.begin(), expected_image.end());
+  report.check(
+      same_bits(device_image.read(),
+                to_storage(pad_images(expected_image, front, copies * n, h, w, channels), head.precision)),
+      name + ": image");
 }
 
 }  // namespace pixelcnn::test

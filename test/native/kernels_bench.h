@@ -106,8 +106,9 @@ class Bench {
     }
     const float temperature = 1;
     int32_t t = 0;
-    const SampleFront draw = {b,     packed[2].data(), bias, uniforms, &temperature, &t, nullptr, level,
-                              image, nullptr,          head, front};
+    const SampleFront draw = {b,    packed[2].data(), bias,  uniforms, &temperature, nullptr,
+                              &t,   nullptr,          level, image,    nullptr,      head,
+                              front};
     Buffer<std::byte> workspace(kernels_.workspace_SampleFront(draw, pool_.threads()));
     Context context{pool_, workspace.data()};
     const double ms = minimum_ms(5, [&] {

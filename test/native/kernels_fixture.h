@@ -27,6 +27,10 @@ class KernelsTest {
   void sampling();
   void accumulate();
   void gate();
+  void condition();
+  void sum_pixels();
+  void embedding();
+  void cast();
   void quantise();
   void small_ops();
   void planted();
@@ -88,6 +92,30 @@ class KernelsTest {
       std::memcpy(padded.at(padded_pixel(region, h, w, row / h, row % h, 0) * c), x.at(row * w * c),
                   x.element() * w * c);
     }
+  }
+  // Runs an op at every position of a random region, and checks that its y has the bits of whole images.
+  // Calls body(bordered x, position, bordered y, region).
+  template <class Body>
+  void check_region(const Activations& x, int x_channels, const Activations& y, int y_channels, int n, int h,
+                    int w, int groups, const std::string& name, const Body& body) {
+    Region region = {random_.chance(0.5) ? Region::Pixels::kRow : Region::Pixels::kFront,
+                     random_.integer(0, 3), random_.integer(1, w + 2)};
+    Activations x_padded = pad_image(x, region, n, h, w, x_channels);
+    Activations y_padded = activations(region.count(n, h, w) * y_channels);
+    Activations wanted = y_padded;
+    const bool by_group = random_.chance(0.5);
+    for (int32_t t = -1; t < w + region.slope * (h - 1) + 1; ++t) {
+      for (int group = 0; group < (by_group ? groups : 1); ++group) {
+        region.group = by_group ? group : Region::kAllGroups;
+        body(x_padded, &t, y_padded, region);
+      }
+    }
+    copy_rows(y, region, n, h, w, y_channels, wanted);
+    report.check(y_padded.same_bits(wanted) && y_padded.guards_intact(), "bits of the whole image: " + name);
+  }
+  // The value of a condition that is added to value i of (N, H, W, channels).
+  static int64_t condition_index(bool per_pixel, int64_t i, int h, int w, int channels) {
+    return per_pixel ? i : i / (int64_t{h} * w * channels) * channels + i % channels;
   }
   static int64_t padded_pixel(const Region& region, int h, int w, int64_t n, int64_t i, int64_t j) {
     return (n * (region.pad + h) + region.pad + i) * (w + 2 * region.pad) + region.pad + j;

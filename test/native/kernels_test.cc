@@ -70,6 +70,10 @@ int run_tests(const Kernels& kernels, Precision precision, int shapes, uint64_t 
     test.sampling();
     test.accumulate();
     test.gate();
+    test.condition();
+    test.sum_pixels();
+    test.embedding();
+    test.cast();
     test.quantise();
   }
   test.small_ops();

@@ -140,18 +140,21 @@ void TrafficTest::samplers() {
     const MaskedConv2dShape shape = head.convolution();
     Region front = {Region::Pixels::kFront, 3, 4};
     const int64_t bordered = front.count(head.n, head.h, head.w), values = head.pixels() * head.channels;
-    Buffer<float> x = random(bordered * head.c), bias = random(shape.k),
-                  image = random(bordered * head.channels);
+    // Twice as many images: with guidance, each is also drawn under no condition.
+    Buffer<float> x = random(2 * bordered * head.c), bias = random(shape.k),
+                  image = random(2 * bordered * head.channels);
     Buffer<float> uniforms(values);
     for (int64_t i = 0; i < values; ++i) uniforms[i] = random_.uniform();
     Buffer<uint8_t> level(values);
     const Buffer<std::byte> packed = pack(shape, Direction::kForward);
-    const float temperature = 1;
+    const float temperature = 1, guidance = 2;
     for (const int32_t position : {0, head.w - 1, front.slope * (head.h - 1) / 2}) {
       for (front.group = 0; front.group < head.channels; ++front.group) {
-        measure(SampleFront{x, packed.data(), bias, uniforms, &temperature, &position, nullptr, level, image,
-                            nullptr, head, front},
-                "front " + std::to_string(position) + " " + describe(shape), 0);
+        for (const float* given : {static_cast<const float*>(nullptr), &guidance}) {
+          measure(SampleFront{x, packed.data(), bias, uniforms, &temperature, given, &position, nullptr,
+                              level, image, nullptr, head, front},
+                  (given ? "guided front " : "front ") + std::to_string(position) + " " + describe(shape), 0);
+        }
       }
     }
   }
@@ -173,8 +176,25 @@ void TrafficTest::ops_without_sums() {
   measure(Quantise{bytes, level, a, count, 256}, name, 0);
   measure(RandomUniform{index, key, a, n, pixels}, name, 0);
   measure(Accumulate{a, b, nullptr, c, count}, name, 0);
-  measure(GatedActivation{a, nullptr, b, n, 10, 10, 10, 1, Precision::kF32, {}}, name, 0);
-  measure(GatedActivationBackward{a, b, c, count / 2}, name, 0);
+  measure(Cast{a, b, count}, name, 0);
+  // The rows of a condition: none, one for each image and one for each pixel.
+  for (const int32_t per_pixel : {-1, 0, 1}) {
+    const float* condition = per_pixel < 0 ? nullptr : d.data();
+    const int32_t map = per_pixel == 1;
+    measure(GatedActivation{a, condition, nullptr, b, n, 10, 10, 10, 1, map, Precision::kF32, {}}, name, 0);
+    measure(GatedActivationBackward{a, condition, b, c, n, 10, 10, 10, map}, name, 0);
+    if (condition) {
+      measure(AddCondition{a, condition, nullptr, c, n, 10, 10, 20, 1, map, 1, Precision::kF32, {}}, name, 0);
+    }
+  }
+  // Neither has partial sums in memory: a task adds up some channels of an image, or some columns of the
+  // table.
+  for (const int32_t channels : {20, 200}) {
+    const int32_t size = count / n / 10;
+    measure(SumPixels{a, b, n, pixels / channels, channels}, name, 0);
+    measure(Embedding{a, index, b, n, 100, size}, name, 0);
+    measure(EmbeddingBackward{index, a, b, n, 100, size}, name, 0);
+  }
   measure(Zero{reinterpret_cast<uint32_t*>(a.data()), count}, name, 0);
   int32_t position = 0;
   measure(NextFront{&position}, "", 0);

@@ -1,8 +1,13 @@
-// Tests that the gate keeps NaN, saturates without overflow, keeps small values exact, and reaches the ends of large tensors.
+// Tests that the gate keeps NaN, saturates without overflow, is exact near 0, reaches the ends of tensors, and adds conditions.
 import { describe, expect, it } from 'vitest';
 import { gatedActivation, gatedActivationBackward } from '../../src/ops/gated-activation.js';
+import { Recorder } from '../../src/program/recorder.js';
+import { elements } from '../../src/program/tensor.js';
+import { expectSameBits } from '../helpers/close.js';
 import { testDevice } from '../helpers/models.js';
 import { runOps } from '../helpers/ops.js';
+import { TestRandom } from '../helpers/random.js';
+import { plusCondition } from '../oracle/condition.js';
 
 const device = testDevice();
 
@@ -16,7 +21,7 @@ async function gateOf(pairs: readonly (readonly [number, number])[]) {
       const x = r.input('x', [1, 1, 1, 2 * c]);
       const gradY = r.input('gradY', [1, 1, 1, c]);
       r.output(gatedActivation(r, 'gate', x, 1));
-      r.output(gatedActivationBackward(r, 'gradient', x, gradY));
+      r.output(gatedActivationBackward(r, 'gradient', { x, condition: null, gradY }));
     },
   );
   return { y: new Float32Array(y!), gradX: new Float32Array(gradX!) };
@@ -71,6 +76,51 @@ describe('the gate', () => {
     const { y } = await gateOf(pairs);
     const wrong = y.findIndex((value, i) => Math.abs(value - (i % 7 !== 0 && i % 3 === 0 ? 1 : 0)) > 1e-6);
     expect(wrong).toBe(-1);
+  });
+});
+
+describe('the gate of a sum with a condition', () => {
+  it.each([5, 32, 1200])('has the bits of the gate of the sum, %i gates', async (c) => {
+    const random = new TestRandom(11);
+    const [n, h, w] = [3, 9, 7];
+    // Multiples of 1/1024 below 16, whose sums are exact.
+    const draw = (length: number) =>
+      Float32Array.from({ length }, () => Math.round(random.uniform() * 8192 - 4096) / 1024);
+    const x = draw(n * h * w * 2 * c);
+    const gradY = random.normals(n * h * w * c);
+    const run = async (added: Float32Array | null, values: Float32Array, shape: readonly number[]) => {
+      const inputs = added === null ? [values, gradY] : [values, gradY, added];
+      const outputs = await runOps(device(), inputs, (r) => {
+        const [before, gradient] = [r.input('x', [n, h, w, 2 * c]), r.input('gradY', [n, h, w, c])];
+        const condition = added === null ? null : r.input('condition', shape);
+        r.output(gatedActivation(r, 'gate', before, 1, condition));
+        r.output(gatedActivationBackward(r, 'gradient', { x: before, condition, gradY: gradient }));
+      });
+      return outputs.map((output) => new Float32Array(output));
+    };
+    for (const shape of [
+      [n, 1, 1, 2 * c],
+      [n, h, w, 2 * c],
+    ]) {
+      const condition = draw(elements(shape));
+      const expected = await run(null, Float32Array.from(plusCondition(x, condition, n)), []);
+      const actual = await run(condition, x, shape);
+      for (const [i, name] of ['y', 'gradient'].entries())
+        expectSameBits(`${name} given ${shape.join('x')}`, actual[i]!, expected[i]!);
+    }
+  });
+
+  it('refuses a condition of another shape, or one that has seen the image', () => {
+    const r = new Recorder(device());
+    const x = r.input('x', [2, 3, 4, 6]);
+    expect(() => gatedActivation(r, 'gate', x, 1, r.input('condition', [2, 1, 1, 3]))).toThrow(
+      'gate: the condition must be 2x1x1x6 or 2x3x4x6, got 2x1x1x3',
+    );
+    const seen = r.input('seen', [2, 3, 4, 6]);
+    r.sights.set(seen, 'present');
+    expect(() => gatedActivation(r, 'gate', x, 1, seen)).toThrow(
+      'gate: the condition has seen pixels (present)',
+    );
   });
 });
 

@@ -21,7 +21,8 @@ it('each layer has one op for its weights and, unless it reads the image, one fo
     );
   const options = { parameters: tensors('parameter'), gradients: tensors('gradient') };
   const r = new Recorder(device(), options);
-  recordNats(r, { network, config }, r.input('bytes', [2, 4, 5, 1], 'uint8'));
+  const bytes = r.input('bytes', [2, 4, 5, 1], 'uint8');
+  recordNats(r, { network, config }, { bytes, condition: null });
   const before = r.ops.length;
   recordGradients(r);
   const labels = r.ops.slice(before).flatMap(({ op, label }) => (op === 'maskedConv2dPack' ? [] : [label]));

@@ -20,7 +20,7 @@ it.each(['cpu', 'gpu'] as const)('40 layers, %s', async (name) => {
   const { raw, network } = model.internals();
   const r = new Recorder(device, { parameters: raw.byName });
   const bytes = r.input('bytes', [2, 4, 5, 1], 'uint8');
-  r.output(recordLogits(r, { network, config }, bytes));
+  r.output(recordLogits(r, { network, config }, { bytes, condition: null }));
   const program = await Program.compile(r);
   const [logits] = await program.run([images.data]);
   expectSameBits('logits', packedTogether.data, new Float32Array(logits!));

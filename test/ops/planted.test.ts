@@ -18,6 +18,8 @@ import {
   checkGradients as checkNetworkGradients,
   checkSampler,
 } from '../helpers/test-network.js';
+import { addConditionRow, embeddingRow } from './rows/conditions.js';
+import { gatedActivationRow } from './rows/gated-activation.js';
 import { softmaxCrossEntropyRow } from './rows/head.js';
 import { maskedConv2dRow } from './rows/masked-conv2d.js';
 
@@ -72,6 +74,10 @@ describe('the table finds', () => {
     expect(await fails(maskedConv2dRow, reference)).toBe(false);
     expect(await fails(maskedConv2dRow, region)).toBe(false);
     expect(await fails(softmaxCrossEntropyRow, gradients)).toBe(false);
+    for (const row of [gatedActivationRow, addConditionRow, embeddingRow])
+      expect(await fails(row, gradients), row.op).toBe(false);
+    for (const row of [gatedActivationRow, addConditionRow])
+      expect(await fails(row, region), row.op).toBe(false);
   });
 
   it.each<[string, OpRow, (op: RecordedOp) => OpFields | undefined]>([
@@ -100,6 +106,21 @@ describe('the table finds', () => {
       softmaxCrossEntropyRow,
       inOp('softmaxCrossEntropy', (f) => ({ reluOutput: f.x! })),
     ],
+    [
+      'a gradient of a gate that forgets the condition',
+      gatedActivationRow,
+      inOp('gatedActivationBackward', () => ({ condition: null })),
+    ],
+    [
+      'a gradient of a condition that leaves out a pixel',
+      addConditionRow,
+      inOp('sumPixels', (f) => ({ pixels: Math.max(1, (f.pixels as number) - 1) })),
+    ],
+    [
+      'a gradient of a table that takes one row for another',
+      embeddingRow,
+      inOp('embeddingBackward', (f) => ({ rows: Math.max(1, (f.rows as number) - 1) })),
+    ],
   ])('%s', async (_, row, change) => {
     plant(change);
     expect(await fails(row, gradients)).toBe(true);
@@ -114,6 +135,14 @@ describe('the table finds', () => {
     plant(change);
     expect(await fails(maskedConv2dRow, region)).toBe(true);
   });
+
+  it.each([addConditionRow, gatedActivationRow])(
+    'a region of $op that takes the first rows of a map for those of images',
+    async (row) => {
+      plant((op) => (op.op === row.op && op.fields.pixels !== 0 ? { perPixel: 0 } : undefined));
+      expect(await fails(row, region)).toBe(true);
+    },
+  );
 
   it('a layer that sees the present pixel where it says that it does not', async () => {
     plant(leaking);

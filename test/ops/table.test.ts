@@ -6,6 +6,13 @@ import { bf16Missing, testDevice } from '../helpers/models.js';
 import type { OpRow } from '../helpers/op-row.js';
 import { skipAloud } from '../helpers/skip.js';
 import { testOp } from '../helpers/test-op.js';
+import {
+  addConditionRow,
+  castRow,
+  embeddingBackwardRow,
+  embeddingRow,
+  sumPixelsRow,
+} from './rows/conditions.js';
 import { accumulateRow, binariseRow, quantiseRow, randomUniformRow, zeroRow } from './rows/elements.js';
 import { gatedActivationBackwardRow, gatedActivationRow } from './rows/gated-activation.js';
 import { nextFrontRow, sampleFrontRow, softmaxCrossEntropyRow } from './rows/head.js';
@@ -17,11 +24,16 @@ const rows: readonly OpRow[] = [
   binariseRow,
   quantiseRow,
   randomUniformRow,
+  embeddingRow,
+  embeddingBackwardRow,
+  castRow,
   packRow,
   maskedConv2dRow,
   backwardInputRow,
   backwardWeightRow,
   accumulateRow,
+  addConditionRow,
+  sumPixelsRow,
   gatedActivationRow,
   gatedActivationBackwardRow,
   softmaxCrossEntropyRow,

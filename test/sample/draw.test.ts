@@ -275,6 +275,6 @@ describe('images of a batch', () => {
       pixelsPerSampledBatch: { value: pixels(4096, 16) },
       pixelsPerForward: { value: pixels(2048, 16) },
     });
-    expect(imagesPerBatch(internals, side, side)).toBe(images);
+    expect(imagesPerBatch(internals, side, side, false)).toBe(images);
   });
 });

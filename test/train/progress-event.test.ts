@@ -3,7 +3,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { ImageBatch } from '../../src/data/image-batch.js';
 import { evaluate, PixelCNN, type ProgressEvent, type TrainEvent, train } from '../../src/index.js';
-import { twiceASecond } from '../../src/train/progress-event.js';
+import { twiceASecond } from '../../src/progress-event.js';
 import { testDevice } from '../helpers/models.js';
 import { TestRandom } from '../helpers/random.js';
 

@@ -36,6 +36,12 @@ function dataset(): ImageBatch {
   return { data, count, height: 8, width: 8, channels: 1 };
 }
 
+/** The same images in five classes. */
+function labelled(): ImageBatch & { labels: Uint8Array } {
+  const images = dataset();
+  return { ...images, labels: Uint8Array.from({ length: images.count }, (_, i) => (i * 3) % 5) };
+}
+
 const options: TrainOptions = {
   epochs: 1000,
   batchSize: 16,
@@ -59,6 +65,10 @@ const gated = {
   seed: 3,
 } as const;
 
+/** Classes that some images are trained without. */
+const classes = { ...config, condition: { classes: 5, none: true } } as const;
+const dropout = { conditionDropout: 0.3 };
+
 async function run(
   steps: number,
   checkpointFolder: string,
@@ -67,7 +77,8 @@ async function run(
 ) {
   const model = await PixelCNN.create(device, network);
   const metrics: string[] = [];
-  const training = train(model, dataset(), { ...options, steps, checkpointFolder, ...extra });
+  const images = network.condition === undefined ? dataset() : labelled();
+  const training = train(model, images, { ...options, steps, checkpointFolder, ...extra });
   const warnings: object[] = [];
   for await (const event of training) {
     metrics.push(metricOf(event));
@@ -103,6 +114,7 @@ async function interrupted(
   steps: number,
   stops: readonly number[],
   network: CreateOptions & { seed: number } = config,
+  extra: TrainOptions = {},
 ) {
   const metrics: string[] = [];
   // The schedule's length is part of the run, so an interruption is a stop, not a smaller number of steps.
@@ -110,7 +122,9 @@ async function interrupted(
     // Only the first part starts from the seed's weights; the others must not need them.
     const seed = metrics.length === 0 ? network.seed : 1000 + stopAt;
     const model = await PixelCNN.create(device, { ...network, seed });
-    const training = train(model, dataset(), { ...options, steps, checkpointFolder: parts, resume: true });
+    const resumed = { ...options, ...extra, steps, checkpointFolder: parts, resume: true };
+    const images = network.condition === undefined ? dataset() : labelled();
+    const training = train(model, images, resumed);
     for await (const event of training) {
       if (metricOf(event) !== '') metrics.push(metricOf(event));
       if (event.type === 'step' && event.step >= stopAt) training.stop();
@@ -153,6 +167,32 @@ describe('resume', () => {
     const parts = await interrupted(join(folder, 'gated-parts'), 200, stops, gated);
     expect(await stateOf(parts.newest)).toEqual(await stateOf(whole.summary.checkpoint!));
     expect(parts.metrics).toEqual(whole.metrics);
+  });
+
+  it('a run with conditionDropout of 200 steps with 5 interruptions ends bit-identical', async () => {
+    const random = new TestRandom(21);
+    const stops = Array.from({ length: 5 }, () => random.int(1, 199)).sort((a, b) => a - b);
+    const whole = await run(200, join(folder, 'classes'), { checkpointEvery: 200, ...dropout }, classes);
+    const parts = await interrupted(join(folder, 'classes-parts'), 200, stops, classes, dropout);
+    expect(await stateOf(parts.newest)).toEqual(await stateOf(whole.summary.checkpoint!));
+    expect(parts.metrics).toEqual(whole.metrics);
+    // Without the dropout another run comes out, so the comparison sees it.
+    const without = await run(200, join(folder, 'no-dropout'), { checkpointEvery: 200 }, classes);
+    expect(await stateOf(parts.newest)).not.toEqual(await stateOf(without.summary.checkpoint!));
+    expect(without.warnings).toContainEqual({ code: 'NONE_UNTRAINED', step: 0 });
+  });
+
+  it('refuses another conditionDropout and other labels', async () => {
+    const own = join(folder, 'classes-changed');
+    await run(6, own, { checkpointEvery: 3, ...dropout }, classes);
+    await using model = await PixelCNN.create(device, classes);
+    const resume = { ...options, ...dropout, steps: 9, checkpointFolder: own, resume: true };
+    await expect(train(model, labelled(), { ...resume, conditionDropout: 0 })).rejects.toMatchObject({
+      code: 'CKPT_MISMATCH',
+      message: expect.stringContaining('`conditionDropout` 0.3, this one has 0'),
+    });
+    const relabelled = { ...labelled(), labels: labelled().labels.map((label) => (label + 1) % 5) };
+    await expect(train(model, relabelled, resume)).rejects.toMatchObject({ code: 'CKPT_MISMATCH' });
   });
 
   it.each(['moment1.net.0.weight', 'moment2.net.2.weight', 'average', 'taken'])(

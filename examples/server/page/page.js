@@ -1,18 +1,23 @@
 // Runs the page: shows digits while they are drawn, lets the visitor erase a part, and asks for completions.
+import { ClassChoice } from './classes.js';
 import { drawingMask, Picture } from './picture.js';
 import { ask, healthOf, stream } from './requests.js';
 
 /** The number of completions to ask for. */
 const completionCount = 8;
-const drawnCount = 8;
+/** The number of small tiles, at least one for each image that is drawn together. */
+let drawnCount = 8;
 
 const canvas = /** @type {HTMLCanvasElement} */ (element('canvas'));
 const drawButton = /** @type {HTMLButtonElement} */ (element('draw'));
 const completeButton = /** @type {HTMLButtonElement} */ (element('complete'));
+const label = /** @type {HTMLSelectElement} */ (element('label'));
 const temperature = /** @type {HTMLInputElement} */ (element('temperature'));
+const guidance = /** @type {HTMLInputElement} */ (element('guidance'));
 const speed = /** @type {HTMLInputElement} */ (element('speed'));
 const seed = /** @type {HTMLInputElement} */ (element('seed'));
 
+const classes = new ClassChoice(label);
 let picture = new Picture(28, 28, 1);
 /** Aborts the current action when another one begins. */
 let current = new AbortController();
@@ -46,12 +51,14 @@ async function waitForModel() {
     const waiting = element('waiting');
     if (health.status === 'ready') {
       waiting.hidden = true;
-      const { levels, imageSize, channels } = health.model;
+      const { levels, imageSize, channels, condition } = health.model;
       picture = new Picture(imageSize?.height ?? 28, imageSize?.width ?? 28, channels);
+      offerClasses(health.model);
       const { name, backend, instructionSet, threads } = health.device;
       const facts = [
         'ready',
         `${picture.height}×${picture.width}, ${levels} levels`,
+        ...(condition?.classes === undefined ? [] : [`${condition.classes} classes`]),
         `${name} · ${backend === 'cpu' ? `${instructionSet}, ${threads} threads` : backend}`,
       ];
       element('facts').replaceChildren(...facts.map((text) => textElement('li', text)));
@@ -72,21 +79,51 @@ async function waitForModel() {
   }
 }
 
+/** @param {{ condition?: { classes?: number, none?: boolean }, classNames?: string[] }} model */
+function offerClasses(model) {
+  classes.offer(model);
+  if (classes.count === 0) return;
+  element('guidance-setting').hidden = model.condition?.none !== true;
+  drawnCount = Math.max(drawnCount, classes.together);
+  element('drawn').style.setProperty('--columns', String(drawnCount));
+  element('drawn-by').textContent = 'class';
+  showDrawn();
+  showClass();
+}
+
+/** Says on the buttons which class a picture is drawn and completed as. */
+function showClass() {
+  const { labels, names } = classes.chosen();
+  drawButton.textContent = typeof labels === 'number' ? 'Draw a' : 'Draw';
+  const name = names.length > 1 ? 'each' : names[0];
+  completeButton.textContent = labels === 'none' ? 'Complete it' : `Complete it as ${name}`;
+}
+
 // ── Drawing
 
 async function draw() {
   const signal = begin('drawing');
   if (signal === undefined) return;
-  const body = { ...settings(), stepsPerFrame: 1 };
+  const { labels, names } = classes.chosen();
+  const body = { ...settings(), labels, stepsPerFrame: 1 };
   const { height, width, channels } = picture;
+  // Images that are drawn together fill in their tiles, and the first of them on the canvas too.
+  const tiles =
+    names.length > 1 ? names.map((name) => tileOf(new Picture(height, width, channels), name)) : [];
+  if (tiles.length > 0) element('drawn').replaceChildren(...tiles);
+  signal.addEventListener('abort', showDrawn, { once: true });
   /** @type {{ step: number, steps: number, images: string[] }[]} */
   const frames = [];
   const playing = play(
     () => frames.length,
     (at) => {
       const { step, steps, images } = /** @type {typeof frames[0]} */ (frames[at]);
-      picture = Picture.decode(/** @type {string} */ (images[0]), { height, width, channels });
-      picture.state = drawingMask(picture, step, steps);
+      const pictures = images.map((text) => Picture.decode(text, { height, width, channels }));
+      for (const one of pictures) one.state = drawingMask(one, step, steps);
+      tiles.forEach((tile, i) => {
+        pictures[i]?.paint(canvasOf(tile), 6);
+      });
+      picture = /** @type {Picture} */ (pictures[0]);
       say(`step ${step} of ${steps}`, 'busy');
       canvas.dataset.step = String(step);
       show();
@@ -96,28 +133,29 @@ async function draw() {
   const answer = await stream('/sample', body, signal, (frame) => frames.push(frame));
   playing.end();
   await playing.done;
-  picture = Picture.decode(answer.images[0], answer);
+  signal.removeEventListener('abort', showDrawn);
+  /** @type {Picture[]} */
+  const pictures = answer.images.map((/** @type {string} */ text) => Picture.decode(text, answer));
+  picture = /** @type {Picture} */ (pictures[0]).copy();
   show();
-  addDrawn(picture, answer.seed);
+  drawn.unshift(...pictures.map((one, i) => ({ picture: one, seed: answer.seed, name: names[i] })));
+  drawn.length = Math.min(drawn.length, drawnCount);
+  showDrawn();
   say(`drawn from seed ${answer.seed}`, 'done');
 }
 
-/** @type {{ picture: Picture, seed: number }[]} */
+/** @type {{ picture: Picture, seed: number, name: string | undefined }[]} */
 const drawn = [];
 
-/** @param {Picture} newest @param {number} itsSeed */
-function addDrawn(newest, itsSeed) {
-  drawn.unshift({ picture: newest.copy(), seed: itsSeed });
-  drawn.length = Math.min(drawn.length, drawnCount);
-  const tiles = drawn.map((one) => {
-    const tile = tileOf(one.picture, String(one.seed), () => {
+function showDrawn() {
+  const tiles = drawn.map((one) =>
+    tileOf(one.picture, one.name ?? String(one.seed), () => {
       if (begin('ready') === undefined) return;
       picture = one.picture.copy();
       show();
       say(`drawn from seed ${one.seed}`, 'done');
-    });
-    return tile;
-  });
+    }),
+  );
   element('drawn').replaceChildren(...tiles, ...emptyTiles(drawnCount - tiles.length));
 }
 
@@ -128,18 +166,22 @@ async function complete() {
   if (signal === undefined) return;
   const asked = picture.copy();
   const { height, width } = asked;
-  const copies = (/** @type {string} */ text) => Array.from({ length: completionCount }, () => text);
+  const { labels, names } = classes.chosen();
+  const together = names.length > 1;
+  const count = together ? names.length : completionCount;
+  const copies = (/** @type {string} */ text) => Array.from({ length: count }, () => text);
   const images = copies(asked.encode());
   const answer = await ask(
     '/complete',
-    { images, known: copies(asked.encodeKnown()), height, width, ...settings() },
+    { images, known: copies(asked.encodeKnown()), height, width, labels, ...settings() },
     signal,
   );
-  const { nats } = await ask('/log-likelihood', { images: answer.images, height, width }, signal);
+  const { nats } = await ask('/log-likelihood', { images: answer.images, height, width, labels }, signal);
   const found = answer.images
     .map((/** @type {string} */ text, /** @type {number} */ i) => ({
       picture: Picture.decode(text, answer).completing(asked),
       nats: /** @type {number} */ (nats[i]),
+      name: together ? `${names[i]}: ` : '',
     }))
     .toSorted((/** @type {{nats: number}} */ a, /** @type {{nats: number}} */ b) => a.nats - b.nats);
   await playCompletions(found, asked, signal);
@@ -148,18 +190,22 @@ async function complete() {
 
 /**
  * Shows how all completions were drawn, pixel after pixel. The most likely one is shown on the canvas too.
- * @param {{ picture: Picture, nats: number }[]} found
+ * @param {{ picture: Picture, nats: number, name: string }[]} found
  * @param {Picture} asked
  * @param {AbortSignal} signal
  */
 async function playCompletions(found, asked, signal) {
-  const tiles = found.map(({ picture: one, nats }, i) => {
-    const tile = tileOf(asked, `${nats.toFixed(1)} nats${i === 0 ? ' · likeliest' : ''}`, () => {
-      if (begin('ready') === undefined) return;
-      picture = one.copy();
-      show();
-      say('a completion', 'done');
-    });
+  const tiles = found.map(({ picture: one, nats, name }, i) => {
+    const tile = tileOf(
+      asked,
+      `${name}${nats.toFixed(1)} nats${i === 0 && name === '' ? ' · likeliest' : ''}`,
+      () => {
+        if (begin('ready') === undefined) return;
+        picture = one.copy();
+        show();
+        say('a completion', 'done');
+      },
+    );
     if (i === 0) tile.classList.add('best');
     return tile;
   });
@@ -174,7 +220,7 @@ async function playCompletions(found, asked, signal) {
       const until = order.slice(0, (at + 1) * perStep);
       found.forEach(({ picture: one }, i) => {
         const partial = one.revealed(asked, until, perStep);
-        partial.paint(/** @type {HTMLCanvasElement} */ (tiles[i]?.querySelector('canvas')), 6);
+        partial.paint(canvasOf(/** @type {HTMLElement} */ (tiles[i])), 6);
         if (i === 0) {
           picture = partial;
           show();
@@ -190,7 +236,7 @@ async function playCompletions(found, asked, signal) {
   picture = best.picture.copy();
   show();
   found.forEach(({ picture: one }, i) => {
-    one.paint(/** @type {HTMLCanvasElement} */ (tiles[i]?.querySelector('canvas')), 6);
+    one.paint(canvasOf(/** @type {HTMLElement} */ (tiles[i])), 6);
   });
 }
 
@@ -225,7 +271,11 @@ function settings() {
   const chosen = seed.value.trim();
   // The server could choose a seed too, but those of the page are short enough to type.
   const random = Math.floor(Math.random() * 100_000);
-  return { temperature: Number(temperature.value), seed: chosen === '' ? random : Number(chosen) };
+  return {
+    temperature: Number(temperature.value),
+    guidance: Number(guidance.value),
+    seed: chosen === '' ? random : Number(chosen),
+  };
 }
 
 /**
@@ -273,7 +323,7 @@ function textElement(tag, text) {
   return made;
 }
 
-/** @param {Picture} shown @param {string} text @param {() => void} onClick */
+/** @param {Picture} shown @param {string} text @param {() => void} [onClick] */
 function tileOf(shown, text, onClick) {
   const tile = document.createElement('li');
   const button = document.createElement('button');
@@ -281,9 +331,14 @@ function tileOf(shown, text, onClick) {
   shown.paint(small, 6);
   button.append(small);
   button.title = text;
-  button.addEventListener('click', onClick);
+  if (onClick !== undefined) button.addEventListener('click', onClick);
   tile.append(button, textElement('p', text));
   return tile;
+}
+
+/** @param {HTMLElement} tile */
+function canvasOf(tile) {
+  return /** @type {HTMLCanvasElement} */ (tile.querySelector('canvas'));
 }
 
 /** @param {number} count */
@@ -336,15 +391,19 @@ element('clear').addEventListener('click', () => {
 });
 drawButton.addEventListener('click', () => run(draw));
 completeButton.addEventListener('click', () => run(complete));
+label.addEventListener('change', showClass);
 temperature.addEventListener('input', () => {
   element('temperature-value').textContent = Number(temperature.value).toFixed(2);
+});
+guidance.addEventListener('input', () => {
+  element('guidance-value').textContent = Number(guidance.value).toFixed(2);
 });
 speed.addEventListener('input', () => {
   element('speed-value').textContent = `${speed.value} steps/s`;
 });
 
 element('completions').replaceChildren(...emptyTiles(completionCount));
-element('drawn').replaceChildren(...emptyTiles(drawnCount));
+showDrawn();
 show();
 await run(waitForModel);
 if (ready) await run(draw);

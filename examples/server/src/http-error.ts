@@ -43,6 +43,8 @@ const clientCodes = new Set([
   'ERR_OUT_OF_RANGE',
   'ERR_BUFFER_SIZE',
   'ERR_IMAGE_CHANNELS',
+  'ERR_CONDITION',
+  'ERR_CLASS_NAME',
   'ERR_LIMIT',
 ]);
 

@@ -32,6 +32,7 @@ export class ModelHost implements AsyncDisposable {
   /**
    * Loads the model from `file`. With `trainIfMissing`, trains a model first and saves it there if the file
    * is missing.
+   * @throws Error for a model that needs more than a class, because requests cannot give it.
    */
   async start(
     file: string,
@@ -48,17 +49,24 @@ export class ModelHost implements AsyncDisposable {
     }
     // Leave one processor to the event loop.
     this.#device = await openDevice({ threads: Math.max(1, availableParallelism() - 1) });
-    this.#model = await PixelCNN.load(this.#device, file);
+    const model = await PixelCNN.load(this.#device, file);
+    const needed = ['features', 'map'].find((name) => name in (model.config.condition ?? {}));
+    if (needed !== undefined) {
+      throw new Error(
+        `this server gives a model no condition but a class, and ${file} was trained with \`${needed}\``,
+      );
+    }
+    this.#model = model;
   }
 
   /** Returns the state of the model for /healthz. */
   health(): object {
     if (this.#model !== undefined) {
-      const { config, imageSize, device } = this.#model;
+      const { config, imageSize, classNames, device } = this.#model;
       const { backend, name, instructionSet, threads } = device.info;
       return {
         status: 'ready',
-        model: { ...config, imageSize },
+        model: { ...config, imageSize, classNames },
         device: { backend, name, instructionSet, threads },
       };
     }
@@ -75,8 +83,10 @@ export class ModelHost implements AsyncDisposable {
   ): Promise<void> {
     const { data, model: shape, training } = presets['mnist-demo'];
     const images = await loadImages(data);
-    await using model = await PixelCNN.create(device, { ...shape, channels: images.channels });
-    for await (const event of train(model, images, { ...training, steps })) {
+    // The digits are the classes. Leaving some out lets visitors ask for any digit, and guide the drawing.
+    const condition = { classes: 10, none: true };
+    await using model = await PixelCNN.create(device, { ...shape, channels: images.channels, condition });
+    for await (const event of train(model, images, { ...training, steps, conditionDropout: 0.1 })) {
       if (event.type !== 'step') continue;
       this.#progress = { step: event.step, totalSteps: event.totalSteps, nats: event.nats };
       onProgress?.(this.#progress);

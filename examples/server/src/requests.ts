@@ -15,7 +15,21 @@ export function requestSchemas({ maxCount, maxSide }: RequestLimits) {
   const side = z.int().min(1).max(maxSide).optional();
   /** The default is the size of the images that the model was trained on. */
   const size = { height: side, width: side };
+  const label = z.union([z.int(), z.string().max(100)]);
+  /**
+   * For a model with classes: the class of all images or a list with that of each, by number or name. 'none' is no class,
+   * for a model that has learnt to go without.
+   */
+  const labels = z
+    .union(
+      [label, z.array(label).min(1).max(maxCount)],
+      `expected a class, by number or name, or a list of 1 to ${maxCount} of them`,
+    )
+    .optional();
   const drawing = {
+    labels,
+    /** How strongly the class counts. Other values than 1 are for a model that has learnt to go without. */
+    guidance: z.number().min(0).max(10).default(1),
     /** The same seed gives the same images. By default it is random; the answer contains it. */
     seed: z.int().min(0).optional(),
     /** The logits are divided by it. With 0 each pixel gets its most likely level. */
@@ -25,7 +39,8 @@ export function requestSchemas({ maxCount, maxSide }: RequestLimits) {
   const images = z.array(z.base64()).min(1).max(maxCount);
   return {
     sample: z.strictObject({
-      count: z.int().min(1).max(maxCount).default(1),
+      /** The default is one for each of a list of labels, otherwise 1. */
+      count: z.int().min(1).max(maxCount).optional(),
       ...size,
       ...drawing,
       /**
@@ -43,7 +58,7 @@ export function requestSchemas({ maxCount, maxSide }: RequestLimits) {
       ...size,
       ...drawing,
     }),
-    logLikelihood: z.strictObject({ images, ...size }),
+    logLikelihood: z.strictObject({ images, ...size, labels }),
   };
 }
 

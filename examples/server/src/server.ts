@@ -88,10 +88,11 @@ export function buildServer(host: ModelHost, options: Partial<ServerOptions> = {
       const { model } = host;
       const images = imagesOf(request.body, model);
       const known = knownOf(request.body, images);
-      const { seed = randomSeed(), temperature } = request.body;
+      const { seed = randomSeed(), temperature, labels, guidance } = request.body;
       const signal = cancellationSignal(reply, deadline);
       using _place = await queue.enter(signal);
-      return imagesAnswer(await model.complete({ images, known, seed, temperature, signal }));
+      const drawing = { seed, temperature, labels, guidance, signal };
+      return imagesAnswer(await model.complete({ images, known, ...drawing }));
     },
   );
 
@@ -103,7 +104,8 @@ export function buildServer(host: ModelHost, options: Partial<ServerOptions> = {
       const images = imagesOf(request.body, model);
       const signal = cancellationSignal(reply, deadline);
       using _place = await queue.enter(signal);
-      const { nats, bitsPerDim, weights } = await model.logLikelihood(images, { signal });
+      const { labels } = request.body;
+      const { nats, bitsPerDim, weights } = await model.logLikelihood(images, { labels, signal });
       return { nats: [...nats], bitsPerDim: [...bitsPerDim], weights };
     },
   );
@@ -119,6 +121,7 @@ function addPage(app: FastifyInstance): void {
     '/style.css': ['style.css', 'text/css; charset=utf-8'],
     '/page.js': ['page.js', 'text/javascript; charset=utf-8'],
     '/picture.js': ['picture.js', 'text/javascript; charset=utf-8'],
+    '/classes.js': ['classes.js', 'text/javascript; charset=utf-8'],
     '/requests.js': ['requests.js', 'text/javascript; charset=utf-8'],
   } as const;
   for (const [url, [name, type]] of Object.entries(files)) {

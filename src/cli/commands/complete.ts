@@ -3,11 +3,25 @@ import { type ImageBatch, selectImages, sliceImages } from '../../data/image-bat
 import { gridLayout } from '../../data/image-grid.js';
 import { asBytes, levelOfByte } from '../../data/levels.js';
 import { checkImages } from '../../models/check-images.js';
+import { classNumbers } from '../../models/class-labels.js';
 import { weightsOption } from '../../models/weights.js';
 import { z } from '../../options.js';
+import type { PixelCNN } from '../../pixelcnn.js';
 import { randomSeed } from '../../sample/sampler.js';
 import type { Command } from '../command.js';
 import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel } from '../common.js';
+import {
+  checkDrawable,
+  checkLabelled,
+  classText,
+  guidanceOption,
+  labelOption,
+  type NamedClass,
+  namedClass,
+  none,
+  readLabels,
+} from '../conditions.js';
+import { UsageError } from '../failure.js';
 import { imageOptions, imagesText, noteOtherSize, readImages, valuesFor } from '../image-options.js';
 import { readMask } from '../mask.js';
 import { gridScale, writeGrid } from '../output-files.js';
@@ -20,6 +34,10 @@ const schema = z.strictObject({
   model: modelOption,
   images: z.string().min(1).describe(imagesText),
   count: z.int().min(1).max(65536).default(8).describe('images to complete, the first of them'),
+  label: labelOption.describe(
+    'class of all images, or of each in turn, by name or number; default: as the images are labelled; none: no class',
+  ),
+  guidance: guidanceOption,
   completions: z.int().min(1).max(1024).default(4).describe('completions of each image'),
   keep: z
     .enum(sides)
@@ -63,16 +81,19 @@ export const completeCommand: Command<typeof schema> = {
   summary: 'Completes images of which a part is known, and writes a PNG grid.',
   schema,
   positional: 'model',
-  synonyms: { limit: 'count' },
+  synonyms: { limit: 'count', labels: 'label' },
   examples: [
     'pixelcnn complete runs/demo --images mnist:test --count 10 --keep top',
     'pixelcnn complete model.safetensors --images photo.png --mask known.png --completions 8',
+    'pixelcnn complete runs/digits --images mnist:test --count 4 --label 3',
   ],
 
   run(options) {
-    const { completions, temperature, out, scale } = options;
+    const { completions, temperature, guidance, out, scale } = options;
     const signal = interruptSignal();
     return withModel('complete', options, async (model, terminal, source) => {
+      checkDrawable('complete', model, options);
+      const asked = options.label && readLabels('complete', model, options.label);
       const wanted = { ...options, limit: options.count, values: valuesFor(model, options) };
       const read = await readImages(options.images, wanted, terminal, signal);
       noteOtherSize(options.images, read, model, terminal);
@@ -82,6 +103,7 @@ export const completeCommand: Command<typeof schema> = {
       const given = checkImages('complete: images', read, model.internals());
       const originals = quantised(sliceImages(given, 0, Math.min(options.count, read.count)), levels);
       const { count, height, width, channels } = originals;
+      const classes = classesOfImages(model, options, asked, originals);
       const known =
         options.mask === undefined
           ? sideMask(options, height, width)
@@ -98,18 +120,31 @@ export const completeCommand: Command<typeof schema> = {
         known: repeat(known, count * completions),
         seed,
         temperature,
+        guidance,
+        ...(classes !== undefined && {
+          labels: classes === none ? none : repeated.map((i) => classes[i]!.label),
+        }),
         weights: source.weights,
         signal,
       });
       const seconds = (performance.now() - began) / 1000;
-      const rows = rowsOf(shown(originals, levels), known, shown(completed, levels), completions);
-      await writeGrid(out, rows, grid);
-      const text = `${out}: ${count} images, ${completions} completions of each, seed ${seed}, ${source.weights} weights, ${duration(seconds)}`;
+      const drawn = rowsOf(shown(originals, levels), known, shown(completed, levels), completions);
+      await writeGrid(out, drawn, grid);
+      const rows = typeof classes === 'object' ? classes : null;
+      const text = [
+        `${out}: ${count} images, ${completions} completions of each`,
+        ...(guidance === 1 ? [] : [`guidance ${guidance}`]),
+        `seed ${seed}`,
+        `${source.weights} weights`,
+        duration(seconds),
+      ].join(', ');
       const about = {
         ...source,
         out,
         count,
         completions,
+        classes: rows,
+        guidance,
         height,
         width,
         channels,
@@ -118,11 +153,37 @@ export const completeCommand: Command<typeof schema> = {
         seconds,
         notes: read.notes,
       };
-      terminal.result(text, about);
+      terminal.result(rows ? `${text}\nrows: ${rows.map(classText).join(', ')}` : text, about);
       return 0;
     });
   },
 };
+
+/**
+ * Returns the class to complete each image by: those of --label or else of the images. Undefined for a model without
+ * classes, and for completions without any.
+ * @throws UsageError for images without labels, and for another number of classes than of images.
+ */
+function classesOfImages(
+  model: PixelCNN,
+  { guidance, images: data }: Pick<Options, 'guidance' | 'images'>,
+  asked: readonly NamedClass[] | typeof none | undefined,
+  images: ImageBatch,
+): readonly NamedClass[] | typeof none | undefined {
+  if (asked === none) return none;
+  if (asked !== undefined) {
+    if (asked.length === 1) return new Array<NamedClass>(images.count).fill(asked[0]!);
+    if (asked.length === images.count) return asked;
+    const message = `complete: --label is given for ${asked.length} images, and there are ${images.count}`;
+    throw new UsageError(message, 'complete', { remedy: 'give one class for all images, or one for each' });
+  }
+  const count = model.config.condition?.classes;
+  if (count === undefined || guidance === 0) return undefined;
+  checkLabelled('complete', data, model, images, 'say with --label which class they are, by name or number');
+  const classes = { count, names: model.classNames };
+  const labels = classNumbers(`complete: --images ${data}`, images.labels!, images.classNames, classes);
+  return [...labels].map((label) => namedClass(model, label));
+}
 
 /** Rounds every byte to a level of the model, so that known and drawn pixels look alike. */
 function quantised(images: ImageBatch, levels: number): ImageBatch {

@@ -1,8 +1,9 @@
 // Defines `pixelcnn evaluate`, which computes the likelihood of a dataset under a named protocol.
 import { z } from '../../options.js';
-import { evaluate, evaluateSchema } from '../../train/evaluate.js';
+import { type ClassEvaluation, evaluate, evaluateSchema } from '../../train/evaluate.js';
 import type { Command } from '../command.js';
 import { deviceOptions, interruptSignal, modelOption, outputOptions, withModel } from '../common.js';
+import { checkLabelled, classText } from '../conditions.js';
 import {
   imageOptions,
   imagesText,
@@ -19,7 +20,7 @@ const schema = z.strictObject({
   model: modelOption,
   data: z.string().min(1).describe(imagesText),
   ...imageOptions,
-  ...evaluateSchema.omit({ signal: true, onEvent: true }).shape,
+  ...evaluateSchema.omit({ labels: true, features: true, map: true, signal: true, onEvent: true }).shape,
   ...deviceOptions,
   ...outputOptions,
 });
@@ -33,6 +34,7 @@ export const evaluateCommand: Command<typeof schema> = {
     'pixelcnn evaluate runs/demo --data mnist:test',
     'pixelcnn evaluate runs/demo/model.safetensors --data mnist:test --json',
   ],
+  notes: 'A model of classes is given the label of each image, and its loss is also shown class by class.',
 
   run(options) {
     const { protocol, draws, seed, algorithm } = options;
@@ -40,6 +42,7 @@ export const evaluateCommand: Command<typeof schema> = {
     return withModel('evaluate', options, async (model, terminal, source) => {
       const wanted = { ...options, values: valuesFor(model, options) };
       const images = await readImages(options.data, wanted, terminal, signal);
+      checkLabelled('evaluate', options.data, model, images);
       noteOtherSize(options.data, images, model, terminal);
       const onEvent = countedProgress(new ProgressLine(terminal), 'evaluating', unitOf(options));
       const settings = { protocol, weights: source.weights, draws, seed, algorithm, signal, onEvent };
@@ -56,6 +59,7 @@ export const evaluateCommand: Command<typeof schema> = {
         ...(images.split ? [['split', images.split, '']] : []),
         ['protocol', protocol, ''],
         ['weights', result.weights, source.model],
+        ...(result.given === null ? [] : [['given', result.given, '']]),
       ];
       if (protocol === 'dynamic') {
         const spread = Math.max(...natsPerDraw) - Math.min(...natsPerDraw);
@@ -65,7 +69,8 @@ export const evaluateCommand: Command<typeof schema> = {
           natsPerDraw.length > 1 ? `range ${spread.toFixed(4)} nats` : '',
         ]);
       }
-      terminal.result(table(rows), {
+      const perClass = result.perClass === null ? '' : `\n\n${classTable(result.perClass)}`;
+      terminal.result(`${table(rows)}${perClass}`, {
         ...result,
         model: source.model,
         data: options.data,
@@ -81,3 +86,11 @@ export const evaluateCommand: Command<typeof schema> = {
     });
   },
 };
+
+function classTable(perClass: readonly ClassEvaluation[]): string {
+  const rows = perClass.map((one) => {
+    const { images, nats, bitsPerDim } = one;
+    return [classText(one), thousands(images), nats.toFixed(4), bitsPerDim.toFixed(5)];
+  });
+  return table([['class', 'images', 'nats', 'bits/dim'], ...rows], [1, 2, 3]);
+}

@@ -3,6 +3,7 @@ import { type DecodedModel, decodeModel, weightsIn, weightsKey } from '../../che
 import { CHECKSUM_KEY, parseSafetensors, type SafetensorsTensor } from '../../checkpoint/safetensors.js';
 import { readFileBounded } from '../../data/read-file.js';
 import { PixelCnnError } from '../../errors.js';
+import { conditionText } from '../../models/config.js';
 import type { Weights } from '../../models/weights.js';
 import { liveParameters, totalParameters } from '../../ops/declarations.js';
 import { z } from '../../options.js';
@@ -40,7 +41,7 @@ export const inspectCommand: Command<typeof schema> = {
       total: totalParameters(declarations),
       live: liveParameters(declarations),
     };
-    const { config, imageSize, training, notes = [] } = found.model ?? {};
+    const { config, imageSize, classNames, protocol, training, notes = [] } = found.model ?? {};
     const weights = found.model === undefined ? undefined : weightsIn(found.model);
     const listed = [...tensors].map(([name, tensor]) => describeTensor(name, tensor, found.model));
     const rows = [
@@ -50,8 +51,11 @@ export const inspectCommand: Command<typeof schema> = {
         'model',
         config === undefined ? `none: ${found.reason}` : settings({ architecture: 'plain', ...config }),
       ],
+      ...(config?.condition ? [['condition', conditionText(config.condition)]] : []),
+      ...(classNames ? [['classes', classNames.join(', ')]] : []),
       ...notes.map((note, i) => [i === 0 ? 'notes' : '', note]),
       ...(imageSize ? [['images', `${imageSize.height}x${imageSize.width}`]] : []),
+      ...(protocol ? [['protocol', protocol]] : []),
       ...(parameters ? [['parameters', countText(parameters)]] : []),
       ...(weights ? [['weights', weightsText(weights, metadata[weightsKey] !== undefined)]] : []),
       ...(training ? [['training', settings(training.state)]] : []),
@@ -77,6 +81,8 @@ export const inspectCommand: Command<typeof schema> = {
       config: config ?? null,
       notes,
       imageSize: imageSize ?? null,
+      classNames: classNames ?? null,
+      protocol: protocol ?? null,
       parameters: parameters ?? null,
       weights: weights ?? null,
       training: training?.state ?? null,

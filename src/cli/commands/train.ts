@@ -5,7 +5,7 @@ import type { Command } from '../command.js';
 import { UsageError } from '../failure.js';
 import { errorText } from '../help.js';
 import { newestRun, readRunConfig, stemOf } from '../run-folder.js';
-import { dataOptions, modelOptions, runOptions, trainFlags } from '../train-flags.js';
+import { conditionFlags, dataOptions, modelOptions, runOptions, trainFlags } from '../train-flags.js';
 import { runTraining } from '../training-session.js';
 
 const presetList = Object.entries(presets).map(([name, { description }]) => `${name} (${description})`);
@@ -18,13 +18,14 @@ export const trainCommand: Command<typeof trainFlags> = {
   groups: {
     Run: Object.keys(runOptions),
     Data: Object.keys(dataOptions),
-    Model: Object.keys(modelOptions),
+    Model: Object.keys({ ...modelOptions, ...conditionFlags }),
     Training: Object.keys(hyperparameters),
   },
   examples: [
     'pixelcnn train --preset mnist-demo',
     'pixelcnn train --data photos --resize 32 --channels 3 --levels 32 --epochs 20 --out runs/photos',
     'pixelcnn train --resume --out runs/photos --epochs 40',
+    'pixelcnn train --data pets --resize 32 --classes auto --condition-dropout 0.1 --out runs/pets',
   ],
   notes:
     `Presets: ${presetList.join(', ')}. ` +
@@ -36,7 +37,11 @@ export const trainCommand: Command<typeof trainFlags> = {
 
   async base(given) {
     const resumed = given.resume === true ? await resumedRun(given) : {};
-    return override(override(presetOptions(given.preset ?? resumed.preset), resumed), given);
+    const options = override(override(presetOptions(given.preset ?? resumed.preset), resumed), given);
+    if (given.classes !== false) return options;
+    // Without classes there is nothing to leave out. If the user asks for both, the run is refused.
+    const { conditionDropout: _, ...rest } = options;
+    return rest;
   },
   run: (options) => runTraining(options, (text) => errorText(text, trainCommand)),
 };
@@ -53,7 +58,8 @@ function override(lower: Options, upper: Options): Options {
 function presetOptions(name: unknown): Record<string, unknown> {
   if (typeof name !== 'string' || !Object.hasOwn(presets, name)) return {};
   const { model, training, description: _, ...rest }: Preset = presets[name as keyof typeof presets];
-  return { ...rest, ...model, ...training };
+  const { condition, ...sizes } = model;
+  return { ...rest, ...sizes, ...(condition !== undefined && { classes: condition.classes }), ...training };
 }
 
 /**

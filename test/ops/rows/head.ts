@@ -137,14 +137,30 @@ export const sampleFrontRow: OpRow = {
     const filter = filterOf(c, channels, levels);
     const slope = pad + 1;
     const size = { n, h, w, pad };
-    const padded = (depth: number) => paddedShape({ pad, slope }, n, h, w, depth);
     const temperature = random.pick([1, 0.5, 0]);
     const withKnown = index % 2 === 0;
-    const bordered = withBorder(size, c, random.normals(n * h * w * c));
-    const conv: ConvShape = { n, h, w, c, k: channels * levels, size: 1, mask: 'B', groups: channels };
+    const guidance = index % 3 === 0 ? random.pick([0, 0.5, 1, 2.5]) : null;
+    // With guidance, the second half of the images are the first under no condition.
+    const images = guidance === null ? n : 2 * n;
+    const all = { ...size, n: images };
+    const bordered = withBorder(all, c, random.normals(images * h * w * c));
+    const conv: ConvShape = {
+      n: images,
+      h,
+      w,
+      c,
+      k: channels * levels,
+      size: 1,
+      mask: 'B',
+      groups: channels,
+    };
     const parameters = parametersOf(random, filter);
+    const padded = (depth: number) => paddedShape({ pad, slope }, images, h, w, depth);
     const logitsOf = (x: ArrayLike<number>, weight: ArrayLike<number>, bias: ArrayLike<number>) => {
-      return convForward(conv, withoutBorder(size, c, x), weight, bias);
+      const logits = convForward(conv, withoutBorder(all, c, x), weight, bias);
+      if (guidance === null) return logits;
+      const none = logits.subarray(logits.length / 2);
+      return none.map((value, i) => value + guidance * (logits[i]! - value));
     };
     // No uniform lies so near to a step of the distribution that rounding in any precision decides.
     const logits = logitsOf(bordered, parameters['head.weight']!.values, parameters['head.bias']!.values);
@@ -160,6 +176,7 @@ export const sampleFrontRow: OpRow = {
       ...parameters,
       uniforms: { shape: [n, h, w, channels], type: 'float32', values: uniforms },
       temperature: { shape: [1], type: 'float32', values: [temperature] },
+      ...(guidance !== null && { guidance: { shape: [1], type: 'float32', values: [guidance] } }),
       level: {
         shape: [n, h, w, channels],
         type: 'uint8',
@@ -173,7 +190,7 @@ export const sampleFrontRow: OpRow = {
         values: Array.from({ length: n * h * w }, () => random.pick([0, 1])),
       };
     return {
-      text: JSON.stringify({ n, h, w, c, channels, levels, pad, temperature, withKnown }),
+      text: JSON.stringify({ n, h, w, c, channels, levels, pad, temperature, guidance, withKnown }),
       inputs,
       record(r, given) {
         const weights = packed(r, filter, 'forward', given['head.weight']!);
@@ -194,6 +211,7 @@ export const sampleFrontRow: OpRow = {
                 bias: given['head.bias']!,
                 uniforms: given.uniforms!,
                 temperature: given.temperature!,
+                guidance: given.guidance ?? null,
                 position,
                 known: given.known ?? null,
                 level: given.level!,
@@ -210,8 +228,9 @@ export const sampleFrontRow: OpRow = {
           if (arrays.known?.[Math.floor(at / channels)]) return given;
           return drawLevel(exact, at * levels, levels, arrays.uniforms![at]!, temperature).level;
         });
-        const inputs = level.map((value) => value / (levels - 1));
-        return { level, image: withBorder(size, channels, inputs), logits: exact };
+        const values = level.map((value) => value / (levels - 1));
+        const drawn = guidance === null ? values : [...values, ...values];
+        return { level, image: withBorder(all, channels, drawn), logits: exact };
       },
     };
   },

@@ -3,10 +3,13 @@ import { openDevice } from '../../../dist/device/device.js';
 import { native } from '../../../dist/device/native.js';
 import { accumulate } from '../../../dist/ops/accumulate.js';
 import * as adam from '../../../dist/ops/adam.js';
+import { addCondition } from '../../../dist/ops/add-condition.js';
+import { gatedActivation, gatedActivationBackward } from '../../../dist/ops/gated-activation.js';
 import * as conv from '../../../dist/ops/masked-conv2d.js';
 import { quantise } from '../../../dist/ops/quantise.js';
 import { binarise, randomUniform } from '../../../dist/ops/random.js';
 import * as sample from '../../../dist/ops/sample.js';
+import { sumPixels } from '../../../dist/ops/sum-pixels.js';
 import { pixelWindow, rowsAboveWindow, squareWindow } from '../../../dist/ops/window.js';
 import { zero } from '../../../dist/ops/zero.js';
 import { encodeOps } from '../../../dist/program/encode.js';
@@ -85,6 +88,26 @@ const sum = convolution(above, 'direct', {
   add: y,
   y: r.tensor('z', [n, h, w, c]),
 });
+const table = make('input', 'table', [4, c]);
+const row = r.tensor('row', [n, 1, 1, c]);
+const lookup = { count: n, rows: 4, size: c, precision: r.precisionNumber, index };
+r.emit({ op: 'embedding', label: 'row', fields: { ...lookup, table, y: row }, result: row });
+const map = r.tensor('map', [n, h, w, c]);
+const cast = {
+  count: n * h * w * c,
+  precision: r.precisionNumber,
+  x: make('input', 'features', map.shape),
+  y: map,
+};
+r.emit({ op: 'cast', label: 'map', fields: cast, result: map });
+// A sum with a row for each image, then a gate with a row for each pixel.
+const conditioned = addCondition(r, 'conditioned', sum, row, 1, { relu: true });
+const gate = gatedActivation(r, 'gate', conditioned, 1, map);
+const operands = { x: conditioned, condition: map, gradY: gate };
+const gradRow = sumPixels(r, 'row gradient', gatedActivationBackward(r, 'gate gradient', operands));
+const gradTable = r.tensor('gradTable', table.shape);
+const gradFields = { ...lookup, gradY: gradRow, gradTable };
+r.emit({ op: 'embeddingBackward', label: 'table gradient', fields: gradFields, result: gradTable });
 const headWeight = make('input', 'head weight', [channels * levels, c, 1, 1]);
 const headBias = make('input', 'head bias', [channels * levels]);
 const headPacked = packedOf(headFilter, 'direct', 'forward', headWeight);
@@ -129,8 +152,9 @@ adam.adam(r, 'adam', {
 });
 const front = { pad: 2, slope: 5 };
 const position = make('state', 'position', [1], 'int32');
-const image = make('state', 'image', paddedShape(front, n, h, w, channels));
-const hidden = make('state', 'hidden', paddedShape(front, n, h, w, c));
+// With guidance, the second half of the images are the first under no condition.
+const image = make('state', 'image', paddedShape(front, 2 * n, h, w, channels));
+const hidden = make('state', 'hidden', paddedShape(front, 2 * n, h, w, c));
 const rows = make('state', 'rows', paddedShape(front, n, h, w, c));
 const uniforms = r.tensor('u', [n, h, w, channels]);
 randomUniform(r, 'u', { index, random, u: uniforms });
@@ -149,6 +173,7 @@ sample.sampleFront(
   {
     uniforms,
     temperature: make('input', 'temperature', [1]),
+    guidance: make('input', 'guidance', [1]),
     known: make('input', 'known', [n, h, w], 'uint8'),
     level,
     image,

@@ -50,7 +50,7 @@ export interface LoadLimits {
 }
 
 export async function runLoad(server: ServerProcess, options: LoadOptions): Promise<LoadReport> {
-  const run = new Clients(server.port, options);
+  const run = new Clients(server.port, options, await server.classes());
   const clients = Array.from({ length: options.clients }, () => run.client());
   await sleep(1000 * options.warmUp);
   const resident: number[] = [];
@@ -110,7 +110,7 @@ class Clients {
   readonly #port: number;
   readonly #options: LoadOptions;
   readonly #random = randomNumbers(1);
-  readonly #traffic = new Traffic(this.#random);
+  readonly #traffic: Traffic;
   readonly #answered = {
     sample: 0,
     stream: 0,
@@ -128,9 +128,10 @@ class Clients {
   #wrong = 0;
   #stopped = false;
 
-  constructor(port: number, options: LoadOptions) {
+  constructor(port: number, options: LoadOptions, classes: number) {
     this.#port = port;
     this.#options = options;
+    this.#traffic = new Traffic(this.#random, classes);
   }
 
   stop(): void {

@@ -62,6 +62,13 @@ export class ServerProcess implements AsyncDisposable {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
+  /** Asks for the number of classes of the model, which is 0 if it has none. */
+  async classes(): Promise<number> {
+    const health = await fetch(`http://127.0.0.1:${this.port}/healthz`);
+    const { model } = (await health.json()) as { model: { condition?: { classes?: number } } };
+    return model.condition?.classes ?? 0;
+  }
+
   /** Reads the resident memory of the process in bytes. */
   async residentBytes(): Promise<number> {
     const statm = await readFile(`/proc/${this.#child.pid}/statm`, 'utf8');

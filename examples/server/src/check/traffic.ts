@@ -17,19 +17,22 @@ const pixels = 28 * 28;
 
 export class Traffic {
   readonly #random: () => number;
+  readonly #classes: number;
   /** The first answer to each request. The same request must always get the same answer. */
   readonly #answers = new Map<string, string>();
 
-  /** `random` must return numbers in [0, 1). */
-  constructor(random: () => number) {
+  /** `random` must return numbers in [0, 1). `classes` is 0 for a model without classes. */
+  constructor(random: () => number, classes: number) {
     this.#random = random;
+    this.#classes = classes;
   }
 
   /** Makes a valid request for images or likelihoods. */
   wellFormed(): Exchange {
     const seed = Math.floor(this.#random() * seedCount);
     const at = this.#random();
-    const size = { height: 28, width: 28 };
+    const labels = this.#classes === 0 ? undefined : Math.floor(this.#random() * this.#classes);
+    const size = { height: 28, width: 28, labels };
     if (at < 0.5) return this.#exchange('sample', '/sample', { seed, count: 1 + (seed % 4), ...size });
     if (at < 0.65) return this.#exchange('stream', '/sample', { seed, ...size });
     const images = [Buffer.alloc(pixels, seed % 2 === 0 ? 255 : 0).toString('base64')];
@@ -93,6 +96,7 @@ const malformed: { request: string; status: number; last?: boolean }[] = [
   { request: post('/sample', '{"height":4096,"width":4096}'), status: 400 },
   { request: post('/sample', '{"seed":-1}'), status: 400 },
   { request: post('/sample', '{"sed":1}'), status: 400 },
+  { request: post('/sample', '{"labels":1.5}'), status: 400 },
   { request: post('/sample', '{"__proto__":{"count":1}}'), status: 400 },
   { request: post('/complete', '{"images":["AAAA"],"known":["AAAA"]}'), status: 400 },
   { request: post('/complete', '{"images":["no base64!"],"known":[]}'), status: 400 },
