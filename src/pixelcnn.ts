@@ -67,8 +67,8 @@ export class PixelCNN {
    * The names of the classes that the model is given, that of class 0 first. Training sets them from the images'
    * `classNames`. Undefined for a model without classes, or whose classes have no names.
    */
-  get classNames(): readonly string[] | undefined {
-    return this.#internals.classNames;
+  get classNames(): string[] | undefined {
+    return this.#internals.classNames?.slice();
   }
 
   /**

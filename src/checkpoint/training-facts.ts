@@ -6,7 +6,8 @@ import { maxImageSide, type PixelCnnConfig } from '../models/config.js';
 import { parseJsonObject } from './header-json.js';
 
 const maxObjectLength = 4096;
-const maxClassNamesLength = 2 ** 22;
+/** The most characters of the names of classes in a file, as JSON. */
+export const maxClassNamesLength = 2 ** 22;
 const imageSizeKey = 'pixelcnn.imageSize';
 const valuesKey = 'pixelcnn.values';
 const classNamesKey = 'pixelcnn.classNames';
@@ -104,11 +105,22 @@ function classNamesOf(
 ): readonly string[] | undefined {
   if (text === undefined) return undefined;
   const classes = condition?.classes ?? 0;
-  const { names } = metadataObject(`{"names":${text}}`, classNamesKey, where, maxClassNamesLength);
+  // JSON objects are all that the parser of headers reads, so the list becomes the field of one.
+  const { names, ...others } = metadataObject(
+    `{"names":${text}}`,
+    classNamesKey,
+    where,
+    maxClassNamesLength + 10,
+  );
   const isList = Array.isArray(names) && names.every((name) => typeof name === 'string');
-  check(isList && names.length <= classes, 'CKPT_CONFIG', () => {
-    return `${where}: metadata '${classNamesKey}' must be at most ${classes} names, one for each class of the model`;
-  });
+  const isAlone = Object.keys(others).length === 0;
+  check(
+    isList && isAlone && names.length <= classes && new Set(names).size === names.length,
+    'CKPT_CONFIG',
+    () => {
+      return `${where}: metadata '${classNamesKey}' must be at most ${classes} different names, one for each class of the model`;
+    },
+  );
   return names;
 }
 

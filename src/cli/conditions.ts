@@ -1,7 +1,7 @@
 // Reads the classes that commands are given by --label or with images, and refuses what a model cannot be given.
 import type { ImageBatch } from '../data/image-batch.js';
 import { PixelCnnError } from '../errors.js';
-import { classNumber } from '../models/class-labels.js';
+import { classReader } from '../models/class-labels.js';
 import { conditionOf } from '../models/condition.js';
 import { conditionText } from '../models/config.js';
 import { conditionField } from '../models/given-condition.js';
@@ -74,9 +74,10 @@ export function readLabels(
     const message = `${command}: --label none stands for no class and cannot stand with others`;
     throw new UsageError(message, command, { remedy: 'give it alone, in a command of its own' });
   }
+  const read = classReader(`${command}: --label`, { count: condition.size, names });
   return texts.map((text) => {
     try {
-      return namedClass(model, classNumber(`${command}: --label`, text, { count: condition.size, names }));
+      return namedClass(model, read(text));
     } catch (cause) {
       if (!(cause instanceof PixelCnnError)) throw cause;
       const { message, remedy } = cause;

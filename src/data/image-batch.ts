@@ -1,5 +1,5 @@
 // Defines ImageBatch, a set of equally sized images, and RasterImage, a single image.
-import { check, checkInteger } from '../errors.js';
+import { check, checkInteger, PixelCnnError } from '../errors.js';
 import { isFloat32Array, isUint16Array } from '../realm.js';
 import { show } from '../show.js';
 import { checkArray, checkBytes } from './check-bytes.js';
@@ -85,6 +85,12 @@ function checkClassNames(value: unknown, name: string): asserts value is string[
   if (value === undefined) return;
   const texts = Array.isArray(value) && value.every((one) => typeof one === 'string');
   check(texts, 'ERR_INVALID_ARG_VALUE', () => `${name} must be an array of strings, got ${show(value)}`);
+  if (new Set(value).size === value.length) return;
+  const seen = new Set<string>();
+  const twice = value.find((one) => seen.size === seen.add(one).size);
+  throw new PixelCnnError('ERR_INVALID_ARG_VALUE', `${name} has the name ${show(twice)} twice`, {
+    remedy: 'give each class a name of its own',
+  });
 }
 
 function checkLabels(labels: unknown, count: number, classNames: string[] | undefined, name: string): void {

@@ -14,20 +14,28 @@ export interface ModelClasses {
 }
 
 /**
- * Returns the number of a class. A text is the name of a class or, if no class has this name, its number. `where` begins
- * the messages.
- * @throws PixelCnnError ERR_OUT_OF_RANGE for a number that no class has; ERR_CLASS_NAME for a name that no class has.
+ * Returns a function that reads the number of a class. A text is the name of a class or, if no class has this name, its
+ * number. `where` begins the messages.
+ * @throws PixelCnnError (the function) ERR_OUT_OF_RANGE for a number that no class has; ERR_CLASS_NAME for a name that no
+ * class has.
  */
-export function classNumber(where: string, label: ClassLabel, { count, names }: ModelClasses): number {
-  const named = typeof label === 'string' ? (names?.indexOf(label) ?? -1) : -1;
-  if (named >= 0) return named;
-  if (typeof label === 'string' && !/^\d+$/.test(label)) throw unknownName(where, label, { count, names });
-  const number = Number(label);
-  check(Number.isInteger(number) && number >= 0 && number < count, 'ERR_OUT_OF_RANGE', () => {
-    const named = names === undefined ? '' : ` (${listOf(names)})`;
-    return `${where}: the classes of the model are 0 to ${count - 1}${named}, got ${show(label)}`;
-  });
-  return number + 0; // turns -0 into 0
+export function classReader(where: string, { count, names }: ModelClasses): (label: ClassLabel) => number {
+  const byName = numbersByName(names);
+  return (label) => {
+    const named = typeof label === 'string' ? byName.get(label) : undefined;
+    if (named !== undefined) return named;
+    if (typeof label === 'string' && !/^\d+$/.test(label)) throw unknownName(where, label, { count, names });
+    const number = Number(label);
+    check(Number.isInteger(number) && number >= 0 && number < count, 'ERR_OUT_OF_RANGE', () => {
+      const shown = names === undefined ? '' : ` (${listOf(names)})`;
+      return `${where}: the classes of the model are 0 to ${count - 1}${shown}, got ${show(label)}`;
+    });
+    return number + 0; // turns -0 into 0
+  };
+}
+
+function numbersByName(names: readonly string[] = []): ReadonlyMap<string, number> {
+  return new Map(names.map((name, number) => [name, number]));
 }
 
 function unknownName(where: string, label: string, { count, names }: ModelClasses): PixelCnnError {
@@ -62,11 +70,13 @@ export function classNumbers(
   classes: ModelClasses,
 ): Uint32Array {
   const { names } = classes;
+  const byName = numbersByName(names);
+  const read = classReader(where, classes);
   const numberOf = (label: number) => {
     const name = theirs?.[label];
-    if (name === undefined || names === undefined) return classNumber(where, label, classes);
-    const found = names.indexOf(name);
-    if (found >= 0) return found;
+    if (name === undefined || names === undefined) return read(label);
+    const found = byName.get(name);
+    if (found !== undefined) return found;
     const message = `${where}: images are of the class ${show(name)}, which the model does not have; its classes are ${listOf(names)}`;
     throw new PixelCnnError('ERR_CLASS_NAME', message, {
       remedy: 'rename the class of the images, or leave these images out',

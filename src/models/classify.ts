@@ -48,7 +48,7 @@ export interface Classification {
   readonly labels: Uint16Array;
   readonly classes: number;
   /** The names of the classes, if the model knows them. */
-  readonly classNames: readonly string[] | undefined;
+  readonly classNames: string[] | undefined;
   /** How the images became levels. */
   readonly protocol: Protocol;
   readonly weights: Weights;
@@ -93,7 +93,13 @@ export async function classifyImages(
         );
       }
       report(of);
-      return { ...posteriors(nats, count), classes, classNames: model.classNames, protocol, weights };
+      return {
+        ...posteriors(nats, count),
+        classes,
+        classNames: model.classNames?.slice(),
+        protocol,
+        weights,
+      };
     });
   });
 }

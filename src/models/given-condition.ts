@@ -4,7 +4,7 @@ import type { ImageBatch } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
 import { z } from '../options.js';
 import { isFloat32Array, isUint8Array, isUint16Array } from '../realm.js';
-import { type ClassLabel, classNumber, classNumbers, type ModelClasses } from './class-labels.js';
+import { type ClassLabel, classNumbers, classReader, type ModelClasses } from './class-labels.js';
 import { type ConditionOfModel, conditionOf } from './condition.js';
 import { type ConditionKind, conditionText, type NetworkSizes } from './config.js';
 
@@ -217,14 +217,13 @@ function askedClasses(
   classes: ModelClasses,
   { count }: ConditionedExtent,
 ): Uint32Array {
+  const read = classReader(where, classes);
   if (typeof asked === 'number' || typeof asked === 'string')
-    return new Uint32Array(count ?? 1).fill(classNumber(where, asked, classes));
+    return new Uint32Array(count ?? 1).fill(read(asked));
   if (!Array.isArray(asked)) checkArray(asked, where, ['Uint8Array', 'Uint16Array']);
   check(asked.length > 0 && (count === undefined || asked.length === count), 'ERR_BUFFER_SIZE', () => {
     const images = count === undefined ? 'each image' : `each of ${count} images`;
     return `${where} must hold a class for ${images}, got ${asked.length}`;
   });
-  return Uint32Array.from(asked as ArrayLike<ClassLabel>, (label: ClassLabel) => {
-    return classNumber(where, label, classes);
-  });
+  return Uint32Array.from(asked as ArrayLike<ClassLabel>, (label: ClassLabel) => read(label));
 }

@@ -63,8 +63,8 @@ export interface Job {
   signal: AbortSignal | undefined;
   /** Whether the result holds bytes or levels. */
   values: ImageValues;
-  /** The condition as the result names it. */
-  given: ImageConditions;
+  /** Returns a copy of the condition, as the fields of images. A reader of frames may change or transfer it. */
+  given: () => ImageConditions;
   uniforms?: Float32Array;
   /** (count, H, W), non-zero where a pixel is known, and (count, H, W, channels) levels of those that are. */
   known?: { readonly pixels: Uint8Array; readonly level: Uint8Array };
@@ -115,7 +115,7 @@ export async function* draw(model: Model, job: Job): AsyncGenerator<SampleFrame,
     values: job.values,
     seed: job.seed,
     weights: job.weights,
-    ...job.given,
+    ...job.given(),
   });
   const checkWeights = checkUnchanged(model, job.weights);
   const samplers = new Samplers(model, job);

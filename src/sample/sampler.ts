@@ -161,7 +161,7 @@ function newJob(
     count,
     condition,
     guidance,
-    given: conditionFields(model, condition),
+    given: () => conditionFields(model, condition),
     height,
     width,
     seed: options.seed ?? randomSeed(),
@@ -199,12 +199,16 @@ function conditionOfJob(
   return noCondition(condition, given.values.length / given.perImage, size);
 }
 
-/** Returns a condition as the fields of an {@link ImageBatch}. Images of no condition have none. */
+/**
+ * Copies a condition into the fields of an {@link ImageBatch}. Images of no condition have none, and without a name for
+ * every label there are no names.
+ */
 function conditionFields({ config, classNames }: Model, given: GivenCondition | undefined): ImageConditions {
   if (given === undefined || given.none) return {};
-  if (given.kind !== 'classes') return { [conditionField[given.kind]]: given.values };
+  if (given.kind !== 'classes') return { [conditionField[given.kind]]: given.values.slice() };
   const labels = (config.condition!.classes! > 256 ? Uint16Array : Uint8Array).from(given.values);
-  return { labels, ...(classNames !== undefined && { classNames: [...classNames] }) };
+  const named = classNames !== undefined && labels.every((label) => label < classNames.length);
+  return { labels, ...(named && { classNames: [...classNames] }) };
 }
 
 /** Returns a random integer below 2^53, the largest that JSON and JavaScript's numbers represent exactly. */

@@ -93,7 +93,10 @@ export class EpochEnd {
 
   /** Returns the conditions to draw with: the classes in turn, or those of the images to validate with. */
   #conditionsOf(count: number): ConditionOptions {
-    const given = this.#images.validationCondition ?? this.#settings.condition;
+    const { dataset, validation, validationCondition } = this.#images;
+    // A map belongs to images of its size.
+    const fits = validation?.height === dataset.height && validation.width === dataset.width;
+    const given = (fits ? validationCondition : undefined) ?? this.#settings.condition;
     if (given === undefined) return {};
     const { kind, values, perImage } = given;
     const { classes } = this.#model.config.condition!;

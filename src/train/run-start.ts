@@ -16,6 +16,8 @@ export interface RunStart {
   readonly resumed: ResumeEvent | undefined;
   /** Says that the checkpoint was computed otherwise than the run will be; undefined if not, and for a new run. */
   readonly numericsChanged: NumericsChangedEvent | undefined;
+  /** The names of the classes in the checkpoint, if it knows them. */
+  readonly classNames: readonly string[] | undefined;
 }
 
 /**
@@ -40,7 +42,7 @@ export async function startRun(
   if (found === undefined) {
     if (resume === false) await folder?.continueFrom(0, []);
     const position = { ...firstPosition, digest };
-    return { position, skipped: 0, resumed: undefined, numericsChanged: undefined };
+    return { position, skipped: 0, resumed: undefined, numericsChanged: undefined, classNames: undefined };
   }
   const { file, path } = found;
   const { position, snapshot, numerics } = fromCheckpoint(file, path, config, settings, digest);
@@ -48,7 +50,8 @@ export async function startRun(
   await step.restore(snapshot);
   const resumed: ResumeEvent = { type: 'resume', step: position.step, path, skipped };
   const numericsChanged = changeOf(position.step, numerics, step.numerics);
-  return { position, skipped: snapshot.counters[2]!, resumed, numericsChanged };
+  const { classNames } = file;
+  return { position, skipped: snapshot.counters[2]!, resumed, numericsChanged, classNames };
 }
 
 /** Returns the event that says so if the numerics differ, or if those of the checkpoint are not known. */

@@ -31,7 +31,7 @@ export class TrainedModel {
     const { height, width, values = 'bytes' } = this.#dataset;
     this.#model.imageSize = { height, width };
     this.#model.values = values;
-    this.#model.classNames = this.#settings.classNames;
+    this.#model.classNames = this.#settings.classNames ?? this.#model.classNames;
     this.#model.protocol = this.#settings.protocol;
   }
 

@@ -1,5 +1,6 @@
 // Starts training runs: checks the arguments of train(), opens folder and checkpoint, and hands over to the loop.
 import { encodeModel } from '../checkpoint/model-file.js';
+import { maxClassNamesLength } from '../checkpoint/training-facts.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { allocating, check, PixelCnnError } from '../errors.js';
 import { checkImages } from '../models/check-images.js';
@@ -10,6 +11,7 @@ import { givenCondition } from '../models/given-condition.js';
 import type { Model } from '../models/model.js';
 import { parseOptions } from '../options.js';
 import { checkModel, type PixelCNN } from '../pixelcnn.js';
+import { show } from '../show.js';
 import { TrainingImages } from './batches.js';
 import { CheckpointFolder } from './checkpoint-folder.js';
 import { EpochEnd } from './epoch-end.js';
@@ -100,10 +102,23 @@ function classNamesOf(
   check(!none || !theirs.includes('none'), 'ERR_CONDITION', () => {
     return "train: the images have a class 'none', which stands for no class in a model with `none`: rename it";
   });
+  checkStorable(theirs);
   check(theirs.length <= size, 'ERR_CONDITION', () => {
     return `train: the images have ${theirs.length} classes, and the model is given ${size}`;
   });
   return [...theirs];
+}
+
+/** Refuses names that a model file could not keep, before any work is done. */
+function checkStorable(names: readonly string[]): void {
+  const wrong = names.find((name) => /\p{Surrogate}/u.test(name));
+  check(wrong === undefined, 'ERR_INVALID_ARG_VALUE', () => {
+    return `train: dataset.classNames: ${show(wrong)} is no text that a file can hold (a lone surrogate)`;
+  });
+  const { length } = JSON.stringify(names);
+  check(length <= maxClassNamesLength, 'ERR_LIMIT', () => {
+    return `train: dataset.classNames have ${length} characters as JSON, a model file keeps at most ${maxClassNamesLength}`;
+  });
 }
 
 /** Refuses to leave out the condition in training a model that has no place for none. */
@@ -139,6 +154,8 @@ async function runTraining(
     if (checkpointFolder !== undefined) folder = await CheckpointFolder.open(checkpointFolder, keepLast);
     const start = await startRun(step, folder, model.config, dataset, settings);
     const { position, resumed, numericsChanged } = start;
+    // A run that resumes with images without names keeps the names that its checkpoint knows.
+    model.classNames ??= start.classNames;
     if (resumed !== undefined) {
       trained.isAt(position.step);
       run.emit(resumed);
@@ -147,7 +164,8 @@ async function runTraining(
     const progress = new RunProgress(start, images, settings, (event) => run.emit(event));
     const encode = async () => {
       const snapshot = await step.snapshot();
-      return encodeModel(toCheckpoint(model.config, position, snapshot, settings, dataset, step.numerics));
+      const named = { ...settings, classNames: settings.classNames ?? model.classNames };
+      return encodeModel(toCheckpoint(model.config, position, snapshot, named, dataset, step.numerics));
     };
     const saver = folder && new RunSaver(run, folder, position, resumed?.path, encode);
     const epochEnd = new EpochEnd(model, images, settings, { run, progress, saver, signal });

@@ -1,5 +1,6 @@
 // Converts the state of a run to and from a checkpoint, and checks that a resumed run is the same run.
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { ModelFile } from '../checkpoint/model-file.js';
 import { checkBytes } from '../data/check-bytes.js';
 import type { ImageBatch } from '../data/image-batch.js';
@@ -185,7 +186,7 @@ export function fromCheckpoint(
   }
   const { classNames: before } = file;
   const { classNames: now } = settings;
-  check(before === undefined || now === undefined || before.join() === now.join(), 'CKPT_MISMATCH', () => {
+  check(before === undefined || now === undefined || isDeepStrictEqual(before, now), 'CKPT_MISMATCH', () => {
     return `${path} is of a run whose classes are ${listOf(before!)}, those of the images are ${listOf(now!)}`;
   });
   check(state.dataset === digest, 'CKPT_MISMATCH', () => {

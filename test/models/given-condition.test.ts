@@ -228,6 +228,69 @@ describe('training', () => {
   });
 });
 
+describe('names of classes', () => {
+  const named = (names: string[]) => ({ ...images, classNames: names });
+
+  it('that repeat are refused, as are those that no file could hold', async () => {
+    const model = await modelOf({ classes: 3 });
+    expect(await refusal(async () => train(model, named(['cat', 'dog', 'cat'])))).toMatch(
+      /^ERR_INVALID_ARG_VALUE train: dataset.classNames has the name 'cat' twice/,
+    );
+    expect(await refusal(async () => train(model, named(['cat', '\ud800', 'dog'])))).toMatch(
+      /^ERR_INVALID_ARG_VALUE train: dataset.classNames: .*lone surrogate/,
+    );
+    const long = ['x', 'y', 'z'].map((letter) => letter.repeat(2 ** 21));
+    expect(await refusal(async () => train(model, named(long)))).toMatch(
+      /^ERR_LIMIT train: dataset.classNames/,
+    );
+  });
+
+  it('stand for no class only where there is one called so', async () => {
+    const model = await modelOf({ classes: 3, none: true });
+    expect(await refusal(async () => train(model, named(['cat', 'none', 'dog'])))).toMatch(
+      /^ERR_CONDITION train: the images have a class 'none'/,
+    );
+  });
+
+  it('are a copy, and left out of samples where a label has none', async () => {
+    const model = await modelOf({ classes: 3 }, ['cat', 'dog']);
+    model.classNames![0] = 'fox';
+    expect(model.classNames).toEqual(['cat', 'dog']);
+    const drawn = await model.sample({ ...size, labels: [2, 0] });
+    expect(drawn.classNames).toBeUndefined();
+    expect((await evaluate(model, drawn)).images).toBe(2);
+    expect((await model.sample({ ...size, labels: [1, 0] })).classNames).toEqual(['cat', 'dog']);
+  });
+});
+
+it('a frame of a stream has its own copy of the condition', async () => {
+  const model = await modelOf({ features: 2 });
+  const features = Float32Array.of(1, -1, 2, 0);
+  const whole = await model.sample({ ...size, seed: 1, features });
+  const stream = model.sampleStream({ ...size, seed: 1, features, stepsPerFrame: 3 });
+  let next = await stream.next();
+  for (; !next.done; next = await stream.next()) {
+    const { buffer } = next.value.images.features!;
+    structuredClone(buffer, { transfer: [buffer] });
+  }
+  expect(next.value.data).toEqual(whole.data);
+  expect(next.value.features).toEqual(features);
+});
+
+it('samples of a run with maps have the maps of images of their size', async () => {
+  const model = await modelOf({ map: 1 });
+  const mapped = (count: number, height: number, width: number) => ({
+    ...randomImages(new TestRandom(count), count, height, width, 1),
+    map: new TestRandom(9).normals(count * height * width),
+  });
+  const dataset = mapped(4, 4, 5);
+  const seen: ImageBatch[] = [];
+  const options = { epochs: 1, batchSize: 2, samples: 2, validation: mapped(2, 5, 4) };
+  for await (const event of train(model, dataset, options))
+    if (event.type === 'sample') seen.push(event.images);
+  expect(seen[0]!.map).toEqual(dataset.map.slice(0, 2 * 20));
+});
+
 describe('classify', () => {
   it('computes p(class | x) from the likelihoods under every class', async () => {
     const model = await modelOf({ classes: 3, none: true }, pets);

@@ -195,6 +195,24 @@ describe('resume', () => {
     await expect(train(model, relabelled, resume)).rejects.toMatchObject({ code: 'CKPT_MISMATCH' });
   });
 
+  it('keeps the names of classes that the checkpoint knows, and refuses others', async () => {
+    const own = join(folder, 'class-names');
+    const names = ['a,b', 'c', 'd', 'e', 'f'];
+    const resume = { ...options, ...dropout, checkpointFolder: own, resume: true };
+    await using first = await PixelCNN.create(device, classes);
+    await train(first, { ...labelled(), classNames: names }, { ...resume, steps: 3 });
+    await using second = await PixelCNN.create(device, classes);
+    const { checkpoint } = await train(second, labelled(), { ...resume, steps: 6 });
+    expect(second.classNames).toEqual(names);
+    expect((await readTrainingCheckpoint(checkpoint!)).classNames).toEqual(names);
+    await using third = await PixelCNN.create(device, classes);
+    const others = { ...labelled(), classNames: ['a', 'b,c', 'd', 'e', 'f'] };
+    await expect(train(third, others, { ...resume, steps: 9 })).rejects.toMatchObject({
+      code: 'CKPT_MISMATCH',
+      message: expect.stringMatching(/whose classes are 'a,b', 'c'.*the images are 'a', 'b,c'/),
+    });
+  });
+
   it.each(['moment1.net.0.weight', 'moment2.net.2.weight', 'average', 'taken'])(
     'the comparison would show a resume that loses some of %s',
     async (what) => {
