@@ -1,5 +1,5 @@
 // Computes a masked convolution of host arrays with one call, forward or backward.
-import { isDetached } from './data/check-bytes.js';
+import { isDetached } from './data/check-array.js';
 import { checkDevice, type Device } from './device/device.js';
 import { check } from './errors.js';
 import {

@@ -7,6 +7,10 @@ import { didYouMean } from './suggestion.js';
 
 export { z };
 
+/** Accepts a function that is called with events. */
+export const eventOption = <Event>() =>
+  z.custom<(event: Event) => void>((value) => typeof value === 'function', 'expected a function').optional();
+
 export const signalOption = z.custom<AbortSignal>(isAbortSignal, 'expected an AbortSignal');
 
 /** Accepts a seed: a safe integer >= 0 or a bigint in [0, 2^64). */

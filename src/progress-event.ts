@@ -1,9 +1,9 @@
 // Reports how far work over many images is, at most twice a second.
 
-/** Reports how far an evaluation is. */
+/** Reports how far an evaluation or a classification is. */
 export interface ProgressEvent {
   readonly type: 'progress';
-  /** Images that are done, out of `of`; every draw counts its images again. */
+  /** Images that are done, out of `of`; every draw, and every class, counts its images again. */
   readonly done: number;
   readonly of: number;
 }

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, realpath, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { checkBytes } from '../data/check-bytes.js';
+import { checkBytes } from '../data/check-array.js';
 import { check, systemError } from '../errors.js';
 import { show } from '../show.js';
 import { fullDiskError } from './full-disk.js';

@@ -1,5 +1,5 @@
 // Writes safetensors files. The same input always gives the same bytes.
-import { checkBytes } from '../data/check-bytes.js';
+import { checkBytes } from '../data/check-array.js';
 import { check, checkInteger } from '../errors.js';
 import { show } from '../show.js';
 import {

@@ -1,5 +1,5 @@
 // Reads safetensors files strictly: the whole file is checked before anything in it is used.
-import { checkBytes, plainBytes } from '../data/check-bytes.js';
+import { checkBytes, plainBytes } from '../data/check-array.js';
 import { check } from '../errors.js';
 import { inFile } from '../show.js';
 import { foreignModel } from './foreign-model.js';

@@ -1,7 +1,7 @@
 // Reads binary CIFAR-10 batches: records of one label byte and three colour planes of 32x32 bytes.
 import { check } from '../errors.js';
 import { inFile } from '../show.js';
-import { checkBytes } from './check-bytes.js';
+import { checkBytes } from './check-array.js';
 import type { ImageBatch } from './image-batch.js';
 
 const SIDE = 32;

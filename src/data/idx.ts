@@ -2,7 +2,7 @@
 import { check, PixelCnnError } from '../errors.js';
 import { isUint8Array } from '../realm.js';
 import { inFile } from '../show.js';
-import { checkBytes, plainBytes } from './check-bytes.js';
+import { checkBytes, plainBytes } from './check-array.js';
 import { gunzipExactly, gunzipStart, isGzip } from './gzip.js';
 import type { ImageBatch } from './image-batch.js';
 

@@ -2,7 +2,7 @@
 import { check, checkInteger, PixelCnnError } from '../errors.js';
 import { isFloat32Array, isUint16Array } from '../realm.js';
 import { show } from '../show.js';
-import { checkArray, checkBytes } from './check-bytes.js';
+import { checkArray, checkBytes } from './check-array.js';
 
 /** `count` images of `height` x `width` pixels with `channels` bytes each. All loaders return one. */
 export interface ImageBatch {

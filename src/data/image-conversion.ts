@@ -1,7 +1,7 @@
 // Changes the number of channels or the size of a single image, and cuts crops from it.
 import { check, PixelCnnError } from '../errors.js';
 import { philox } from '../random/philox.js';
-import { plainBytes } from './check-bytes.js';
+import { plainBytes } from './check-array.js';
 import type { RasterImage } from './image-batch.js';
 import type { Colour, Fit } from './image-spec.js';
 import { loadSharp } from './sharp-package.js';

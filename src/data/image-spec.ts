@@ -1,7 +1,7 @@
 // Parses the argument of loadImages (a name, a path or an object of options) into one checked form.
 import { stat } from 'node:fs/promises';
 import { check, PixelCnnError } from '../errors.js';
-import { parseOptions, signalOption, z } from '../options.js';
+import { eventOption, parseOptions, signalOption, z } from '../options.js';
 import { show } from '../show.js';
 import { suggestion } from '../suggestion.js';
 import { type ImageValues, imageValues } from './image-batch.js';
@@ -165,9 +165,7 @@ const specSchema = z.strictObject({
   offset: z.int().min(0).max(MAXIMUM_COUNT).optional(),
   ...imageOptionsSchema.shape,
   /** Called after every image file that was read. */
-  onEvent: z
-    .custom<(event: LoadEvent) => void>((value) => typeof value === 'function', 'expected a function')
-    .optional(),
+  onEvent: eventOption<LoadEvent>(),
   /** Aborts the reading: the promise rejects with the reason of the signal. */
   signal: signalOption.optional(),
 });

@@ -4,7 +4,7 @@ import { check, checkInteger, PixelCnnError } from '../errors.js';
 import { parseOptions } from '../options.js';
 import { errorCode } from '../realm.js';
 import { inFile } from '../show.js';
-import { checkBytes, plainBytes } from './check-bytes.js';
+import { checkBytes, plainBytes } from './check-array.js';
 import { exifOrientation } from './exif-orientation.js';
 import type { ImageBatch, RasterImage } from './image-batch.js';
 import { type PngParts, parseChunks } from './png-chunks.js';

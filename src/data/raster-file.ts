@@ -1,6 +1,6 @@
 // Decodes an image file to upright 8-bit pixels: PNG with our own decoder, others with the package sharp.
 import { check, PixelCnnError } from '../errors.js';
-import { plainBytes } from './check-bytes.js';
+import { plainBytes } from './check-array.js';
 import { orient } from './exif-orientation.js';
 import type { RasterImage } from './image-batch.js';
 import { checkPixels, convertChannels, levelsError, sharpColour } from './image-conversion.js';

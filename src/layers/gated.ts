@@ -56,7 +56,8 @@ export class GatedLayer {
   /**
    * Declares the convolutions `NAME.vertical`, `NAME.horizontal`, `NAME.link`, `NAME.residual` (not in the last layer) and
    * `NAME.skip`, and with a condition its projections `NAME.condition_vertical` (not in the last layer) and
-   * `NAME.condition_horizontal`. `inputs` is the number of channels of both stacks, `kernelSize` the odd width of the vertical filter.
+   * `NAME.condition_horizontal`. `inputs` is the number of channels of both stacks, `kernelSize` the odd width of the
+   * vertical filter.
    */
   constructor(
     declarations: Declarations,

@@ -1,5 +1,5 @@
 // Checks images that a caller passes to a model: their fields, channels and values.
-import { plainBytes } from '../data/check-bytes.js';
+import { plainBytes } from '../data/check-array.js';
 import { checkImageBatch, type ImageBatch, type ImageValues } from '../data/image-batch.js';
 import { levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';

@@ -2,7 +2,7 @@
 import type { ImageBatch } from '../data/image-batch.js';
 import { type Protocol, protocols } from '../data/protocol.js';
 import { check, PixelCnnError } from '../errors.js';
-import { parseOptions, signalOption, z } from '../options.js';
+import { eventOption, parseOptions, signalOption, z } from '../options.js';
 import { algorithms } from '../program/algorithm.js';
 import { type ProgressEvent, twiceASecond } from '../progress-event.js';
 import { seedKey } from '../random/philox.js';
@@ -28,9 +28,7 @@ export const classifySchema = z.strictObject({
     .describe('masked convolution: auto, winograd, or direct, which is exactly causal'),
   signal: signalOption.optional(),
   /** Called with `progress` events, at most twice a second, and once at the end; every class counts its images again. */
-  onEvent: z
-    .custom<(event: ProgressEvent) => void>((value) => typeof value === 'function', 'expected a function')
-    .optional(),
+  onEvent: eventOption<ProgressEvent>(),
 });
 
 /**

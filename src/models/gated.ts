@@ -23,12 +23,14 @@ export class GatedNetwork implements Network {
   constructor(config: GatedConfig) {
     const { channels, hiddenChannels, layers, levels, kernelSize, firstKernelSize, headChannels } = config;
     const grouped = { channelGroups: channels };
+    const condition = shapeOfCondition(config);
     this.#layers = Array.from({ length: layers }, (_, l) => {
       const [inputs, size] = l === 0 ? [channels, firstKernelSize] : [hiddenChannels, kernelSize];
-      const place = { isFirst: l === 0, isLast: l === layers - 1, condition: shapeOfCondition(config) };
+      const place = { isFirst: l === 0, isLast: l === layers - 1 };
       return new GatedLayer(this.parameters, `layers.${l}`, inputs, size, {
         ...grouped,
         hiddenChannels,
+        condition,
         ...place,
       });
     });

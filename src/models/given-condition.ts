@@ -1,5 +1,5 @@
 // Reads the condition that a call is given, by its options or with its images, and refuses one that does not fit the model.
-import { checkArray } from '../data/check-bytes.js';
+import { checkArray } from '../data/check-array.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { check, PixelCnnError } from '../errors.js';
 import { z } from '../options.js';

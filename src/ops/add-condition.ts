@@ -6,6 +6,7 @@
 import { check } from '../errors.js';
 import type { GradientSums } from '../program/recorded-op.js';
 import type { Recorder } from '../program/recorder.js';
+import type { Images } from '../program/sampler-pass.js';
 import { elements, shapeText, type Tensor } from '../program/tensor.js';
 import { accumulate } from './accumulate.js';
 import { sumPixels } from './sum-pixels.js';
@@ -60,7 +61,7 @@ export function conditionPerPixel(
   r: Recorder,
   label: string,
   condition: Tensor,
-  { n, h, w }: { readonly n: number; readonly h: number; readonly w: number },
+  { n, h, w }: Images,
   channels: number,
 ): 0 | 1 {
   const sees = r.sights.of(condition);

@@ -2,10 +2,9 @@
 // run.
 //
 // A network is recorded once for each pass. The ops whose results see only the condition (sight.ts) run once, before
-// the first pixel. Those that see the rows above run when a new row
-// begins, for the whole row, or some columns ahead of the pixels that are next. Those that see the past run at the
-// pixels that are next, for one channel group at a time, before that channel is drawn. Those that see the present
-// pixel run after it is drawn.
+// the first pixel. Those that see the rows above run when a new row begins, for the whole row, or some columns ahead of
+// the pixels that are next. Those that see the past run at the pixels that are next, for one channel group at a time,
+// before that channel is drawn. Those that see the present pixel run after it is drawn.
 import { check } from '../errors.js';
 import { type Front, paddedShape } from './front.js';
 import type { Reach } from './reach.js';

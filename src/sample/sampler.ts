@@ -1,6 +1,6 @@
 // Checks the options of sampling, streaming and completing images, and makes them into a job that draw.ts draws.
 import { randomBytes } from 'node:crypto';
-import { checkBytes, plainBytes } from '../data/check-bytes.js';
+import { checkBytes, plainBytes } from '../data/check-array.js';
 import type { ImageBatch, ImageValues } from '../data/image-batch.js';
 import { levelOfByte } from '../data/levels.js';
 import { check, PixelCnnError } from '../errors.js';

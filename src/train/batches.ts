@@ -1,5 +1,5 @@
 // Decides which images a step sees: all follows from seed, epoch and step, so that a run can be resumed.
-import { checkBytes } from '../data/check-bytes.js';
+import { checkBytes } from '../data/check-array.js';
 import { type ImageBatch, selectImages } from '../data/image-batch.js';
 import { asBytes } from '../data/levels.js';
 import type { PixelCnnConfig } from '../models/config.js';

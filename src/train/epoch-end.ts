@@ -1,5 +1,5 @@
 // Ends an epoch: validates, draws samples, and records both.
-import { checkBytes } from '../data/check-bytes.js';
+import { checkBytes } from '../data/check-array.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { type ConditionOptions, conditionField, selectConditions } from '../models/given-condition.js';
 import type { Model } from '../models/model.js';

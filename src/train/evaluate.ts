@@ -13,7 +13,7 @@ import {
 import { runNats } from '../models/likelihood.js';
 import type { Model } from '../models/model.js';
 import { chooseWeights, type Weights, weightsOption, withWeights } from '../models/weights.js';
-import { parseOptions, signalOption, z } from '../options.js';
+import { eventOption, parseOptions, signalOption, z } from '../options.js';
 import { checkModel, type PixelCNN } from '../pixelcnn.js';
 import { algorithms } from '../program/algorithm.js';
 import { type ProgressEvent, twiceASecond } from '../progress-event.js';
@@ -36,9 +36,7 @@ export const evaluateSchema = z.strictObject({
   ...conditionOptions,
   signal: signalOption.optional(),
   /** Called with `progress` events, at most twice a second, and once when all images are done. */
-  onEvent: z
-    .custom<(event: ProgressEvent) => void>((value) => typeof value === 'function', 'expected a function')
-    .optional(),
+  onEvent: eventOption<ProgressEvent>(),
 });
 /**
  * The options of {@link evaluate}.

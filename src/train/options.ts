@@ -2,7 +2,7 @@
 import type { ImageBatch } from '../data/image-batch.js';
 import { protocols } from '../data/protocol.js';
 import type { GivenCondition } from '../models/given-condition.js';
-import { signalOption, z } from '../options.js';
+import { eventOption, signalOption, z } from '../options.js';
 import { algorithms } from '../program/algorithm.js';
 import type { TrainEvent } from './events.js';
 
@@ -101,9 +101,7 @@ export const trainSchema = z.strictObject({
    * ends as with a signal: after the step in progress, without a checkpoint of that step, and the run rejects
    * with the error.
    */
-  onEvent: z
-    .custom<(event: TrainEvent) => void>((value) => typeof value === 'function', 'expected a function')
-    .optional(),
+  onEvent: eventOption<TrainEvent>(),
 });
 
 /**

@@ -1,4 +1,4 @@
-// Keeps what a model says about its training (image size, values, classes, protocol, step) true to its weights while a run trains it.
+// Keeps what a model says about its training (image size, classes, step …) true to its weights while a run trains it.
 import type { ImageBatch } from '../data/image-batch.js';
 import type { Model } from '../models/model.js';
 import type { TrainSettings } from './options.js';

@@ -164,7 +164,7 @@ async function runTraining(
     const progress = new RunProgress(start, images, settings, (event) => run.emit(event));
     const encode = async () => {
       const snapshot = await step.snapshot();
-      const named = { ...settings, classNames: settings.classNames ?? model.classNames };
+      const named = { ...settings, classNames: model.classNames };
       return encodeModel(toCheckpoint(model.config, position, snapshot, named, dataset, step.numerics));
     };
     const saver = folder && new RunSaver(run, folder, position, resumed?.path, encode);

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { ModelFile } from '../checkpoint/model-file.js';
-import { checkBytes } from '../data/check-bytes.js';
+import { checkBytes } from '../data/check-array.js';
 import type { ImageBatch } from '../data/image-batch.js';
 import { check } from '../errors.js';
 import { networkOf } from '../models/architectures.js';
@@ -194,6 +194,7 @@ export function fromCheckpoint(
   });
   for (const [name, value] of Object.entries(identity(settings, digest))) {
     const stored = state[name as keyof typeof state];
+    // What is 0 may be left out of a checkpoint.
     check(stored === value, 'CKPT_MISMATCH', () => {
       return `${path} is of a run with \`${name}\` ${stored ?? 0}, this one has ${value ?? 0}`;
     });
