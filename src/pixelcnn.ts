@@ -103,14 +103,19 @@ export class PixelCNN {
   }
 
   /**
-   * Loads a model from a safetensors file or its bytes. The file is one that pixelcnn saved, or a PyTorch state dict of
-   * masked convolutions with ReLU between them, under any prefix (`net.`, `module.net.`, none …) and with or without mask
-   * buffers; {@link notes} says what was found in it and what was assumed. `options` are what the caller expects of the
-   * model: a file that says otherwise is refused.
+   * Loads a model from a safetensors file or its bytes, or a pretrained model of the package by its name:
+   * `'pixelcnn:digits'` or `'pixelcnn:fashion'`, which models/README.md describes. Without `pixelcnn:` the name means the
+   * pretrained model where no file or folder is called like it. `options` are what the caller expects of the model: a file
+   * that says otherwise is refused.
+   *
+   * A file is one that pixelcnn saved, or a PyTorch state dict of masked convolutions with ReLU between them, under any
+   * prefix (`net.`, `module.net.`, none …) and with or without mask buffers; {@link notes} says what was found in it and
+   * what was assumed.
    *
    * A file that does not say which weights it holds counts as `raw`. A state dict holds `ema` if it has AveragedModel's
    * `n_averaged` or a prefix such as `ema_model.`, and both if it has all weights and biases a second time under `ema.`.
-   * @throws PixelCnnError CKPT_FORMAT for a file of another kind, which is named; CKPT_MASK for masks of another model;
+   * @throws PixelCnnError ENOENT for a path without a file; ERR_NO_MODEL for a name after `pixelcnn:` that no pretrained
+   * model has; CKPT_FORMAT for a file of another kind, which is named; CKPT_MASK for masks of another model;
    * CKPT_CONFIG for `options` that contradict the file; other CKPT_* codes for a file that is malformed or does not fit.
    */
   static async load(
@@ -122,7 +127,7 @@ export class PixelCNN {
     const expected = parseOptions('PixelCNN.load', expectedSchema, options);
     if (expected.condition !== undefined) completedCondition('PixelCNN.load', expected.condition);
     check(typeof source === 'string' || isUint8Array(source), 'ERR_INVALID_ARG_TYPE', () => {
-      return `PixelCNN.load: expected a path or a Uint8Array, got ${show(source)}`;
+      return `PixelCNN.load: expected a path, the name of a pretrained model or a Uint8Array, got ${show(source)}`;
     });
     return allocating('PixelCNN.load', async () => {
       const { model, notes } = await loadModel(device, source, expected);

@@ -154,9 +154,9 @@ function skip(reason) {
   process.stdout.write(`– SKIPPED: ${reason}\n`);
 }
 
-/** Lists the files that the package must have: compiled and native sources, and the binaries of the manifest. */
+/** Lists the files that the package must have: compiled and native sources, models, and the binaries of the manifest. */
 function expectedFiles() {
-  const tracked = outputOf('git', ['ls-files', 'src', 'native', 'cuda', 'cmake']).split('\n');
+  const tracked = outputOf('git', ['ls-files', 'src', 'native', 'cuda', 'cmake', 'models']).split('\n');
   const compiled = tracked
     .filter((file) => file.startsWith('src/'))
     .map((file) => file.replace(/^src(.*)\.ts$/, 'dist$1'))

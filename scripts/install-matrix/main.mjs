@@ -1,17 +1,16 @@
 // Installs the packed package in the usual ways, in empty folders, with no compiler and no network but the
 // registry.
 // Usage: node scripts/install-matrix/main.mjs [FILE.tgz]   (without a file: what `npm run prebuild` and `npm pack` make)
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { slowdown } from '../../test/helpers/slowdown.mjs';
 import { fetchSysroot, sysrootGlibc } from '../build/sysroot.mjs';
 import { npmCommand, outputOf, root, step } from '../steps.mjs';
 import { requireTools } from '../tools.mjs';
 import { networkComplaint } from './network.mjs';
-import { readmeSteps } from './readme.mjs';
-import { Rows, require, timeComplaint } from './rows.mjs';
+import { readerRows } from './reader-rows.mjs';
+import { Rows, require } from './rows.mjs';
 import { arm64Node, installTools, makePath, nodeBinary, withoutCompiler } from './tools.mjs';
 
 const self = fileURLToPath(import.meta.url);
@@ -155,26 +154,7 @@ async function runMatrix(tarball) {
     });
   }
 
-  const { commands, program, file, picture } = readmeSteps();
-  const empty = `${work}/reader`;
-  mkdirSync(empty);
-  writeFileSync(`${empty}/${file}`, program);
-  const command = commands.replace(/npm install pixelcnn\b/, `npm install ${tarball}`);
-  const check = () => {
-    const png = readFileSync(`${empty}/${picture}`);
-    require(png.subarray(1, 4).toString() === 'PNG' && png.length > 1000, `${picture} is no picture`);
-  };
-  const before = await slowdown(1000);
-  const seconds = rows.run('README, from an empty folder to a PNG', {
-    folder: empty,
-    env: node22,
-    command,
-    check,
-  });
-  const after = await slowdown(1000);
-  const complaint = timeComplaint(seconds, 180 * Math.max(before, after));
-  const slowdowns = `slowed down ${before.toFixed(2)} and ${after.toFixed(2)} times by other programs`;
-  rows.record(`README, in less than three minutes of an idle machine (${slowdowns})`, complaint);
+  await readerRows(rows, { work, env: node22, tarball });
 
   process.stdout.write(`\n${rows.passed} passed, ${rows.failed} failed\n`);
   return rows.failed === 0;

@@ -1,21 +1,24 @@
 // Loads models from files onto a device, and saves them.
-import { readFileBounded } from '../data/read-file.js';
 import type { Device } from '../device/device.js';
 import type { PixelCnnOptions } from '../models/config.js';
 import { Model } from '../models/model.js';
 import type { Weights } from '../models/weights.js';
 import { writeFileAtomic } from './atomic-file.js';
 import { decodeModel, encodeModel, weightsIn } from './model-file.js';
+import { readModelFile } from './pretrained.js';
 
-/** Loads a model, and returns what was found and assumed in its file, if that is a PyTorch state dict. */
+/**
+ * Loads a model from a file, from its bytes or by the name of a pretrained model, and returns what was found and
+ * assumed in the file, if that is a PyTorch state dict.
+ */
 export async function loadModel(
   device: Device,
   source: string | Uint8Array,
   expected: PixelCnnOptions,
 ): Promise<{ model: Model; notes: readonly string[] }> {
-  const path = typeof source === 'string' ? source : undefined;
-  const bytes = typeof source === 'string' ? await readFileBounded(source) : source;
-  const file = decodeModel(bytes, expected, path);
+  const { bytes, name } =
+    typeof source === 'string' ? await readModelFile(source) : { bytes: source, name: undefined };
+  const file = decodeModel(bytes, expected, name);
   const { config, parameters, average, notes } = file;
   const model = await Model.create(device, config, { parameters, average, holds: weightsIn(file) });
   model.imageSize = file.imageSize;

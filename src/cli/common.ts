@@ -1,4 +1,5 @@
 // Defines what several commands share: options of device, model and output, and opening device and model.
+import { pretrainedNames } from '../checkpoint/pretrained.js';
 import { type Device, openDevice } from '../device/device.js';
 import { widestLimits } from '../device/limits.js';
 import { type Precision, precisions } from '../device/precision.js';
@@ -37,7 +38,7 @@ export const modelOption = z
   .string()
   .min(1)
   .describe(
-    'model or checkpoint, a safetensors file; or the folder of a run: its EMA weights if it has them',
+    `model or checkpoint, a safetensors file; the folder of a run: its EMA weights if it has them; or a pretrained model: ${pretrainedNames.join(', ')}`,
   );
 
 export interface DeviceFlags {

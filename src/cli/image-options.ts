@@ -95,7 +95,7 @@ export function noteOtherSize(name: string, images: ImageBatch, model: PixelCNN,
   if (imageSize.height === images.height && imageSize.width === images.width) return;
   const trained = `${imageSize.height}x${imageSize.width}`;
   terminal.note(
-    `${name}: images of ${images.height}x${images.width}; the model was trained on ${trained} (height x width)`,
+    `${name}: images of ${images.height}x${images.width}; the model was trained on ${trained} (height x width); --resize ${imageSize.width}x${imageSize.height} brings them to it`,
     'yellow',
   );
 }

@@ -1,7 +1,9 @@
-// Finds the safetensors file of a command's model: the given file, or the best choice from the folder of a run.
+// Finds the safetensors file of a command's model: the given file, the best choice from the folder of a run, or a
+// pretrained model.
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeModel } from '../checkpoint/model-file.js';
+import { asPath, fullName, pretrainedHint, pretrainedName } from '../checkpoint/pretrained.js';
 import { readFileBounded } from '../data/read-file.js';
 import { PixelCnnError } from '../errors.js';
 import type { Weights } from '../models/weights.js';
@@ -10,9 +12,9 @@ import { checkpointsFolder, exists, modelFiles, readRunConfig, readSummary } fro
 import type { Terminal } from './terminal.js';
 
 /**
- * Returns `path` if it is a file. If it is the folder of a run, returns the model with averaged weights if
- * the run has one, else that with the raw weights; if there is neither, the newest complete checkpoint.
- * `weights` asks for one of the two.
+ * Returns `path` if it is a file, and the full name of a pretrained model if it means one. If it is the folder
+ * of a run, returns the model with averaged weights if the run has one, else that with the raw weights; if there
+ * is neither, the newest complete checkpoint. `weights` asks for one of the two.
  * @throws PixelCnnError ERR_NO_MODEL for a folder without any of them; ERR_NO_CHECKPOINT if all checkpoints
  * are damaged.
  */
@@ -21,6 +23,8 @@ export async function findModelFile(
   weights: Weights | undefined,
   terminal: Terminal,
 ): Promise<string> {
+  const pretrained = await pretrainedName(path);
+  if (pretrained !== undefined) return fullName(pretrained);
   const isFolder = await stat(path).then(
     (found) => found.isDirectory(),
     () => false, // reading the path reports the error
@@ -29,19 +33,19 @@ export async function findModelFile(
   for (const file of await modelsOf(path, weights)) {
     if (!(await exists(file))) continue;
     await noteNewerCheckpoint(path, file, terminal);
-    return file;
+    return asPath(file);
   }
   for (const folder of [join(path, checkpointsFolder), path]) {
     if (!(await exists(folder))) continue;
     const { found, skipped } = await newestCheckpoint(folder);
     for (const { path: damaged, reason } of skipped)
       terminal.note(`skipped checkpoint ${damaged}: ${reason}`, 'yellow');
-    if (found !== undefined) return found.path;
+    if (found !== undefined) return asPath(found.path);
   }
   // Only a model with other weights than asked for is left; the caller refuses it with an error that says so.
-  for (const file of await modelsOf(path, undefined)) if (await exists(file)) return file;
+  for (const file of await modelsOf(path, undefined)) if (await exists(file)) return asPath(file);
   throw new PixelCnnError('ERR_NO_MODEL', `${path} is a folder without a model or a checkpoint in it`, {
-    remedy: await remedyFor(path),
+    remedy: (await remedyFor(path)) + pretrainedHint(path),
   });
 }
 

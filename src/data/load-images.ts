@@ -27,7 +27,7 @@ import {
   parseImageSpec,
   type Split,
 } from './image-spec.js';
-import { loadNamedDataset } from './named-datasets.js';
+import { loadNamedDataset, notesOf } from './named-datasets.js';
 import { readFileBounded } from './read-file.js';
 
 export type { DatasetName, ImageSpec, LoadEvent, Split } from './image-spec.js';
@@ -144,7 +144,7 @@ async function loadNamed(name: (typeof DATASET_NAMES)[number], spec: CheckedImag
  *
  * Images are converted to 8 bits and turned as their EXIF orientation says. Grey files give grey images, and
  * animations their first frame. Transparent pixels are composed on `background` if the images get no alpha
- * channel. `notes` lists these changes. Packages are looked up from the working directory, then from pixelcnn
+ * channel. `notes` lists these changes, and a split that is not the official one. Packages are looked up from the working directory, then from pixelcnn
  * itself.
  * @throws PixelCnnError with a code IDX_*, CIFAR_*, PNG_*, IMAGE_* or DATASET_FORMAT for files that cannot be
  * used, or with the errno of a failed read; also the reason of `signal`.
@@ -173,6 +173,10 @@ export async function loadImages(spec: string | ImageSpec): Promise<LoadedImages
     ...(kept && { labels, ...(classNames && { classNames }) }),
     ...(values && { values }),
     ...(split && { split }),
-    notes: [...notes.sentences(total, sizeText(checked)), ...(cut === undefined ? [] : [cut])],
+    notes: [
+      ...('name' in source ? notesOf(source.name) : []),
+      ...notes.sentences(total, sizeText(checked)),
+      ...(cut === undefined ? [] : [cut]),
+    ],
   };
 }

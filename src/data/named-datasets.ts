@@ -123,6 +123,15 @@ async function loadFashionMnist(split: NamedSplit): Promise<ImageBatch> {
   return { data, ...shape, labels, classNames: [...CLOTHES] };
 }
 
+/** Returns sentences that must stand beside results on a named data set. */
+export function notesOf(name: DatasetName): readonly string[] {
+  if (name === 'mnist') return [];
+  const each = FASHION_TEST_PER_CLASS.toLocaleString('en');
+  return [
+    `${name}: not the official split, which the package has lost; the first ${each} of each class are the test`,
+  ];
+}
+
 /** Loads a split of a named data set, with labels and the names of their classes. */
 export function loadNamedDataset(name: DatasetName, split: NamedSplit): Promise<ImageBatch> {
   return name === 'mnist' ? loadMnist(split) : loadFashionMnist(split);

@@ -22,9 +22,9 @@ import { seedKey } from '../random/philox.js';
 export const evaluateSchema = z.strictObject({
   protocol: z
     .enum(protocols)
-    .default('levels')
+    .optional()
     .describe(
-      'levels: bytes as they are; threshold or dynamic: binarised, at 128 or with probability byte / 255',
+      'levels: bytes as they are; threshold or dynamic: binarised, at 128 or with probability byte / 255; default: as in training, else levels',
     ),
   weights: weightsOption,
   draws: z.int().min(1).max(1000).default(1).describe('for dynamic binarisation: draws to average over'),
@@ -94,10 +94,11 @@ export async function evaluate(
   chooseWeights('evaluate', internals, parsed.weights);
   const given = checkImages('evaluate: images', dataset, internals);
   const condition = givenCondition('evaluate', internals, parsed, given, given);
+  const protocol = parsed.protocol ?? internals.protocol ?? 'levels';
   return model.device.calls.run('evaluate', given, parsed.signal, (signal) => {
     const copy = copyImages(given);
     return withWeights('evaluate', internals, parsed.weights, signal, (weights) =>
-      evaluateImages(internals, copy, { ...parsed, weights, condition, signal }),
+      evaluateImages(internals, copy, { ...parsed, protocol, weights, condition, signal }),
     );
   });
 }
@@ -106,7 +107,8 @@ export async function evaluate(
 export async function evaluateImages(
   model: Model,
   images: ImageBatch,
-  options: Omit<z.output<typeof evaluateSchema>, keyof typeof conditionOptions> & {
+  options: Omit<z.output<typeof evaluateSchema>, 'protocol' | keyof typeof conditionOptions> & {
+    readonly protocol: Protocol;
     readonly weights: Weights;
     readonly condition: GivenCondition | undefined;
   },

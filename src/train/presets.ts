@@ -89,6 +89,29 @@ export const presets = {
     },
     validation: 0.01,
   },
+  'fashion-clothes': {
+    description:
+      'draws the clothing that is asked for: a Gated PixelCNN on Fashion-MNIST in 16 levels, given the class',
+    data: 'fashion-mnist',
+    test: 'fashion-mnist:test',
+    model: {
+      architecture: 'gated',
+      hiddenChannels: 32,
+      layers: 7,
+      kernelSize: 5,
+      levels: 16,
+      condition: { classes: 10, none: true },
+    },
+    training: {
+      ...adam,
+      steps: 20_000,
+      batchSize: 16,
+      learningRate: 2e-3,
+      maxGradientNorm: 1,
+      conditionDropout: 0.1,
+    },
+    validation: 0.01,
+  },
   mnist: {
     description: 'MNIST as 8-bit images, the baseline of the paper',
     data: 'mnist',

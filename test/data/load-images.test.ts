@@ -281,6 +281,9 @@ describe('named data sets', () => {
     const test = await loadImages('fashion-mnist:test');
     const train = await loadImages({ name: 'fashion-mnist', limit: 20 });
     expect([test.count, train.count]).toEqual([10_000, 20]);
+    for (const { notes } of [test, train])
+      expect(notes).toEqual([expect.stringContaining('not the official split')]);
+    expect((await loadImages('mnist:test')).notes).toEqual([]);
     checkImageBatch(test, 'test');
     expect([test.classNames?.length, test.classNames?.[9]]).toEqual([10, 'Ankle boot']);
     expect(Array.from(train.labels ?? [])).toEqual([

@@ -10,6 +10,23 @@ const app = buildServer(host, { maxCount: 4, maxSide: 32 });
 const plainHost = new ModelHost();
 const plain = buildServer(plainHost, { maxCount: 4, maxSide: 32 });
 
+describe('the model', () => {
+  it('is the pretrained digits, if none is given', async () => {
+    await using own = new ModelHost();
+    await own.start();
+    expect(own.health()).toMatchObject({ model: { condition: { classes: 10 }, classNames: { 7: '7' } } });
+    await using named = new ModelHost();
+    await named.start('fashion');
+    expect(named.model.classNames).toContain('Sneaker');
+  });
+
+  it('must be there', async () => {
+    await using missing = new ModelHost();
+    await expect(missing.start('nowhere.safetensors')).rejects.toMatchObject({ code: 'ENOENT' });
+    expect(() => missing.model).toThrow('not ready');
+  });
+});
+
 beforeAll(async () => {
   await host.start(await classModelFile(names));
   await plainHost.start(await modelFile());

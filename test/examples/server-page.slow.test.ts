@@ -60,7 +60,7 @@ it('waits for the model and tells that it does', async () => {
 });
 
 it('offers neither classes nor guidance for a model without', async () => {
-  expect(await page.locator('#draw').textContent()).toBe('Draw a digit');
+  expect(await page.locator('#draw').textContent()).toBe('Draw');
   for (const hidden of ['#label', '#guidance']) expect(await page.locator(hidden).isVisible()).toBe(false);
 });
 

@@ -150,7 +150,7 @@ describe.skipIf(skipAloud('PyTorch comparison', 'reason' in torch ? torch.reason
         expect(readme).toContain("// PyTorch's names: loads into the usual nn.Sequential as it is");
         const [, lines] = /```python\n([\s\S]*?)```/.exec(readme)!;
         const model = await randomModel(device(), config, 6);
-        await model.save(join(folder, 'digits.safetensors'));
+        await model.save(join(folder, 'mine.safetensors'));
         const kept =
           "from safetensors.torch import save_file\nsave_file({'level': level.byte(), 'logits': logits.detach().contiguous()}, 'out')\n";
         await promisify(execFile)(interpreter, ['-c', lines! + kept], { cwd: folder, timeout: 120_000 });

@@ -294,6 +294,16 @@ describe('evaluate', () => {
     expect(await evaluate(model, grey, { protocol: 'dynamic', draws: 3 })).toEqual(result);
     await model.dispose();
   });
+
+  it('takes the protocol of the training, unless another is asked for', async () => {
+    await using model = await PixelCNN.create(device, { ...config, levels: 2 });
+    expect((await evaluate(model, stripes())).protocol).toBe('levels');
+    await train(model, stripes(), { steps: 1, protocol: 'dynamic' });
+    const byDefault = await evaluate(model, stripes(), { draws: 2 });
+    expect(byDefault).toEqual(await evaluate(model, stripes(), { draws: 2, protocol: 'dynamic' }));
+    expect(byDefault).toMatchObject({ protocol: 'dynamic', natsPerDraw: { length: 2 } });
+    expect((await evaluate(model, stripes(), { protocol: 'threshold' })).protocol).toBe('threshold');
+  });
 });
 
 const learningRateBase = {

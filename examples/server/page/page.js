@@ -1,4 +1,4 @@
-// Runs the page: shows digits while they are drawn, lets the visitor erase a part, and asks for completions.
+// Runs the page: shows pictures while they are drawn, lets the visitor erase a part, and asks for completions.
 import { ClassChoice } from './classes.js';
 import { drawingMask, Picture } from './picture.js';
 import { ask, healthOf, stream } from './requests.js';
@@ -59,7 +59,7 @@ async function waitForModel() {
         'ready',
         `${picture.height}×${picture.width}, ${levels} levels`,
         ...(condition?.classes === undefined ? [] : [`${condition.classes} classes`]),
-        `${name} · ${backend === 'cpu' ? `${instructionSet}, ${threads} threads` : backend}`,
+        `${name} · ${backend === 'cpu' ? `${instructionSet}, ${threads} ${threads === 1 ? 'thread' : 'threads'}` : backend}`,
       ];
       element('facts').replaceChildren(...facts.map((text) => textElement('li', text)));
       ready = true;
@@ -67,14 +67,6 @@ async function waitForModel() {
       return;
     }
     waiting.hidden = false;
-    const progress = /** @type {HTMLProgressElement} */ (element('waiting-progress'));
-    if (health.status === 'training') {
-      const { step, totalSteps, nats } = health.training;
-      const percent = Math.floor((100 * step) / totalSteps);
-      element('waiting-text').textContent =
-        `First start: training a small model on MNIST, ${percent} % (step ${step} of ${totalSteps}, ${nats.toFixed(1)} nats)`;
-      progress.value = step / totalSteps;
-    }
     await new Promise((resolve) => setTimeout(resolve, 400));
   }
 }

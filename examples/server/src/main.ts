@@ -1,12 +1,12 @@
-// Starts the server: it listens at once, then loads or trains the model, and shuts down cleanly on a signal.
-import { fileURLToPath } from 'node:url';
+// Starts the server: it listens at once, then loads the model, and shuts down cleanly on a signal.
 import { parseArgs } from 'node:util';
-import { ModelHost, type TrainingProgress } from './model-host.js';
+import { PixelCnnError } from 'pixelcnn';
+import { defaultModel, ModelHost } from './model-host.js';
 import { buildServer } from './server.js';
 
 const usage = `Usage: node examples/server/dist/main.js [options]
 
-  --model FILE   a model saved by pixelcnn; without it a small one is trained on MNIST at the first start
+  --model MODEL  a file saved by pixelcnn, or a pretrained model; default ${defaultModel}
   --port N       default 3000; 0 takes any free port
   --host NAME    default 127.0.0.1: this machine only
   --help         this text
@@ -14,7 +14,7 @@ const usage = `Usage: node examples/server/dist/main.js [options]
 
 const { values: flags } = parseArgs({
   options: {
-    model: { type: 'string' },
+    model: { type: 'string', default: defaultModel },
     port: { type: 'string', default: '3000' },
     host: { type: 'string', default: '127.0.0.1' },
     help: { type: 'boolean', default: false },
@@ -42,28 +42,13 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 
-const trained = fileURLToPath(new URL('../.cache/mnist.safetensors', import.meta.url));
 try {
-  await host.start(flags.model ?? trained, {
-    trainIfMissing: flags.model === undefined,
-    onProgress: showProgress,
-  });
-  process.stdout.write(`ready: open ${address} in a browser\n`);
+  await host.start(flags.model);
+  process.stdout.write(`ready with ${flags.model}: open ${address} in a browser\n`);
 } catch (error) {
   if (!ending) {
-    process.stderr.write(`no model: ${error instanceof Error ? error.message : error}\n`);
+    const remedy = error instanceof PixelCnnError && error.remedy ? `\n${error.remedy}` : '';
+    process.stderr.write(`no model: ${error instanceof Error ? error.message : error}${remedy}\n`);
     process.exit(1);
   }
-}
-
-/**
- * Shows the progress of training in one line that is rewritten on a terminal, and in a new line now and then
- * elsewhere.
- */
-function showProgress({ step, totalSteps, nats }: TrainingProgress): void {
-  const last = step === totalSteps;
-  if (step % (process.stdout.isTTY ? 10 : 100) !== 0 && !last) return;
-  const percent = Math.floor((100 * step) / totalSteps);
-  const line = `training on MNIST: ${percent} % (step ${step} of ${totalSteps}, ${nats.toFixed(1)} nats)`;
-  process.stdout.write(process.stdout.isTTY ? `\r${line}  ${last ? '\n' : ''}` : `${line}\n`);
 }

@@ -1,25 +1,14 @@
-// Provides the model of the server: loads it from a file or, at the first start, trains it on MNIST.
-import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+// Provides the model of the server.
 import { availableParallelism } from 'node:os';
-import { dirname } from 'node:path';
-import { type Device, loadImages, openDevice, PixelCNN, presets, train } from 'pixelcnn';
+import { type Device, openDevice, PixelCNN } from 'pixelcnn';
 import { HttpError } from './http-error.js';
 
-export interface TrainingProgress {
-  readonly step: number;
-  readonly totalSteps: number;
-  /** The loss of the last batch: -log p of an image in nats. */
-  readonly nats: number;
-}
-
-/** The number of training steps, which take under a minute on two cores and suffice for readable digits. */
-const defaultSteps = 1300;
+/** The model of a server that is given none: the pretrained digits of the package. */
+export const defaultModel = 'pixelcnn:digits';
 
 export class ModelHost implements AsyncDisposable {
   #device: Device | undefined;
   #model: PixelCNN | undefined;
-  #progress: TrainingProgress | undefined;
 
   /** The model. @throws HttpError 503 with Retry-After while it is not ready. */
   get model(): PixelCNN {
@@ -30,30 +19,17 @@ export class ModelHost implements AsyncDisposable {
   }
 
   /**
-   * Loads the model from `file`. With `trainIfMissing`, trains a model first and saves it there if the file
-   * is missing.
+   * Loads the model from a file, or a pretrained one by its name.
    * @throws Error for a model that needs more than a class, because requests cannot give it.
    */
-  async start(
-    file: string,
-    options: {
-      trainIfMissing?: boolean;
-      steps?: number;
-      onProgress?: (progress: TrainingProgress) => void;
-    } = {},
-  ): Promise<void> {
-    if (options.trainIfMissing && !existsSync(file)) {
-      this.#device = await openDevice();
-      await this.#train(this.#device, file, options.steps ?? defaultSteps, options.onProgress);
-      await this.#device.dispose();
-    }
+  async start(source: string = defaultModel): Promise<void> {
     // Leave one processor to the event loop.
     this.#device = await openDevice({ threads: Math.max(1, availableParallelism() - 1) });
-    const model = await PixelCNN.load(this.#device, file);
+    const model = await PixelCNN.load(this.#device, source);
     const needed = ['features', 'map'].find((name) => name in (model.config.condition ?? {}));
     if (needed !== undefined) {
       throw new Error(
-        `this server gives a model no condition but a class, and ${file} was trained with \`${needed}\``,
+        `this server gives a model no condition but a class, and ${source} was trained with \`${needed}\``,
       );
     }
     this.#model = model;
@@ -61,38 +37,14 @@ export class ModelHost implements AsyncDisposable {
 
   /** Returns the state of the model for /healthz. */
   health(): object {
-    if (this.#model !== undefined) {
-      const { config, imageSize, classNames, device } = this.#model;
-      const { backend, name, instructionSet, threads } = device.info;
-      return {
-        status: 'ready',
-        model: { ...config, imageSize, classNames },
-        device: { backend, name, instructionSet, threads },
-      };
-    }
-    return this.#progress === undefined
-      ? { status: 'starting' }
-      : { status: 'training', training: this.#progress };
-  }
-
-  async #train(
-    device: Device,
-    file: string,
-    steps: number,
-    onProgress: ((progress: TrainingProgress) => void) | undefined,
-  ): Promise<void> {
-    const { data, model: shape, training } = presets['mnist-demo'];
-    const images = await loadImages(data);
-    // The digits are the classes. Leaving some out lets visitors ask for any digit, and guide the drawing.
-    const condition = { classes: 10, none: true };
-    await using model = await PixelCNN.create(device, { ...shape, channels: images.channels, condition });
-    for await (const event of train(model, images, { ...training, steps, conditionDropout: 0.1 })) {
-      if (event.type !== 'step') continue;
-      this.#progress = { step: event.step, totalSteps: event.totalSteps, nats: event.nats };
-      onProgress?.(this.#progress);
-    }
-    await mkdir(dirname(file), { recursive: true });
-    await model.save(file, { weights: 'ema' });
+    if (this.#model === undefined) return { status: 'starting' };
+    const { config, imageSize, classNames, device } = this.#model;
+    const { backend, name, instructionSet, threads } = device.info;
+    return {
+      status: 'ready',
+      model: { ...config, imageSize, classNames },
+      device: { backend, name, instructionSet, threads },
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

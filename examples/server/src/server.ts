@@ -35,7 +35,7 @@ const defaults: ServerOptions = {
   logger: false,
 };
 
-/** Builds a server for the model of `host`, which may still be training. */
+/** Builds a server for the model of `host`, which may still be loading. */
 export function buildServer(host: ModelHost, options: Partial<ServerOptions> = {}): FastifyInstance {
   const settings = { ...defaults, ...options };
   const { deadline, logger } = settings;

@@ -36,7 +36,7 @@ export const classifyCommand: Command<typeof schema> = {
   schema,
   positional: 'model',
   examples: [
-    'pixelcnn classify runs/digits --data mnist:test --limit 1000',
+    'pixelcnn classify digits --data mnist:test --limit 1000',
     'pixelcnn classify runs/pets --data unknown --resize 32 --json | jq .labels',
   ],
   notes:

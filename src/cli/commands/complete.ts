@@ -85,7 +85,7 @@ export const completeCommand: Command<typeof schema> = {
   examples: [
     'pixelcnn complete runs/demo --images mnist:test --count 10 --keep top',
     'pixelcnn complete model.safetensors --images photo.png --mask known.png --completions 8',
-    'pixelcnn complete runs/digits --images mnist:test --count 4 --label 3',
+    'pixelcnn complete digits --images mnist:test --count 4 --label 3',
   ],
 
   run(options) {

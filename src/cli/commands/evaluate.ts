@@ -57,11 +57,11 @@ export const evaluateCommand: Command<typeof schema> = {
           `${options.crops === undefined ? '' : `${options.crops} of each image, `}${options.data}, ${sizeOf(images)}`,
         ],
         ...(images.split ? [['split', images.split, '']] : []),
-        ['protocol', protocol, ''],
+        ['protocol', result.protocol, ''],
         ['weights', result.weights, source.model],
         ...(result.given === null ? [] : [['given', result.given, '']]),
       ];
-      if (protocol === 'dynamic') {
+      if (result.protocol === 'dynamic') {
         const spread = Math.max(...natsPerDraw) - Math.min(...natsPerDraw);
         rows.push([
           'draws',

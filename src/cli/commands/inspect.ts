@@ -1,7 +1,7 @@
 // Defines `pixelcnn inspect`, which shows the content of a safetensors file, of pixelcnn or of others.
 import { type DecodedModel, decodeModel, weightsIn, weightsKey } from '../../checkpoint/model-file.js';
+import { readModelFile } from '../../checkpoint/pretrained.js';
 import { CHECKSUM_KEY, parseSafetensors, type SafetensorsTensor } from '../../checkpoint/safetensors.js';
-import { readFileBounded } from '../../data/read-file.js';
 import { PixelCnnError } from '../../errors.js';
 import { conditionText } from '../../models/config.js';
 import type { Weights } from '../../models/weights.js';
@@ -14,7 +14,7 @@ import { findModelFile } from '../model-source.js';
 import { Terminal, table, thousands } from '../terminal.js';
 
 const schema = z.strictObject({
-  file: z.string().min(1).describe('safetensors file, or the folder of a run'),
+  file: z.string().min(1).describe('safetensors file, the folder of a run, or a pretrained model'),
   tensors: z.boolean().default(true).describe('leave out the list of tensors'),
   ...outputOptions,
 });
@@ -32,7 +32,7 @@ export const inspectCommand: Command<typeof schema> = {
   async run(options) {
     const terminal = new Terminal(options);
     const file = await findModelFile(options.file, undefined, terminal);
-    const bytes = await readFileBounded(file);
+    const { bytes } = await readModelFile(file);
     const { metadata, tensors } = parseSafetensors(bytes, { file, allowNonfinite: true });
     const checksum = metadata[CHECKSUM_KEY] === undefined ? 'none' : 'ok';
     const found = modelIn(bytes, file);

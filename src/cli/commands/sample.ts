@@ -76,9 +76,10 @@ export const sampleCommand: Command<typeof schema> = {
   positional: 'model',
   synonyms: { labels: 'label' },
   examples: [
+    'pixelcnn sample digits --label 7 --out sevens.png',
     'pixelcnn sample runs/demo --count 16 --seed 1 --out samples.png',
     'pixelcnn sample model.safetensors --height 64 --width 64 --separate images/',
-    'pixelcnn sample runs/digits --label 7 --label 3 --count 10 --guidance 2',
+    'pixelcnn sample fashion --label Sneaker --label Bag --count 10 --guidance 2',
   ],
 
   run(options) {
