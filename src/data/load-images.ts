@@ -144,8 +144,8 @@ async function loadNamed(name: (typeof DATASET_NAMES)[number], spec: CheckedImag
  *
  * Images are converted to 8 bits and turned as their EXIF orientation says. Grey files give grey images, and
  * animations their first frame. Transparent pixels are composed on `background` if the images get no alpha
- * channel. `notes` lists these changes, and a split that is not the official one. Packages are looked up from the working directory, then from pixelcnn
- * itself.
+ * channel. `notes` lists these changes, and a split that is not the official one. Packages are looked up from the
+ * working directory, then from pixelcnn itself.
  * @throws PixelCnnError with a code IDX_*, CIFAR_*, PNG_*, IMAGE_* or DATASET_FORMAT for files that cannot be
  * used, or with the errno of a failed read; also the reason of `signal`.
  */

@@ -13,7 +13,7 @@ const { instructionSet } = device.info;
 await device.dispose();
 /** The pictures were drawn with these kernels; others may add in another order and draw another pixel now and then. */
 const drawnWith = 'avx512';
-const other =
+const otherKernels =
   instructionSet === drawnWith
     ? undefined
     : `they were drawn with ${drawnWith}, this machine has ${instructionSet}`;
@@ -41,7 +41,7 @@ async function drawn(args: readonly string[], picture: string) {
   return decodePng(readFileSync(path(picture)));
 }
 
-describe.skipIf(skipAloud('the pictures of the documentation', other))('pictures', () => {
+describe.skipIf(skipAloud('the pictures of the documentation', otherKernels))('pictures', () => {
   it.each(pictures)('%s: %s', async (page, picture) => {
     const args = commandFor(page, picture);
     const shown = decodePng(readFileSync(`${root}docs/${picture}`));
@@ -50,7 +50,7 @@ describe.skipIf(skipAloud('the pictures of the documentation', other))('pictures
     expect(Buffer.compare(same.data, shown.data)).toBe(0);
     // Planted: another seed draws another picture.
     const seed = args.indexOf('--seed') + 1;
-    const other = await drawn(args.with(seed, '99'), picture);
-    expect(Buffer.compare(other.data, shown.data)).not.toBe(0);
+    const reseeded = await drawn(args.with(seed, '99'), picture);
+    expect(Buffer.compare(reseeded.data, shown.data)).not.toBe(0);
   });
 });
